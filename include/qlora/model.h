@@ -1,0 +1,6 @@
+#ifndef QLORA_MODEL_H
+#define QLORA_MODEL_H
+
+#include "qlora/status.h"
+
+#endif

@@ -1,0 +1,6 @@
+#ifndef QLORA_QUANTIZE_H
+#define QLORA_QUANTIZE_H
+
+#include "qlora/status.h"
+
+#endif

@@ -1,0 +1,6 @@
+#ifndef QLORA_TRAIN_H
+#define QLORA_TRAIN_H
+
+#include "qlora/status.h"
+
+#endif
