@@ -1,0 +1,8 @@
+/* Time for progress and reports. */
+#ifndef QL_BASE_CLOCK_H
+#define QL_BASE_CLOCK_H
+
+/* Seconds of the monotonic clock. */
+double ql_now_s(void);
+
+#endif

@@ -1,0 +1,269 @@
+/* Folders: making, listing, removing, and building one out of sight. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "src/base/fail.h"
+#include "src/base/file.h"
+
+ql_status ql_dir_make(const char *path)
+{
+    char *copy = ql_strdup(QL_TAG_TEXT, path);
+    ql_status st = QL_OK;
+
+    if (!copy) {
+        return QL_ENOMEM;
+    }
+    for (char *p = copy + 1; st == QL_OK && *p; p++) {
+        if (*p != '/') {
+            continue;
+        }
+        *p = '\0';
+        if (mkdir(copy, 0777) != 0 && errno != EEXIST) {
+            st = ql_fail_errno("cannot make folder %s", copy);
+        }
+        *p = '/';
+    }
+    if (st == QL_OK && mkdir(copy, 0777) != 0 && errno != EEXIST) {
+        st = ql_fail_errno("cannot make folder %s", path);
+    }
+    if (st == QL_OK && !ql_path_is_dir(path)) {
+        st = ql_fail(QL_EIO, "cannot make folder %s: a file is there", path);
+    }
+    ql_free(copy);
+    return st;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+void ql_dir_list_free(char **names, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        ql_free(names[i]);
+    }
+    ql_free(names);
+}
+
+static ql_status push_name(char ***names, size_t *n, const char *name)
+{
+    char **grown = ql_realloc(QL_TAG_TEXT, *names, *n + 1, sizeof(char *));
+    char *copy;
+
+    if (!grown) {
+        return QL_ENOMEM;
+    }
+    *names = grown;
+    copy = ql_strdup(QL_TAG_TEXT, name);
+    if (!copy) {
+        return QL_ENOMEM;
+    }
+    grown[(*n)++] = copy;
+    return QL_OK;
+}
+
+ql_status ql_dir_list(const char *path, char ***names, size_t *n)
+{
+    ql_status st = QL_OK;
+    DIR *dir = opendir(path);
+    const struct dirent *e;
+
+    *names = NULL;
+    *n = 0;
+    if (!dir) {
+        return ql_fail_errno("cannot read folder %s", path);
+    }
+    while (st == QL_OK && (e = readdir(dir)) != NULL) {
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
+            st = push_name(names, n, e->d_name);
+        }
+    }
+    closedir(dir);
+    if (st != QL_OK) {
+        ql_dir_list_free(*names, *n);
+        *names = NULL;
+        *n = 0;
+        return st;
+    }
+    if (*n > 0) {
+        qsort(*names, *n, sizeof(**names), by_name);
+    }
+    return QL_OK;
+}
+
+/* Removes one entry of a folder, which may be a folder itself. */
+static ql_status remove_entry(const char *dir, const char *name)
+{
+    ql_status st = QL_OK;
+    struct stat sb;
+    char *path = ql_path_join(dir, name);
+
+    if (!path) {
+        return QL_ENOMEM;
+    }
+    if (lstat(path, &sb) == 0 && S_ISDIR(sb.st_mode)) {
+        st = ql_dir_remove(path);
+    } else if (unlink(path) != 0) {
+        st = ql_fail_errno("cannot remove %s", path);
+    }
+    ql_free(path);
+    return st;
+}
+
+ql_status ql_dir_remove(const char *path)
+{
+    ql_status st = QL_OK;
+    char **names;
+    size_t n;
+
+    if (!ql_path_exists(path)) {
+        return QL_OK;
+    }
+    QL_TRY(ql_dir_list(path, &names, &n));
+    for (size_t i = 0; st == QL_OK && i < n; i++) {
+        st = remove_entry(path, names[i]);
+    }
+    ql_dir_list_free(names, n);
+    if (st == QL_OK && rmdir(path) != 0) {
+        st = ql_fail_errno("cannot remove folder %s", path);
+    }
+    return st;
+}
+
+/* path + ".suffix-PID", without slashes at path's end. */
+static char *sibling(const char *path, const char *suffix)
+{
+    const size_t bytes = strlen(path) + strlen(suffix) + 32;
+    char *name = ql_alloc(QL_TAG_TEXT, bytes, 1);
+
+    if (name) {
+        snprintf(name, bytes, "%s.%s-%ld", path, suffix, (long)getpid());
+    }
+    return name;
+}
+
+static char *without_slashes(const char *path)
+{
+    size_t n = strlen(path);
+
+    while (n > 1 && path[n - 1] == '/') {
+        n--;
+    }
+    return ql_strndup(QL_TAG_TEXT, path, n);
+}
+
+ql_status ql_outdir_init(ql_outdir *d, const char *path, bool replace)
+{
+    ql_status st = QL_OK;
+
+    *d = (ql_outdir){.path = without_slashes(path), .replace = replace};
+    if (!d->path) {
+        return QL_ENOMEM;
+    }
+    if (!replace && ql_path_exists(d->path)) {
+        st = ql_fail(QL_EINVAL,
+                     "%s exists already; name another folder or use --force",
+                     d->path);
+        goto done;
+    }
+    if (ql_path_exists(d->path) && !ql_path_is_dir(d->path)) {
+        st = ql_fail(QL_EINVAL, "%s is a file, not a folder", d->path);
+        goto done;
+    }
+    d->work = sibling(d->path, "part");
+    st = d->work ? ql_dir_make(d->work) : QL_ENOMEM;
+done:
+    if (st != QL_OK) {
+        ql_outdir_free(d);
+    }
+    return st;
+}
+
+ql_status ql_outdir_commit(ql_outdir *d)
+{
+    ql_status st = QL_OK;
+    char *old = sibling(d->path, "old");
+    const bool aside = ql_path_exists(d->path);
+
+    if (!old) {
+        return QL_ENOMEM;
+    }
+    if (aside && rename(d->path, old) != 0) {
+        st = ql_fail_errno("cannot replace %s", d->path);
+        goto done;
+    }
+    if (rename(d->work, d->path) != 0) {
+        st = ql_fail_errno("cannot make %s", d->path);
+        if (aside) {
+            rename(old, d->path);
+        }
+        goto done;
+    }
+    ql_free(d->work);
+    d->work = NULL;
+    st = aside ? ql_dir_remove(old) : QL_OK;
+done:
+    ql_free(old);
+    return st;
+}
+
+void ql_outdir_free(ql_outdir *d)
+{
+    if (d->work) {
+        ql_dir_remove(d->work);
+    }
+    ql_free(d->work);
+    ql_free(d->path);
+    *d = (ql_outdir){0};
+}
+
+/* Free bytes for us where path is, or will be. */
+static ql_status disk_free(const char *path, uint64_t *bytes)
+{
+    ql_status st = QL_OK;
+    struct statvfs sv;
+    char *at = ql_strdup(QL_TAG_TEXT, path);
+
+    if (!at) {
+        return QL_ENOMEM;
+    }
+    while (statvfs(at, &sv) != 0) {
+        char *slash = strrchr(at, '/');
+
+        if (errno != ENOENT || strcmp(at, ".") == 0 || strcmp(at, "/") == 0) {
+            st = ql_fail_errno("cannot ask for the free space of %s", path);
+            goto done;
+        }
+        if (!slash) {
+            at[0] = '.';
+            at[1] = '\0';
+        } else {
+            slash[slash == at ? 1 : 0] = '\0';
+        }
+    }
+    *bytes = (uint64_t)sv.f_bavail * sv.f_frsize;
+done:
+    ql_free(at);
+    return st;
+}
+
+ql_status ql_disk_need(const char *path, uint64_t need)
+{
+    uint64_t have = 0;
+
+    QL_TRY(disk_free(path, &have));
+    if (have < need) {
+        QL_FAIL(QL_ENOSPACE,
+                "%s needs %.1f MB of disk, but only %.1f MB are free; free "
+                "some space or write elsewhere",
+                path, (double)need / 1e6, (double)have / 1e6);
+    }
+    return QL_OK;
+}

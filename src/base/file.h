@@ -1,0 +1,73 @@
+/* Files and folders: whole reads, and writes that are never seen half done. */
+#ifndef QL_BASE_FILE_H
+#define QL_BASE_FILE_H
+
+#include "qlora/status.h"
+#include "src/base/alloc.h"
+
+/* dir + "/" + name. NULL when out of memory. Owned: ql_free. */
+char *ql_path_join(const char *dir, const char *name);
+
+/* The part after the last slash. Borrowed from path. */
+const char *ql_path_name(const char *path);
+
+bool ql_path_exists(const char *path);
+bool ql_path_is_dir(const char *path);
+
+/* The whole content, followed by a NUL that does not count, which must not
+ * exceed max bytes. Owned: ql_free. Errors: QL_ENOTFOUND, QL_EIO, QL_EFORMAT
+ * (too large), QL_ENOMEM. */
+ql_status ql_file_read(const char *path, size_t max, char **data, size_t *len);
+
+/* A file under construction: written as path + ".part", flushed to disk and
+ * renamed on commit, removed by free when not committed. */
+typedef struct ql_outfile {
+    int fd;
+    char *path;
+    char *part;
+    uint64_t written; /* bytes */
+} ql_outfile;
+
+/* Errors: QL_EIO, QL_ENOTFOUND (no such folder), QL_ENOSPACE, QL_ENOMEM. */
+ql_status ql_outfile_init(ql_outfile *f, const char *path);
+ql_status ql_outfile_write(ql_outfile *f, const void *data, size_t n);
+ql_status ql_outfile_commit(ql_outfile *f);
+void ql_outfile_free(ql_outfile *f);
+
+/* Writes a whole file by the above. */
+ql_status ql_file_write(const char *path, const void *data, size_t n);
+
+/* Copies a file by the above. */
+ql_status ql_file_copy(const char *from, const char *to);
+
+/* A folder under construction beside its final name: work holds the folder
+ * to write to. Commit renames it; free removes it when not committed. */
+typedef struct ql_outdir {
+    char *path; /* final name */
+    char *work; /* folder to write to, "PATH.part-PID" */
+    bool replace;
+} ql_outdir;
+
+/* replace: an existing folder at path may be replaced on commit (it is moved
+ * aside first and removed last). Errors: QL_EINVAL when path exists and
+ * replace is false; QL_EIO, QL_ENOTFOUND (no parent), QL_ENOSPACE. */
+ql_status ql_outdir_init(ql_outdir *d, const char *path, bool replace);
+ql_status ql_outdir_commit(ql_outdir *d);
+void ql_outdir_free(ql_outdir *d);
+
+/* Makes a folder and its missing parents; an existing folder is fine. */
+ql_status ql_dir_make(const char *path);
+
+/* Removes a folder with all that is in it. Missing: QL_OK. */
+ql_status ql_dir_remove(const char *path);
+
+/* Names in a folder, sorted bytewise, without "." and "..". Owned: free with
+ * ql_dir_list_free. */
+ql_status ql_dir_list(const char *path, char ***names, size_t *n);
+void ql_dir_list_free(char **names, size_t n);
+
+/* Fails with QL_ENOSPACE when the file system of path (or of its nearest
+ * existing parent) has less than need bytes free for us. */
+ql_status ql_disk_need(const char *path, uint64_t need);
+
+#endif

@@ -1,0 +1,32 @@
+/* Thin helpers over jansson: loading with a sentence that names the file and
+ * the line, and typed reads that name the key. */
+#ifndef QL_BASE_JSON_H
+#define QL_BASE_JSON_H
+
+#include <jansson.h>
+
+#include "qlora/status.h"
+
+/* Parses text that must be one JSON value. where: what the error names, as
+ * "data.jsonl:12" or a path. Duplicate keys are refused. Owned: json_decref.
+ * Errors: QL_EFORMAT, QL_ENOMEM. */
+ql_status ql_json_parse(json_t **out, const char *text, size_t len,
+                        const char *where);
+
+/* Reads and parses a file of at most max bytes whose root is an object. */
+ql_status ql_json_load(json_t **out, const char *path, size_t max);
+
+/* Typed reads of object o. A missing or null key leaves *out as it is, so the
+ * caller stores the default first; a value of another type is QL_EFORMAT with
+ * where and key in the sentence. Numbers: an integer is accepted where a real
+ * is wanted; size wants an integer >= 0. Strings are borrowed from o. */
+ql_status ql_json_size(const json_t *o, const char *key, const char *where,
+                       size_t *out);
+ql_status ql_json_real(const json_t *o, const char *key, const char *where,
+                       double *out);
+ql_status ql_json_bool(const json_t *o, const char *key, const char *where,
+                       bool *out);
+ql_status ql_json_string(const json_t *o, const char *key, const char *where,
+                         const char **out);
+
+#endif

@@ -1,0 +1,20 @@
+/* A file mapped into memory, read-only. */
+#ifndef QL_BASE_MAP_H
+#define QL_BASE_MAP_H
+
+#include "qlora/status.h"
+
+typedef struct ql_map {
+    const unsigned char *data; /* NULL for an empty file */
+    size_t len;
+} ql_map;
+
+/* Maps a whole regular file. Errors: QL_ENOTFOUND, QL_EIO (also when path is
+ * not a regular file). *m is zero after a failure. */
+ql_status ql_map_open(ql_map *m, const char *path);
+void ql_map_close(ql_map *m);
+
+/* Tells the kernel that a range will not be needed soon. */
+void ql_map_drop(const ql_map *m, size_t offset, size_t len);
+
+#endif

@@ -1,0 +1,95 @@
+/* The last error of each thread. A fixed buffer, so that reporting a failure
+ * can never fail itself; a sentence that is too long is cut. */
+#include "qlora/status.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/fail.h"
+
+enum {
+    ERROR_BYTES = 2048
+};
+
+static _Thread_local char last_error[ERROR_BYTES];
+
+static const char *const names[] = {
+    [-QL_OK] = "QL_OK",
+    [-QL_ENOMEM] = "QL_ENOMEM",
+    [-QL_EINVAL] = "QL_EINVAL",
+    [-QL_EIO] = "QL_EIO",
+    [-QL_EFORMAT] = "QL_EFORMAT",
+    [-QL_EUNSUPPORTED] = "QL_EUNSUPPORTED",
+    [-QL_ENOTFOUND] = "QL_ENOTFOUND",
+    [-QL_ECANCELLED] = "QL_ECANCELLED",
+    [-QL_EMISMATCH] = "QL_EMISMATCH",
+    [-QL_ENUMERIC] = "QL_ENUMERIC",
+    [-QL_ENOSPACE] = "QL_ENOSPACE",
+};
+
+const char *ql_last_error(void)
+{
+    return last_error;
+}
+
+const char *ql_status_name(ql_status st)
+{
+    const int i = -(int)st;
+
+    if (i < 0 || i >= (int)(sizeof(names) / sizeof(names[0]))) {
+        return "unknown status";
+    }
+    return names[i];
+}
+
+ql_status ql_fail(ql_status st, const char *fmt, ...)
+{
+    char text[ERROR_BYTES]; /* apart: an argument may be the last error */
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    memcpy(last_error, text, sizeof(text));
+    return st;
+}
+
+ql_status ql_fail_prefix(ql_status st, const char *fmt, ...)
+{
+    char prefix[ERROR_BYTES];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(prefix, sizeof(prefix), fmt, ap);
+    va_end(ap);
+    return ql_fail(st, "%s%s", prefix, last_error);
+}
+
+static ql_status errno_status(int code)
+{
+    switch (code) {
+    case ENOENT:
+        return QL_ENOTFOUND;
+    case ENOSPC:
+    case EDQUOT:
+        return QL_ENOSPACE;
+    case ENOMEM:
+        return QL_ENOMEM;
+    default:
+        return QL_EIO;
+    }
+}
+
+ql_status ql_fail_errno(const char *fmt, ...)
+{
+    const int code = errno;
+    char what[ERROR_BYTES];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(what, sizeof(what), fmt, ap);
+    va_end(ap);
+    return ql_fail(errno_status(code), "%s: %s", what, strerror(code));
+}

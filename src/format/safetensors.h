@@ -1,0 +1,92 @@
+/* One safetensors file: read by mapping, or written to the byte as the
+ * reference crate writes it. Source: safetensors README.md, tensor.rs. */
+#ifndef QL_FORMAT_SAFETENSORS_H
+#define QL_FORMAT_SAFETENSORS_H
+
+#include "qlora/status.h"
+
+enum {
+    QL_MAX_RANK = 8
+};
+
+/* A tensor in a file. */
+typedef struct ql_tensor {
+    const char *name; /* NUL-terminated UTF-8 */
+    ql_dtype dtype;
+    size_t rank;
+    size_t shape[QL_MAX_RANK]; /* outermost first */
+    size_t elements;           /* product of shape; 1 for rank 0 */
+    size_t bytes;
+    const unsigned char *data; /* mapped; any alignment */
+} ql_tensor;
+
+/* Name ("BF16") of a dtype, the dtype of a name (QL_DTYPE_COUNT if unknown),
+ * and bits per element. Borrowed, constant. */
+const char *ql_dtype_name(ql_dtype dtype);
+ql_dtype ql_dtype_parse(const char *name);
+size_t ql_dtype_bits(ql_dtype dtype);
+
+/* Elements as f32: F32, F16, BF16, F64 and the integer types; values beyond
+ * f32 are rounded to nearest. out [t->elements]. Errors: QL_EUNSUPPORTED for
+ * other types, naming tensor and type. */
+ql_status ql_tensor_to_f32(float *out, const ql_tensor *t);
+
+typedef struct ql_safetensors ql_safetensors;
+
+/* Maps and checks a file: every rule of the format is enforced before the
+ * first tensor is handed out. Errors: QL_ENOTFOUND, QL_EIO, QL_ENOMEM;
+ * QL_EFORMAT naming file, tensor and rule. */
+ql_status ql_safetensors_open(ql_safetensors **out, const char *path);
+void ql_safetensors_close(ql_safetensors **st);
+
+/* Tensors in order of name. Borrowed. */
+size_t ql_safetensors_count(const ql_safetensors *st);
+const ql_tensor *ql_safetensors_at(const ql_safetensors *st, size_t i);
+
+/* The tensor of this name, NULL if there is none. Borrowed. */
+const ql_tensor *ql_safetensors_find(const ql_safetensors *st,
+                                     const char *name);
+
+/* Value of a key of __metadata__, NULL if there is none. Borrowed. */
+const char *ql_safetensors_metadata(const ql_safetensors *st, const char *key);
+
+/* Tells the kernel that the tensor's bytes will not be needed soon. */
+void ql_safetensors_drop(const ql_safetensors *st, const ql_tensor *t);
+
+/* A file under construction. First every tensor is announced, then the header
+ * is written, then the bytes are handed over in the file's order. */
+typedef struct ql_safetensors_writer ql_safetensors_writer;
+
+ql_status ql_safetensors_writer_open(ql_safetensors_writer **out,
+                                     const char *path);
+
+/* Removes what was written unless committed. */
+void ql_safetensors_writer_close(ql_safetensors_writer **w);
+
+/* Adds "key": "value" to __metadata__. */
+ql_status ql_safetensors_writer_metadata(ql_safetensors_writer *w,
+                                         const char *key, const char *value);
+
+/* Announces a tensor. Errors: QL_EINVAL for a name given twice, QL_ENOMEM. */
+ql_status ql_safetensors_writer_add(ql_safetensors_writer *w, const char *name,
+                                    ql_dtype dtype, const size_t *shape,
+                                    size_t rank);
+
+/* Sorts as the crate does and writes the header; checks the free disk. After
+ * it, tensor i of the file's order is ..._name(w, i). */
+ql_status ql_safetensors_writer_begin(ql_safetensors_writer *w);
+size_t ql_safetensors_writer_count(const ql_safetensors_writer *w);
+const char *ql_safetensors_writer_name(const ql_safetensors_writer *w,
+                                       size_t i);
+
+/* Appends bytes of the data section, in the file's order, in pieces of any
+ * size. Errors: QL_EINVAL for more bytes than announced, QL_EIO,
+ * QL_ENOSPACE. */
+ql_status ql_safetensors_writer_write(ql_safetensors_writer *w,
+                                      const void *data, size_t n);
+
+/* Flushes and renames into place. Errors: QL_EINVAL when bytes are missing,
+ * QL_EIO, QL_ENOSPACE. */
+ql_status ql_safetensors_writer_commit(ql_safetensors_writer *w);
+
+#endif

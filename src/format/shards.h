@@ -1,0 +1,49 @@
+/* The weights of a Hugging Face folder: one model.safetensors, or shards with
+ * model.safetensors.index.json, seen as one set of tensors. */
+#ifndef QL_FORMAT_SHARDS_H
+#define QL_FORMAT_SHARDS_H
+
+#include "src/format/safetensors.h"
+
+typedef struct ql_shards ql_shards;
+
+/* Opens all files. With an index, each tensor it names must be in the file it
+ * names; file names with a slash are refused. Without an index and without
+ * model.safetensors, a single other *.safetensors file in the folder is
+ * taken. Errors: QL_ENOTFOUND (no weights; says what was looked for),
+ * QL_EFORMAT, QL_EUNSUPPORTED (only pytorch_model.bin: says how to convert),
+ * QL_EIO, QL_ENOMEM. */
+ql_status ql_shards_open(ql_shards **out, const char *dir);
+void ql_shards_close(ql_shards **s);
+
+/* All tensors in order of name. Borrowed. */
+size_t ql_shards_count(const ql_shards *s);
+const ql_tensor *ql_shards_at(const ql_shards *s, size_t i);
+const ql_tensor *ql_shards_find(const ql_shards *s, const char *name);
+
+/* As ql_safetensors_drop, for a tensor of any shard. */
+void ql_shards_drop(const ql_shards *s, const ql_tensor *t);
+
+/* A plan to write tensors into shards: greedy in the order added, as
+ * huggingface_hub does it. */
+typedef struct ql_shard_plan ql_shard_plan;
+
+ql_status ql_shard_plan_open(ql_shard_plan **out, uint64_t max_shard_bytes);
+void ql_shard_plan_close(ql_shard_plan **p);
+
+/* Adds a tensor: one larger than the limit gets a shard of its own; one that
+ * would overfill the current shard starts the next. */
+ql_status ql_shard_plan_add(ql_shard_plan *p, const char *name, uint64_t bytes);
+
+/* After all are added: number of shards, the shard of tensor i (in order of
+ * adding), and a shard's file name ("model.safetensors" when there is one,
+ * else "model-00001-of-00003.safetensors"). Borrowed. */
+size_t ql_shard_plan_shards(const ql_shard_plan *p);
+size_t ql_shard_plan_shard_of(const ql_shard_plan *p, size_t i);
+const char *ql_shard_plan_file(ql_shard_plan *p, size_t shard);
+
+/* Writes model.safetensors.index.json into dir, as transformers does; does
+ * nothing when there is one shard. */
+ql_status ql_shard_plan_write_index(ql_shard_plan *p, const char *dir);
+
+#endif

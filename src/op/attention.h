@@ -1,0 +1,46 @@
+/* Causal attention over packed sequences, with grouped key/value heads, in
+ * tiles: no T x T matrix is kept.
+ *
+ *   s[i,j] = scale q[i] . k[j]      j <= i, both in the same sequence
+ *   p[i,:] = softmax(s[i,:])
+ *   o[i]   = sum_j p[i,j] v[j]
+ *
+ * The forward keeps lse[i] = log sum_j exp s[i,j], from which the backward
+ * rebuilds p tile by tile. Source: Milakov, Gimelshein: Online normalizer
+ * calculation for softmax, 2018; Dao et al.: FlashAttention, 2022. */
+#ifndef QL_OP_ATTENTION_H
+#define QL_OP_ATTENTION_H
+
+#include <stddef.h>
+
+typedef struct ql_attention_shape {
+    size_t T;        /* tokens of all sequences together */
+    size_t H, KV, D; /* query heads, key/value heads (KV divides H), width */
+    const size_t *start; /* [sequences + 1]: first token of each, then T */
+    size_t sequences;
+    float scale; /* as a rule 1 / sqrt(D) */
+} ql_attention_shape;
+
+/* Bytes of scratch for either direction, for the threads in use. */
+size_t ql_attention_work_bytes(const ql_attention_shape *s);
+
+/*   o     [T, H, D]   written
+ *   lse   [T, H]      written, kept for the backward
+ *   q     [T, H, D]   read
+ *   k, v  [T, KV, D]  read
+ * Cannot fail. Threads: splits sequences, heads and rows; the result does not
+ * depend on their number. */
+void ql_attention_fwd(float *o, float *lse, const float *q, const float *k,
+                      const float *v, const ql_attention_shape *s, void *work);
+
+/*   dq        [T, H, D]   written
+ *   dk, dv    [T, KV, D]  written
+ *   dout      [T, H, D]   gradient of o, read
+ *   o, lse, q, k, v       as in the forward
+ * Cannot fail. Threads: as the forward. */
+void ql_attention_bwd(float *dq, float *dk, float *dv, const float *dout,
+                      const float *o, const float *lse, const float *q,
+                      const float *k, const float *v,
+                      const ql_attention_shape *s, void *work);
+
+#endif

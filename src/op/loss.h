@@ -1,0 +1,39 @@
+/* Cross-entropy of the next token, fused with the output head, in chunks of
+ * tokens, for the trained positions only: logits of all tokens never exist at
+ * once.
+ *
+ *   z[t,:]  = h[t] W^T
+ *   loss[t] = log sum_v exp z[t,v] - z[t, target[t]]
+ *   dh[t]   = scale (softmax(z[t,:]) - onehot(target[t])) W
+ */
+#ifndef QL_OP_LOSS_H
+#define QL_OP_LOSS_H
+
+#include <stdint.h>
+
+#include "quant/qtensor.h"
+
+typedef struct ql_loss {
+    double sum;   /* sum of loss[t] over the trained positions, nats */
+    size_t count; /* trained positions */
+    size_t hits;  /* of those, where the target has the largest logit */
+} ql_loss;
+
+/* Bytes of scratch for w [V, C] and T tokens. */
+size_t ql_loss_work_bytes(size_t T, size_t V, size_t C);
+
+/* Adds to *sum, and fills dh unless it is NULL (evaluation).
+ *
+ *   sum     added to
+ *   dh      [T, C]  written, zero where target is negative; or NULL
+ *   h       [T, C]  read: output of the last norm
+ *   target  [T]     id to be predicted at this position, negative: none
+ *   w       [V, C]  the head
+ *   scale   factor on dh: 1 / trained tokens of the whole optimizer step
+ * Cannot fail; a non-finite loss shows in sum. Threads: the result does not
+ * depend on their number. */
+void ql_loss_head(ql_loss *sum, float *dh, const float *h,
+                  const int32_t *target, const ql_qtensor *w, size_t T,
+                  float scale, void *work);
+
+#endif

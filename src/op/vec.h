@@ -1,0 +1,25 @@
+/* Row primitives, parallel over elements. */
+#ifndef QL_OP_VEC_H
+#define QL_OP_VEC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* y[i] += x[i], i < n. */
+void ql_vec_add(float *y, const float *x, size_t n);
+
+/* y[t,:] += b for t < T. */
+void ql_vec_add_bias(float *y, const float *b, size_t T, size_t N);
+
+/* y = x with each element kept with probability 1 - p and divided by it, else
+ * 0. Which elements are kept depends on key and index only, so the backward
+ * repeats the same choice. y may be x. */
+void ql_vec_dropout(float *y, const float *x, size_t n, float p, uint64_t key);
+
+/* Sum of squares in double, in an order that depends on n only. */
+double ql_vec_sumsq(const float *x, size_t n);
+
+/* x[i] *= a. */
+void ql_vec_scale(float *x, float a, size_t n);
+
+#endif
