@@ -1,0 +1,58 @@
+/* What every test program shares: cmocka, the folder of reference data, a
+ * scratch folder, comparisons of floats, random inputs that can be replayed. */
+#ifndef QL_TESTS_CHECK_H
+#define QL_TESTS_CHECK_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "qlora/status.h"
+
+/* Path of a file under QL_SHARED (default ../shared). Borrowed: one of eight
+ * buffers used in turn. */
+const char *check_shared(const char *relative);
+
+/* Ends the program as skipped (exit 77, reason printed) unless the reference
+ * data is there. The first line of main in a test that needs it. */
+void check_need_shared(void);
+
+/* A fresh folder that is removed at exit. Borrowed, one for the program. */
+const char *check_tmp(void);
+
+/* check_tmp() + "/" + name. Borrowed: one of eight buffers used in turn. */
+const char *check_tmp_path(const char *name);
+
+/* Fails with the library's sentence unless call gives QL_OK. */
+#define check_ok(call)                                                         \
+    do {                                                                       \
+        const ql_status check_st = (call);                                     \
+        if (check_st != QL_OK) {                                               \
+            fail_msg("%s: %s: %s", #call, ql_status_name(check_st),            \
+                     ql_last_error());                                         \
+        }                                                                      \
+    } while (0)
+
+/* Fails unless call gives this status and the sentence contains text. */
+#define check_fails(call, status, text)                                        \
+    check_failed((call), (status), (text), #call)
+void check_failed(ql_status got, ql_status want, const char *text,
+                  const char *call);
+
+/* Fails unless |got[i] - want[i]| <= tolerance for all i < n. */
+void check_close(const float *got, const double *want, size_t n,
+                 double tolerance, const char *what);
+
+/* ||got - want|| / ||want||, in double; 0 when both are 0. */
+double check_distance(const float *got, const double *want, size_t n);
+
+/* Seed of this run: QL_SEED, else a fixed one. Printed on first use. */
+uint64_t check_seed(void);
+
+/* x[i] uniform in [-1, 1), from check_seed() and salt. */
+void check_fill(float *x, size_t n, uint64_t salt);
+
+#endif
