@@ -1,5 +1,10 @@
 #include "src/base/json.h"
 
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "src/base/alloc.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
@@ -111,4 +116,186 @@ ql_status ql_json_string(const json_t *o, const char *key, const char *where,
     }
     *out = json_string_value(v);
     return QL_OK;
+}
+
+/* Writes digits d.ddd * 10^e in Python's layout. digits has no dot. */
+static ql_status layout_float(ql_buf *out, const char *digits, int n, int e)
+{
+    if (e < -4 || e >= 16) {
+        QL_TRY(
+            ql_buf_printf(out, n > 1 ? "%.1s.%s" : "%.1s", digits, digits + 1));
+        return ql_buf_printf(out, "e%c%02d", e < 0 ? '-' : '+', abs(e));
+    }
+    if (e < 0) {
+        return ql_buf_printf(out, "0.%.*s%s", -e - 1, "000", digits);
+    }
+    QL_TRY(ql_buf_printf(out, "%.*s", e + 1, digits));
+    for (int i = n; i < e + 1; i++) {
+        QL_TRY(ql_buf_putc(out, '0'));
+    }
+    return ql_buf_printf(out, ".%s", n > e + 1 ? digits + e + 1 : "0");
+}
+
+ql_status ql_json_put_real(ql_buf *out, double x)
+{
+    char text[64];
+    char digits[32];
+    int n = 0;
+    int precision = 0;
+
+    if (!isfinite(x)) {
+        return ql_buf_puts(out, isnan(x) ? "NaN"
+                                : x > 0  ? "Infinity"
+                                         : "-Infinity");
+    }
+    do {
+        snprintf(text, sizeof(text), "%.*e", precision, x);
+        /* 17 significant digits always give the double back */
+    } while (strtod(text, NULL) != x && precision++ < 16);
+    if (signbit(x)) {
+        QL_TRY(ql_buf_putc(out, '-'));
+    }
+    for (const char *p = text; *p && *p != 'e'; p++) {
+        if (*p >= '0' && *p <= '9') {
+            digits[n++] = *p;
+        }
+    }
+    digits[n] = '\0';
+    return layout_float(out, digits, n,
+                        (int)strtol(strchr(text, 'e') + 1, NULL, 10));
+}
+
+/* A string, quoted, in ASCII. */
+static ql_status put_string(ql_buf *out, const char *s, size_t len)
+{
+    json_t *v = json_stringn(s, len);
+    char *text = v ? json_dumps(v, JSON_ENCODE_ANY | JSON_ENSURE_ASCII) : NULL;
+    ql_status st;
+
+    json_decref(v);
+    if (!text) {
+        QL_FAIL(QL_ENOMEM, "out of memory while writing JSON");
+    }
+    st = ql_buf_puts(out, text);
+    free(text);
+    return st;
+}
+
+static ql_status put_value(ql_buf *out, const json_t *v, int depth);
+
+/* The line break before an element, or before the closing bracket. */
+static ql_status put_break(ql_buf *out, const char *before, int depth)
+{
+    return ql_buf_printf(out, "%s\n%*s", before, 2 * depth, "");
+}
+
+static ql_status put_array(ql_buf *out, const json_t *v, int depth)
+{
+    const size_t n = json_array_size(v);
+
+    if (n == 0) {
+        return ql_buf_puts(out, "[]");
+    }
+    QL_TRY(ql_buf_putc(out, '['));
+    for (size_t i = 0; i < n; i++) {
+        QL_TRY(put_break(out, i ? "," : "", depth + 1));
+        QL_TRY(put_value(out, json_array_get(v, i), depth + 1));
+    }
+    QL_TRY(put_break(out, "", depth));
+    return ql_buf_putc(out, ']');
+}
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The keys of an object, sorted. Owned: ql_free; the strings are borrowed. */
+static const char **sorted_keys(const json_t *v)
+{
+    json_t *o = (json_t *)(uintptr_t)v; /* jansson's iterators take no const */
+    const char **keys =
+        ql_alloc(QL_TAG_MISC, json_object_size(v), sizeof(*keys));
+    size_t n = 0;
+
+    for (void *it = json_object_iter(o); keys && it;
+         it = json_object_iter_next(o, it)) {
+        keys[n++] = json_object_iter_key(it);
+    }
+    if (keys) {
+        qsort(keys, n, sizeof(*keys), by_key);
+    }
+    return keys;
+}
+
+static ql_status put_object(ql_buf *out, const json_t *v, int depth)
+{
+    const size_t n = json_object_size(v);
+    ql_status st = QL_OK;
+    const char **keys;
+
+    if (n == 0) {
+        return ql_buf_puts(out, "{}");
+    }
+    keys = sorted_keys(v);
+    if (!keys) {
+        return QL_ENOMEM;
+    }
+    QL_TRY_DONE(ql_buf_putc(out, '{'));
+    for (size_t i = 0; i < n; i++) {
+        QL_TRY_DONE(put_break(out, i ? "," : "", depth + 1));
+        QL_TRY_DONE(put_string(out, keys[i], strlen(keys[i])));
+        QL_TRY_DONE(ql_buf_puts(out, ": "));
+        QL_TRY_DONE(put_value(out, json_object_get(v, keys[i]), depth + 1));
+    }
+    QL_TRY_DONE(put_break(out, "", depth));
+    st = ql_buf_putc(out, '}');
+done:
+    ql_free(keys);
+    return st;
+}
+
+static ql_status put_value(ql_buf *out, const json_t *v, int depth)
+{
+    switch (json_typeof(v)) {
+    case JSON_OBJECT:
+        return put_object(out, v, depth);
+    case JSON_ARRAY:
+        return put_array(out, v, depth);
+    case JSON_STRING:
+        return put_string(out, json_string_value(v), json_string_length(v));
+    case JSON_INTEGER:
+        return ql_buf_printf(out, "%lld", (long long)json_integer_value(v));
+    case JSON_REAL:
+        return ql_json_put_real(out, json_real_value(v));
+    case JSON_TRUE:
+        return ql_buf_puts(out, "true");
+    case JSON_FALSE:
+        return ql_buf_puts(out, "false");
+    case JSON_NULL:
+    default:
+        return ql_buf_puts(out, "null");
+    }
+}
+
+ql_status ql_json_put(ql_buf *out, const json_t *v)
+{
+    return put_value(out, v, 0);
+}
+
+ql_status ql_json_save(const json_t *v, bool newline, const char *path)
+{
+    enum {
+        MAX_BYTES = 256 << 20
+    };
+    ql_status st;
+    ql_buf b;
+
+    ql_buf_init(&b, QL_TAG_MISC, MAX_BYTES);
+    QL_TRY_DONE(ql_json_put(&b, v));
+    QL_TRY_DONE(ql_buf_puts(&b, newline ? "\n" : ""));
+    st = ql_file_write(path, b.data, b.len);
+done:
+    ql_buf_free(&b);
+    return st;
 }

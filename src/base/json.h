@@ -5,7 +5,7 @@
 
 #include <jansson.h>
 
-#include "qlora/status.h"
+#include "src/base/buf.h"
 
 /* Parses text that must be one JSON value. where: what the error names, as
  * "data.jsonl:12" or a path. Duplicate keys are refused. Owned: json_decref.
@@ -28,5 +28,17 @@ ql_status ql_json_bool(const json_t *o, const char *key, const char *where,
                        bool *out);
 ql_status ql_json_string(const json_t *o, const char *key, const char *where,
                          const char **out);
+
+/* Appends a double as Python's repr prints it: the shortest digits that give
+ * the same double; "1e-05" below 1e-4 and from 1e16 on. */
+ql_status ql_json_put_real(ql_buf *out, double x);
+
+/* Appends a value as Python's json.dumps(v, indent=2, sort_keys=True) writes
+ * it. Errors: QL_ENOMEM; QL_EFORMAT for text beyond out's ceiling. */
+ql_status ql_json_put(ql_buf *out, const json_t *v);
+
+/* Writes a value to a file in that form, with a newline at the end if asked.
+ * Errors: as above, QL_EIO, QL_ENOSPACE. */
+ql_status ql_json_save(const json_t *v, bool newline, const char *path);
 
 #endif

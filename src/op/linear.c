@@ -1,0 +1,125 @@
+/* The base product runs on the frozen weight as it is stored; only the thin
+ * LoRA products are dense. Scratch is laid out as
+ *
+ *   [ dxa: T x R ] [ dropped x, or A's share of dx: T x K ] [ base product ]
+ */
+#include "src/op/linear.h"
+
+#include "quant/qgemm.h"
+#include "src/base/arena.h"
+#include "src/op/gemm.h"
+#include "src/op/vec.h"
+
+typedef struct scratch {
+    float *dxa;
+    float *wide;
+    void *product;
+} scratch;
+
+static scratch lay_out(const ql_linear *lin, size_t T, void *work)
+{
+    const size_t thin = ql_arena_piece(T * lin->lora.r, sizeof(float));
+    const size_t wide =
+        lin->lora.r ? ql_arena_piece(T * lin->w.cols, sizeof(float)) : 0;
+    char *p = work;
+
+    return (scratch){
+        .dxa = (float *)(void *)p,
+        .wide = (float *)(void *)(p + thin),
+        .product = p + thin + wide,
+    };
+}
+
+size_t ql_linear_work_bytes(const ql_linear *lin, size_t T)
+{
+    const scratch s = lay_out(lin, T, NULL);
+
+    return (size_t)(uintptr_t)s.product +
+           ql_qgemm_work_bytes(T, lin->w.rows, lin->w.cols);
+}
+
+/* x, or x with dropout in the scratch. */
+static const float *dropped(const float *x, size_t n, ql_drop drop,
+                            const scratch *s)
+{
+    if (drop.p <= 0) {
+        return x;
+    }
+    ql_vec_dropout(s->wide, x, n, drop.p, drop.key);
+    return s->wide;
+}
+
+void ql_linear_xa(float *xa, const float *x, const ql_linear *lin, size_t T,
+                  ql_drop drop, void *work)
+{
+    const scratch s = lay_out(lin, T, work);
+    const size_t K = lin->w.cols;
+    const size_t R = lin->lora.r;
+
+    if (R > 0) {
+        ql_gemm(false, true, T, R, K, 1, dropped(x, T * K, drop, &s), K,
+                lin->lora.a, K, 0, xa, R);
+    }
+}
+
+void ql_linear_fwd(float *y, bool add, float *xa, const float *x,
+                   const ql_linear *lin, size_t T, ql_drop drop, void *work)
+{
+    const scratch s = lay_out(lin, T, work);
+    const size_t N = lin->w.rows;
+    const size_t R = lin->lora.r;
+
+    ql_qgemm_fwd(y, x, &lin->w, T, add, s.product);
+    if (lin->bias) {
+        ql_vec_add_bias(y, lin->bias, T, N);
+    }
+    if (R > 0) {
+        ql_linear_xa(xa, x, lin, T, drop, work);
+        ql_gemm(false, true, T, N, R, lin->lora.scale, xa, R, lin->lora.b, R, 1,
+                y, N);
+    }
+}
+
+/* A's share of dx: drop'(dxa A). */
+static void add_share(float *dx, const ql_linear *lin, size_t T, ql_drop drop,
+                      const scratch *s)
+{
+    const size_t K = lin->w.cols;
+    const size_t R = lin->lora.r;
+
+    if (drop.p <= 0) {
+        ql_gemm(false, false, T, K, R, 1, s->dxa, R, lin->lora.a, K, 1, dx, K);
+        return;
+    }
+    ql_gemm(false, false, T, K, R, 1, s->dxa, R, lin->lora.a, K, 0, s->wide, K);
+    ql_vec_dropout(s->wide, s->wide, T * K, drop.p, drop.key);
+    ql_vec_add(dx, s->wide, T * K);
+}
+
+void ql_linear_bwd(float *dx, bool add, const float *dy, const float *x,
+                   const float *xa, const ql_linear *lin, size_t T,
+                   ql_drop drop, void *work)
+{
+    const scratch s = lay_out(lin, T, work);
+    const ql_lora *lora = &lin->lora;
+    const size_t N = lin->w.rows;
+    const size_t K = lin->w.cols;
+    const size_t R = lora->r;
+
+    if (dx) {
+        ql_qgemm_bwd(dx, dy, &lin->w, T, add, s.product);
+    }
+    if (R == 0) {
+        return;
+    }
+    ql_gemm(false, false, T, R, N, lora->scale, dy, N, lora->b, R, 0, s.dxa, R);
+    if (lora->da) {
+        ql_gemm(true, false, N, R, T, lora->scale, dy, N, xa, R, 1, lora->db,
+                R);
+        ql_gemm(true, false, R, K, T, 1, s.dxa, R, dropped(x, T * K, drop, &s),
+                K, 1, lora->da, K);
+    }
+    if (dx) {
+        add_share(dx, lin, T, drop, &s);
+    }
+}

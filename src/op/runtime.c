@@ -1,0 +1,130 @@
+/* The process-wide settings: threads, instruction set, BLAS, notes. They are
+ * set here because this room owns the threads and the kernels' callers. */
+#include "qlora/runtime.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "qlora/version.h"
+#include "quant/kernels.h"
+#include "src/base/fail.h"
+#include "src/base/note.h"
+#include "src/op/gemm.h"
+
+enum {
+    MAX_THREADS = 1024,
+    LIST_BYTES = 256
+};
+
+static char isa_list[LIST_BYTES];
+
+/* Names of the sets this machine can run, for messages. */
+static void fill_isa_list(void)
+{
+    size_t n;
+    const ql_kernels *const *list = ql_kernels_list(&n);
+
+    isa_list[0] = '\0';
+    for (size_t i = 0; i < n; i++) {
+        const size_t used = strlen(isa_list);
+
+        if (ql_kernels_runnable(list[i])) {
+            snprintf(isa_list + used, sizeof(isa_list) - used, "%s%s",
+                     used ? " " : "", list[i]->name);
+        }
+    }
+}
+
+static ql_status choose_isa(const char *name)
+{
+    size_t n;
+    const ql_kernels *const *list = ql_kernels_list(&n);
+
+    if (ql_kernels_choose(name)) {
+        return QL_OK;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(list[i]->name, name) == 0) {
+            QL_FAIL(QL_EUNSUPPORTED,
+                    "instruction set %s: this machine cannot run it; choose "
+                    "one of: %s",
+                    name, isa_list);
+        }
+    }
+    QL_FAIL(QL_EINVAL, "instruction set %s is unknown; choose one of: %s", name,
+            isa_list);
+}
+
+ql_status ql_runtime_open(const ql_runtime_options *opt)
+{
+    const ql_runtime_options none = {0};
+    const char *isa;
+
+    opt = opt ? opt : &none;
+    if (opt->threads < 0 || opt->threads > MAX_THREADS) {
+        QL_FAIL(QL_EINVAL, "%d threads: give a number from 1 to %d",
+                opt->threads, MAX_THREADS);
+    }
+    ql_note_set(opt->note, opt->note_user);
+    ql_gemm_setup();
+    omp_set_dynamic(0);
+    omp_set_num_threads(opt->threads > 0 ? opt->threads : omp_get_num_procs());
+    fill_isa_list();
+    isa = opt->isa ? opt->isa : getenv("QL_ISA");
+    return isa && *isa ? choose_isa(isa) : QL_OK;
+}
+
+int ql_runtime_threads(void)
+{
+    return omp_get_max_threads();
+}
+
+const char *ql_runtime_isa(void)
+{
+    return ql_kernels_get()->name;
+}
+
+const char *ql_runtime_isa_list(void)
+{
+    fill_isa_list();
+    return isa_list;
+}
+
+const char *ql_runtime_libraries(void)
+{
+    static char text[LIST_BYTES];
+
+    snprintf(text, sizeof(text), "BLAS: %s (one thread a call), OpenMP %d",
+             ql_gemm_library(), _OPENMP);
+    return text;
+}
+
+const char *ql_version(void)
+{
+    return QL_VERSION;
+}
+
+/* Reads lines such as "VmHWM:   1234 kB". */
+void ql_memory_read(ql_memory_use *out)
+{
+    static const char *const keys[] = {
+        "VmHWM:", "VmRSS:", "RssAnon:", "RssFile:"};
+    uint64_t *const values[] = {&out->peak, &out->resident, &out->anonymous,
+                                &out->file};
+    char line[256];
+    FILE *f = fopen("/proc/self/status", "r");
+
+    *out = (ql_memory_use){0};
+    while (f && fgets(line, sizeof(line), f)) {
+        for (size_t i = 0; i < 4; i++) {
+            if (strncmp(line, keys[i], strlen(keys[i])) == 0) {
+                *values[i] = strtoull(line + strlen(keys[i]), NULL, 10) * 1024;
+            }
+        }
+    }
+    if (f) {
+        fclose(f);
+    }
+}
