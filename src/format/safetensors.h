@@ -54,7 +54,7 @@ const char *ql_safetensors_metadata(const ql_safetensors *st, const char *key);
 void ql_safetensors_drop(const ql_safetensors *st, const ql_tensor *t);
 
 /* A file under construction. First every tensor is announced, then the header
- * is written, then the bytes are handed over in the file's order. */
+ * is written, then the tensors, in any order. */
 typedef struct ql_safetensors_writer ql_safetensors_writer;
 
 ql_status ql_safetensors_writer_open(ql_safetensors_writer **out,
@@ -72,20 +72,16 @@ ql_status ql_safetensors_writer_add(ql_safetensors_writer *w, const char *name,
                                     ql_dtype dtype, const size_t *shape,
                                     size_t rank);
 
-/* Sorts as the crate does and writes the header; checks the free disk. After
- * it, tensor i of the file's order is ..._name(w, i). */
+/* Sorts as the crate does and writes the header; checks the free disk. */
 ql_status ql_safetensors_writer_begin(ql_safetensors_writer *w);
-size_t ql_safetensors_writer_count(const ql_safetensors_writer *w);
-const char *ql_safetensors_writer_name(const ql_safetensors_writer *w,
-                                       size_t i);
 
-/* Appends bytes of the data section, in the file's order, in pieces of any
- * size. Errors: QL_EINVAL for more bytes than announced, QL_EIO,
- * QL_ENOSPACE. */
-ql_status ql_safetensors_writer_write(ql_safetensors_writer *w,
-                                      const void *data, size_t n);
+/* Writes all bytes of a tensor at its place; tensors may come in any order.
+ * Errors: QL_ENOTFOUND for a name not announced, QL_EINVAL for one that was
+ * written already, QL_EIO, QL_ENOSPACE. */
+ql_status ql_safetensors_writer_put(ql_safetensors_writer *w, const char *name,
+                                    const void *data);
 
-/* Flushes and renames into place. Errors: QL_EINVAL when bytes are missing,
+/* Flushes and renames into place. Errors: QL_EINVAL when a tensor is missing,
  * QL_EIO, QL_ENOSPACE. */
 ql_status ql_safetensors_writer_commit(ql_safetensors_writer *w);
 

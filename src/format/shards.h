@@ -35,6 +35,10 @@ void ql_shard_plan_close(ql_shard_plan **p);
  * would overfill the current shard starts the next. */
 ql_status ql_shard_plan_add(ql_shard_plan *p, const char *name, uint64_t bytes);
 
+/* Adds a tensor that stays with the last one added: its bytes count with
+ * those. */
+ql_status ql_shard_plan_also(ql_shard_plan *p, const char *name);
+
 /* After all are added: number of shards, the shard of tensor i (in order of
  * adding), and a shard's file name ("model.safetensors" when there is one,
  * else "model-00001-of-00003.safetensors"). Borrowed. */
