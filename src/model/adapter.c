@@ -1,0 +1,154 @@
+#include "src/model/adapter.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/alloc.h"
+#include "src/base/fail.h"
+#include "src/base/rng.h"
+
+enum {
+    MAX_RANK = 1 << 14
+};
+
+static ql_status check_options(const ql_adapter_options *o)
+{
+    if (o->r == 0 || o->r > MAX_RANK) {
+        QL_FAIL(QL_EINVAL, "LoRA rank %zu: give a number from 1 to %d", o->r,
+                MAX_RANK);
+    }
+    if (!isfinite(o->alpha) || o->alpha <= 0) {
+        QL_FAIL(QL_EINVAL, "LoRA alpha %g: give a positive number", o->alpha);
+    }
+    if (!(o->dropout >= 0) || o->dropout >= 1) {
+        QL_FAIL(QL_EINVAL,
+                "LoRA dropout %g: give a number from 0 up to, but "
+                "not including, 1",
+                o->dropout);
+    }
+    if ((o->targets & ((1U << QL_MODULES) - 1)) == 0) {
+        QL_FAIL(QL_EINVAL, "no linear layer is to be adapted");
+    }
+    return QL_OK;
+}
+
+/* Fills the entries and counts the parameters. */
+static void lay_out(ql_adapter *a, const ql_config *c)
+{
+    for (size_t layer = 0; layer < c->layers; layer++) {
+        for (int m = 0; m < QL_MODULES; m++) {
+            ql_adapter_entry *e = &a->entries[a->n];
+
+            if (!(a->opt.targets & 1U << m)) {
+                continue;
+            }
+            *e = (ql_adapter_entry){.layer = layer, .module = (ql_module)m};
+            ql_config_module(c, e->module, &e->out, &e->in);
+            e->a = a->count;
+            e->b = e->a + a->opt.r * e->in;
+            a->count = e->b + a->opt.r * e->out;
+            a->n++;
+        }
+    }
+}
+
+static void randomize(ql_adapter *a, uint64_t seed)
+{
+    memset(a->param, 0, a->count * sizeof(float));
+    for (size_t i = 0; i < a->n; i++) {
+        const ql_adapter_entry *e = &a->entries[i];
+        const uint64_t key = ql_rng_split(seed, i);
+        const double bound = 1 / sqrt((double)e->in);
+
+        for (size_t j = 0; j < a->opt.r * e->in; j++) {
+            a->param[e->a + j] = (float)(bound * (2 * ql_rng_unit(key, j) - 1));
+        }
+    }
+}
+
+ql_status ql_adapter_init(ql_adapter *a, const ql_config *c,
+                          const ql_adapter_options *opt, uint64_t seed,
+                          bool trained)
+{
+    *a = (ql_adapter){.opt = *opt};
+    QL_TRY(check_options(opt));
+    a->entries =
+        ql_calloc(QL_TAG_MISC, c->layers * QL_MODULES, sizeof(*a->entries));
+    if (!a->entries) {
+        return QL_ENOMEM;
+    }
+    lay_out(a, c);
+    a->param = ql_alloc(QL_TAG_ADAPTER, a->count, sizeof(float));
+    a->grad = trained && a->param
+                  ? ql_calloc(QL_TAG_GRAD, a->count, sizeof(float))
+                  : NULL;
+    if (!a->param || (trained && !a->grad)) {
+        ql_adapter_free(a);
+        return QL_ENOMEM;
+    }
+    randomize(a, seed);
+    return QL_OK;
+}
+
+void ql_adapter_free(ql_adapter *a)
+{
+    ql_free(a->entries);
+    ql_free(a->param);
+    ql_free(a->grad);
+    *a = (ql_adapter){0};
+}
+
+void ql_adapter_attach(const ql_adapter *a, ql_weights *w)
+{
+    for (size_t i = 0; i < w->n_layers; i++) {
+        for (int m = 0; m < QL_MODULES; m++) {
+            w->layers[i].linear[m].lora = (ql_lora){0};
+        }
+    }
+    for (size_t i = 0; a && i < a->n; i++) {
+        const ql_adapter_entry *e = &a->entries[i];
+        const double r = (double)a->opt.r;
+
+        w->layers[e->layer].linear[e->module].lora = (ql_lora){
+            .r = a->opt.r,
+            .scale = (float)(a->opt.alpha / (a->opt.rslora ? sqrt(r) : r)),
+            .a = a->param + e->a,
+            .b = a->param + e->b,
+            .da = a->grad ? a->grad + e->a : NULL,
+            .db = a->grad ? a->grad + e->b : NULL,
+        };
+    }
+}
+
+void ql_adapter_name(const ql_adapter *a, size_t i, bool b, char *name,
+                     size_t bytes)
+{
+    const ql_adapter_entry *e = &a->entries[i];
+
+    snprintf(name, bytes, "base_model.model.model.layers.%zu.%s.lora_%c.weight",
+             e->layer, ql_module_paths[e->module], b ? 'B' : 'A');
+}
+
+ql_status ql_adapter_targets(const char *const *names, size_t n, unsigned *mask)
+{
+    *mask = 0;
+    for (size_t i = 0; i < n; i++) {
+        const unsigned before = *mask;
+        const bool all = strcmp(names[i], "all-linear") == 0;
+
+        for (int m = 0; m < QL_MODULES; m++) {
+            if (all || strcmp(names[i], ql_module_leaf((ql_module)m)) == 0) {
+                *mask |= 1U << m;
+            }
+        }
+        if (*mask == before && !all) {
+            QL_FAIL(QL_EINVAL,
+                    "\"%s\" is no linear layer of this model, or is named "
+                    "twice; known are q_proj, k_proj, v_proj, o_proj, "
+                    "gate_proj, up_proj, down_proj and all-linear",
+                    names[i]);
+        }
+    }
+    return QL_OK;
+}

@@ -1,0 +1,58 @@
+/* A LoRA adapter: one pair of matrices for each adapted linear layer. All
+ * parameters lie in one array, and all gradients in another of the same
+ * layout, so that the optimizer and clipping are plain sweeps. */
+#ifndef QL_MODEL_ADAPTER_H
+#define QL_MODEL_ADAPTER_H
+
+#include "src/model/weights.h"
+
+typedef struct ql_adapter_options {
+    size_t r;
+    double alpha;
+    double dropout;
+    bool rslora;      /* scale alpha / sqrt(r) instead of alpha / r */
+    unsigned targets; /* adapted modules: mask of 1 << ql_module */
+} ql_adapter_options;
+
+/* One pair; offsets are into the parameter array. */
+typedef struct ql_adapter_entry {
+    size_t layer;
+    ql_module module;
+    size_t in, out;
+    size_t a, b; /* A [r, in] and B [out, r] */
+} ql_adapter_entry;
+
+typedef struct ql_adapter {
+    ql_adapter_options opt;
+    ql_adapter_entry *entries;
+    size_t n;
+    float *param; /* [count] */
+    float *grad;  /* [count]; NULL when not trained */
+    size_t count;
+} ql_adapter;
+
+/* Lays out the pairs for a model of this config and initialises them as PEFT
+ * does: A uniform in +-1/sqrt(in), B zero. trained: with gradients (zero).
+ * Errors: QL_EINVAL (r 0 or absurd, no target, dropout not in [0, 1)),
+ * QL_ENOMEM. */
+ql_status ql_adapter_init(ql_adapter *a, const ql_config *c,
+                          const ql_adapter_options *opt, uint64_t seed,
+                          bool trained);
+void ql_adapter_free(ql_adapter *a);
+
+/* Makes the linear layers use the adapter, which must outlive its use; NULL
+ * takes any adapter off again. */
+void ql_adapter_attach(const ql_adapter *a, ql_weights *w);
+
+/* Name of A (or B) of entry i as PEFT saves it,
+ * "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", into
+ * name[bytes]. */
+void ql_adapter_name(const ql_adapter *a, size_t i, bool b, char *name,
+                     size_t bytes);
+
+/* The mask that a list of leaf names ("q_proj", ...) or "all-linear" means.
+ * Errors: QL_EINVAL naming the unknown one. */
+ql_status ql_adapter_targets(const char *const *names, size_t n,
+                             unsigned *mask);
+
+#endif

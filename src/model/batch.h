@@ -1,0 +1,17 @@
+/* Sequences of one micro-batch, packed one after the other without padding;
+ * each attends only to itself, with positions from 0. */
+#ifndef QL_MODEL_BATCH_H
+#define QL_MODEL_BATCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct ql_batch {
+    size_t T;              /* tokens of all sequences */
+    size_t sequences;      /* at least 1 */
+    const size_t *start;   /* [sequences + 1]: first token of each, then T */
+    const int32_t *ids;    /* [T] */
+    const int32_t *target; /* [T] id to be predicted after the token, or -1 */
+} ql_batch;
+
+#endif

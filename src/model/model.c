@@ -1,0 +1,126 @@
+/* Opening a folder as a model. */
+#include "src/model/model.h"
+
+#include <string.h>
+
+#include "src/base/fail.h"
+#include "src/base/file.h"
+#include "src/model/quantized.h"
+
+void ql_quant_options_init(ql_quant_options *opt)
+{
+    *opt = (ql_quant_options){
+        .type = QL_QUANT_NF4, .double_quant = true, .block_size = 64};
+}
+
+void ql_model_options_init(ql_model_options *opt)
+{
+    *opt = (ql_model_options){.quantize = true};
+    ql_quant_options_init(&opt->quant);
+}
+
+ql_status ql_model_open(ql_model **out, const char *dir,
+                        const ql_model_options *opt)
+{
+    ql_status st;
+    ql_model_options defaults;
+    ql_load load;
+    ql_model *m = ql_calloc(QL_TAG_MISC, 1, sizeof(*m));
+
+    *out = NULL;
+    ql_model_options_init(&defaults);
+    opt = opt ? opt : &defaults;
+    load = (ql_load){.quantize = opt->quantize,
+                     .book = opt->quant.type == QL_QUANT_FP4 ? QL_CODEBOOK_FP4
+                                                             : QL_CODEBOOK_NF4,
+                     .block = opt->quant.block_size,
+                     .double_quant = opt->quant.double_quant};
+    if (!m) {
+        return QL_ENOMEM;
+    }
+    m->dir = ql_strdup(QL_TAG_MISC, dir);
+    st = m->dir ? QL_OK : QL_ENOMEM;
+    if (st == QL_OK) {
+        st = ql_quant_options_check(&opt->quant);
+    }
+    if (st == QL_OK && !ql_path_is_dir(dir)) {
+        st = ql_fail(QL_ENOTFOUND,
+                     "%s: no such folder; give a Hugging Face "
+                     "model folder",
+                     dir);
+    }
+    if (st == QL_OK) {
+        st = ql_config_init(&m->config, dir);
+    }
+    if (st == QL_OK) {
+        st = ql_weights_init(&m->weights, &m->config, dir, &load);
+    }
+    if (st != QL_OK) {
+        ql_model_close(&m);
+    }
+    *out = m;
+    return st;
+}
+
+void ql_model_close(ql_model **model)
+{
+    ql_model *m = *model;
+
+    if (m) {
+        ql_adapter_free(&m->adapter);
+        ql_weights_free(&m->weights);
+        ql_config_free(&m->config);
+        ql_free(m->dir);
+        ql_free(m);
+    }
+    *model = NULL;
+}
+
+/* Elements of all weights of a model. */
+static size_t count_parameters(const ql_config *c)
+{
+    size_t per_layer = 2 * c->C;
+
+    for (int m = 0; m < QL_MODULES; m++) {
+        size_t out;
+        size_t in;
+
+        ql_config_module(c, (ql_module)m, &out, &in);
+        per_layer += out * in + (c->bias & 1U << m ? out : 0);
+    }
+    return c->layers * per_layer + c->C + c->V * c->C * (c->tied ? 1 : 2);
+}
+
+void ql_model_info_read(const ql_model *model, ql_model_info *out)
+{
+    const ql_config *c = &model->config;
+
+    *out = (ql_model_info){
+        .model_type = c->arch->model_type,
+        .layers = c->layers,
+        .hidden = c->C,
+        .heads = c->H,
+        .kv_heads = c->KV,
+        .head_dim = c->D,
+        .ffn = c->F,
+        .vocab = c->V,
+        .max_positions = c->rope.max_position,
+        .parameters = count_parameters(c),
+        .linear_layers = c->layers * QL_MODULES,
+        .linear_4bit = model->weights.quantized,
+        .weight_bytes = model->weights.bytes,
+    };
+}
+
+const char *ql_model_dir(const ql_model *model)
+{
+    return model->dir;
+}
+
+void ql_model_use_adapter(ql_model *m, const ql_adapter *a)
+{
+    if (!a && m->adapter.n > 0) {
+        a = &m->adapter;
+    }
+    ql_adapter_attach(a, &m->weights);
+}

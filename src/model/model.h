@@ -1,0 +1,58 @@
+/* The model handle, and passes over batches: losses, gradients, logits. */
+#ifndef QL_MODEL_MODEL_H
+#define QL_MODEL_MODEL_H
+
+#include "qlora/model.h"
+#include "src/model/adapter.h"
+#include "src/model/batch.h"
+#include "src/op/loss.h"
+
+struct ql_model {
+    char *dir;
+    ql_config config;
+    ql_weights weights;
+    ql_adapter adapter; /* loaded by ql_model_load_adapter; or empty */
+};
+
+/* Puts an adapter on the model for the passes that follow; NULL: the one that
+ * was loaded, if any. The adapter is borrowed until the next call. */
+void ql_model_use_adapter(ql_model *m, const ql_adapter *a);
+
+/* Room for passes over batches of limited size. */
+typedef struct ql_run ql_run;
+
+typedef struct ql_run_options {
+    size_t max_tokens;    /* T of the largest batch */
+    size_t max_length;    /* longest sequence */
+    size_t max_sequences; /* in a batch */
+    bool training;        /* backward passes will be run */
+    bool keep;            /* keep all activations instead of repeating each
+                             block's forward before its backward */
+} ql_run_options;
+
+/* The model, with the adapter in use, is borrowed; the adapter's rank must not
+ * change while the run is open. Errors: QL_EINVAL (max_length beyond what
+ * tables can hold), QL_ENOMEM. */
+ql_status ql_run_open(ql_run **out, const ql_model *m,
+                      const ql_run_options *opt);
+void ql_run_close(ql_run **run);
+
+/* Loss of a batch, added to *sum.
+ *
+ * With train, gradients of scale * (sum of losses) are added to the adapter's,
+ * with dropout p by key. Cannot fail: a non-finite loss shows in sum. */
+typedef struct ql_run_train {
+    float scale;
+    float dropout;
+    uint64_t key;
+} ql_run_train;
+
+void ql_run_loss(ql_run *run, const ql_batch *batch, const ql_run_train *train,
+                 ql_loss *sum);
+
+/* Logits [n, V] of the tokens at rows[n] (indices into the batch). Targets are
+ * not read. */
+void ql_run_logits(ql_run *run, const ql_batch *batch, const size_t *rows,
+                   size_t n, float *logits);
+
+#endif

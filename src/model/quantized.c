@@ -1,0 +1,133 @@
+/* What quantization of one tensor produces, in memory of its own. */
+#include "src/model/quantized.h"
+
+#include <string.h>
+
+#include "quant/dquant.h"
+#include "src/base/fail.h"
+#include "src/op/quantize.h"
+
+ql_status ql_quant_options_check(const ql_quant_options *opt)
+{
+    const size_t b = opt->block_size;
+
+    if (b < 32 || b > 4096 || (b & (b - 1)) != 0) {
+        QL_FAIL(QL_EINVAL,
+                "block size %zu: choose 32, 64, 128, 256, 512, 1024, 2048 or "
+                "4096",
+                b);
+    }
+    return QL_OK;
+}
+
+void ql_quantized_free(ql_quantized *q)
+{
+    ql_free(q->packed);
+    ql_free(q->absmax);
+    ql_free(q->absmax_u8);
+    ql_free(q->nested_absmax);
+    *q = (ql_quantized){0};
+}
+
+static ql_status allocate(ql_quantized *q, size_t block, bool double_quant)
+{
+    q->blocks = ql_codec_blocks(q->elements, block);
+    q->packed = ql_alloc(QL_TAG_WEIGHTS, ql_codec_packed_bytes(q->elements), 1);
+    q->absmax = ql_alloc(QL_TAG_WEIGHTS, q->blocks, sizeof(float));
+    if (!q->packed || !q->absmax) {
+        return QL_ENOMEM;
+    }
+    if (double_quant) {
+        q->nested_blocks = (q->blocks + QL_NESTED_BLOCK - 1) / QL_NESTED_BLOCK;
+        q->absmax_u8 = ql_alloc(QL_TAG_WEIGHTS, q->blocks, 1);
+        q->nested_absmax =
+            ql_alloc(QL_TAG_WEIGHTS, q->nested_blocks, sizeof(float));
+        if (!q->absmax_u8 || !q->nested_absmax) {
+            return QL_ENOMEM;
+        }
+    }
+    return QL_OK;
+}
+
+ql_status ql_dense_view(ql_qtensor *view, const ql_tensor *t)
+{
+    *view = (ql_qtensor){
+        .rows = t->rank == 2 ? t->shape[0] : 1,
+        .cols = t->rank == 2 ? t->shape[1] : t->elements,
+        .data = t->data,
+    };
+    switch (t->dtype) {
+    case QL_DTYPE_F32:
+        view->storage = QL_STORAGE_F32;
+        return QL_OK;
+    case QL_DTYPE_BF16:
+        view->storage = QL_STORAGE_BF16;
+        return QL_OK;
+    case QL_DTYPE_F16:
+        view->storage = QL_STORAGE_F16;
+        return QL_OK;
+    default:
+        QL_FAIL(
+            QL_EUNSUPPORTED,
+            "tensor %s: weights of type %s are not supported; use F32, BF16 "
+            "or F16",
+            t->name, ql_dtype_name(t->dtype));
+    }
+}
+
+ql_round ql_round_of(ql_dtype dtype)
+{
+    return dtype == QL_DTYPE_BF16  ? QL_ROUND_BF16
+           : dtype == QL_DTYPE_F16 ? QL_ROUND_F16
+                                   : QL_ROUND_NONE;
+}
+
+ql_status ql_quantized_init(ql_quantized *q, const ql_tensor *t,
+                            ql_codebook_id book, size_t block,
+                            bool double_quant)
+{
+    ql_status st;
+    ql_qtensor view;
+    size_t bad;
+
+    *q = (ql_quantized){.elements = t->elements};
+    QL_TRY(ql_dense_view(&view, t));
+    QL_TRY_DONE(allocate(q, block, double_quant));
+    bad = ql_quantize_dense(q->packed, q->absmax, &view, book, block);
+    if (bad != SIZE_MAX) {
+        st = ql_fail(QL_ENUMERIC,
+                     "tensor %s: element %zu is not finite; the checkpoint is "
+                     "damaged or its training diverged",
+                     t->name, bad);
+        goto done;
+    }
+    if (double_quant) {
+        ql_dquantize(q->absmax, q->blocks, q->absmax_u8, q->nested_absmax,
+                     &q->offset);
+    }
+done:
+    if (st != QL_OK) {
+        ql_quantized_free(q);
+    }
+    return st;
+}
+
+ql_qtensor ql_quantized_view(const ql_quantized *q, size_t rows, size_t cols,
+                             ql_codebook_id book, size_t block, ql_dtype dtype)
+{
+    ql_qtensor view = {.rows = rows,
+                       .cols = cols,
+                       .storage = QL_STORAGE_4BIT,
+                       .data = q->packed,
+                       .block = block,
+                       .absmax = q->absmax_u8 ? NULL : q->absmax,
+                       .absmax_u8 = q->absmax_u8,
+                       .nested_absmax = q->nested_absmax,
+                       .nested_code = ql_dynamic_map,
+                       .nested_block = QL_NESTED_BLOCK,
+                       .offset = q->offset,
+                       .round = ql_round_of(dtype)};
+
+    memcpy(view.code, ql_codebooks[book], sizeof(view.code));
+    return view;
+}

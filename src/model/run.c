@@ -1,0 +1,292 @@
+/* Passes over a batch. The memory of a run is one arena for what is kept
+ * between forward and backward and one for scratch, both sized when the run is
+ * opened.
+ *
+ * Kept are the inputs of all blocks, h[0] .. h[L]. With recomputation (the
+ * rule) there is one set of saved activations, which holds those of the block
+ * at work: after the forward they are the last block's, and each earlier
+ * block's forward is repeated before its backward. */
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "quant/qgemm.h"
+#include "src/base/fail.h"
+#include "src/model/block.h"
+#include "src/model/model.h"
+#include "src/op/embed.h"
+#include "src/op/norm.h"
+
+struct ql_run {
+    const ql_model *m;
+    ql_run_options opt;
+    size_t r; /* of the adapter in use */
+    ql_arena kept, scratch;
+    float **h;       /* [L + 1] inputs of the blocks; all the same when not
+                        training */
+    ql_saved *saved; /* [L], or [1] with recomputation */
+    float *norm;     /* [T, C] output of the last norm */
+    float *rstd;     /* [T] */
+    float *dh;       /* [T, C] gradient on its way down */
+    uint32_t *pos;   /* [T] */
+    double *inv_freq;
+    float *cos_table, *sin_table; /* [max_length, dim / 2] */
+    size_t table_length;          /* the sequence length they are made for */
+};
+
+static size_t sets(const ql_run *run)
+{
+    return run->opt.keep ? run->m->config.layers : 1;
+}
+
+static size_t streams(const ql_run *run)
+{
+    return run->opt.training ? run->m->config.layers + 1 : 1;
+}
+
+/* The largest shape that attention will see. */
+static ql_attention_shape largest_shape(const ql_run *run, const size_t *start)
+{
+    const ql_config *c = &run->m->config;
+
+    return (ql_attention_shape){.T = run->opt.max_tokens,
+                                .H = c->H,
+                                .KV = c->KV,
+                                .D = c->D,
+                                .start = start,
+                                .sequences = 1};
+}
+
+static size_t kept_bytes(const ql_run *run)
+{
+    const ql_config *c = &run->m->config;
+    const size_t T = run->opt.max_tokens;
+    const size_t wide = ql_arena_piece(T * c->C, sizeof(float));
+
+    return (streams(run) + 2) * wide +
+           sets(run) * ql_saved_bytes(c, T, run->r) +
+           ql_arena_piece(T, sizeof(float)) +
+           ql_arena_piece(T, sizeof(uint32_t)) +
+           ql_arena_piece(c->rope.dim / 2, sizeof(double)) +
+           2 * ql_arena_piece(run->opt.max_length * c->rope.dim / 2,
+                              sizeof(float));
+}
+
+static size_t scratch_bytes(const ql_run *run)
+{
+    const size_t start[2] = {0, run->opt.max_tokens};
+    const ql_config *c = &run->m->config;
+    const ql_attention_shape shape = largest_shape(run, start);
+    const size_t block =
+        ql_block_scratch_bytes(c, &run->m->weights.layers[0], &shape);
+    const size_t T = run->opt.max_tokens;
+    const size_t loss = ql_loss_work_bytes(T, c->V, c->C);
+    const size_t head = ql_qgemm_work_bytes(T, c->V, c->C);
+    const size_t top = loss > head ? loss : head;
+
+    return ql_arena_piece(block > top ? block : top, 1);
+}
+
+static void take_all(ql_run *run)
+{
+    const ql_config *c = &run->m->config;
+    const size_t T = run->opt.max_tokens;
+    const size_t table = run->opt.max_length * c->rope.dim / 2;
+    ql_arena *a = &run->kept;
+
+    for (size_t i = 0; i <= c->layers; i++) {
+        run->h[i] = i < streams(run) ? ql_arena_take(a, T * c->C, sizeof(float))
+                                     : run->h[0];
+    }
+    for (size_t i = 0; i < sets(run); i++) {
+        ql_saved_take(&run->saved[i], a, c, T, run->r);
+    }
+    run->norm = ql_arena_take(a, T * c->C, sizeof(float));
+    run->dh = ql_arena_take(a, T * c->C, sizeof(float));
+    run->rstd = ql_arena_take(a, T, sizeof(float));
+    run->pos = ql_arena_take(a, T, sizeof(uint32_t));
+    run->inv_freq = ql_arena_take(a, c->rope.dim / 2, sizeof(double));
+    run->cos_table = ql_arena_take(a, table, sizeof(float));
+    run->sin_table = ql_arena_take(a, table, sizeof(float));
+}
+
+/* Rank of the adapter on the model, 0 without one. */
+static size_t adapter_rank(const ql_model *m)
+{
+    size_t r = 0;
+
+    for (size_t i = 0; i < m->weights.n_layers; i++) {
+        for (int j = 0; j < QL_MODULES; j++) {
+            const size_t here = m->weights.layers[i].linear[j].lora.r;
+
+            r = here > r ? here : r;
+        }
+    }
+    return r;
+}
+
+ql_status ql_run_open(ql_run **out, const ql_model *m,
+                      const ql_run_options *opt)
+{
+    ql_status st = QL_OK;
+    ql_run *run = ql_calloc(QL_TAG_MISC, 1, sizeof(*run));
+
+    *out = NULL;
+    if (!run) {
+        return QL_ENOMEM;
+    }
+    *run = (ql_run){.m = m, .opt = *opt, .r = adapter_rank(m)};
+    run->h = ql_calloc(QL_TAG_MISC, m->config.layers + 1, sizeof(*run->h));
+    run->saved = ql_calloc(QL_TAG_MISC, m->config.layers, sizeof(*run->saved));
+    if (!run->h || !run->saved) {
+        st = QL_ENOMEM;
+        goto done;
+    }
+    QL_TRY_DONE(ql_arena_init(&run->kept, QL_TAG_ACTIV, kept_bytes(run)));
+    QL_TRY_DONE(ql_arena_init(&run->scratch, QL_TAG_WORK, scratch_bytes(run)));
+    take_all(run);
+    *out = run;
+    run = NULL;
+done:
+    ql_run_close(&run);
+    return st;
+}
+
+void ql_run_close(ql_run **run)
+{
+    if (*run) {
+        ql_arena_free(&(*run)->kept);
+        ql_arena_free(&(*run)->scratch);
+        ql_free((*run)->h);
+        ql_free((*run)->saved);
+        ql_free(*run);
+    }
+    *run = NULL;
+}
+
+/* Positions, and the rope tables when this batch needs other ones. */
+static void prepare_positions(ql_run *run, const ql_batch *b)
+{
+    const ql_rope_spec *rope = &run->m->config.rope;
+    size_t longest = 0;
+    size_t want;
+
+    for (size_t s = 0; s < b->sequences; s++) {
+        const size_t len = b->start[s + 1] - b->start[s];
+
+        longest = len > longest ? len : longest;
+        for (size_t t = 0; t < len; t++) {
+            run->pos[b->start[s] + t] = (uint32_t)t;
+        }
+    }
+    assert(longest <= run->opt.max_length);
+    want = ql_rope_depends_on_length(rope) ? longest : run->opt.max_length;
+    if (run->table_length != want) {
+        const double factor = ql_rope_frequencies(run->inv_freq, rope, want);
+
+        ql_rope_table(run->cos_table, run->sin_table, run->inv_freq, factor,
+                      rope->dim, want);
+        run->table_length = want;
+    }
+}
+
+static ql_pass make_pass(ql_run *run, const ql_batch *b,
+                         const ql_run_train *train)
+{
+    const ql_config *c = &run->m->config;
+
+    return (ql_pass){
+        .c = c,
+        .shape = {.T = b->T,
+                  .H = c->H,
+                  .KV = c->KV,
+                  .D = c->D,
+                  .start = b->start,
+                  .sequences = b->sequences,
+                  .scale = (float)(1 / sqrt((double)c->D))},
+        .pos = run->pos,
+        .cos_table = run->cos_table,
+        .sin_table = run->sin_table,
+        .dropout = train ? train->dropout : 0,
+        .key = train ? train->key : 0,
+        .scratch = &run->scratch,
+    };
+}
+
+static ql_saved *saved_of(const ql_run *run, size_t layer)
+{
+    return &run->saved[run->opt.keep ? layer : 0];
+}
+
+/* Everything below the head; the output of the last norm is in run->norm. */
+static void forward(ql_run *run, const ql_batch *b, const ql_pass *pass)
+{
+    const ql_model *m = run->m;
+    const ql_config *c = &m->config;
+
+    assert(b->T <= run->opt.max_tokens);
+    ql_embed_fwd(run->h[0], b->ids, &m->weights.embed, b->T);
+    for (size_t i = 0; i < c->layers; i++) {
+        ql_block_fwd(run->h[i + 1], saved_of(run, i), run->h[i],
+                     &m->weights.layers[i], i, pass);
+    }
+    ql_rmsnorm_fwd(run->norm, run->rstd, run->h[c->layers],
+                   m->weights.final_norm, b->T, c->C, c->eps);
+}
+
+/* From the gradient of run->norm in dnorm down to the first block. */
+static void backward(ql_run *run, const float *dnorm, const ql_pass *pass)
+{
+    const ql_model *m = run->m;
+    const ql_config *c = &m->config;
+    const size_t last = c->layers - 1;
+
+    memset(run->dh, 0, pass->shape.T * c->C * sizeof(float));
+    ql_rmsnorm_bwd(run->dh, NULL, dnorm, run->h[c->layers],
+                   m->weights.final_norm, run->rstd, pass->shape.T, c->C);
+    for (size_t i = c->layers; i-- > 0;) {
+        const ql_layer *layer = &m->weights.layers[i];
+        ql_saved *s = saved_of(run, i);
+
+        if (!run->opt.keep && i != last) {
+            ql_block_fwd(NULL, s, run->h[i], layer, i, pass);
+        }
+        ql_block_bwd(run->dh, s, run->h[i], layer, i, i > 0, pass);
+    }
+}
+
+void ql_run_loss(ql_run *run, const ql_batch *batch, const ql_run_train *train,
+                 ql_loss *sum)
+{
+    ql_pass pass;
+    const size_t mark = ql_arena_mark(&run->scratch);
+    void *work;
+
+    prepare_positions(run, batch);
+    pass = make_pass(run, batch, train);
+    forward(run, batch, &pass);
+    work = ql_arena_take(&run->scratch, run->scratch.size - mark, 1);
+    ql_loss_head(sum, train ? run->dh : NULL, run->norm, batch->target,
+                 &run->m->weights.head, batch->T, train ? train->scale : 0,
+                 work);
+    ql_arena_reset(&run->scratch, mark);
+    if (train) {
+        memcpy(run->norm, run->dh, batch->T * run->m->config.C * sizeof(float));
+        backward(run, run->norm, &pass);
+    }
+}
+
+void ql_run_logits(ql_run *run, const ql_batch *batch, const size_t *rows,
+                   size_t n, float *logits)
+{
+    const ql_qtensor *head = &run->m->weights.head;
+    const size_t C = head->cols;
+    const ql_pass pass = make_pass(run, batch, NULL);
+
+    prepare_positions(run, batch);
+    forward(run, batch, &pass);
+    for (size_t i = 0; i < n; i++) {
+        memcpy(run->dh + i * C, run->norm + rows[i] * C, C * sizeof(float));
+    }
+    ql_qgemm_fwd(logits, run->dh, head, n, false, run->scratch.data);
+}

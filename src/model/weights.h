@@ -1,0 +1,46 @@
+/* The frozen weights of a model: 4-bit matrices as they lie in the mapped
+ * file, or quantized while loading; norms and biases in f32; embedding and
+ * head in their stored type, mapped. */
+#ifndef QL_MODEL_WEIGHTS_H
+#define QL_MODEL_WEIGHTS_H
+
+#include "quant/codebook.h"
+#include "src/format/shards.h"
+#include "src/model/config.h"
+#include "src/op/linear.h"
+
+typedef struct ql_layer {
+    float *attn_norm, *mlp_norm; /* [C] */
+    ql_linear linear[QL_MODULES];
+} ql_layer;
+
+typedef struct ql_weights {
+    ql_shards *shards;
+    ql_layer *layers;
+    size_t n_layers;
+    float *final_norm; /* [C] */
+    ql_qtensor embed;  /* [V, C] */
+    ql_qtensor head;   /* [V, C]; the same memory as embed when tied */
+    void **owned;      /* blocks behind the views */
+    size_t n_owned;
+    size_t quantized; /* linear layers in 4 bits */
+    size_t bytes;     /* of all weights, as stored in memory */
+} ql_weights;
+
+/* What becomes of linear weights that a folder holds in 16 or 32 bits. */
+typedef struct ql_load {
+    bool quantize; /* to 4 bits; else kept as stored */
+    ql_codebook_id book;
+    size_t block;
+    bool double_quant;
+} ql_load;
+
+/* Loads the weights of dir. c is borrowed during the call. Errors:
+ * QL_ENOTFOUND (files or a tensor, named), QL_EFORMAT (a shape, named),
+ * QL_EUNSUPPORTED (a dtype), QL_ENUMERIC (a weight that is not finite, while
+ * quantizing), QL_EIO, QL_ENOMEM. */
+ql_status ql_weights_init(ql_weights *w, const ql_config *c, const char *dir,
+                          const ql_load *load);
+void ql_weights_free(ql_weights *w);
+
+#endif
