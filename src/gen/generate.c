@@ -1,0 +1,200 @@
+/* The continuation is computed by a whole forward pass for each new token:
+ * plain, and equal to training's forward by construction. */
+#include "qlora/generate.h"
+
+#include <string.h>
+
+#include "src/base/buf.h"
+#include "src/base/fail.h"
+#include "src/base/rng.h"
+#include "src/gen/sampler.h"
+#include "src/model/model.h"
+
+enum {
+    MAX_TEXT = 1 << 28
+};
+
+void ql_generate_options_init(ql_generate_options *opt)
+{
+    *opt = (ql_generate_options){
+        .max_new_tokens = 128, .temperature = 0.7F, .top_p = 0.9F, .seed = 42};
+}
+
+/* One call of ql_generate. */
+typedef struct writer {
+    ql_model *m;
+    const ql_tokenizer *tok;
+    const ql_generate_options *opt;
+    ql_run *run;
+    int32_t *ids; /* [limit] prompt, then what was generated */
+    size_t n, prompt, limit;
+    float *logits; /* [V] */
+    ql_candidate *scratch;
+    size_t shown; /* bytes of the new text already handed out */
+} writer;
+
+static ql_status check_options(const ql_generate_options *o)
+{
+    if (!(o->temperature >= 0) || !(o->temperature <= 100)) {
+        QL_FAIL(QL_EINVAL, "temperature %g: give a number from 0 to 100",
+                (double)o->temperature);
+    }
+    if (!(o->top_p > 0) || !(o->top_p <= 1)) {
+        QL_FAIL(QL_EINVAL, "top-p %g: give a number above 0, at most 1",
+                (double)o->top_p);
+    }
+    if (o->max_new_tokens == 0) {
+        QL_FAIL(QL_EINVAL, "max-new-tokens must be at least 1");
+    }
+    return QL_OK;
+}
+
+/* Checks the prompt's ids and makes room for the new ones. */
+static ql_status take_prompt(writer *w, const char *prompt)
+{
+    const size_t most = w->m->config.rope.max_position;
+    int32_t *ids = NULL;
+
+    QL_TRY(ql_tokenizer_encode(w->tok, prompt, strlen(prompt), true, &ids,
+                               &w->prompt));
+    w->ids = ids;
+    w->n = w->prompt;
+    if (w->n == 0) {
+        QL_FAIL(QL_EINVAL, "the prompt is empty and the model has no token to "
+                           "begin with; give some text");
+    }
+    if (w->n >= most) {
+        QL_FAIL(QL_EINVAL,
+                "the prompt has %zu tokens, but the model was made "
+                "for %zu",
+                w->n, most);
+    }
+    for (size_t i = 0; i < w->n; i++) {
+        if ((size_t)ids[i] >= w->m->config.V) {
+            QL_FAIL(QL_EMISMATCH,
+                    "token id %d is beyond the model's vocabulary of %zu",
+                    (int)ids[i], w->m->config.V);
+        }
+    }
+    w->limit = w->opt->max_new_tokens < most - w->n
+                   ? w->n + w->opt->max_new_tokens
+                   : most;
+    ids = ql_realloc(QL_TAG_DATA, w->ids, w->limit, sizeof(*ids));
+    if (!ids) {
+        return QL_ENOMEM;
+    }
+    w->ids = ids;
+    return QL_OK;
+}
+
+static ql_status prepare(writer *w)
+{
+    const ql_run_options opt = {
+        .max_tokens = w->limit, .max_length = w->limit, .max_sequences = 1};
+    const size_t V = w->m->config.V;
+
+    QL_TRY(ql_run_open(&w->run, w->m, &opt));
+    w->logits = ql_alloc(QL_TAG_WORK, V, sizeof(*w->logits));
+    w->scratch = ql_alloc(QL_TAG_WORK, V, sizeof(*w->scratch));
+    return w->logits && w->scratch ? QL_OK : QL_ENOMEM;
+}
+
+/* Appends the next token; *end is set at the end token. */
+static ql_status next_token(writer *w, bool *end)
+{
+    const size_t start[2] = {0, w->n};
+    const size_t row = w->n - 1;
+    const ql_batch batch = {
+        .T = w->n, .sequences = 1, .start = start, .ids = w->ids};
+    int32_t id;
+
+    ql_run_logits(w->run, &batch, &row, 1, w->logits);
+    id = ql_sample(w->logits, w->m->config.V, w->opt,
+                   ql_rng_unit(w->opt->seed, w->n), w->scratch);
+    if (id < 0) {
+        QL_FAIL(QL_ENUMERIC, "a logit after token %zu is not finite", w->n);
+    }
+    *end = id == ql_tokenizer_eos(w->tok);
+    if (!*end) {
+        w->ids[w->n++] = id;
+    }
+    return QL_OK;
+}
+
+/* Length of text without a character that is not complete yet. */
+static size_t complete(const char *text, size_t len)
+{
+    static const char partial[] = "\xEF\xBF\xBD";
+
+    while (len >= 3 && memcmp(text + len - 3, partial, 3) == 0) {
+        len -= 3;
+    }
+    return len;
+}
+
+/* Hands out the part of the new text that no further token can change. */
+static ql_status show(writer *w, bool last, ql_generate_fn *out, void *user,
+                      ql_buf *text)
+{
+    ql_status st = QL_OK;
+    char *all = NULL;
+    char *old = NULL;
+    size_t len;
+    size_t skip;
+    size_t end;
+
+    QL_TRY_DONE(ql_tokenizer_decode(w->tok, w->ids, w->n, true, &all, &len));
+    QL_TRY_DONE(
+        ql_tokenizer_decode(w->tok, w->ids, w->prompt, true, &old, &skip));
+    end = last ? len : complete(all, len);
+    skip += w->shown;
+    if (end > skip) {
+        w->shown += end - skip;
+        QL_TRY_DONE(ql_buf_append(text, all + skip, end - skip));
+        if (out && !out(all + skip, end - skip, user)) {
+            st = ql_fail(QL_ECANCELLED, "stopped");
+        }
+    }
+done:
+    ql_free(all);
+    ql_free(old);
+    return st;
+}
+
+static ql_status write_text(writer *w, ql_generate_fn *out, void *user,
+                            ql_buf *text)
+{
+    bool end = false;
+
+    while (!end && w->n < w->limit) {
+        QL_TRY(next_token(w, &end));
+        QL_TRY(show(w, end || w->n == w->limit, out, user, text));
+    }
+    return ql_buf_puts(text, "");
+}
+
+ql_status ql_generate(ql_model *model, const ql_tokenizer *tok,
+                      const char *prompt, const ql_generate_options *opt,
+                      ql_generate_fn *out, void *user, char **text)
+{
+    writer w = {.m = model, .tok = tok, .opt = opt};
+    ql_status st;
+    ql_buf b;
+
+    ql_buf_init(&b, QL_TAG_TEXT, MAX_TEXT);
+    QL_TRY_DONE(check_options(opt));
+    QL_TRY_DONE(take_prompt(&w, prompt));
+    QL_TRY_DONE(prepare(&w));
+    QL_TRY_DONE(write_text(&w, out, user, &b));
+    if (text) {
+        *text = ql_buf_take(&b, NULL);
+        st = *text ? QL_OK : QL_ENOMEM;
+    }
+done:
+    ql_run_close(&w.run);
+    ql_free(w.ids);
+    ql_free(w.logits);
+    ql_free(w.scratch);
+    ql_buf_free(&b);
+    return st;
+}
