@@ -1,0 +1,19 @@
+/* An adapter as PEFT's folder: adapter_config.json and
+ * adapter_model.safetensors, F32. Source: peft lora/config.py,
+ * utils/save_and_load.py. */
+#ifndef QL_CONVERT_PEFT_H
+#define QL_CONVERT_PEFT_H
+
+#include "src/model/adapter.h"
+
+/* Writes the two files into an existing folder. base: what
+ * base_model_name_or_path says. Errors: QL_EIO, QL_ENOSPACE, QL_ENOMEM. */
+ql_status ql_peft_save(const ql_adapter *a, const char *base, const char *dir);
+
+/* Reads the two files into an adapter for a model of config c, without
+ * gradients. Errors: QL_ENOTFOUND, QL_EFORMAT; QL_EUNSUPPORTED for a setting
+ * that changes the meaning and that we do not know, named; QL_EMISMATCH when a
+ * tensor does not fit the model; QL_EIO, QL_ENOMEM. */
+ql_status ql_peft_load(ql_adapter *a, const ql_config *c, const char *dir);
+
+#endif

@@ -1,0 +1,280 @@
+/* Every tensor of the folder is an item; items keep a natural order of names
+ * (layer 2 before layer 10), which decides the shards. */
+#include "src/convert/quantize_plan.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "quant/codec.h"
+#include "quant/dquant.h"
+#include "src/base/fail.h"
+#include "src/format/qstate.h"
+#include "src/model/quantized.h"
+#include "src/op/quantize.h"
+
+enum {
+    NAME_BYTES = 512,
+    STATE_BYTES = 4096
+};
+
+/* Compares names with runs of digits taken as numbers. */
+static int natural(const char *a, const char *b)
+{
+    while (*a && *b) {
+        if (isdigit((unsigned char)*a) && isdigit((unsigned char)*b)) {
+            char *end_a;
+            char *end_b;
+            const unsigned long long x = strtoull(a, &end_a, 10);
+            const unsigned long long y = strtoull(b, &end_b, 10);
+
+            if (x != y) {
+                return x < y ? -1 : 1;
+            }
+            a = end_a;
+            b = end_b;
+        } else if (*a != *b) {
+            return (unsigned char)*a < (unsigned char)*b ? -1 : 1;
+        } else {
+            a++;
+            b++;
+        }
+    }
+    return (*a != '\0') - (*b != '\0');
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const ql_quantize_item *x = a;
+    const ql_quantize_item *y = b;
+
+    return natural(x->in->name, y->in->name);
+}
+
+/* The module of a weight "model.layers.N.PATH.weight", else QL_MODULES. */
+static size_t module_of(const char *name)
+{
+    char path[NAME_BYTES];
+
+    for (size_t m = 0; m < QL_MODULES; m++) {
+        const size_t len = strlen(name);
+        const int n =
+            snprintf(path, sizeof(path), ".%s.weight", ql_module_paths[m]);
+
+        if (len > (size_t)n && strcmp(name + len - (size_t)n, path) == 0 &&
+            strncmp(name, "model.layers.", 13) == 0) {
+            return m;
+        }
+    }
+    return QL_MODULES;
+}
+
+/* The rule of transformers: a module is kept when the entry is its name, or
+ * stands in its path with a dot behind it. */
+static bool skipped(const char *name, const ql_quantize_options *opt)
+{
+    char path[NAME_BYTES];
+    char key[NAME_BYTES];
+    const size_t len = strlen(name) - strlen(".weight");
+
+    snprintf(path, sizeof(path), "%.*s", (int)len, name);
+    for (size_t i = 0; i < opt->n_skip_modules; i++) {
+        snprintf(key, sizeof(key), "%s.", opt->skip_modules[i]);
+        if (strcmp(path, opt->skip_modules[i]) == 0 || strstr(path, key)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static ql_status make_items(ql_quantize_plan *p, const ql_quantize_options *opt)
+{
+    const size_t n = ql_shards_count(p->in);
+
+    p->items = ql_calloc(QL_TAG_MISC, n, sizeof(*p->items));
+    if (!p->items) {
+        return QL_ENOMEM;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const ql_tensor *t = ql_shards_at(p->in, i);
+        size_t group = module_of(t->name);
+
+        if (p->config.tied && strcmp(t->name, "lm_head.weight") == 0) {
+            continue; /* the embedding is the head */
+        }
+        if (group < QL_MODULES && (t->rank != 2 || skipped(t->name, opt))) {
+            group = QL_MODULES;
+        }
+        p->items[p->n++] = (ql_quantize_item){.in = t, .group = group};
+    }
+    qsort(p->items, p->n, sizeof(*p->items), by_name);
+    return QL_OK;
+}
+
+/* The means of the scales, by reading the weight once. */
+static ql_status measure(const ql_quantize_plan *p, ql_quantize_item *item)
+{
+    ql_status st = QL_OK;
+    ql_qtensor view;
+    float *absmax = NULL;
+    float *outer = NULL;
+    uint8_t *q = NULL;
+
+    QL_TRY(ql_dense_view(&view, item->in));
+    item->blocks = ql_codec_blocks(item->in->elements, p->quant.block_size);
+    if (!p->quant.double_quant) {
+        return QL_OK;
+    }
+    absmax = ql_alloc(QL_TAG_WORK, item->blocks, sizeof(float));
+    outer = ql_alloc(QL_TAG_WORK, item->blocks / QL_NESTED_BLOCK + 1,
+                     sizeof(float));
+    q = ql_alloc(QL_TAG_WORK, item->blocks, 1);
+    if (absmax && outer && q) {
+        ql_scales_dense(absmax, &view, p->quant.block_size);
+        ql_dquantize(absmax, item->blocks, q, outer, &item->offset);
+    } else {
+        st = QL_ENOMEM;
+    }
+    ql_free(absmax);
+    ql_free(outer);
+    ql_free(q);
+    ql_shards_drop(p->in, item->in);
+    return st;
+}
+
+static ql_status format_state(const ql_quantize_plan *p,
+                              const ql_quantize_item *item, ql_buf *state)
+{
+    const ql_qstate q = {.book = p->book,
+                         .block = p->quant.block_size,
+                         .dtype = item->in->dtype,
+                         .rows = item->in->shape[0],
+                         .cols = item->in->shape[1],
+                         .nested = p->quant.double_quant,
+                         .nested_block = QL_NESTED_BLOCK,
+                         .nested_offset = (double)item->offset};
+
+    ql_buf_clear(state);
+    return ql_qstate_format(state, &q);
+}
+
+ql_status ql_quantize_parts(const ql_quantize_plan *p,
+                            const ql_quantize_item *item,
+                            ql_quantize_part parts[QL_QUANTIZE_PARTS],
+                            size_t *n, ql_buf *state)
+{
+    static const char *const state_suffix[] = {
+        [QL_CODEBOOK_NF4] = ".quant_state.bitsandbytes__nf4",
+        [QL_CODEBOOK_FP4] = ".quant_state.bitsandbytes__fp4",
+    };
+    const size_t blocks = item->blocks;
+    const bool nested = p->quant.double_quant;
+    const size_t outer = (blocks + QL_NESTED_BLOCK - 1) / QL_NESTED_BLOCK;
+
+    *n = 0;
+    if (item->group == QL_MODULES) {
+        return QL_OK;
+    }
+    QL_TRY(format_state(p, item, state));
+    parts[(*n)++] = (ql_quantize_part){
+        "", QL_DTYPE_U8, 2, {ql_codec_packed_bytes(item->in->elements), 1}};
+    parts[(*n)++] = (ql_quantize_part){
+        ".absmax", nested ? QL_DTYPE_U8 : QL_DTYPE_F32, 1, {blocks}};
+    parts[(*n)++] = (ql_quantize_part){".quant_map", QL_DTYPE_F32, 1, {16}};
+    parts[(*n)++] =
+        (ql_quantize_part){state_suffix[p->book], QL_DTYPE_U8, 1, {state->len}};
+    if (nested) {
+        parts[(*n)++] =
+            (ql_quantize_part){".nested_absmax", QL_DTYPE_F32, 1, {outer}};
+        parts[(*n)++] =
+            (ql_quantize_part){".nested_quant_map", QL_DTYPE_F32, 1, {256}};
+    }
+    return QL_OK;
+}
+
+static size_t part_bytes(const ql_quantize_part *part)
+{
+    return part->shape[0] * (part->rank == 2 ? part->shape[1] : 1) *
+           ql_dtype_bits(part->dtype) / 8;
+}
+
+/* Hands an item to the shard plan: all its output tensors stay together. */
+static ql_status plan_item(ql_quantize_plan *p, ql_quantize_item *item,
+                           ql_buf *state)
+{
+    ql_quantize_part parts[QL_QUANTIZE_PARTS];
+    const char *name = item->in->name;
+    char full[NAME_BYTES];
+    size_t n;
+
+    item->bytes_after = item->group < QL_MODULES ? 0 : item->in->bytes;
+    if (item->group < QL_MODULES) {
+        QL_TRY(measure(p, item));
+    }
+    QL_TRY(ql_quantize_parts(p, item, parts, &n, state));
+    for (size_t i = 0; i < n; i++) {
+        item->bytes_after += part_bytes(&parts[i]);
+    }
+    p->bytes_before += item->in->bytes;
+    p->bytes_after += item->bytes_after;
+    QL_TRY(ql_shard_plan_add(p->shards, name, item->bytes_after));
+    for (size_t i = 1; i < n; i++) {
+        snprintf(full, sizeof(full), "%s%s", name, parts[i].suffix);
+        QL_TRY(ql_shard_plan_also(p->shards, full));
+    }
+    return QL_OK;
+}
+
+static ql_status plan_items(ql_quantize_plan *p)
+{
+    ql_status st = QL_OK;
+    ql_buf state;
+
+    ql_buf_init(&state, QL_TAG_WORK, STATE_BYTES);
+    for (size_t i = 0; st == QL_OK && i < p->n; i++) {
+        st = plan_item(p, &p->items[i], &state);
+    }
+    ql_buf_free(&state);
+    for (size_t i = 0; st == QL_OK && i < p->n; i++) {
+        p->items[i].shard = ql_shard_plan_shard_of(p->shards, i);
+    }
+    return st;
+}
+
+ql_status ql_quantize_plan_init(ql_quantize_plan *p, const char *dir,
+                                const ql_quantize_options *opt)
+{
+    ql_status st;
+
+    *p = (ql_quantize_plan){.quant = opt->quant,
+                            .book = opt->quant.type == QL_QUANT_FP4
+                                        ? QL_CODEBOOK_FP4
+                                        : QL_CODEBOOK_NF4};
+    QL_TRY_DONE(ql_quant_options_check(&opt->quant));
+    QL_TRY_DONE(ql_config_init(&p->config, dir));
+    if (p->config.quantized) {
+        st = ql_fail(QL_EUNSUPPORTED,
+                     "%s: the model is quantized already; give the original",
+                     dir);
+        goto done;
+    }
+    QL_TRY_DONE(ql_shards_open(&p->in, dir));
+    QL_TRY_DONE(ql_shard_plan_open(&p->shards, opt->max_shard_bytes));
+    QL_TRY_DONE(make_items(p, opt));
+    st = plan_items(p);
+done:
+    if (st != QL_OK) {
+        ql_quantize_plan_free(p);
+    }
+    return st;
+}
+
+void ql_quantize_plan_free(ql_quantize_plan *p)
+{
+    ql_shard_plan_close(&p->shards);
+    ql_free(p->items);
+    ql_shards_close(&p->in);
+    ql_config_free(&p->config);
+    *p = (ql_quantize_plan){0};
+}
