@@ -55,6 +55,7 @@ typedef struct ql_dataset_report {
     size_t tokens;         /* tokens in the samples */
     size_t trained_tokens; /* of those, to be learnt */
     size_t longest;        /* tokens of the longest sample */
+    bool default_template; /* messages took ql_default_chat_template */
 } ql_dataset_report;
 
 typedef struct ql_dataset ql_dataset;

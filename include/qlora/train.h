@@ -1,6 +1,123 @@
+/* Fine-tuning: LoRA adapters on a frozen 4-bit base. */
 #ifndef QLORA_TRAIN_H
 #define QLORA_TRAIN_H
 
-#include "qlora/status.h"
+#include "qlora/dataset.h"
+#include "qlora/model.h"
+
+/* Learning rate over the run, as transformers defines it. s is the step from
+ * 0, w the warmup steps, T all steps; during warmup the factor is s / w. */
+typedef enum ql_scheduler {
+    QL_SCHEDULER_CONSTANT,             /* 1, without warmup */
+    QL_SCHEDULER_CONSTANT_WITH_WARMUP, /* 1 */
+    QL_SCHEDULER_LINEAR,               /* (T - s) / (T - w) */
+    QL_SCHEDULER_COSINE                /* (1 + cos(pi (s - w) / (T - w))) / 2 */
+} ql_scheduler;
+
+/* Linear layers of a block; lora_target_modules is a mask of these. */
+typedef enum ql_target {
+    QL_TARGET_Q_PROJ = 1 << 0,
+    QL_TARGET_K_PROJ = 1 << 1,
+    QL_TARGET_V_PROJ = 1 << 2,
+    QL_TARGET_O_PROJ = 1 << 3,
+    QL_TARGET_GATE_PROJ = 1 << 4,
+    QL_TARGET_UP_PROJ = 1 << 5,
+    QL_TARGET_DOWN_PROJ = 1 << 6,
+    QL_TARGET_ALL_LINEAR = (1 << 7) - 1
+} ql_target;
+
+/* Names are those of Hugging Face's TrainingArguments and LoraConfig. */
+typedef struct ql_train_options {
+    size_t lora_r;                /* 16 */
+    double lora_alpha;            /* 32 */
+    double lora_dropout;          /* 0.05 */
+    unsigned lora_target_modules; /* QL_TARGET_ALL_LINEAR */
+    bool use_rslora;              /* false */
+
+    double learning_rate;           /* 2e-4 */
+    ql_scheduler lr_scheduler_type; /* cosine */
+    double warmup_ratio;            /* 0.03; of all steps, rounded up */
+    size_t warmup_steps;            /* 0; overrides the ratio when not 0 */
+    double weight_decay;            /* 0 */
+    double adam_beta1, adam_beta2;  /* 0.9, 0.999 */
+    double adam_epsilon;            /* 1e-8 */
+    double max_grad_norm;           /* 0.3; 0: no clipping */
+
+    double num_train_epochs;            /* 3 */
+    size_t max_steps;                   /* 0: by epochs; else overrides them */
+    size_t per_device_train_batch_size; /* 1 */
+    size_t gradient_accumulation_steps; /* 16 */
+
+    size_t logging_steps;        /* 10 */
+    size_t eval_steps;           /* 0: only before and after */
+    bool shuffle;                /* true */
+    bool gradient_checkpointing; /* true: repeat each block's forward */
+    uint64_t seed;               /* 42 */
+    bool overwrite_output_dir;   /* false */
+} ql_train_options;
+
+/* Fills in the defaults named above. */
+QL_API void ql_train_options_init(ql_train_options *opt);
+
+/* Name of a scheduler as --lr-scheduler-type spells it. Borrowed, constant. */
+QL_API const char *ql_scheduler_name(ql_scheduler scheduler);
+
+/* The learning rate's factor at step s of T with w warmup steps, in [0, 1]. */
+QL_API double ql_scheduler_factor(ql_scheduler scheduler, size_t s, size_t w,
+                                  size_t T);
+
+/* What a progress event tells. */
+typedef enum ql_train_event_kind {
+    QL_TRAIN_PLAN, /* before anything: total_steps, trainable are known */
+    QL_TRAIN_STEP, /* an optimizer step is done */
+    QL_TRAIN_EVAL, /* an evaluation is done: eval_loss, eval_accuracy */
+    QL_TRAIN_DONE  /* the adapter is written */
+} ql_train_event_kind;
+
+typedef struct ql_train_event {
+    ql_train_event_kind kind;
+    size_t step, total_steps;
+    double epoch;
+    size_t trainable;         /* parameters of the adapter */
+    double loss;              /* nats per trained token, of this step */
+    double accuracy;          /* share of trained tokens predicted first */
+    double learning_rate;     /* used in this step */
+    double grad_norm;         /* before clipping */
+    double tokens_per_second; /* all tokens, since the start */
+    double elapsed_s, eta_s;
+    bool log; /* logging_steps says that this step is shown */
+    double eval_loss, eval_accuracy;
+    size_t eval_tokens;
+} ql_train_event;
+
+/* News from the trainer. Return false to stop: the step is finished, the
+ * adapter saved, and ql_train returns QL_ECANCELLED. */
+typedef bool ql_train_fn(const ql_train_event *event, void *user);
+
+typedef struct ql_train_result {
+    size_t steps;
+    size_t tokens, trained_tokens; /* that passed through training steps */
+    double first_loss, last_loss;  /* of the first and last step */
+    double first_eval_loss, last_eval_loss; /* NaN without evaluation data */
+    double seconds;
+} ql_train_result;
+
+/* Trains a fresh adapter for model on data and writes a PEFT folder to out_dir
+ * (adapter_config.json, adapter_model.safetensors, the tokenizer's files and
+ * metrics.csv). eval, fn and result may be NULL. The adapter stays on the
+ * model.
+ *
+ * The loss of an optimizer step is the mean over all its trained tokens,
+ * however they are spread over micro-batches. With the same seed the result is
+ * the same to the bit, for any number of threads.
+ *
+ * Errors: QL_EINVAL (options; out_dir holds an adapter already), QL_EMISMATCH
+ * (token ids beyond the model's vocabulary), QL_ENUMERIC (a loss or gradient
+ * is not finite; the adapter of the step before is saved), QL_ECANCELLED,
+ * QL_EIO, QL_ENOSPACE, QL_ENOMEM. */
+QL_API ql_status ql_train(ql_model *model, const ql_dataset *data,
+                          const ql_dataset *eval, const char *out_dir,
+                          const ql_train_options *opt, ql_train_fn *fn,
+                          void *user, ql_train_result *result);
 
 #endif

@@ -1,0 +1,37 @@
+/* One optimizer step: micro-batches forward and backward, clipping, update. */
+#ifndef QL_TRAIN_STEP_H
+#define QL_TRAIN_STEP_H
+
+#include "qlora/train.h"
+#include "src/data/batches.h"
+#include "src/model/model.h"
+
+/* State of the optimizer: two moments for each parameter. */
+typedef struct ql_optimizer {
+    float *m, *v; /* [n] */
+    size_t n;
+    size_t t; /* updates done */
+} ql_optimizer;
+
+/* Errors: QL_ENOMEM. */
+ql_status ql_optimizer_init(ql_optimizer *o, size_t n);
+void ql_optimizer_free(ql_optimizer *o);
+
+/* Micro-batches [from, to) of the current epoch, as one step. */
+typedef struct ql_step {
+    size_t from, to;
+    size_t number; /* of the step in the run, from 0: part of its keys */
+    double lr;
+    ql_loss loss;     /* out: over all its trained tokens */
+    double grad_norm; /* out: before clipping */
+    size_t tokens;    /* out */
+} ql_step;
+
+/* Runs the step. a's gradients are overwritten, its parameters updated.
+ * Errors: QL_ENUMERIC when the loss or a gradient is not finite (names the
+ * step and the layer); the parameters are then as before the step. */
+ql_status ql_step_run(ql_step *s, ql_run *run, ql_batches *batches,
+                      ql_adapter *a, ql_optimizer *o,
+                      const ql_train_options *opt);
+
+#endif

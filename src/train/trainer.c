@@ -1,0 +1,373 @@
+/* The training loop: epochs, steps, evaluations, news, and the folder that
+ * comes out of it. */
+#include <math.h>
+#include <string.h>
+
+#include "qlora/train.h"
+#include "src/base/clock.h"
+#include "src/base/fail.h"
+#include "src/base/file.h"
+#include "src/base/rng.h"
+#include "src/convert/peft.h"
+#include "src/train/metrics.h"
+#include "src/train/options.h"
+#include "src/train/step.h"
+
+enum {
+    MAX_METRICS = 1 << 30
+};
+
+/* One call of ql_train. */
+typedef struct trainer {
+    ql_model *m;
+    const ql_train_options *opt;
+    const char *out_dir;
+    ql_train_fn *fn;
+    void *user;
+    ql_train_result *result;
+    ql_batches batches, eval;
+    bool has_eval;
+    ql_train_length length;
+    ql_adapter adapter;
+    ql_optimizer optimizer;
+    ql_run *run;
+    ql_buf csv;
+    double started; /* ql_now_s of the first step */
+    bool stop;      /* the caller asked for it */
+} trainer;
+
+/* Fills in what every event has and sends it; a refusal is remembered. */
+static void tell(trainer *t, ql_train_event *e)
+{
+    const double elapsed = t->started > 0 ? ql_now_s() - t->started : 0;
+
+    e->total_steps = t->length.total;
+    e->trainable = t->adapter.count;
+    e->elapsed_s = elapsed;
+    if (e->step > 0 && elapsed > 0) {
+        e->tokens_per_second = (double)t->result->tokens / elapsed;
+        e->eta_s =
+            elapsed * (double)(t->length.total - e->step) / (double)e->step;
+    }
+    if (t->fn && !t->fn(e, t->user)) {
+        t->stop = true;
+    }
+}
+
+/* Every id must have a row in the embedding. */
+static ql_status check_ids(const ql_dataset *ds, size_t V)
+{
+    for (size_t i = 0; i < ql_dataset_size(ds); i++) {
+        const ql_sample s = ql_dataset_sample(ds, i);
+
+        for (size_t j = 0; j < s.n; j++) {
+            if (s.ids[j] < 0 || (size_t)s.ids[j] >= V) {
+                QL_FAIL(QL_EMISMATCH,
+                        "token id %d is beyond the model's vocabulary of %zu; "
+                        "the tokenizer belongs to another model",
+                        (int)s.ids[j], V);
+            }
+        }
+    }
+    return QL_OK;
+}
+
+/* Refuses to touch a folder that holds an adapter, and finds out now whether
+ * it can be written to. */
+static ql_status check_output(const trainer *t)
+{
+    char *config = ql_path_join(t->out_dir, "adapter_config.json");
+    ql_outfile probe = {.fd = -1};
+    ql_status st = QL_OK;
+
+    if (!config) {
+        return QL_ENOMEM;
+    }
+    if (ql_path_exists(config) && !t->opt->overwrite_output_dir) {
+        st = ql_fail(QL_EINVAL,
+                     "%s holds an adapter already; name another folder or use "
+                     "--overwrite-output-dir",
+                     t->out_dir);
+        goto done;
+    }
+    QL_TRY_DONE(ql_dir_make(t->out_dir));
+    QL_TRY_DONE(ql_outfile_init(&probe, config));
+    st = ql_disk_need(t->out_dir, t->adapter.count * sizeof(float));
+done:
+    ql_outfile_free(&probe);
+    ql_free(config);
+    return st;
+}
+
+static ql_status make_adapter(trainer *t)
+{
+    const ql_train_options *o = t->opt;
+    const ql_adapter_options opt = {.r = o->lora_r,
+                                    .alpha = o->lora_alpha,
+                                    .dropout = o->lora_dropout,
+                                    .rslora = o->use_rslora,
+                                    .targets = o->lora_target_modules};
+
+    QL_TRY(ql_adapter_init(&t->adapter, &t->m->config, &opt,
+                           ql_rng_split(o->seed, 1), true));
+    ql_model_use_adapter(t->m, &t->adapter);
+    return ql_optimizer_init(&t->optimizer, t->adapter.count);
+}
+
+static ql_status make_run(trainer *t)
+{
+    const ql_batches *a = &t->batches;
+    const ql_batches *b = &t->eval; /* all zero without evaluation data */
+    const ql_run_options opt = {
+        .max_tokens =
+            a->max_tokens > b->max_tokens ? a->max_tokens : b->max_tokens,
+        .max_length =
+            a->max_length > b->max_length ? a->max_length : b->max_length,
+        .max_sequences = a->size > b->size ? a->size : b->size,
+        .training = true,
+        .keep = !t->opt->gradient_checkpointing,
+    };
+
+    return ql_run_open(&t->run, t->m, &opt);
+}
+
+static ql_status set_up(trainer *t, const ql_dataset *data,
+                        const ql_dataset *eval)
+{
+    const ql_train_options *o = t->opt;
+
+    QL_TRY(ql_train_options_check(o));
+    QL_TRY(check_ids(data, t->m->config.V));
+    QL_TRY(ql_batches_init(&t->batches, data, o->per_device_train_batch_size,
+                           o->shuffle, o->seed));
+    if (eval) {
+        QL_TRY(check_ids(eval, t->m->config.V));
+        QL_TRY(ql_batches_init(&t->eval, eval, o->per_device_train_batch_size,
+                               false, 0));
+        t->has_eval = true;
+    }
+    t->length = ql_train_length_of(o, t->batches.n);
+    QL_TRY(make_adapter(t));
+    QL_TRY(check_output(t));
+    QL_TRY(make_run(t));
+    return ql_metrics_begin(&t->csv);
+}
+
+/* Loss over the evaluation data, told and noted. */
+static ql_status evaluate(trainer *t, size_t step)
+{
+    ql_train_event e = {.kind = QL_TRAIN_EVAL, .step = step};
+    ql_loss sum = {0};
+
+    if (!t->has_eval) {
+        return QL_OK;
+    }
+    for (size_t i = 0; i < t->eval.n; i++) {
+        ql_batch batch;
+
+        ql_batches_get(&t->eval, i, &batch);
+        ql_run_loss(t->run, &batch, NULL, &sum);
+    }
+    e.eval_tokens = sum.count;
+    e.eval_loss = sum.sum / (double)sum.count;
+    e.eval_accuracy = (double)sum.hits / (double)sum.count;
+    if (!isfinite(e.eval_loss)) {
+        QL_FAIL(QL_ENUMERIC, "step %zu: the evaluation loss is not finite",
+                step);
+    }
+    if (step == 0) {
+        t->result->first_eval_loss = e.eval_loss;
+    }
+    t->result->last_eval_loss = e.eval_loss;
+    tell(t, &e);
+    return ql_metrics_add(&t->csv, &e);
+}
+
+/* The micro-batches of a step, starting a new epoch where one begins. */
+static ql_step next_step(trainer *t, size_t number)
+{
+    const size_t a = t->opt->gradient_accumulation_steps;
+    const size_t in_epoch = number % t->length.steps_per_epoch;
+    const size_t from = in_epoch * a;
+
+    if (in_epoch == 0) {
+        ql_batches_begin(&t->batches, number / t->length.steps_per_epoch);
+    }
+    return (ql_step){
+        .from = from,
+        .to = from + a < t->batches.n ? from + a : t->batches.n,
+        .number = number,
+        .lr = t->opt->learning_rate *
+              ql_scheduler_factor(t->opt->lr_scheduler_type, number,
+                                  t->length.warmup, t->length.total),
+    };
+}
+
+/* Counts a step that is done, tells and notes it. */
+static ql_status note_step(trainer *t, const ql_step *s)
+{
+    const size_t step = s->number + 1;
+    ql_train_event e = {
+        .kind = QL_TRAIN_STEP,
+        .step = step,
+        .epoch = (double)step / (double)t->length.steps_per_epoch,
+        .loss = s->loss.sum / (double)s->loss.count,
+        .accuracy = (double)s->loss.hits / (double)s->loss.count,
+        .learning_rate = s->lr,
+        .grad_norm = s->grad_norm,
+        .log = step % t->opt->logging_steps == 0 || step == 1 ||
+               step == t->length.total,
+    };
+
+    t->result->steps = step;
+    t->result->tokens += s->tokens;
+    t->result->trained_tokens += s->loss.count;
+    t->result->last_loss = e.loss;
+    if (step == 1) {
+        t->result->first_loss = e.loss;
+    }
+    tell(t, &e);
+    return e.log ? ql_metrics_add(&t->csv, &e) : QL_OK;
+}
+
+static ql_status train(trainer *t)
+{
+    ql_train_event plan = {.kind = QL_TRAIN_PLAN};
+
+    tell(t, &plan);
+    QL_TRY(evaluate(t, 0));
+    t->started = ql_now_s();
+    for (size_t i = 0; i < t->length.total && !t->stop; i++) {
+        const size_t every = t->opt->eval_steps;
+        ql_step s = next_step(t, i);
+
+        QL_TRY(ql_step_run(&s, t->run, &t->batches, &t->adapter, &t->optimizer,
+                           t->opt));
+        QL_TRY(note_step(t, &s));
+        if ((every > 0 && (i + 1) % every == 0) || i + 1 == t->length.total) {
+            QL_TRY(evaluate(t, i + 1));
+        }
+    }
+    t->result->seconds = ql_now_s() - t->started;
+    if (t->stop) {
+        QL_FAIL(QL_ECANCELLED,
+                "stopped after step %zu of %zu; the adapter was "
+                "saved",
+                t->result->steps, t->length.total);
+    }
+    return QL_OK;
+}
+
+/* Copies the files that the tokenizer of the adapter's user needs. */
+static ql_status copy_tokenizer(const trainer *t)
+{
+    static const char *const names[] = {
+        "tokenizer.json",  "tokenizer_config.json", "special_tokens_map.json",
+        "tokenizer.model", "added_tokens.json",     "vocab.json",
+        "merges.txt",      "chat_template.jinja",
+    };
+    ql_status st = QL_OK;
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char *from = ql_path_join(t->m->dir, names[i]);
+        char *to = ql_path_join(t->out_dir, names[i]);
+
+        if (!from || !to) {
+            st = QL_ENOMEM;
+        } else if (st == QL_OK && ql_path_exists(from)) {
+            st = ql_file_copy(from, to);
+        }
+        ql_free(from);
+        ql_free(to);
+    }
+    return st;
+}
+
+static ql_status write_file(const trainer *t, const char *name,
+                            const char *text, size_t len)
+{
+    char *path = ql_path_join(t->out_dir, name);
+    const ql_status st = path ? ql_file_write(path, text, len) : QL_ENOMEM;
+
+    ql_free(path);
+    return st;
+}
+
+/* The folder is complete once adapter_config.json is there: it comes last. */
+static ql_status save(const trainer *t)
+{
+    const char *form = ql_default_chat_template();
+
+    QL_TRY(copy_tokenizer(t));
+    if (ql_dataset_report_of(t->batches.ds)->default_template) {
+        QL_TRY(write_file(t, "chat_template.jinja", form, strlen(form)));
+    }
+    QL_TRY(write_file(t, "metrics.csv", t->csv.data, t->csv.len));
+    return ql_peft_save(&t->adapter, t->m->dir, t->out_dir);
+}
+
+/* Saves after the end of training, however it ended, keeping its sentence. */
+static ql_status finish(trainer *t, ql_status st)
+{
+    ql_train_event e = {.kind = QL_TRAIN_DONE, .step = t->result->steps};
+    ql_status saved;
+    char *why = ql_strdup(QL_TAG_MISC, ql_last_error());
+
+    saved = save(t);
+    if (saved != QL_OK) {
+        ql_free(why);
+        return saved;
+    }
+    if (st != QL_OK) {
+        ql_fail(st, "%s", why ? why : "training stopped");
+    }
+    ql_free(why);
+    tell(t, &e);
+    return st;
+}
+
+/* The adapter becomes the model's own. */
+static void hand_over(trainer *t)
+{
+    ql_free(t->adapter.grad);
+    t->adapter.grad = NULL;
+    ql_adapter_free(&t->m->adapter);
+    t->m->adapter = t->adapter;
+    t->adapter = (ql_adapter){0};
+    ql_model_use_adapter(t->m, NULL);
+}
+
+ql_status ql_train(ql_model *model, const ql_dataset *data,
+                   const ql_dataset *eval, const char *out_dir,
+                   const ql_train_options *opt, ql_train_fn *fn, void *user,
+                   ql_train_result *result)
+{
+    ql_train_result own;
+    trainer t = {.m = model,
+                 .opt = opt,
+                 .out_dir = out_dir,
+                 .fn = fn,
+                 .user = user,
+                 .result = result ? result : &own};
+    ql_status st;
+
+    *t.result =
+        (ql_train_result){.first_eval_loss = NAN, .last_eval_loss = NAN};
+    ql_buf_init(&t.csv, QL_TAG_MISC, MAX_METRICS);
+    st = set_up(&t, data, eval);
+    if (st == QL_OK) {
+        st = train(&t);
+        if (st == QL_OK || st == QL_ECANCELLED || st == QL_ENUMERIC) {
+            st = finish(&t, st);
+        }
+    }
+    ql_run_close(&t.run);
+    ql_optimizer_free(&t.optimizer);
+    ql_batches_free(&t.batches);
+    ql_batches_free(&t.eval);
+    ql_buf_free(&t.csv);
+    if (t.adapter.param) {
+        hand_over(&t);
+    }
+    return st;
+}
