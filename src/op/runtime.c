@@ -9,6 +9,7 @@
 
 #include "qlora/version.h"
 #include "quant/kernels.h"
+#include "src/base/cores.h"
 #include "src/base/fail.h"
 #include "src/base/note.h"
 #include "src/op/gemm.h"
@@ -70,7 +71,7 @@ ql_status ql_runtime_open(const ql_runtime_options *opt)
     ql_note_set(opt->note, opt->note_user);
     ql_gemm_setup();
     omp_set_dynamic(0);
-    omp_set_num_threads(opt->threads > 0 ? opt->threads : omp_get_num_procs());
+    omp_set_num_threads(opt->threads > 0 ? opt->threads : ql_cores());
     fill_isa_list();
     isa = opt->isa ? opt->isa : getenv("QL_ISA");
     return isa && *isa ? choose_isa(isa) : QL_OK;
