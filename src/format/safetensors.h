@@ -6,7 +6,9 @@
 #include "qlora/status.h"
 
 enum {
-    QL_MAX_RANK = 8
+    QL_MAX_RANK = 8,      /* of a tensor; the format itself has no limit */
+    QL_SHAPE_BYTES = 256, /* room for a shape as text */
+    QL_MAX_HEADER_BYTES = 100 * 1000 * 1000
 };
 
 /* A tensor in a file. */
@@ -26,6 +28,14 @@ const char *ql_dtype_name(ql_dtype dtype);
 ql_dtype ql_dtype_parse(const char *name);
 size_t ql_dtype_bits(ql_dtype dtype);
 
+/* Elements and bytes of a tensor. Errors: QL_EFORMAT when a product overflows
+ * or the elements do not fill whole bytes. */
+ql_status ql_shape_bytes(ql_dtype dtype, const size_t *shape, size_t rank,
+                         size_t *elements, size_t *bytes);
+
+/* A shape for a sentence: "[2, 4]". text [QL_SHAPE_BYTES]; returns text. */
+const char *ql_shape_text(char *text, const size_t *shape, size_t rank);
+
 /* Elements as f32: F32, F16, BF16, F64 and the integer types; values beyond
  * f32 are rounded to nearest. out [t->elements]. Errors: QL_EUNSUPPORTED for
  * other types, naming tensor and type. */
@@ -35,8 +45,15 @@ typedef struct ql_safetensors ql_safetensors;
 
 /* Maps and checks a file: every rule of the format is enforced before the
  * first tensor is handed out. Errors: QL_ENOTFOUND, QL_EIO, QL_ENOMEM;
- * QL_EFORMAT naming file, tensor and rule. */
+ * QL_EFORMAT naming file, tensor and rule; QL_EUNSUPPORTED for more than
+ * QL_MAX_RANK dimensions. */
 ql_status ql_safetensors_open(ql_safetensors **out, const char *path);
+
+/* The same for bytes in memory, which are borrowed and must outlive *out.
+ * where: what the errors name. */
+ql_status ql_safetensors_open_memory(ql_safetensors **out,
+                                     const unsigned char *data, size_t len,
+                                     const char *where);
 void ql_safetensors_close(ql_safetensors **st);
 
 /* Tensors in order of name. Borrowed. */
@@ -54,7 +71,7 @@ const char *ql_safetensors_metadata(const ql_safetensors *st, const char *key);
 void ql_safetensors_drop(const ql_safetensors *st, const ql_tensor *t);
 
 /* A file under construction. First every tensor is announced, then the header
- * is written, then the tensors, in any order. */
+ * is written, then the bytes are handed over in the file's order. */
 typedef struct ql_safetensors_writer ql_safetensors_writer;
 
 ql_status ql_safetensors_writer_open(ql_safetensors_writer **out,
@@ -63,17 +80,32 @@ ql_status ql_safetensors_writer_open(ql_safetensors_writer **out,
 /* Removes what was written unless committed. */
 void ql_safetensors_writer_close(ql_safetensors_writer **w);
 
-/* Adds "key": "value" to __metadata__. */
+/* Adds "key": "value" to __metadata__; pairs keep the order in which they
+ * were added. Errors: QL_EINVAL for a key given twice or text that is not
+ * UTF-8, QL_ENOMEM. */
 ql_status ql_safetensors_writer_metadata(ql_safetensors_writer *w,
                                          const char *key, const char *value);
 
-/* Announces a tensor. Errors: QL_EINVAL for a name given twice, QL_ENOMEM. */
+/* Announces a tensor. Errors: QL_EINVAL for a name that is not UTF-8 or is
+ * "__metadata__", and for a shape that cannot be stored; QL_ENOMEM. */
 ql_status ql_safetensors_writer_add(ql_safetensors_writer *w, const char *name,
                                     ql_dtype dtype, const size_t *shape,
                                     size_t rank);
 
-/* Sorts as the crate does and writes the header; checks the free disk. */
+/* Sorts as the crate does (by type, largest first, then by name) and writes
+ * the header; checks the free disk. After it, tensor i of the file's order is
+ * ..._name(w, i). Errors: QL_EINVAL for a name given twice, QL_ENOSPACE,
+ * QL_EIO, QL_ENOMEM, QL_EFORMAT for a header beyond QL_MAX_HEADER_BYTES. */
 ql_status ql_safetensors_writer_begin(ql_safetensors_writer *w);
+size_t ql_safetensors_writer_count(const ql_safetensors_writer *w);
+const char *ql_safetensors_writer_name(const ql_safetensors_writer *w,
+                                       size_t i);
+
+/* Appends bytes of the data section, in the file's order, in pieces of any
+ * size. Errors: QL_EINVAL for more bytes than announced, QL_EIO,
+ * QL_ENOSPACE. */
+ql_status ql_safetensors_writer_write(ql_safetensors_writer *w,
+                                      const void *data, size_t n);
 
 /* Writes all bytes of a tensor at its place; tensors may come in any order.
  * Errors: QL_ENOTFOUND for a name not announced, QL_EINVAL for one that was
@@ -81,7 +113,7 @@ ql_status ql_safetensors_writer_begin(ql_safetensors_writer *w);
 ql_status ql_safetensors_writer_put(ql_safetensors_writer *w, const char *name,
                                     const void *data);
 
-/* Flushes and renames into place. Errors: QL_EINVAL when a tensor is missing,
+/* Flushes and renames into place. Errors: QL_EINVAL when bytes are missing,
  * QL_EIO, QL_ENOSPACE. */
 ql_status ql_safetensors_writer_commit(ql_safetensors_writer *w);
 

@@ -7,12 +7,13 @@
 
 typedef struct ql_shards ql_shards;
 
-/* Opens all files. With an index, each tensor it names must be in the file it
- * names; file names with a slash are refused. Without an index and without
- * model.safetensors, a single other *.safetensors file in the folder is
- * taken. Errors: QL_ENOTFOUND (no weights; says what was looked for),
- * QL_EFORMAT, QL_EUNSUPPORTED (only pytorch_model.bin: says how to convert),
- * QL_EIO, QL_ENOMEM. */
+/* Opens all files: model.safetensors if there is one; else those of the
+ * index; else a single other *.safetensors file, adapter_model.safetensors
+ * excepted. With an index, each tensor it names must be in the file it names
+ * for it, and all tensors of these files are taken; file names with a slash
+ * and tensors in two files are refused. Errors: QL_ENOTFOUND (no weights; says
+ * what was looked for), QL_EFORMAT, QL_EUNSUPPORTED (only pytorch_model.bin:
+ * says how to convert), QL_EIO, QL_ENOMEM. */
 ql_status ql_shards_open(ql_shards **out, const char *dir);
 void ql_shards_close(ql_shards **s);
 
@@ -32,7 +33,8 @@ ql_status ql_shard_plan_open(ql_shard_plan **out, uint64_t max_shard_bytes);
 void ql_shard_plan_close(ql_shard_plan **p);
 
 /* Adds a tensor: one larger than the limit gets a shard of its own; one that
- * would overfill the current shard starts the next. */
+ * would overfill the current shard starts the next. Shards are numbered in
+ * the order in which they are complete. */
 ql_status ql_shard_plan_add(ql_shard_plan *p, const char *name, uint64_t bytes);
 
 /* Adds a tensor that stays with the last one added: its bytes count with
@@ -41,13 +43,14 @@ ql_status ql_shard_plan_also(ql_shard_plan *p, const char *name);
 
 /* After all are added: number of shards, the shard of tensor i (in order of
  * adding), and a shard's file name ("model.safetensors" when there is one,
- * else "model-00001-of-00003.safetensors"). Borrowed. */
+ * else "model-00001-of-00003.safetensors"). Borrowed: valid until the next call. */
 size_t ql_shard_plan_shards(const ql_shard_plan *p);
 size_t ql_shard_plan_shard_of(const ql_shard_plan *p, size_t i);
 const char *ql_shard_plan_file(ql_shard_plan *p, size_t shard);
 
 /* Writes model.safetensors.index.json into dir, as transformers does; does
- * nothing when there is one shard. */
+ * nothing when there is one shard. Errors: QL_EINVAL for a name added twice,
+ * QL_EIO, QL_ENOSPACE, QL_ENOMEM. */
 ql_status ql_shard_plan_write_index(ql_shard_plan *p, const char *dir);
 
 #endif
