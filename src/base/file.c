@@ -152,6 +152,15 @@ ql_status ql_outfile_write(ql_outfile *f, const void *data, size_t n)
     return QL_OK;
 }
 
+ql_status ql_outfile_write_at(ql_outfile *f, uint64_t offset, const void *data,
+                              size_t n)
+{
+    if (lseek(f->fd, (off_t)offset, SEEK_SET) < 0) {
+        return ql_fail_errno("cannot write %s", f->path);
+    }
+    return ql_outfile_write(f, data, n);
+}
+
 ql_status ql_outfile_commit(ql_outfile *f)
 {
     const int fd = f->fd;

@@ -31,6 +31,9 @@ typedef struct ql_outfile {
 /* Errors: QL_EIO, QL_ENOTFOUND (no such folder), QL_ENOSPACE, QL_ENOMEM. */
 ql_status ql_outfile_init(ql_outfile *f, const char *path);
 ql_status ql_outfile_write(ql_outfile *f, const void *data, size_t n);
+/* Writes at a place of the file; it may lie beyond the end so far. */
+ql_status ql_outfile_write_at(ql_outfile *f, uint64_t offset, const void *data,
+                              size_t n);
 ql_status ql_outfile_commit(ql_outfile *f);
 void ql_outfile_free(ql_outfile *f);
 

@@ -216,6 +216,7 @@ static ql_status plan_item(ql_quantize_plan *p, ql_quantize_item *item,
     for (size_t i = 0; i < n; i++) {
         item->bytes_after += part_bytes(&parts[i]);
     }
+    item->tensors = n > 0 ? n : 1;
     p->bytes_before += item->in->bytes;
     p->bytes_after += item->bytes_after;
     QL_TRY(ql_shard_plan_add(p->shards, name, item->bytes_after));
@@ -236,8 +237,9 @@ static ql_status plan_items(ql_quantize_plan *p)
         st = plan_item(p, &p->items[i], &state);
     }
     ql_buf_free(&state);
-    for (size_t i = 0; st == QL_OK && i < p->n; i++) {
-        p->items[i].shard = ql_shard_plan_shard_of(p->shards, i);
+    for (size_t i = 0, tensor = 0; st == QL_OK && i < p->n; i++) {
+        p->items[i].shard = ql_shard_plan_shard_of(p->shards, tensor);
+        tensor += p->items[i].tensors;
     }
     return st;
 }

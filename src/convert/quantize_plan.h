@@ -12,12 +12,13 @@
 /* One tensor of the input. */
 typedef struct ql_quantize_item {
     const ql_tensor *in;
-    size_t group;  /* ql_module of a weight that becomes 4-bit; QL_MODULES:
+    size_t group;   /* ql_module of a weight that becomes 4-bit; QL_MODULES:
                       kept as it is */
-    size_t shard;  /* of the output */
-    float offset;  /* mean of the scales, with double quantization */
-    size_t blocks; /* scales */
-    uint64_t bytes_after; /* in the output */
+    size_t shard;   /* of the output */
+    float offset;   /* mean of the scales, with double quantization */
+    size_t blocks;  /* scales */
+    size_t tensors; /* in the output */
+    uint64_t bytes_after;
 } ql_quantize_item;
 
 /* A tensor of the output that belongs to an item. */

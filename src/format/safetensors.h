@@ -93,19 +93,9 @@ ql_status ql_safetensors_writer_add(ql_safetensors_writer *w, const char *name,
                                     size_t rank);
 
 /* Sorts as the crate does (by type, largest first, then by name) and writes
- * the header; checks the free disk. After it, tensor i of the file's order is
- * ..._name(w, i). Errors: QL_EINVAL for a name given twice, QL_ENOSPACE,
+ * the header; checks the free disk. Errors: QL_EINVAL for a name given twice, QL_ENOSPACE,
  * QL_EIO, QL_ENOMEM, QL_EFORMAT for a header beyond QL_MAX_HEADER_BYTES. */
 ql_status ql_safetensors_writer_begin(ql_safetensors_writer *w);
-size_t ql_safetensors_writer_count(const ql_safetensors_writer *w);
-const char *ql_safetensors_writer_name(const ql_safetensors_writer *w,
-                                       size_t i);
-
-/* Appends bytes of the data section, in the file's order, in pieces of any
- * size. Errors: QL_EINVAL for more bytes than announced, QL_EIO,
- * QL_ENOSPACE. */
-ql_status ql_safetensors_writer_write(ql_safetensors_writer *w,
-                                      const void *data, size_t n);
 
 /* Writes all bytes of a tensor at its place; tensors may come in any order.
  * Errors: QL_ENOTFOUND for a name not announced, QL_EINVAL for one that was

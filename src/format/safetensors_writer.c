@@ -20,6 +20,8 @@ typedef struct item {
     size_t rank;
     size_t shape[QL_MAX_RANK];
     size_t bytes;
+    size_t begin; /* of its bytes in the data section */
+    bool written;
 } item;
 
 typedef struct pair {
@@ -34,7 +36,9 @@ struct ql_safetensors_writer {
     size_t cap;
     pair *pairs;
     size_t pair_count;
-    size_t left; /* bytes of the data section still to come */
+    item **index;      /* the items by name, once begun */
+    size_t data_bytes; /* of the data section */
+    size_t data_start; /* where it starts in the file */
     bool begun;
 };
 
@@ -68,6 +72,7 @@ void ql_safetensors_writer_close(ql_safetensors_writer **w)
         ql_free((*w)->pairs[i].value);
     }
     ql_free((*w)->items);
+    ql_free((*w)->index);
     ql_free((*w)->pairs);
     ql_outfile_free(&(*w)->file);
     ql_free(*w);
@@ -190,6 +195,11 @@ static int by_type_and_name(const void *a, const void *b)
     return l->dtype != r->dtype ? (int)r->dtype - (int)l->dtype : by_name(a, b);
 }
 
+static int by_index(const void *a, const void *b)
+{
+    return by_name(*(item *const *)a, *(item *const *)b);
+}
+
 static ql_status sort_items(ql_safetensors_writer *w)
 {
     if (w->count == 0) {
@@ -203,6 +213,14 @@ static ql_status sort_items(ql_safetensors_writer *w)
         }
     }
     qsort(w->items, w->count, sizeof(*w->items), by_type_and_name);
+    w->index = ql_alloc(QL_TAG_TEXT, w->count, sizeof(*w->index));
+    if (!w->index) {
+        return QL_ENOMEM;
+    }
+    for (size_t i = 0; i < w->count; i++) {
+        w->index[i] = &w->items[i];
+    }
+    qsort(w->index, w->count, sizeof(*w->index), by_index);
     return QL_OK;
 }
 
@@ -218,7 +236,7 @@ static ql_status put_metadata(const ql_safetensors_writer *w, ql_buf *b)
     return ql_buf_putc(b, '}');
 }
 
-static ql_status put_item(const item *t, ql_buf *b, size_t begin)
+static ql_status put_item(const item *t, ql_buf *b)
 {
     QL_TRY(ql_quote_utf8(b, t->name));
     QL_TRY(ql_buf_printf(b, ":{\"dtype\":\"%s\",\"shape\":[",
@@ -226,11 +244,11 @@ static ql_status put_item(const item *t, ql_buf *b, size_t begin)
     for (size_t i = 0; i < t->rank; i++) {
         QL_TRY(ql_buf_printf(b, "%s%zu", i ? "," : "", t->shape[i]));
     }
-    return ql_buf_printf(b, "],\"data_offsets\":[%zu,%zu]}", begin,
-                         begin + t->bytes);
+    return ql_buf_printf(b, "],\"data_offsets\":[%zu,%zu]}", t->begin,
+                         t->begin + t->bytes);
 }
 
-/* The header, and in w->left the bytes that follow it. */
+/* The header, and where each tensor's bytes begin. */
 static ql_status put_header(ql_safetensors_writer *w, ql_buf *b)
 {
     QL_TRY(ql_buf_putc(b, '{'));
@@ -240,14 +258,15 @@ static ql_status put_header(ql_safetensors_writer *w, ql_buf *b)
     for (size_t i = 0; i < w->count; i++) {
         size_t end;
 
-        if (ql_add_overflows(w->left, w->items[i].bytes, &end)) {
+        if (ql_add_overflows(w->data_bytes, w->items[i].bytes, &end)) {
             QL_FAIL(QL_EINVAL, "more bytes than can be addressed");
         }
         if (i > 0 || w->pair_count > 0) {
             QL_TRY(ql_buf_putc(b, ','));
         }
-        QL_TRY(put_item(&w->items[i], b, w->left));
-        w->left = end;
+        w->items[i].begin = w->data_bytes;
+        QL_TRY(put_item(&w->items[i], b));
+        w->data_bytes = end;
     }
     QL_TRY(ql_buf_putc(b, '}'));
     while (b->len % 8 != 0) {
@@ -272,43 +291,58 @@ ql_status ql_safetensors_writer_begin(ql_safetensors_writer *w)
         goto done;
     }
     n = header.len;
-    QL_TRY_DONE(ql_disk_need(w->file.path, sizeof(n) + n + w->left));
+    QL_TRY_DONE(ql_disk_need(w->file.path, sizeof(n) + n + w->data_bytes));
     QL_TRY_DONE(ql_outfile_write(&w->file, &n, sizeof(n)));
     QL_TRY_DONE(ql_outfile_write(&w->file, header.data, header.len));
+    w->data_start = sizeof(n) + header.len;
 done:
     ql_buf_free(&header);
     return st;
 }
 
-size_t ql_safetensors_writer_count(const ql_safetensors_writer *w)
+static int by_key(const void *key, const void *entry)
 {
-    return w->count;
+    return strcmp(key, (*(item *const *)entry)->name);
 }
 
-const char *ql_safetensors_writer_name(const ql_safetensors_writer *w, size_t i)
+/* The item of this name, NULL if none was announced. */
+static item *find_item(const ql_safetensors_writer *w, const char *name)
 {
+    item **found =
+        w->count ? bsearch(name, w->index, w->count, sizeof(*w->index), by_key)
+                 : NULL;
+
+    return found ? *found : NULL;
+}
+
+ql_status ql_safetensors_writer_put(ql_safetensors_writer *w, const char *name,
+                                    const void *data)
+{
+    item *t = find_item(w, name);
+
     assert(w->begun);
-    return w->items[i].name;
-}
-
-ql_status ql_safetensors_writer_write(ql_safetensors_writer *w,
-                                      const void *data, size_t n)
-{
-    if (n > w->left) {
-        QL_FAIL(QL_EINVAL, "%s: %zu bytes more than its tensors have",
-                w->file.path, n - w->left);
+    if (!t) {
+        QL_FAIL(QL_ENOTFOUND, "%s: tensor '%s' was not announced", w->file.path,
+                name);
     }
-    QL_TRY(ql_outfile_write(&w->file, data, n));
-    w->left -= n;
+    if (t->written) {
+        QL_FAIL(QL_EINVAL, "%s: tensor '%s' is written twice", w->file.path,
+                name);
+    }
+    QL_TRY(ql_outfile_write_at(&w->file, w->data_start + t->begin, data,
+                               t->bytes));
+    t->written = true;
     return QL_OK;
 }
 
 ql_status ql_safetensors_writer_commit(ql_safetensors_writer *w)
 {
     assert(w->begun);
-    if (w->left > 0) {
-        QL_FAIL(QL_EINVAL, "%s: %zu bytes of its tensors are missing",
-                w->file.path, w->left);
+    for (size_t i = 0; i < w->count; i++) {
+        if (!w->items[i].written) {
+            QL_FAIL(QL_EINVAL, "%s: tensor '%s' is missing", w->file.path,
+                    w->items[i].name);
+        }
     }
     return ql_outfile_commit(&w->file);
 }

@@ -119,6 +119,12 @@ ql_status ql_shard_plan_add(ql_shard_plan *p, const char *name, uint64_t bytes)
     return QL_OK;
 }
 
+ql_status ql_shard_plan_also(ql_shard_plan *p, const char *name)
+{
+    assert(p->count > 0);
+    return append(p, name, p->items[p->count - 1].shard);
+}
+
 size_t ql_shard_plan_shards(const ql_shard_plan *p)
 {
     return p->closed + (p->open_count > 0);

@@ -57,11 +57,10 @@ static void write_again(const char *path, const char *copy, const char *bytes)
     check_ok(ql_safetensors_writer_open(&w, copy));
     announce(w, st, bytes);
     check_ok(ql_safetensors_writer_begin(w));
-    for (size_t i = 0; i < ql_safetensors_writer_count(w); i++) {
-        const char *name = ql_safetensors_writer_name(w, i);
-        const ql_tensor *t = ql_safetensors_find(st, name);
+    for (size_t i = 0; i < ql_safetensors_count(st); i++) {
+        const ql_tensor *t = ql_safetensors_at(st, i);
 
-        check_ok(ql_safetensors_writer_write(w, t->data, t->bytes));
+        check_ok(ql_safetensors_writer_put(w, t->name, t->data));
         ql_safetensors_drop(st, t);
     }
     check_ok(ql_safetensors_writer_commit(w));

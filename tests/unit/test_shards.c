@@ -40,7 +40,11 @@ static void put_tensors(const char *dir, const char *file, const char *names)
         check_ok(ql_safetensors_writer_add(w, name, QL_DTYPE_U8, NULL, 0));
     }
     check_ok(ql_safetensors_writer_begin(w));
-    check_ok(ql_safetensors_writer_write(w, names, strlen(names)));
+    for (const char *c = names; *c; c++) {
+        const char name[] = {*c, '\0'};
+
+        check_ok(ql_safetensors_writer_put(w, name, c));
+    }
     check_ok(ql_safetensors_writer_commit(w));
     ql_safetensors_writer_close(&w);
     ql_free(path);
