@@ -1,0 +1,26 @@
+/* Characters of UTF-8 text. Unless said otherwise the text must be valid,
+ * which ql_utf8_check finds out. */
+#ifndef QL_TEXT_UTF8_H
+#define QL_TEXT_UTF8_H
+
+#include "qlora/types.h"
+
+/* Bytes at the start of s[n] that are valid UTF-8; n when all of it is.
+ * Surrogates, overlong forms and code points beyond U+10FFFF are not. */
+size_t ql_utf8_check(const char *s, size_t n);
+
+/* Bytes of the character that starts at s[0] (n > 0), at most n. */
+size_t ql_utf8_len(const char *s, size_t n);
+
+/* The code point that starts at s[0] (n > 0). */
+int32_t ql_utf8_get(const char *s, size_t n);
+
+/* Start of the character that ends before s[n] (n > 0). */
+size_t ql_utf8_back(const char *s, size_t n);
+
+/* What \s and \w match in a pattern: the property White_Space; letters,
+ * marks, decimal and letter numbers, connectors and joiners. */
+bool ql_utf8_is_space(int32_t c);
+bool ql_utf8_is_word(int32_t c);
+
+#endif
