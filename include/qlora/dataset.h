@@ -31,7 +31,7 @@ typedef struct ql_dataset_options {
     ql_format format;         /* QL_FORMAT_AUTO */
     ql_truncation truncation; /* QL_TRUNCATION_RIGHT */
     ql_train_on train_on;     /* QL_TRAIN_ON_COMPLETIONS */
-    size_t max_length;        /* tokens a record may have, 1024 */
+    size_t max_length;        /* tokens a record may have, >= 2, 1024 */
 } ql_dataset_options;
 
 /* Fills in the defaults named above. */
@@ -62,9 +62,12 @@ typedef struct ql_dataset ql_dataset;
 
 /* Reads and tokenizes n files (JSON lines, gzip-compressed or not).
  *
- * Errors: QL_ENOTFOUND, QL_EIO; QL_EFORMAT naming file and line for a line
- * that is not JSON or not a record of the format; QL_EFORMAT when nothing is
- * left to train on; QL_EUNSUPPORTED for messages when the model has a chat
+ * The first token of a sample is never marked: nothing comes before it.
+ *
+ * Errors: QL_EINVAL for options without meaning; QL_ENOTFOUND, QL_EIO;
+ * QL_EFORMAT naming file and line for a line that is not JSON or not a record
+ * of the format; QL_EFORMAT when nothing is left to train on; QL_EUNSUPPORTED
+ * for content that is not text, and for messages when the model has a chat
  * template that we cannot apply; QL_ENOMEM. tok is only used during the
  * call. */
 QL_API ql_status ql_dataset_open(ql_dataset **out, const char *const *files,
@@ -72,7 +75,8 @@ QL_API ql_status ql_dataset_open(ql_dataset **out, const char *const *files,
                                  const ql_dataset_options *opt);
 QL_API void ql_dataset_close(ql_dataset **ds);
 
-/* Moves the last n samples into a new dataset, for evaluation. Errors:
+/* Moves the last n samples into a new dataset, for evaluation. The reports
+ * follow: what was cut or left out while reading stays with ds. Errors:
  * QL_EINVAL when ds would keep none, QL_ENOMEM. Owned: *tail. */
 QL_API ql_status ql_dataset_split(ql_dataset *ds, size_t n, ql_dataset **tail);
 
