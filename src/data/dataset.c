@@ -73,7 +73,7 @@ static ql_status keep(ql_dataset *ds, ql_sample s, size_t trained)
 }
 
 /* Notes and refusals that depend on the shape, once it is known. */
-static ql_status check_shape(const loader *l)
+static ql_status check_shape(loader *l)
 {
     if (ql_tokenizer_eos(l->tok) < 0) {
         ql_note("the tokenizer names no end token: the model will not learn "
@@ -88,6 +88,7 @@ static ql_status check_shape(const loader *l)
                 "use prompt/completion or text records");
     }
     ql_note("the model has no chat template: the default form is used");
+    l->ds->report.default_template = true;
     return QL_OK;
 }
 

@@ -173,7 +173,7 @@ size_t ql_dtype_bits(ql_dtype dtype)
     return types[dtype].bits;
 }
 
-const char *ql_shape_text(char *text, const size_t *shape, size_t rank)
+const char *ql_shape_print(char *text, const size_t *shape, size_t rank)
 {
     size_t used = 0;
 
@@ -199,11 +199,11 @@ ql_status ql_shape_bytes(ql_dtype dtype, const size_t *shape, size_t rank,
     }
     if (overflow || ql_mul_overflows(n, types[dtype].bits, &bits)) {
         QL_FAIL(QL_EFORMAT, "%s of %s is more than can be addressed",
-                ql_shape_text(text, shape, rank), types[dtype].name);
+                ql_shape_print(text, shape, rank), types[dtype].name);
     }
     if (bits % 8 != 0) {
         QL_FAIL(QL_EFORMAT, "%s of %s is not a whole number of bytes",
-                ql_shape_text(text, shape, rank), types[dtype].name);
+                ql_shape_print(text, shape, rank), types[dtype].name);
     }
     *elements = n;
     *bytes = bits / 8;

@@ -100,7 +100,7 @@ static ql_status check_size(ql_st_entry *e)
     if (e->end - e->begin != t->bytes) {
         QL_FAIL(QL_EFORMAT, "tensor '%s': %zu bytes, but %s of %s needs %zu",
                 t->name, e->end - e->begin,
-                ql_shape_text(shape, t->shape, t->rank),
+                ql_shape_print(shape, t->shape, t->rank),
                 ql_dtype_name(t->dtype), t->bytes);
     }
     return QL_OK;

@@ -34,7 +34,7 @@ ql_status ql_shape_bytes(ql_dtype dtype, const size_t *shape, size_t rank,
                          size_t *elements, size_t *bytes);
 
 /* A shape for a sentence: "[2, 4]". text [QL_SHAPE_BYTES]; returns text. */
-const char *ql_shape_text(char *text, const size_t *shape, size_t rank);
+const char *ql_shape_print(char *text, const size_t *shape, size_t rank);
 
 /* Elements as f32: F32, F16, BF16, F64 and the integer types; values beyond
  * f32 are rounded to nearest. out [t->elements]. Errors: QL_EUNSUPPORTED for
