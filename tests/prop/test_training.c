@@ -1,0 +1,307 @@
+/* Properties of training on a toy model made here: the same bits for any
+ * number of threads, with and without recomputation; the same gradients
+ * however a step is cut into micro-batches; the adapter read back is the
+ * adapter written; bad turns end well. */
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/file.h"
+#include "src/base/rng.h"
+#include "src/convert/peft.h"
+#include "src/train/step.h"
+#include "tests/check/check.h"
+#include "tests/check/toy.h"
+
+enum {
+    SAMPLES = 12
+};
+
+/* Everything of a training run that can be compared. */
+typedef struct outcome {
+    float *param;
+    size_t n;
+    ql_train_result result;
+} outcome;
+
+static void options(ql_train_options *o)
+{
+    ql_train_options_init(o);
+    o->lora_r = 3;
+    o->learning_rate = 1e-2;
+    o->per_device_train_batch_size = 2;
+    o->gradient_accumulation_steps = 2;
+    o->num_train_epochs = 2;
+    o->overwrite_output_dir = true;
+}
+
+/* Trains on the toy data and keeps the adapter. */
+static outcome train(const ql_train_options *o, const char *out)
+{
+    outcome r = {0};
+    ql_model *m = NULL;
+    ql_tokenizer *tok = NULL;
+    ql_dataset *data = NULL;
+
+    check_ok(ql_model_open(&m, toy_model(), NULL));
+    check_ok(ql_tokenizer_open(&tok, toy_model()));
+    data = toy_data(tok, SAMPLES);
+    check_ok(
+        ql_train(m, data, data, check_tmp_path(out), o, NULL, NULL, &r.result));
+    r.n = m->adapter.count;
+    r.param = malloc(r.n * sizeof(float));
+    memcpy(r.param, m->adapter.param, r.n * sizeof(float));
+    ql_dataset_close(&data);
+    ql_tokenizer_close(&tok);
+    ql_model_close(&m);
+    return r;
+}
+
+static void check_same(const outcome *a, const outcome *b)
+{
+    assert_int_equal(a->n, b->n);
+    assert_memory_equal(a->param, b->param, a->n * sizeof(float));
+    assert_memory_equal(&a->result.last_loss, &b->result.last_loss,
+                        sizeof(double));
+    assert_memory_equal(&a->result.last_eval_loss, &b->result.last_eval_loss,
+                        sizeof(double));
+}
+
+static void training__learns(void **state)
+{
+    ql_train_options o;
+    outcome r;
+
+    (void)state;
+    options(&o);
+    o.num_train_epochs = 30;
+    r = train(&o, "learns");
+    assert_true(r.result.last_eval_loss < 0.8 * r.result.first_eval_loss);
+    free(r.param);
+}
+
+static void training__does_not_depend_on_threads(void **state)
+{
+    ql_train_options o;
+    outcome one;
+
+    (void)state;
+    options(&o);
+    omp_set_num_threads(1);
+    one = train(&o, "threads");
+    for (int threads = 2; threads <= 5; threads++) {
+        outcome more;
+
+        omp_set_num_threads(threads);
+        more = train(&o, "threads");
+        check_same(&one, &more);
+        free(more.param);
+    }
+    omp_set_num_threads(2);
+    free(one.param);
+}
+
+static void training__does_not_depend_on_recomputation(void **state)
+{
+    ql_train_options o;
+    outcome again;
+    outcome kept;
+
+    (void)state;
+    options(&o);
+    again = train(&o, "again");
+    o.gradient_checkpointing = false;
+    kept = train(&o, "kept");
+    check_same(&again, &kept);
+    free(again.param);
+    free(kept.param);
+}
+
+static void training__depends_on_the_seed(void **state)
+{
+    ql_train_options o;
+    outcome a;
+    outcome b;
+
+    (void)state;
+    options(&o);
+    a = train(&o, "seed");
+    o.seed++;
+    b = train(&o, "seed");
+    assert_memory_not_equal(a.param, b.param, a.n * sizeof(float));
+    free(a.param);
+    free(b.param);
+}
+
+/* Gradients of one step over all samples in micro-batches of `size`. */
+static float *gradients(ql_model *m, const ql_dataset *data, size_t size,
+                        size_t *n, ql_step *s)
+{
+    const ql_adapter_options lora = {
+        .r = 3, .alpha = 6, .targets = QL_TARGET_ALL_LINEAR};
+    ql_train_options o;
+    ql_adapter a;
+    ql_optimizer opt;
+    ql_batches b;
+    ql_run *run = NULL;
+    ql_run_options ro;
+    float *out;
+
+    options(&o);
+    o.lora_dropout = 0;
+    check_ok(ql_adapter_init(&a, &m->config, &lora, 5, true));
+    for (size_t i = 0; i < a.count; i++) {
+        a.param[i] += (float)(0.1 * ql_rng_unit(77, i)); /* B is not zero */
+    }
+    ql_model_use_adapter(m, &a);
+    check_ok(ql_optimizer_init(&opt, a.count));
+    check_ok(ql_batches_init(&b, data, size, false, 0));
+    ro = (ql_run_options){.max_tokens = b.max_tokens,
+                          .max_length = b.max_length,
+                          .max_sequences = b.size,
+                          .training = true};
+    check_ok(ql_run_open(&run, m, &ro));
+    *s = (ql_step){.from = 0, .to = b.n, .lr = 1e-3};
+    check_ok(ql_step_run(s, run, &b, &a, &opt, &o));
+    out = malloc(a.count * sizeof(float));
+    memcpy(out, a.grad, a.count * sizeof(float));
+    *n = a.count;
+    ql_run_close(&run);
+    ql_batches_free(&b);
+    ql_optimizer_free(&opt);
+    ql_model_use_adapter(m, NULL);
+    ql_adapter_free(&a);
+    return out;
+}
+
+static void step__does_not_depend_on_its_cutting(void **state)
+{
+    ql_model *m = NULL;
+    ql_tokenizer *tok = NULL;
+    ql_dataset *data;
+    ql_step whole;
+    size_t n;
+    float *want;
+    double *wide;
+
+    (void)state;
+    check_ok(ql_model_open(&m, toy_model(), NULL));
+    check_ok(ql_tokenizer_open(&tok, toy_model()));
+    data = toy_data(tok, SAMPLES);
+    want = gradients(m, data, SAMPLES, &n, &whole);
+    wide = malloc(n * sizeof(double));
+    for (size_t i = 0; i < n; i++) {
+        wide[i] = (double)want[i];
+    }
+    for (size_t size = 1; size <= 5; size++) {
+        ql_step s;
+        float *got = gradients(m, data, size, &n, &s);
+
+        assert_int_equal(s.loss.count, whole.loss.count);
+        assert_true(fabs(s.loss.sum - whole.loss.sum) < 1e-6 * whole.loss.sum);
+        assert_true(check_distance(got, wide, n) < 1e-5);
+        free(got);
+    }
+    free(want);
+    free(wide);
+    ql_dataset_close(&data);
+    ql_tokenizer_close(&tok);
+    ql_model_close(&m);
+}
+
+static void adapter__is_read_back_as_written(void **state)
+{
+    ql_train_options o;
+    outcome r;
+    ql_model *m = NULL;
+
+    (void)state;
+    options(&o);
+    r = train(&o, "written");
+    check_ok(ql_model_open(&m, toy_model(), NULL));
+    check_ok(ql_model_load_adapter(m, check_tmp_path("written")));
+    assert_int_equal(m->adapter.count, r.n);
+    assert_memory_equal(m->adapter.param, r.param, r.n * sizeof(float));
+    assert_true(m->adapter.opt.alpha == o.lora_alpha);
+    ql_model_close(&m);
+    free(r.param);
+}
+
+static bool stop_at_two(const ql_train_event *e, void *user)
+{
+    (void)user;
+    return !(e->kind == QL_TRAIN_STEP && e->step == 2);
+}
+
+static void training__stopped_saves_the_adapter(void **state)
+{
+    const char *out = check_tmp_path("stopped");
+    ql_train_options o;
+    ql_train_result result;
+    ql_model *m = NULL;
+    ql_tokenizer *tok = NULL;
+    ql_dataset *data;
+
+    (void)state;
+    options(&o);
+    check_ok(ql_model_open(&m, toy_model(), NULL));
+    check_ok(ql_tokenizer_open(&tok, toy_model()));
+    data = toy_data(tok, SAMPLES);
+    check_fails(ql_train(m, data, NULL, out, &o, stop_at_two, NULL, &result),
+                QL_ECANCELLED, "after step 2 of 6");
+    assert_int_equal(result.steps, 2);
+    assert_true(isnan(result.last_eval_loss));
+    check_ok(ql_model_load_adapter(m, out));
+    o.overwrite_output_dir = false;
+    check_fails(ql_train(m, data, NULL, out, &o, NULL, NULL, NULL), QL_EINVAL,
+                "holds an adapter already");
+    ql_dataset_close(&data);
+    ql_tokenizer_close(&tok);
+    ql_model_close(&m);
+}
+
+static void training__that_explodes_keeps_the_last_sound_adapter(void **state)
+{
+    const char *out = check_tmp_path("exploded");
+    ql_train_options o;
+    ql_model *m = NULL;
+    ql_tokenizer *tok = NULL;
+    ql_dataset *data;
+
+    (void)state;
+    options(&o);
+    o.learning_rate = 999;
+    o.adam_beta1 = 0;
+    o.adam_epsilon = 0;
+    o.max_grad_norm = 0;
+    o.weight_decay = 999;
+    o.warmup_ratio = 0;
+    o.num_train_epochs = 50;
+    check_ok(ql_model_open(&m, toy_model(), NULL));
+    check_ok(ql_tokenizer_open(&tok, toy_model()));
+    data = toy_data(tok, SAMPLES);
+    check_fails(ql_train(m, data, NULL, out, &o, NULL, NULL, NULL), QL_ENUMERIC,
+                "is not finite");
+    check_ok(ql_model_load_adapter(m, out));
+    ql_dataset_close(&data);
+    ql_tokenizer_close(&tok);
+    ql_model_close(&m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(training__learns),
+        cmocka_unit_test(training__does_not_depend_on_threads),
+        cmocka_unit_test(training__does_not_depend_on_recomputation),
+        cmocka_unit_test(training__depends_on_the_seed),
+        cmocka_unit_test(step__does_not_depend_on_its_cutting),
+        cmocka_unit_test(adapter__is_read_back_as_written),
+        cmocka_unit_test(training__stopped_saves_the_adapter),
+        cmocka_unit_test(training__that_explodes_keeps_the_last_sound_adapter),
+    };
+
+    check_ok(ql_runtime_open(NULL));
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
