@@ -115,35 +115,31 @@ static ql_status unknown_token(const char *where, size_t rank, const char *s,
             where, rank, (int)(n < 200 ? n : 200), s);
 }
 
-/* Ids of the sides and of what they become. */
+/* Ids of the sides and of what they become. both is scratch. */
 static ql_status find_merge(const ql_vocab *vocab, const sides *m, size_t rank,
-                            const char *where, ql_bpe_merge *out)
+                            const char *where, ql_buf *both, ql_bpe_merge *out)
 {
-    ql_status st = QL_OK;
-    int32_t ids[2];
-    ql_buf both;
+    int32_t ids[3];
 
+    ql_buf_clear(both);
     for (size_t i = 0; i < 2; i++) {
         ids[i] = ql_vocab_find(vocab, m->s[i], m->n[i]);
         if (ids[i] < 0) {
             return unknown_token(where, rank, m->s[i], m->n[i]);
         }
+        QL_TRY(ql_buf_append(both, m->s[i], m->n[i]));
     }
-    *out = (ql_bpe_merge){ids[0], ids[1], (uint32_t)rank, -1};
-    ql_buf_init(&both, QL_TAG_TEXT, SIZE_MAX / 4);
-    QL_TRY_DONE(ql_buf_append(&both, m->s[0], m->n[0]));
-    QL_TRY_DONE(ql_buf_append(&both, m->s[1], m->n[1]));
-    out->id = ql_vocab_find(vocab, both.data, both.len);
-    if (out->id < 0) {
-        st = unknown_token(where, rank, both.data, both.len);
+    ids[2] = ql_vocab_find(vocab, both->data, both->len);
+    if (ids[2] < 0) {
+        return unknown_token(where, rank, both->data, both->len);
     }
-done:
-    ql_buf_free(&both);
-    return st;
+    *out = (ql_bpe_merge){ids[0], ids[1], (uint32_t)rank, ids[2]};
+    return QL_OK;
 }
 
 static ql_status read_merge(ql_bpe *b, const json_t *merge, size_t rank,
-                            const ql_vocab *vocab, const char *where)
+                            const ql_vocab *vocab, const char *where,
+                            ql_buf *both)
 {
     ql_bpe_merge found;
     size_t bit;
@@ -153,7 +149,7 @@ static ql_status read_merge(ql_bpe *b, const json_t *merge, size_t rank,
         QL_FAIL(QL_EFORMAT, "%s: model: merge %zu must name two tokens", where,
                 rank);
     }
-    QL_TRY(find_merge(vocab, &m, rank, where, &found));
+    QL_TRY(find_merge(vocab, &m, rank, where, both, &found));
     *slot_of(b, found.left, found.right) = found;
     bit = join_bit(m.s[0], m.n[0], m.s[1], m.n[1]);
     b->joins[bit / 8] |= (uint8_t)(1 << bit % 8);
@@ -165,6 +161,8 @@ static ql_status read_merges(ql_bpe *b, const json_t *model,
 {
     const json_t *list = json_object_get(model, "merges");
     const size_t n = json_array_size(list);
+    ql_status st = QL_OK;
+    ql_buf both;
 
     if (!json_is_array(list) || n > UINT32_MAX / 4) {
         QL_FAIL(QL_EFORMAT, "%s: model: \"merges\" must be a list", where);
@@ -178,10 +176,12 @@ static ql_status read_merges(ql_bpe *b, const json_t *model,
         return QL_ENOMEM;
     }
     memset(b->merges, 0xff, b->n_slots * sizeof(*b->merges));
-    for (size_t i = 0; i < n; i++) {
-        QL_TRY(read_merge(b, json_array_get(list, i), i, vocab, where));
+    ql_buf_init(&both, QL_TAG_TEXT, SIZE_MAX / 4);
+    for (size_t i = 0; i < n && st == QL_OK; i++) {
+        st = read_merge(b, json_array_get(list, i), i, vocab, where, &both);
     }
-    return QL_OK;
+    ql_buf_free(&both);
+    return st;
 }
 
 /* Options that change the result in ways not built here must be off. */

@@ -1,0 +1,160 @@
+/* The n-th allocation fails, for every n until none does: the right status,
+ * and nothing is left behind. */
+#include <stdio.h>
+#include <string.h>
+
+#include "qlora/runtime.h"
+#include "src/base/alloc.h"
+#include "src/base/file.h"
+#include "tests/check/check.h"
+#include "tests/check/toy_text.h"
+
+static size_t bytes_held(void)
+{
+    size_t n = 0;
+
+    for (int tag = 0; tag < QL_TAG_COUNT; tag++) {
+        n += ql_alloc_bytes((ql_tag)tag);
+    }
+    return n;
+}
+
+typedef ql_status attempt_fn(void *ctx);
+
+/* attempt leaves nothing allocated, whatever comes of it. */
+static void survives(attempt_fn *attempt, void *ctx)
+{
+    const size_t before = bytes_held();
+
+    for (long n = 0;; n++) {
+        ql_status st;
+
+        ql_alloc_fail_after(n);
+        st = attempt(ctx);
+        ql_alloc_fail_after(-1);
+        assert_int_equal(bytes_held(), before);
+        if (st == QL_OK) {
+            assert_true(n > 0);
+            return;
+        }
+        if (st != QL_ENOMEM) {
+            fail_msg("allocation %ld: %s", n, ql_last_error());
+        }
+    }
+}
+
+static ql_status open_tokenizer(void *ctx)
+{
+    ql_tokenizer *tok = NULL;
+    const ql_status st = ql_tokenizer_open(&tok, ctx);
+
+    assert_true((st == QL_OK) == (tok != NULL));
+    ql_tokenizer_close(&tok);
+    return st;
+}
+
+static void oom__tokenizer_open(void **state)
+{
+    ql_tokenizer *tok = NULL;
+    char dir[4096];
+
+    (void)state;
+    toy_text_file("toy/tokenizer_config.json",
+                  "{\"eos_token\": \"</s>\", \"chat_template\": \"x\"}");
+    check_ok(toy_text_open(&tok,
+                           "{'pre_tokenizer': {'type': 'Metaspace'},"
+                           "'added_tokens': [{'id': 400, 'content': 'x y'}]}"));
+    ql_tokenizer_close(&tok);
+    snprintf(dir, sizeof(dir), "%s", check_tmp_path("toy"));
+    survives(open_tokenizer, dir);
+    toy_text_file("toy/tokenizer_config.json", NULL);
+}
+
+static ql_status encode_and_back(void *ctx)
+{
+    const char *text = "hi  ab</s> x y é日 and some more to make it long";
+    int32_t *ids = NULL;
+    char *back = NULL;
+    size_t len;
+    size_t n;
+    ql_status st;
+
+    st = ql_tokenizer_encode(ctx, text, strlen(text), true, &ids, &n);
+    if (st == QL_OK) {
+        st = ql_tokenizer_decode(ctx, ids, n, true, &back, &len);
+    }
+    ql_free(ids);
+    ql_free(back);
+    return st;
+}
+
+static void oom__encode_and_decode(void **state)
+{
+    ql_tokenizer *tok = NULL;
+
+    (void)state;
+    check_ok(toy_text_open(
+        &tok, "{'pre_tokenizer': {'type': 'Metaspace', 'split': false}}"));
+    survives(encode_and_back, tok);
+    ql_tokenizer_close(&tok);
+}
+
+typedef struct loading {
+    const ql_tokenizer *tok;
+    const char *path;
+} loading;
+
+static ql_status load_and_split(void *ctx)
+{
+    const loading *l = ctx;
+    ql_dataset *tail = NULL;
+    ql_dataset *ds = NULL;
+    ql_dataset_options opt;
+    ql_status st;
+
+    ql_dataset_options_init(&opt);
+    st = ql_dataset_open(&ds, &l->path, 1, l->tok, &opt);
+    if (st == QL_OK) {
+        st = ql_dataset_split(ds, 1, &tail);
+    }
+    ql_dataset_close(&tail);
+    ql_dataset_close(&ds);
+    return st;
+}
+
+static void load_survives(const char *text)
+{
+    ql_tokenizer *tok = NULL;
+    char path[4096];
+    loading l;
+
+    snprintf(path, sizeof(path), "%s", check_tmp_path("toy/data.jsonl"));
+    check_ok(toy_text_open(&tok, NULL));
+    toy_text_file("toy/data.jsonl", text);
+    l = (loading){tok, path};
+    survives(load_and_split, &l);
+    ql_tokenizer_close(&tok);
+}
+
+static void oom__datasets(void **state)
+{
+    (void)state;
+    load_survives("{\"text\": \"hi there\"}\n{\"text\": \"ab\"}\n");
+    load_survives("{\"prompt\": \"hi\", \"completion\": \"ab\"}\n"
+                  "{\"prompt\": \"hi\", \"completion\": \"xy\"}\n");
+    load_survives("{\"messages\": [{\"role\": \"user\", \"content\": \"hi\"},"
+                  "{\"role\": \"assistant\", \"content\": \"ab\"}]}\n"
+                  "{\"messages\": [{\"role\": \"assistant\", \"content\": "
+                  "[{\"type\": \"text\", \"text\": \"ab\"}]}]}\n");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(oom__tokenizer_open),
+        cmocka_unit_test(oom__encode_and_decode),
+        cmocka_unit_test(oom__datasets),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
