@@ -131,10 +131,12 @@ ql_status ql_tokenizer_append(const ql_tokenizer *tok, const char *text,
     return st;
 }
 
-static ql_status push_all(ql_encoding *e, const int32_t *ids, size_t n)
+/* Special tokens [from, to) of the post-processor. */
+static ql_status push_specials(const ql_postprocessor *p, size_t from,
+                               size_t to, ql_encoding *e)
 {
-    for (size_t i = 0; i < n; i++) {
-        QL_TRY(ql_encoding_push(e, ids[i], 0));
+    for (size_t i = from; i < to; i++) {
+        QL_TRY(ql_encoding_push(e, p->ids[i], 0));
     }
     return QL_OK;
 }
@@ -151,11 +153,11 @@ ql_status ql_tokenizer_encode(const ql_tokenizer *tok, const char *text,
     *n = 0;
     ql_encoding_init(&e, QL_TAG_TEXT, false);
     if (specials) {
-        QL_TRY_DONE(push_all(&e, p->ids, p->before));
+        QL_TRY_DONE(push_specials(p, 0, p->before, &e));
     }
     QL_TRY_DONE(ql_tokenizer_append(tok, text, len, true, &e));
     if (specials) {
-        QL_TRY_DONE(push_all(&e, p->ids + p->before, p->after));
+        QL_TRY_DONE(push_specials(p, p->before, p->before + p->after, &e));
     }
     *n = ql_encoding_size(&e);
     *ids = (void *)ql_buf_take(&e.ids, NULL);

@@ -111,7 +111,7 @@ static void tokenizer__added_tokens(void **state)
           "a \n xx\t b", "▁ a xx ▁ b");
     gives("{'added_tokens': [{'id': 400, 'content': 'xx', 'special': true,"
           "'single_word': true}]}",
-          "xx xxx éxx xx.", "xx ▁ ▁ x x x ▁ <0xC3> <0xA9> x x ▁ ▁ xx ▁ .");
+          "xx xxx éxx xx.", "xx ▁▁ x x x ▁ <0xC3> <0xA9> x x ▁ xx ▁ .");
 }
 
 static void tokenizer__added_tokens_in_normalized_text(void **state)
