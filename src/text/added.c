@@ -90,6 +90,7 @@ static ql_status push(ql_added_set *set, const ql_added_token *token)
     return QL_OK;
 }
 
+/* A content of which the normalizer leaves nothing is never found. */
 static ql_status add(ql_added *a, const json_t *o, ql_vocab *vocab,
                      const ql_normalizer *normalizer, const char *where)
 {
@@ -101,8 +102,9 @@ static ql_status add(ql_added *a, const json_t *o, ql_vocab *vocab,
     QL_TRY(join_vocab(vocab, &e, where));
     token.id = (int32_t)e.id;
     QL_TRY(set_content(&token, &e, normalizer));
-    st = push(e.normalized ? &a->normalized : &a->raw, &token);
-    if (st != QL_OK) {
+    st = token.len > 0 ? push(e.normalized ? &a->normalized : &a->raw, &token)
+                       : QL_OK;
+    if (st != QL_OK || token.len == 0) {
         ql_free(token.content);
     }
     return st;

@@ -46,7 +46,8 @@ typedef struct ql_decoder {
 ql_status ql_decoder_init(ql_decoder *d, const json_t *json, const char *where);
 void ql_decoder_free(ql_decoder *d);
 
-/* Appends to out the text of a list of contents, which is used up. Errors: those of ql_strings_push. */
+/* Appends to out the text of a list of contents, which is used up. Errors:
+ * those of ql_strings_push. */
 ql_status ql_decoder_run(const ql_decoder *d, ql_strings *tokens, ql_buf *out);
 
 #endif

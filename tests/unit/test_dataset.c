@@ -5,6 +5,7 @@
 #include <zlib.h>
 
 #include "qlora/dataset.h"
+#include "qlora/runtime.h"
 #include "src/base/file.h"
 #include "tests/check/check.h"
 #include "tests/check/toy_text.h"
@@ -146,6 +147,33 @@ static void dataset__content_may_be_a_list(void **state)
           "{\"type\": \"text\", \"text\": \"a\"},"
           "{\"type\": \"text\", \"text\": \"b\"}]}]}",
           "<s> ▁ A s s i s t a n t : [▁] [ab] [</s>]");
+}
+
+/* The conversation as the default template renders it, tokenized as one text,
+ * in which begin and end tokens are found by their content. */
+static void dataset__turns_are_tokens_of_the_rendered_text(void **state)
+{
+    const char *rendered = "<s>hi\n\nUser: a  b\nAssistant: hi</s>"
+                           "User: x</s>y\nAssistant: é</s>";
+    ql_dataset *ds = NULL;
+    ql_sample s;
+    int32_t *ids;
+    size_t n;
+
+    (void)state;
+    check_ok(load(&ds,
+                  "{\"messages\": [{\"role\": \"system\", \"content\": \"hi\"},"
+                  "{\"role\": \"user\", \"content\": \"a  b \"},"
+                  "{\"role\": \"assistant\", \"content\": \"hi\"},"
+                  "{\"role\": \"user\", \"content\": \"x</s>y\"},"
+                  "{\"role\": \"assistant\", \"content\": \" é\"}]}"));
+    check_ok(
+        ql_tokenizer_encode(tok, rendered, strlen(rendered), false, &ids, &n));
+    s = ql_dataset_sample(ds, 0);
+    assert_int_equal(s.n, n);
+    assert_memory_equal(s.ids, ids, n * sizeof(*ids));
+    ql_free(ids);
+    ql_dataset_close(&ds);
 }
 
 static void dataset__turns_end_in_a_newline_without_eos(void **state)
@@ -394,6 +422,7 @@ int main(void)
         cmocka_unit_test(dataset__assistant_turns_are_trained),
         cmocka_unit_test(dataset__weight_takes_a_turn_out),
         cmocka_unit_test(dataset__content_may_be_a_list),
+        cmocka_unit_test(dataset__turns_are_tokens_of_the_rendered_text),
         cmocka_unit_test(dataset__turns_end_in_a_newline_without_eos),
         cmocka_unit_test(dataset__chat_templates_are_refused),
         cmocka_unit_test(dataset__blank_lines_and_marks_are_skipped),

@@ -124,6 +124,10 @@ static void tokenizer__added_tokens_in_normalized_text(void **state)
 
     (void)state;
     gives(change, "xa ba▁bccab", "x a b a b cc ab");
+    gives("{'added_tokens': [{'id': 400, 'content': '==', 'normalized': true}],"
+          "'normalizer': {'type': 'Replace', 'pattern': {'String': '='},"
+          "'content': ''}}",
+          "a==b", "ab");
 }
 
 static void tokenizer__metaspace(void **state)
