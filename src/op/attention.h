@@ -28,6 +28,7 @@ size_t ql_attention_work_bytes(const ql_attention_shape *s);
  *   lse   [T, H]      written, kept for the backward
  *   q     [T, H, D]   read
  *   k, v  [T, KV, D]  read
+ *   work  ql_attention_work_bytes(s) bytes, any content, aligned for float
  * Cannot fail. Threads: splits sequences, heads and rows; the result does not
  * depend on their number. */
 void ql_attention_fwd(float *o, float *lse, const float *q, const float *k,

@@ -27,9 +27,11 @@ size_t ql_loss_work_bytes(size_t T, size_t V, size_t C);
  *   sum     added to
  *   dh      [T, C]  written, zero where target is negative; or NULL
  *   h       [T, C]  read: output of the last norm
- *   target  [T]     id to be predicted at this position, negative: none
+ *   target  [T]     id to be predicted at this position, below V; negative:
+ *                   none
  *   w       [V, C]  the head
  *   scale   factor on dh: 1 / trained tokens of the whole optimizer step
+ *   work    ql_loss_work_bytes(T, V, C) bytes, 64-byte aligned, any content
  * Cannot fail; a non-finite loss shows in sum. Threads: the result does not
  * depend on their number. */
 void ql_loss_head(ql_loss *sum, float *dh, const float *h,

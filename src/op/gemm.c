@@ -1,0 +1,117 @@
+/* How C is cut: tiles are halved along their longer side until there are
+ * enough of them to keep all cores busy to the end, or until a tile is so
+ * little work that handing it out would cost more than it gains. */
+#include "src/op/gemm.h"
+
+#include <assert.h>
+#include <cblas.h>
+#include <limits.h>
+
+enum {
+    GRAIN = 16,        /* tile sides are multiples of it */
+    SHORTEST = 32,     /* a side of this length is not halved */
+    ENOUGH = 32,       /* tiles */
+    LARGEST = 1 << 18, /* elements of a tile of C: 1 MiB */
+    LEAST = 1 << 20    /* multiplications worth handing out */
+};
+
+static size_t count(size_t n, size_t piece)
+{
+    return (n + piece - 1) / piece;
+}
+
+static size_t round_up(size_t n)
+{
+    return count(n, GRAIN) * GRAIN;
+}
+
+static void choose_tile(size_t *rows, size_t *cols, size_t M, size_t N,
+                        size_t K)
+{
+    size_t m = round_up(M);
+    size_t n = round_up(N);
+
+    while (m > SHORTEST || n > SHORTEST) {
+        const bool large = m * n > LARGEST;
+        const bool few = count(M, m) * count(N, n) < ENOUGH;
+        const bool work = m * n * K > 2 * (size_t)LEAST;
+
+        if (!large && !(few && work)) {
+            break;
+        }
+        if (m > n) {
+            m = round_up(m / 2);
+        } else {
+            n = round_up(n / 2);
+        }
+    }
+    *rows = m;
+    *cols = n;
+}
+
+static void scale_rows(float *c, size_t ldc, size_t M, size_t N, float beta)
+{
+    for (size_t i = 0; i < M; i++) {
+        for (size_t j = 0; j < N; j++) {
+            c[i * ldc + j] = beta == 0 ? 0 : beta * c[i * ldc + j];
+        }
+    }
+}
+
+void ql_gemm_tile(bool trans_a, bool trans_b, size_t M, size_t N, size_t K,
+                  float alpha, const float *a, size_t lda, const float *b,
+                  size_t ldb, float beta, float *c, size_t ldc)
+{
+    assert(M <= INT_MAX && N <= INT_MAX && K <= INT_MAX);
+    assert(lda <= INT_MAX && ldb <= INT_MAX && ldc <= INT_MAX);
+    if (M == 0 || N == 0) {
+        return;
+    }
+    if (K == 0) {
+        scale_rows(c, ldc, M, N, beta);
+        return;
+    }
+    cblas_sgemm(CblasRowMajor, trans_a ? CblasTrans : CblasNoTrans,
+                trans_b ? CblasTrans : CblasNoTrans, (blasint)M, (blasint)N,
+                (blasint)K, alpha, a, (blasint)lda, b, (blasint)ldb, beta, c,
+                (blasint)ldc);
+}
+
+void ql_gemm(bool trans_a, bool trans_b, size_t M, size_t N, size_t K,
+             float alpha, const float *a, size_t lda, const float *b,
+             size_t ldb, float beta, float *c, size_t ldc)
+{
+    size_t rows;
+    size_t cols;
+
+    if (M == 0 || N == 0) {
+        return;
+    }
+    choose_tile(&rows, &cols, M, N, K);
+
+    const size_t across = count(N, cols);
+    const size_t tiles = count(M, rows) * across;
+
+#pragma omp parallel for schedule(dynamic) if (tiles > 1)
+    for (size_t t = 0; t < tiles; t++) {
+        const size_t i = t / across * rows;
+        const size_t j = t % across * cols;
+        const size_t m = M - i < rows ? M - i : rows;
+        const size_t n = N - j < cols ? N - j : cols;
+
+        ql_gemm_tile(trans_a, trans_b, m, n, K, alpha,
+                     trans_a ? a + i : a + i * lda, lda,
+                     trans_b ? b + j * ldb : b + j, ldb, beta, c + i * ldc + j,
+                     ldc);
+    }
+}
+
+void ql_gemm_setup(void)
+{
+    openblas_set_num_threads(1);
+}
+
+const char *ql_gemm_library(void)
+{
+    return openblas_get_config();
+}

@@ -1,0 +1,121 @@
+#include "src/op/loss.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "quant/qgemm.h"
+#include "src/op/row.h"
+
+enum {
+    CHUNK = 256,      /* most tokens at a time */
+    LOGITS = 1 << 21, /* most logits at a time: 8 MiB */
+    ALIGN = 64
+};
+
+/* A chunk of trained positions and what came of it. */
+typedef struct chunk {
+    size_t n;
+    size_t row[CHUNK]; /* position in h */
+    double loss[CHUNK];
+    bool hit[CHUNK];
+    float *h;      /* [n, C] gathered; later their gradients */
+    float *logits; /* [n, V]; later their gradients */
+    void *work;    /* of the products */
+} chunk;
+
+static size_t align(size_t bytes)
+{
+    return (bytes + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+static size_t chunk_tokens(size_t T, size_t V)
+{
+    const size_t fit = V < LOGITS ? LOGITS / V : 1;
+    const size_t most = fit < CHUNK ? fit : CHUNK;
+
+    return T < most ? T : most;
+}
+
+size_t ql_loss_work_bytes(size_t T, size_t V, size_t C)
+{
+    const size_t n = chunk_tokens(T, V);
+
+    return align(n * C * sizeof(float)) + align(n * V * sizeof(float)) +
+           ql_qgemm_work_bytes(n, V, C);
+}
+
+/* Takes up to most trained positions from *t on, and moves *t behind them. */
+static void gather(chunk *c, size_t *t, const float *h, const int32_t *target,
+                   size_t T, size_t C, size_t most)
+{
+    c->n = 0;
+    for (; *t < T && c->n < most; ++*t) {
+        if (target[*t] >= 0) {
+            memcpy(c->h + c->n * C, h + *t * C, C * sizeof *h);
+            c->row[c->n++] = *t;
+        }
+    }
+}
+
+/* Loss of one row of logits z, which become scale (softmax(z) - onehot). */
+static double take_row(float *z, size_t V, size_t target, float scale,
+                       bool *hit)
+{
+    const float max = ql_row_max(z, V);
+    const float aim = z[target];
+    const double sum = ql_row_exp(z, V, max);
+    const float factor = (float)((double)scale / sum);
+
+    *hit = aim == max;
+#pragma omp simd
+    for (size_t v = 0; v < V; v++) {
+        z[v] *= factor;
+    }
+    z[target] -= scale;
+    return log(sum) + ((double)max - (double)aim);
+}
+
+static void take_chunk(chunk *c, const int32_t *target, size_t V, float scale)
+{
+#pragma omp parallel for schedule(dynamic)
+    for (size_t i = 0; i < c->n; i++) {
+        const size_t aim = (size_t)target[c->row[i]];
+
+        assert(aim < V);
+        c->loss[i] = take_row(c->logits + i * V, V, aim, scale, &c->hit[i]);
+    }
+}
+
+void ql_loss_head(ql_loss *sum, float *dh, const float *h,
+                  const int32_t *target, const ql_qtensor *w, size_t T,
+                  float scale, void *work)
+{
+    const size_t V = w->rows;
+    const size_t C = w->cols;
+    const size_t most = chunk_tokens(T, V);
+    size_t t = 0;
+    chunk c;
+
+    c.h = work;
+    c.logits = (float *)((char *)work + align(most * C * sizeof(float)));
+    c.work = (char *)c.logits + align(most * V * sizeof(float));
+    if (dh) {
+        memset(dh, 0, T * C * sizeof *dh);
+    }
+    while (gather(&c, &t, h, target, T, C, most), c.n > 0) {
+        ql_qgemm_fwd(c.logits, c.h, w, c.n, false, c.work);
+        take_chunk(&c, target, V, scale);
+        if (dh) {
+            ql_qgemm_bwd(c.h, c.logits, w, c.n, false, c.work);
+        }
+        for (size_t i = 0; i < c.n; i++) {
+            sum->sum += c.loss[i];
+            sum->hits += c.hit[i];
+            if (dh) {
+                memcpy(dh + c.row[i] * C, c.h + i * C, C * sizeof *dh);
+            }
+        }
+        sum->count += c.n;
+    }
+}
