@@ -87,7 +87,7 @@ static void each(ql_safetensors_writer *w, bool data)
 
 static void write_weights(const char *dir)
 {
-    char path[4096];
+    char path[4200];
     ql_safetensors_writer *w = NULL;
 
     snprintf(path, sizeof(path), "%s/model.safetensors", dir);
@@ -101,7 +101,7 @@ static void write_weights(const char *dir)
 
 static void write_tokenizer(const char *dir)
 {
-    char path[4096];
+    char path[4200];
     ql_buf b;
 
     ql_buf_init(&b, QL_TAG_MISC, 1 << 16);
@@ -131,7 +131,7 @@ static void write_tokenizer(const char *dir)
 const char *toy_model(void)
 {
     static char dir[4096];
-    char path[4096 + 16];
+    char path[4200];
 
     if (dir[0]) {
         return dir;
