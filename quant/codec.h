@@ -13,7 +13,7 @@ size_t ql_codec_blocks(size_t n, size_t block);
 
 /* Quantizes x[n]; n counts whole blocks unless the run ends the tensor.
  *
- *   absmax[b] = max |x| over block b
+ *   absmax[b] = max |x| over block b; see QL_SMALLEST_SCALE
  *   code      = nearest entry of the book to x * (1 / absmax), ties to the
  *               lower; a block of zeros gets the code of 0
  *

@@ -1,0 +1,119 @@
+/* qlora-generate: text from a model, with or without an adapter. */
+#include <stdio.h>
+
+#include "qlora/qlora.h"
+#include "tools/cli/common.h"
+#include "tools/cli/term.h"
+
+/* What the command line says. */
+typedef struct options {
+    const char *model, *adapter, *prompt;
+    size_t max_new_tokens, top_k;
+    double temperature, top_p;
+} options;
+
+/* Text appears as it is made; Ctrl-C stops. */
+static bool show(const char *piece, size_t len, void *user)
+{
+    (void)user;
+    fwrite(piece, 1, len, stdout);
+    fflush(stdout);
+    return !cli_interrupted();
+}
+
+static ql_status run(const options *o, const cli_common *common)
+{
+    const ql_generate_options g = {.max_new_tokens = o->max_new_tokens,
+                                   .temperature = (float)o->temperature,
+                                   .top_p = (float)o->top_p,
+                                   .top_k = o->top_k,
+                                   .seed = common->seed};
+    ql_model *m = NULL;
+    ql_tokenizer *tok = NULL;
+    ql_status st = ql_model_open(&m, o->model, NULL);
+
+    cli_signals_catch();
+    if (st == QL_OK) {
+        st = ql_tokenizer_open(&tok, o->model);
+    }
+    if (st == QL_OK && o->adapter) {
+        st = ql_model_load_adapter(m, o->adapter);
+    }
+    if (st == QL_OK) {
+        fputs(o->prompt, stdout);
+        st = ql_generate(m, tok, o->prompt, &g, show, NULL, NULL);
+        putchar('\n');
+    }
+    ql_tokenizer_close(&tok);
+    ql_model_close(&m);
+    return st;
+}
+
+int main(int argc, char **argv)
+{
+    ql_generate_options g;
+    options o = {0};
+    cli_common common;
+    const cli_opt opts[] = {
+        {.name = "model",
+         CLI_STRING(&o.model),
+         .required = true,
+         .aliases = "model-name-or-path",
+         .value_name = "DIR",
+         .group = "Model",
+         .help = "Hugging Face folder, 4-bit or not"},
+        {.name = "adapter",
+         CLI_STRING(&o.adapter),
+         .aliases = "adapter-path",
+         .value_name = "DIR",
+         .group = "Model",
+         .help = "PEFT LoRA folder to put on it"},
+        {.name = "prompt",
+         CLI_STRING(&o.prompt),
+         .required = true,
+         .value_name = "TEXT",
+         .group = "Text",
+         .help = "text to continue"},
+        {.name = "max-new-tokens",
+         CLI_SIZE(&o.max_new_tokens),
+         .min = 1,
+         .max = CLI_NO_LIMIT,
+         .value_name = "N",
+         .group = "Text",
+         .help = "most tokens to write"},
+        {.name = "temperature",
+         CLI_REAL(&o.temperature),
+         .value_name = "X",
+         .min = 0,
+         .max = 100,
+         .group = "Sampling",
+         .help = "0: always the most likely token"},
+        {.name = "top-p",
+         CLI_REAL(&o.top_p),
+         .value_name = "X",
+         .max = 1,
+         .group = "Sampling",
+         .help = "draw from the most likely tokens that make up this share"},
+        {.name = "top-k",
+         CLI_SIZE(&o.top_k),
+         .value_name = "N",
+         .group = "Sampling",
+         .help = "draw from this many most likely tokens; 0: all"},
+        {0}};
+    const cli_command cmd = {
+        "qlora-generate", "Continues a text with a model and an adapter.",
+        "qlora-generate --model DIR --adapter DIR --prompt \"Once upon\"", opts,
+        cli_common_opts(&common)};
+    cli_args args;
+    int code;
+
+    ql_generate_options_init(&g);
+    o.max_new_tokens = g.max_new_tokens;
+    o.temperature = (double)g.temperature;
+    o.top_p = (double)g.top_p;
+    o.top_k = g.top_k;
+    if (!cli_start(&args, &cmd, &common, argc, argv, &code)) {
+        return code;
+    }
+    return cli_finish(&args, run(&o, &common), NULL);
+}

@@ -1,0 +1,83 @@
+/* qlora-train: LoRA adapters on a 4-bit base. */
+#include <stdio.h>
+
+#include "tools/train_screen.h"
+
+static ql_status open_data(const train_options *o, const ql_tokenizer *tok,
+                           ql_dataset **data, ql_dataset **eval)
+{
+    ql_status st = ql_dataset_open(data, o->data.items, o->data.n, tok, &o->d);
+
+    if (st == QL_OK && o->eval_data.n > 0) {
+        st = ql_dataset_open(eval, o->eval_data.items, o->eval_data.n, tok,
+                             &o->d);
+    } else if (st == QL_OK && o->eval_split > 0) {
+        st = ql_dataset_split(*data, o->eval_split, eval);
+    }
+    return st;
+}
+
+static ql_status run(train_options *o, const cli_common *common,
+                     const cli_args *args)
+{
+    train_screen s = {.common = common};
+    ql_model_options mo;
+    ql_model *m = NULL;
+    ql_tokenizer *tok = NULL;
+    ql_dataset *data = NULL;
+    ql_dataset *eval = NULL;
+    ql_train_result result;
+    ql_status st;
+
+    cli_term_init(&s.term, stderr);
+    cli_signals_catch();
+    ql_model_options_init(&mo);
+    mo.quant = o->quant;
+    st = ql_tokenizer_open(&tok, o->model);
+    if (st == QL_OK) {
+        st = open_data(o, tok, &data, &eval);
+    }
+    if (st == QL_OK) {
+        st = ql_model_open(&m, o->model, &mo);
+    }
+    if (st == QL_OK) {
+        if (!common->quiet) {
+            cli_args_write_settings(args, stderr);
+            train_screen_model(m);
+            train_screen_data("data", data);
+            if (eval) {
+                train_screen_data("evaluation data", eval);
+            }
+        }
+        st = ql_train(m, data, eval, o->output, &o->t, train_screen_event, &s,
+                      &result);
+        cli_term_clear(&s.term);
+    }
+    if (st == QL_OK) {
+        train_screen_result(o, common, &result);
+    }
+    ql_dataset_close(&eval);
+    ql_dataset_close(&data);
+    ql_tokenizer_close(&tok);
+    ql_model_close(&m);
+    return st;
+}
+
+int main(int argc, char **argv)
+{
+    train_options o;
+    cli_common common;
+    const cli_command cmd = {
+        "qlora-train", "Trains a LoRA adapter on a 4-bit model.",
+        "qlora-train --model DIR --data chat.jsonl --output adapter", o.table,
+        cli_common_opts(&common)};
+    cli_args args;
+    int code;
+
+    train_options_init(&o);
+    if (!cli_start(&args, &cmd, &common, argc, argv, &code)) {
+        return code;
+    }
+    o.t.seed = common.seed;
+    return cli_finish(&args, run(&o, &common, &args), NULL);
+}

@@ -1,0 +1,141 @@
+#include "tools/train_screen.h"
+
+#include <math.h>
+#include <stdio.h>
+
+void train_screen_model(const ql_model *m)
+{
+    char n[CLI_TEXT_BYTES];
+    char b[CLI_TEXT_BYTES];
+    ql_model_info i;
+
+    ql_model_info_read(m, &i);
+    fprintf(stderr,
+            "model: %s, %zu layers of width %zu, %s parameters, %zu of %zu "
+            "linear layers in 4 bits, %s of weights\n",
+            i.model_type, i.layers, i.hidden, cli_format_count(n, i.parameters),
+            i.linear_4bit, i.linear_layers,
+            cli_format_bytes(b, i.weight_bytes));
+}
+
+void train_screen_data(const char *what, const ql_dataset *d)
+{
+    const ql_dataset_report *r = ql_dataset_report_of(d);
+    char a[CLI_TEXT_BYTES];
+    char b[CLI_TEXT_BYTES];
+
+    fprintf(stderr,
+            "%s: %zu samples (%s), %s tokens, %s of them trained (%.1f %%), "
+            "longest %zu\n",
+            what, r->samples, ql_format_name(r->format),
+            cli_format_count(a, r->tokens),
+            cli_format_count(b, r->trained_tokens),
+            r->tokens > 0 ? 100 * (double)r->trained_tokens / (double)r->tokens
+                          : 0.0,
+            r->longest);
+    if (r->truncated + r->dropped_long + r->dropped_empty > 0) {
+        fprintf(stderr,
+                "%s: %zu cut to the maximum length, %zu left out as too long, "
+                "%zu left out with nothing to train on\n",
+                what, r->truncated, r->dropped_long, r->dropped_empty);
+    }
+}
+
+static void show_step(train_screen *s, const ql_train_event *e)
+{
+    char eta[CLI_TEXT_BYTES];
+    char rss[CLI_TEXT_BYTES];
+    char line[256];
+    ql_memory_use mem;
+
+    ql_memory_read(&mem);
+    snprintf(line, sizeof(line),
+             "step %zu/%zu  loss %.4f  acc %.3f  lr %.2e  |g| %.3f  %.0f tok/s "
+             " ETA %s  mem %s",
+             e->step, e->total_steps, e->loss, e->accuracy, e->learning_rate,
+             e->grad_norm, e->tokens_per_second,
+             cli_format_duration(eta, e->eta_s),
+             cli_format_bytes(rss, mem.resident));
+    if (e->log) {
+        cli_term_line(&s->term, line);
+    } else {
+        cli_term_live(&s->term, line);
+    }
+}
+
+static void show_eval(train_screen *s, const ql_train_event *e)
+{
+    char line[160];
+
+    snprintf(line, sizeof(line),
+             "evaluation at step %zu: loss %.4f nats a token, perplexity %.2f, "
+             "accuracy %.3f (%zu tokens)",
+             e->step, e->eval_loss, exp(e->eval_loss), e->eval_accuracy,
+             e->eval_tokens);
+    cli_term_line(&s->term, line);
+}
+
+static void print_json(const ql_train_event *e)
+{
+    if (e->kind == QL_TRAIN_STEP && e->log) {
+        printf("{\"step\": %zu, \"epoch\": %.6g, \"loss\": %.9g, "
+               "\"mean_token_accuracy\": %.6g, \"learning_rate\": %.9g, "
+               "\"grad_norm\": %.9g, \"tokens_per_second\": %.6g}\n",
+               e->step, e->epoch, e->loss, e->accuracy, e->learning_rate,
+               e->grad_norm, e->tokens_per_second);
+    } else if (e->kind == QL_TRAIN_EVAL) {
+        printf("{\"step\": %zu, \"eval_loss\": %.9g, "
+               "\"eval_mean_token_accuracy\": %.6g, \"eval_tokens\": %zu}\n",
+               e->step, e->eval_loss, e->eval_accuracy, e->eval_tokens);
+    }
+    fflush(stdout);
+}
+
+bool train_screen_event(const ql_train_event *e, void *user)
+{
+    train_screen *s = user;
+    char n[CLI_TEXT_BYTES];
+
+    if (s->common->json) {
+        print_json(e);
+    }
+    if (!s->common->quiet) {
+        if (e->kind == QL_TRAIN_PLAN) {
+            fprintf(stderr, "training: %zu steps, %s trained parameters\n",
+                    e->total_steps, cli_format_count(n, e->trainable));
+        } else if (e->kind == QL_TRAIN_STEP) {
+            show_step(s, e);
+        } else if (e->kind == QL_TRAIN_EVAL) {
+            show_eval(s, e);
+        }
+    }
+    return !cli_interrupted();
+}
+
+void train_screen_result(const train_options *o, const cli_common *common,
+                         const ql_train_result *r)
+{
+    char peak[CLI_TEXT_BYTES];
+    char time[CLI_TEXT_BYTES];
+    ql_memory_use mem;
+
+    ql_memory_read(&mem);
+    if (common->json) {
+        printf("{\"steps\": %zu, \"tokens\": %zu, \"trained_tokens\": %zu, "
+               "\"train_runtime\": %.3f, \"peak_rss_bytes\": %llu, "
+               "\"output_dir\": \"%s\"}\n",
+               r->steps, r->tokens, r->trained_tokens, r->seconds,
+               (unsigned long long)mem.peak, o->output);
+        return;
+    }
+    printf("steps: %zu, time: %s, tokens/s: %.0f, peak memory: %s\n", r->steps,
+           cli_format_duration(time, r->seconds),
+           r->seconds > 0 ? (double)r->tokens / r->seconds : 0.0,
+           cli_format_bytes(peak, mem.peak));
+    printf("train loss: %.4f -> %.4f\n", r->first_loss, r->last_loss);
+    if (!isnan(r->last_eval_loss)) {
+        printf("eval loss:  %.4f -> %.4f\n", r->first_eval_loss,
+               r->last_eval_loss);
+    }
+    printf("adapter: %s\n", o->output);
+}

@@ -1,0 +1,25 @@
+/* What qlora-train shows while it works, and its results. */
+#ifndef QL_TOOLS_TRAIN_SCREEN_H
+#define QL_TOOLS_TRAIN_SCREEN_H
+
+#include "tools/cli/common.h"
+#include "tools/cli/term.h"
+#include "tools/train_options.h"
+
+typedef struct train_screen {
+    cli_term term;
+    const cli_common *common;
+} train_screen;
+
+/* What was read: a line or two each, on stderr. */
+void train_screen_model(const ql_model *m);
+void train_screen_data(const char *what, const ql_dataset *d);
+
+/* A ql_train_fn whose user is a train_screen; Ctrl-C stops. */
+bool train_screen_event(const ql_train_event *e, void *user);
+
+/* The last words, on stdout: for people or programs. */
+void train_screen_result(const train_options *o, const cli_common *common,
+                         const ql_train_result *r);
+
+#endif
