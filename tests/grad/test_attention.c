@@ -1,0 +1,314 @@
+/* Attention against the plain formula in double, every element of the outputs
+ * and of the gradients; the gradients in double against central differences
+ * by way of ours. */
+#include "src/op/attention.h"
+
+#include "src/op/gemm.h"
+#include "tests/grad/grad.h"
+
+static const size_t start[] = {0, 1, 3, 66, 130, 195, 324};
+
+enum {
+    SEQUENCES = sizeof start / sizeof *start - 1,
+    TOKENS = 324
+};
+
+typedef struct truth {
+    ql_attention_shape s;
+    double *q, *k, *v, *dout;       /* inputs */
+    double *o, *lse, *dq, *dk, *dv; /* outputs */
+} truth;
+
+static double dot(const double *a, const double *b, size_t n)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        sum += a[i] * b[i];
+    }
+    return sum;
+}
+
+static void add(double *y, double a, const double *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        y[i] += a * x[i];
+    }
+}
+
+/* Query i of head h, whose sequence starts at first; with gradients if dq. */
+static void one_query(const truth *r, size_t first, size_t i, size_t h)
+{
+    const size_t D = r->s.D;
+    const size_t kv = h / (r->s.H / r->s.KV);
+    const double *q = r->q + (i * r->s.H + h) * D;
+    const double *dout = r->dout + (i * r->s.H + h) * D;
+    double *o = r->o + (i * r->s.H + h) * D;
+    double p[TOKENS];
+    double sum = 0;
+    double delta;
+
+    memset(o, 0, D * sizeof *o);
+    for (size_t j = first; j <= i; j++) {
+        const double *k = r->k + (j * r->s.KV + kv) * D;
+
+        p[j] = exp((double)r->s.scale * dot(q, k, D));
+        sum += p[j];
+    }
+    r->lse[i * r->s.H + h] = log(sum);
+    for (size_t j = first; j <= i; j++) {
+        p[j] /= sum;
+        add(o, p[j], r->v + (j * r->s.KV + kv) * D, D);
+    }
+    if (!r->dq) {
+        return;
+    }
+    delta = dot(dout, o, D);
+    for (size_t j = first; j <= i; j++) {
+        const size_t at = (j * r->s.KV + kv) * D;
+        const double ds =
+            (double)r->s.scale * p[j] * (dot(dout, r->v + at, D) - delta);
+
+        add(r->dv + at, p[j], dout, D);
+        add(r->dq + (i * r->s.H + h) * D, ds, r->k + at, D);
+        add(r->dk + at, ds, q, D);
+    }
+}
+
+static void plain(const truth *r)
+{
+    for (size_t n = 0; n < r->s.sequences; n++) {
+        for (size_t i = r->s.start[n]; i < r->s.start[n + 1]; i++) {
+            for (size_t h = 0; h < r->s.H; h++) {
+                one_query(r, r->s.start[n], i, h);
+            }
+        }
+    }
+}
+
+static double weighed(const void *ctx)
+{
+    truth r = *(const truth *)ctx;
+
+    r.dq = NULL;
+    plain(&r);
+    return dot(r.o, r.dout, r.s.T * r.s.H * r.s.D);
+}
+
+/* Inputs and outputs of one run, in the order of sizes below. */
+enum {
+    Q,
+    DOUT,
+    K,
+    VALUE,
+    O,
+    DQ,
+    DK,
+    DV,
+    LSE,
+    ROOMS
+};
+
+static size_t room_size(const ql_attention_shape *s, int room)
+{
+    switch (room) {
+    case Q:
+    case DOUT:
+    case O:
+    case DQ:
+        return s->T * s->H * s->D;
+    case LSE:
+        return s->T * s->H;
+    default:
+        return s->T * s->KV * s->D;
+    }
+}
+
+static void run_open(float **room, const ql_attention_shape *s, float spread)
+{
+    const size_t n = ql_attention_work_bytes(s) / sizeof(float);
+    float *work = room_open(n);
+
+    for (int i = 0; i < ROOMS; i++) {
+        const size_t size = room_size(s, i);
+
+        room[i] = i < O ? room_fill(size, (uint64_t)i) : room_open(size);
+        for (size_t j = 0; i < O && j < size; j++) {
+            room[i][j] *= spread;
+        }
+    }
+    ql_attention_fwd(room[O], room[LSE], room[Q], room[K], room[VALUE], s,
+                     work);
+    ql_attention_bwd(room[DQ], room[DK], room[DV], room[DOUT], room[O],
+                     room[LSE], room[Q], room[K], room[VALUE], s, work);
+    room_close(work, n);
+}
+
+static void run_close(float **room, const ql_attention_shape *s)
+{
+    for (int i = 0; i < ROOMS; i++) {
+        room_close(room[i], room_size(s, i));
+    }
+}
+
+static truth truth_open(float **room, const ql_attention_shape *s)
+{
+    const size_t n = room_size(s, Q);
+    const size_t m = room_size(s, K);
+    truth r = {.s = *s,
+               .q = widen(room[Q], n),
+               .k = widen(room[K], m),
+               .v = widen(room[VALUE], m),
+               .dout = widen(room[DOUT], n),
+               .o = malloc(n * sizeof(double)),
+               .lse = malloc(room_size(s, LSE) * sizeof(double)),
+               .dq = calloc(n, sizeof(double)),
+               .dk = calloc(m, sizeof(double)),
+               .dv = calloc(m, sizeof(double))};
+
+    assert_true(r.o && r.lse && r.dq && r.dk && r.dv);
+    plain(&r);
+    return r;
+}
+
+static void truth_close(truth *r)
+{
+    free(r->q);
+    free(r->k);
+    free(r->v);
+    free(r->dout);
+    free(r->o);
+    free(r->lse);
+    free(r->dq);
+    free(r->dk);
+    free(r->dv);
+}
+
+static void check_run(const ql_attention_shape *s, float spread, double allowed)
+{
+    float *room[ROOMS];
+    truth r;
+
+    run_open(room, s, spread);
+    r = truth_open(room, s);
+    check_near(room[O], r.o, room_size(s, O), allowed, "o");
+    check_close(room[LSE], r.lse, room_size(s, LSE), 40 * allowed, "lse");
+    check_near(room[DV], r.dv, room_size(s, DV), allowed, "dv");
+    check_near(room[DQ], r.dq, room_size(s, DQ), 4 * allowed, "dq");
+    check_near(room[DK], r.dk, room_size(s, DK), 4 * allowed, "dk");
+    truth_close(&r);
+    run_close(room, s);
+}
+
+static void attention__agrees_with_double(void **state)
+{
+    const size_t heads[][2] = {{1, 1}, {4, 2}, {6, 3}, {3, 1}};
+    const size_t widths[] = {1, 5, 16, 80};
+
+    (void)state;
+    for (size_t i = 0; i < 16; i++) {
+        const size_t D = widths[i % 4];
+        const ql_attention_shape s = {.T = TOKENS,
+                                      .H = heads[i / 4][0],
+                                      .KV = heads[i / 4][1],
+                                      .D = D,
+                                      .start = start,
+                                      .sequences = SEQUENCES,
+                                      .scale = 1 / sqrtf((float)D)};
+
+        check_run(&s, 1, 5e-7);
+        check_run(&s, 4, 5e-6); /* peaked rows, scores of some tens */
+    }
+}
+
+static void attention__gradient_is_the_slope(void **state)
+{
+    const size_t ends[] = {0, 3, 69, 70};
+    const ql_attention_shape s = {.T = 70,
+                                  .H = 4,
+                                  .KV = 2,
+                                  .D = 5,
+                                  .start = ends,
+                                  .sequences = 3,
+                                  .scale = 0.4F};
+    float *room[ROOMS];
+    truth r;
+
+    (void)state;
+    run_open(room, &s, 1);
+    r = truth_open(room, &s);
+    check_slope(room[DQ], r.q, room_size(&s, Q), weighed, &r, 3e-6, "dq");
+    check_slope(room[DK], r.k, room_size(&s, K), weighed, &r, 3e-6, "dk");
+    check_slope(room[DV], r.v, room_size(&s, K), weighed, &r, 3e-6, "dv");
+    truth_close(&r);
+    run_close(room, &s);
+}
+
+static void attention__does_not_depend_on_threads(void **state)
+{
+    const ql_attention_shape s = {.T = TOKENS,
+                                  .H = 6,
+                                  .KV = 3,
+                                  .D = 16,
+                                  .start = start,
+                                  .sequences = SEQUENCES,
+                                  .scale = 0.25F};
+    float *first[ROOMS];
+    float *room[ROOMS];
+
+    (void)state;
+    omp_set_num_threads(1);
+    run_open(first, &s, 1);
+    for (int threads = 2; threads <= 3; threads++) {
+        omp_set_num_threads(threads);
+        run_open(room, &s, 1);
+        for (int i = O; i < ROOMS; i++) {
+            check_same(room[i], first[i], room_size(&s, i), "attention");
+        }
+        run_close(room, &s);
+    }
+    run_close(first, &s);
+}
+
+/* A sequence sees itself only, whatever stands beside it. */
+static void attention__keeps_nan_in_its_sequence(void **state)
+{
+    const size_t ends[] = {0, 70, 140};
+    const ql_attention_shape s = {.T = 140,
+                                  .H = 1,
+                                  .KV = 1,
+                                  .D = 4,
+                                  .start = ends,
+                                  .sequences = 2,
+                                  .scale = 0.5F};
+    const size_t n = ql_attention_work_bytes(&s) / sizeof(float);
+    float *work = room_open(n);
+    float *q = room_fill(140 * 4, 1);
+    float *o = room_open(140 * 4);
+    float *lse = room_open(140);
+
+    (void)state;
+    q[9 * 4] = NAN;
+    ql_attention_fwd(o, lse, q, q, q, &s, work);
+    assert_true(isnan(lse[9]) && isnan(o[9 * 4]) && isnan(lse[69]));
+    for (size_t t = 0; t < 140; t++) {
+        assert_int_equal(isnan(lse[t]) != 0, t >= 9 && t < 70);
+    }
+    room_close(work, n);
+    room_close(q, 140 * 4);
+    room_close(o, 140 * 4);
+    room_close(lse, 140);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(attention__agrees_with_double),
+        cmocka_unit_test(attention__gradient_is_the_slope),
+        cmocka_unit_test(attention__does_not_depend_on_threads),
+        cmocka_unit_test(attention__keeps_nan_in_its_sequence),
+    };
+
+    ql_gemm_setup();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

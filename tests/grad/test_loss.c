@@ -1,0 +1,251 @@
+/* Cross-entropy with its head against the formula in double. */
+#include "src/op/loss.h"
+
+#include "src/base/alloc.h"
+#include "src/op/gemm.h"
+#include "tests/grad/grad.h"
+
+typedef struct shape {
+    size_t T, V, C;
+} shape;
+
+typedef struct truth {
+    shape s;
+    const int32_t *target;
+    double *h, *w;
+    double scale;
+    size_t *hits; /* NULL: not wanted */
+} truth;
+
+static double loss_of(const truth *r, size_t t)
+{
+    const size_t aim = (size_t)r->target[t];
+    double sum = 0;
+    double largest = -HUGE_VAL;
+    double at_aim = 0;
+
+    for (size_t v = 0; v < r->s.V; v++) {
+        double z = 0;
+
+        for (size_t c = 0; c < r->s.C; c++) {
+            z += r->h[t * r->s.C + c] * r->w[v * r->s.C + c];
+        }
+        sum += exp(z);
+        largest = fmax(largest, z);
+        at_aim = v == aim ? z : at_aim;
+    }
+    if (r->hits) {
+        *r->hits += at_aim == largest;
+    }
+    return log(sum) - at_aim;
+}
+
+static double total(const void *ctx)
+{
+    const truth *r = ctx;
+    double sum = 0;
+
+    for (size_t t = 0; t < r->s.T; t++) {
+        sum += r->target[t] >= 0 ? loss_of(r, t) : 0;
+    }
+    return sum * r->scale;
+}
+
+/* Inputs and outputs of one run. */
+typedef struct run {
+    float *h, *w, *dh;
+    int32_t *target;
+    ql_qtensor head;
+    ql_loss loss;
+} run;
+
+/* Every third position is not trained; a third of the rest aims at 0. */
+static run run_inputs(shape s)
+{
+    run r = {.h = room_fill(s.T * s.C, 1),
+             .w = room_fill(s.V * s.C, 2),
+             .dh = room_open(s.T * s.C),
+             .target = malloc(s.T * sizeof(int32_t))};
+
+    assert_non_null(r.target);
+    for (size_t t = 0; t < s.T; t++) {
+        r.target[t] = t % 3 == 1 ? -100 : (int32_t)(t % 3 * t % s.V);
+    }
+    r.head = (ql_qtensor){
+        .rows = s.V, .cols = s.C, .storage = QL_STORAGE_F32, .data = r.w};
+    return r;
+}
+
+static void run_loss(run *r, shape s, float scale, bool gradient)
+{
+    void *work = ql_alloc(QL_TAG_WORK, ql_loss_work_bytes(s.T, s.V, s.C), 1);
+
+    assert_non_null(work);
+    ql_loss_head(&r->loss, gradient ? r->dh : NULL, r->h, r->target, &r->head,
+                 s.T, scale, work);
+    ql_free(work);
+}
+
+static void run_close(run *r, shape s)
+{
+    room_close(r->h, s.T * s.C);
+    room_close(r->w, s.V * s.C);
+    room_close(r->dh, s.T * s.C);
+    free(r->target);
+}
+
+static void check_shape(shape s, float scale)
+{
+    run r = run_inputs(s);
+    size_t hits = 0;
+    truth truth = {s,
+                   r.target,
+                   widen(r.h, s.T * s.C),
+                   widen(r.w, s.V * s.C),
+                   (double)scale,
+                   &hits};
+    const double want = total(&truth) / (double)scale;
+
+    truth.hits = NULL;
+    r.loss = (ql_loss){.sum = 10, .count = 20, .hits = 30};
+    run_loss(&r, s, scale, true);
+    assert_true(fabs(r.loss.sum - 10 - want) <= 1e-6 * want);
+    assert_int_equal(r.loss.count - 20, s.T - (s.T + 1) / 3);
+    assert_int_equal(r.loss.hits - 30, hits);
+    for (size_t i = 0; i < s.T * s.C; i++) {
+        assert_true(r.target[i / s.C] >= 0 || r.dh[i] == 0);
+    }
+    if (s.T * s.V * s.C < 100000) {
+        check_slope(r.dh, truth.h, s.T * s.C, total, &truth, 2e-6, "dh");
+    }
+    free(truth.h);
+    free(truth.w);
+    run_close(&r, s);
+}
+
+static void loss__agrees_with_double(void **state)
+{
+    (void)state;
+    check_shape((shape){1, 7, 5}, 1);
+    check_shape((shape){3, 50, 64}, 0.5F);
+    check_shape((shape){7, 100, 100}, 0.25F);
+    check_shape((shape){65, 130, 5}, 0.125F);
+    check_shape((shape){130, 64, 8}, 0.01F);
+}
+
+/* More positions than a chunk holds, by its tokens and by its logits. */
+static void loss__runs_in_chunks(void **state)
+{
+    (void)state;
+    check_shape((shape){1000, 11, 5}, 0.01F);
+    check_shape((shape){150, 30001, 5}, 0.01F);
+}
+
+/* The same rows give the same gradients wherever the chunks are cut. */
+static void loss__gradient_is_right_in_every_chunk(void **state)
+{
+    const shape s = {1000, 11, 5};
+    run r = run_inputs(s);
+
+    (void)state;
+    run_loss(&r, s, 1, true);
+    for (size_t t = 0; t < s.T; t++) {
+        run one = run_inputs((shape){1, s.V, s.C});
+
+        memcpy(one.h, r.h + t * s.C, s.C * sizeof *r.h);
+        one.target[0] = r.target[t];
+        run_loss(&one, (shape){1, s.V, s.C}, 1, true);
+        for (size_t c = 0; c < s.C; c++) {
+            assert_true(fabsf(one.dh[c] - r.dh[t * s.C + c]) <= 1e-6F);
+        }
+        run_close(&one, (shape){1, s.V, s.C});
+    }
+    run_close(&r, s);
+}
+
+static void loss__counts_without_a_gradient(void **state)
+{
+    const shape s = {65, 130, 5};
+    run r = run_inputs(s);
+    ql_loss with;
+
+    (void)state;
+    run_loss(&r, s, 1, true);
+    with = r.loss;
+    r.loss = (ql_loss){0};
+    run_loss(&r, s, 1, false);
+    assert_true(r.loss.sum == with.sum);
+    assert_int_equal(r.loss.count, with.count);
+    assert_int_equal(r.loss.hits, with.hits);
+    run_close(&r, s);
+}
+
+static void loss__takes_a_batch_without_targets(void **state)
+{
+    const shape s = {7, 11, 5};
+    run r = run_inputs(s);
+
+    (void)state;
+    for (size_t t = 0; t < s.T; t++) {
+        r.target[t] = -1;
+    }
+    run_loss(&r, s, 1, true);
+    assert_true(r.loss.sum == 0);
+    assert_int_equal(r.loss.count, 0);
+    for (size_t i = 0; i < s.T * s.C; i++) {
+        assert_true(r.dh[i] == 0);
+    }
+    run_close(&r, s);
+}
+
+static void loss__shows_nan_and_inf(void **state)
+{
+    const shape s = {3, 11, 5};
+    const float bad[] = {NAN, INFINITY, -INFINITY};
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        run r = run_inputs(s);
+
+        r.h[2] = bad[i];
+        run_loss(&r, s, 1, true);
+        assert_false(isfinite(r.loss.sum));
+        run_close(&r, s);
+    }
+}
+
+static void loss__does_not_depend_on_threads(void **state)
+{
+    const shape s = {150, 30001, 5};
+    run first = run_inputs(s);
+
+    (void)state;
+    omp_set_num_threads(1);
+    run_loss(&first, s, 1, true);
+    for (int threads = 2; threads <= 3; threads++) {
+        run r = run_inputs(s);
+
+        omp_set_num_threads(threads);
+        run_loss(&r, s, 1, true);
+        assert_true(r.loss.sum == first.loss.sum);
+        check_same(r.dh, first.dh, s.T * s.C, "dh");
+        run_close(&r, s);
+    }
+    run_close(&first, s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(loss__agrees_with_double),
+        cmocka_unit_test(loss__runs_in_chunks),
+        cmocka_unit_test(loss__gradient_is_right_in_every_chunk),
+        cmocka_unit_test(loss__counts_without_a_gradient),
+        cmocka_unit_test(loss__takes_a_batch_without_targets),
+        cmocka_unit_test(loss__shows_nan_and_inf),
+        cmocka_unit_test(loss__does_not_depend_on_threads),
+    };
+
+    ql_gemm_setup();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,190 @@
+/* Root mean square normalization against its formula in double. */
+#include "src/op/norm.h"
+
+#include "tests/grad/grad.h"
+
+static const float eps = 1e-5F;
+
+typedef struct shape {
+    size_t T, C;
+} shape;
+
+static const shape shapes[] = {{1, 5},  {1, 64},   {3, 5},   {7, 100},
+                               {65, 5}, {65, 64},  {130, 5}, {130, 100},
+                               {3, 1},  {130, 64}, {65, 129}};
+
+typedef struct truth {
+    shape s;
+    double *x, *w, *dy;
+} truth;
+
+static void forward(double *y, const truth *r)
+{
+    for (size_t t = 0; t < r->s.T; t++) {
+        const double *x = r->x + t * r->s.C;
+        double sum = 0;
+
+        for (size_t c = 0; c < r->s.C; c++) {
+            sum += x[c] * x[c];
+        }
+        sum = 1 / sqrt(sum / (double)r->s.C + (double)eps);
+        for (size_t c = 0; c < r->s.C; c++) {
+            y[t * r->s.C + c] = r->w[c] * x[c] * sum;
+        }
+    }
+}
+
+static double weighed(const void *ctx)
+{
+    const truth *r = ctx;
+    const size_t n = r->s.T * r->s.C;
+    double *y = malloc(n * sizeof *y);
+    double sum = 0;
+
+    assert_non_null(y);
+    forward(y, r);
+    for (size_t i = 0; i < n; i++) {
+        sum += y[i] * r->dy[i];
+    }
+    free(y);
+    return sum;
+}
+
+/* Inputs and outputs of one run. */
+typedef struct run {
+    float *x, *w, *dy, *y, *rstd, *dx, *dw;
+} run;
+
+static run run_open(shape s)
+{
+    const size_t n = s.T * s.C;
+    run r = {.x = room_fill(n, 1),
+             .w = room_fill(s.C, 2),
+             .dy = room_fill(n, 3),
+             .y = room_open(n),
+             .rstd = room_open(s.T),
+             .dx = room_fill(n, 4),
+             .dw = room_fill(s.C, 5)};
+
+    ql_rmsnorm_fwd(r.y, r.rstd, r.x, r.w, s.T, s.C, eps);
+    ql_rmsnorm_bwd(r.dx, r.dw, r.dy, r.x, r.w, r.rstd, s.T, s.C);
+    return r;
+}
+
+static void run_close(run *r, shape s)
+{
+    const size_t n = s.T * s.C;
+
+    room_close(r->x, n);
+    room_close(r->w, s.C);
+    room_close(r->dy, n);
+    room_close(r->y, n);
+    room_close(r->rstd, s.T);
+    room_close(r->dx, n);
+    room_close(r->dw, s.C);
+}
+
+/* What a call added to x [n], which was filled with salt before. */
+static void take_off(float *x, size_t n, uint64_t salt)
+{
+    float *before = room_fill(n, salt);
+
+    for (size_t i = 0; i < n; i++) {
+        x[i] -= before[i];
+    }
+    room_close(before, n);
+}
+
+static void check_shape(shape s)
+{
+    const size_t n = s.T * s.C;
+    run r = run_open(s);
+    const truth truth = {s, widen(r.x, n), widen(r.w, s.C), widen(r.dy, n)};
+    double *y = malloc(n * sizeof *y);
+
+    assert_non_null(y);
+    forward(y, &truth);
+    check_near(r.y, y, n, 2e-7, "y");
+    take_off(r.dx, n, 4);
+    take_off(r.dw, s.C, 5);
+    check_slope(r.dx, truth.x, n, weighed, &truth, 5e-6, "dx");
+    check_slope(r.dw, truth.w, s.C, weighed, &truth, 2e-6, "dw");
+    free(y);
+    free(truth.x);
+    free(truth.w);
+    free(truth.dy);
+    run_close(&r, s);
+}
+
+static void norm__agrees_with_double(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        check_shape(shapes[i]);
+    }
+}
+
+static void norm__does_not_depend_on_threads(void **state)
+{
+    const shape s = {130, 100};
+    run first;
+
+    (void)state;
+    omp_set_num_threads(1);
+    first = run_open(s);
+    for (int threads = 2; threads <= 3; threads++) {
+        run r;
+
+        omp_set_num_threads(threads);
+        r = run_open(s);
+        check_same(r.y, first.y, s.T * s.C, "y");
+        check_same(r.rstd, first.rstd, s.T, "rstd");
+        check_same(r.dx, first.dx, s.T * s.C, "dx");
+        check_same(r.dw, first.dw, s.C, "dw");
+        run_close(&r, s);
+    }
+    run_close(&first, s);
+}
+
+static void norm__works_in_place_and_with_a_frozen_weight(void **state)
+{
+    const shape s = {7, 100};
+    const size_t n = s.T * s.C;
+    run r = run_open(s);
+    float *x = room_fill(n, 1);
+    float *dx = room_fill(n, 4);
+
+    (void)state;
+    ql_rmsnorm_bwd(dx, NULL, r.dy, x, r.w, r.rstd, s.T, s.C);
+    assert_memory_equal(dx, r.dx, n * sizeof *dx);
+    ql_rmsnorm_fwd(x, r.rstd, x, r.w, s.T, s.C, eps);
+    assert_memory_equal(x, r.y, n * sizeof *x);
+    room_close(x, n);
+    room_close(dx, n);
+    run_close(&r, s);
+}
+
+static void norm__passes_nan_on(void **state)
+{
+    const float w[2] = {1, 1};
+    const float x[4] = {1, NAN, 2, 2};
+    float y[4];
+    float rstd[2];
+
+    (void)state;
+    ql_rmsnorm_fwd(y, rstd, x, w, 2, 2, eps);
+    assert_true(isnan(y[0]) && isnan(y[1]) && isnan(rstd[0]));
+    assert_false(isnan(y[2]) || isnan(y[3]) || isnan(rstd[1]));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(norm__agrees_with_double),
+        cmocka_unit_test(norm__does_not_depend_on_threads),
+        cmocka_unit_test(norm__works_in_place_and_with_a_frozen_weight),
+        cmocka_unit_test(norm__passes_nan_on),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,122 @@
+/* exp in f32 against exp in double over the whole range, and the sums and
+ * maxima of a row. */
+#include "src/op/row.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/op/exp.h"
+#include "tests/check/check.h"
+
+/* Distance of a float from a number, in units of its last place. */
+static double ulps(float got, double want)
+{
+    int exponent;
+
+    frexp(fmax(fabs(want), 0x1p-126), &exponent);
+    return fabs((double)got - want) / ldexp(1, exponent - 24);
+}
+
+/* Every 61st float between the bits of from and to. */
+static double worst(float from, float to)
+{
+    const uint32_t end = ql_exp_bits(to);
+    double most = 0;
+
+    for (uint32_t bits = ql_exp_bits(from); bits <= end; bits += 61) {
+        const float x = ql_exp_float(bits);
+
+        most = fmax(most, ulps(ql_exp(x), exp((double)x)));
+    }
+    return most;
+}
+
+static void exp__is_within_2_ulp(void **state)
+{
+    const double up = worst(0x1p-30F, 88.7F);
+    const double down = worst(-0x1p-30F, -110.0F);
+
+    (void)state;
+    printf("exp: %.3f and %.3f ulp\n", up, down);
+    assert_true(up <= 2 && down <= 2);
+}
+
+static void exp__is_right_at_the_ends(void **state)
+{
+    (void)state;
+    assert_true(ql_exp(0) == 1 && ql_exp(-0.0F) == 1);
+    assert_true(isfinite(ql_exp(88.72F)));
+    assert_true(ql_exp(88.73F) == INFINITY);
+    assert_true(ql_exp(1e30F) == INFINITY);
+    assert_true(ql_exp(INFINITY) == INFINITY);
+    assert_true(ql_exp(-87.5F) > 0 && ql_exp(-87.5F) < 0x1p-126F);
+    assert_true(ql_exp(-103.0F) > 0);
+    assert_true(ql_exp(-104.5F) == 0);
+    assert_true(ql_exp(-1e30F) == 0);
+    assert_true(ql_exp(-INFINITY) == 0);
+    assert_true(isnan(ql_exp(NAN)));
+    assert_true(isnan(ql_exp(-NAN)));
+}
+
+static void row__exp_is_the_same_in_vectors_and_alone(void **state)
+{
+    float x[1100];
+    float y[1100];
+    double sum = 0;
+
+    (void)state;
+    check_fill(x, 1100, 1);
+    for (size_t i = 0; i < 1100; i++) {
+        x[i] *= 120;
+        y[i] = ql_exp(x[i] - 40.0F);
+        sum += (double)y[i];
+    }
+    for (size_t n = 0; n <= 1100; n += n < 40 ? 1 : 53) {
+        float z[1100];
+
+        memcpy(z, x, sizeof z);
+        ql_row_exp(z, n, 40);
+        assert_memory_equal(z, y, n * sizeof *z);
+        assert_memory_equal(z + n, x + n, (1100 - n) * sizeof *z);
+    }
+    assert_true(fabs(ql_row_exp(x, 1100, 40) - sum) <= 1e-13 * sum);
+}
+
+static void row__max_and_dot(void **state)
+{
+    float x[100];
+    float y[100];
+
+    (void)state;
+    check_fill(x, 100, 1);
+    check_fill(y, 100, 2);
+    for (size_t n = 0; n <= 100; n++) {
+        float max = -INFINITY;
+        double dot = 0;
+
+        for (size_t i = 0; i < n; i++) {
+            max = fmaxf(max, x[i]);
+            dot += (double)x[i] * (double)y[i];
+        }
+        assert_true(ql_row_max(x, n) == max);
+        assert_true(fabs(ql_row_dot(x, y, n) - dot) <= 1e-13);
+    }
+    x[3] = NAN;
+    x[50] = NAN;
+    x[20] = 7;
+    assert_true(ql_row_max(x, 100) == 7);
+    assert_true(isnan(ql_row_dot(x, y, 100)));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(exp__is_within_2_ulp),
+        cmocka_unit_test(exp__is_right_at_the_ends),
+        cmocka_unit_test(row__exp_is_the_same_in_vectors_and_alone),
+        cmocka_unit_test(row__max_and_dot),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
