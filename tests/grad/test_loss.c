@@ -98,15 +98,15 @@ static void check_shape(shape s, float scale)
 {
     run r = run_inputs(s);
     size_t hits = 0;
-    truth truth = {s,
-                   r.target,
-                   widen(r.h, s.T * s.C),
-                   widen(r.w, s.V * s.C),
-                   (double)scale,
-                   &hits};
-    const double want = total(&truth) / (double)scale;
+    truth ref = {s,
+                 r.target,
+                 widen(r.h, s.T * s.C),
+                 widen(r.w, s.V * s.C),
+                 (double)scale,
+                 &hits};
+    const double want = total(&ref) / (double)scale;
 
-    truth.hits = NULL;
+    ref.hits = NULL;
     r.loss = (ql_loss){.sum = 10, .count = 20, .hits = 30};
     run_loss(&r, s, scale, true);
     assert_true(fabs(r.loss.sum - 10 - want) <= 1e-6 * want);
@@ -116,10 +116,10 @@ static void check_shape(shape s, float scale)
         assert_true(r.target[i / s.C] >= 0 || r.dh[i] == 0);
     }
     if (s.T * s.V * s.C < 100000) {
-        check_slope(r.dh, truth.h, s.T * s.C, total, &truth, 2e-6, "dh");
+        check_slope(r.dh, ref.h, s.T * s.C, total, &ref, 2e-6, "dh");
     }
-    free(truth.h);
-    free(truth.w);
+    free(ref.h);
+    free(ref.w);
     run_close(&r, s);
 }
 
