@@ -1,0 +1,164 @@
+#include "tools/cli/common.h"
+
+#include <string.h>
+
+#include "qlora/runtime.h"
+#include "qlora/version.h"
+#include "tools/cli/exit.h"
+
+const cli_opt *cli_common_opts(cli_common *common)
+{
+    const cli_opt opts[] = {
+        {.name = "threads",
+         CLI_INT(&common->threads),
+         .min = 0,
+         .max = 4096,
+         .value_name = "N",
+         .group = "General",
+         .help = "threads to compute with",
+         .default_text = "the physical cores this process may use"},
+        {.name = "isa",
+         CLI_STRING(&common->isa),
+         .value_name = "NAME",
+         .group = "General",
+         .help = "instruction set; also QL_ISA",
+         .default_text = "the best that this machine runs"},
+        {.name = "seed",
+         CLI_SIZE(&common->seed),
+         .value_name = "N",
+         .group = "General",
+         .help = "start of all random numbers"},
+        {.name = "config",
+         CLI_STRING(&common->config),
+         .value_name = "FILE",
+         .group = "General",
+         .transient = true,
+         .help = "read settings from a YAML file; the command line wins"},
+        {.name = "json",
+         CLI_FLAG(&common->json),
+         .group = "General",
+         .transient = true,
+         .help = "results on stdout as JSON lines"},
+        {.name = "quiet",
+         CLI_FLAG(&common->quiet),
+         .letter = 'q',
+         .group = "General",
+         .transient = true,
+         .help = "no progress"},
+        {.name = "help",
+         CLI_FLAG(&common->help),
+         .letter = 'h',
+         .group = "General",
+         .transient = true,
+         .stops = true,
+         .help = "show this text"},
+        {.name = "version",
+         CLI_FLAG(&common->version),
+         .group = "General",
+         .transient = true,
+         .stops = true,
+         .help = "show version, instruction sets and libraries"},
+        {0},
+    };
+
+    *common = (cli_common){.seed = 42};
+    _Static_assert(sizeof(opts) == sizeof(common->opts), "one row each");
+    memcpy(common->opts, opts, sizeof(opts));
+    return common->opts;
+}
+
+static void note(const char *text, void *user)
+{
+    const cli_common *common = user;
+
+    fprintf(stderr, "%s: %s\n", common->command, text);
+}
+
+static ql_status open_runtime(cli_common *common)
+{
+    const ql_runtime_options opt = {
+        .threads = common->threads,
+        .isa = common->isa,
+        .note = common->quiet ? NULL : note,
+        .note_user = common,
+    };
+
+    return ql_runtime_open(&opt);
+}
+
+static void print_version(const cli_command *cmd)
+{
+    printf("%s %s\n", cmd->name, ql_version());
+    printf("isa: %s (available: %s)\n", ql_runtime_isa(),
+           ql_runtime_isa_list());
+    printf("threads: %d\n", ql_runtime_threads());
+    printf("libraries: %s\n", ql_runtime_libraries());
+}
+
+/* A failure whose sentence is args->error. */
+static int usage_fail(cli_args *args, const cli_command *cmd, ql_status st)
+{
+    char hint[160];
+
+    snprintf(hint, sizeof(hint), "See '%s --help'.", cmd->name);
+    return cli_fail(cmd->name, st, args->error, st == QL_EINVAL ? hint : NULL);
+}
+
+static ql_status read_args(cli_args *args, const cli_command *cmd,
+                           cli_common *common, int argc, char **argv)
+{
+    ql_status st = cli_args_init(args, cmd);
+
+    if (st == QL_OK) {
+        st = cli_args_parse(args, argc, argv);
+    }
+    if (st == QL_OK && common->config && !args->stopped) {
+        st = cli_args_read_settings(args, common->config);
+    }
+    if (st == QL_OK) {
+        st = cli_args_require(args);
+    }
+    return st;
+}
+
+bool cli_start(cli_args *args, const cli_command *cmd, cli_common *common,
+               int argc, char **argv, int *code)
+{
+    ql_status st = read_args(args, cmd, common, argc, argv);
+
+    if (st != QL_OK) {
+        *code = usage_fail(args, cmd, st);
+        cli_args_free(args);
+        return false;
+    }
+    if (common->help) {
+        cli_args_usage(args, stdout);
+        *code = cli_finish(args, QL_OK, NULL);
+        return false;
+    }
+    common->command = cmd->name;
+    st = open_runtime(common);
+    if (st == QL_OK && common->version) {
+        print_version(cmd);
+    }
+    if (st != QL_OK || common->version) {
+        *code = cli_finish(args, st, NULL);
+        return false;
+    }
+    return true;
+}
+
+int cli_finish(cli_args *args, ql_status st, const char *hint)
+{
+    const char *name = args->command->name;
+    int code = CLI_EXIT_OK;
+
+    if (st != QL_OK) {
+        code = cli_fail(name, st, ql_last_error(), hint);
+    }
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == CLI_EXIT_OK) {
+        code = cli_fail(name, QL_EIO, "cannot write to stdout", NULL);
+    }
+    cli_args_free(args);
+    return code;
+}

@@ -1,0 +1,145 @@
+#include "tools/cli/term.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "tools/cli/exit.h"
+
+void cli_term_init(cli_term *t, FILE *out)
+{
+    *t = (cli_term){.out = out, .tty = isatty(fileno(out)) == 1};
+}
+
+size_t cli_term_width(const cli_term *t)
+{
+    const char *columns = getenv("COLUMNS");
+    struct winsize size;
+    unsigned long n;
+
+    if (ioctl(fileno(t->out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
+        return size.ws_col;
+    }
+    n = columns ? strtoul(columns, NULL, 10) : 0;
+    return n > 0 && n < 10000 ? n : 80;
+}
+
+/* The last column stays free: some terminals wrap after it. */
+void cli_term_live(cli_term *t, const char *text)
+{
+    const size_t room = cli_term_width(t) - 1;
+    size_t n = strlen(text);
+    size_t blanks;
+
+    if (!t->tty) {
+        return;
+    }
+    n = n < room ? n : room;
+    blanks = t->shown > n ? t->shown - n : 0;
+    fprintf(t->out, "\r%.*s%*s", (int)n, text, (int)blanks, "");
+    if (blanks > 0) {
+        fprintf(t->out, "\r%.*s", (int)n, text);
+    }
+    fflush(t->out);
+    t->shown = n;
+}
+
+void cli_term_clear(cli_term *t)
+{
+    if (t->shown > 0) {
+        fprintf(t->out, "\r%*s\r", (int)t->shown, "");
+        fflush(t->out);
+        t->shown = 0;
+    }
+}
+
+void cli_term_line(cli_term *t, const char *text)
+{
+    cli_term_clear(t);
+    fprintf(t->out, "%s\n", text);
+    fflush(t->out);
+}
+
+const char *cli_format_bytes(char text[CLI_TEXT_BYTES], uint64_t bytes)
+{
+    static const char *const names[] = {"KiB", "MiB", "GiB",
+                                        "TiB", "PiB", "EiB"};
+    double x = (double)bytes / 1024;
+    size_t i = 0;
+
+    if (bytes < 1024) {
+        snprintf(text, CLI_TEXT_BYTES, "%u B", (unsigned)bytes);
+        return text;
+    }
+    while (x >= 1023.95) { /* would be shown as 1024.0 */
+        x /= 1024;
+        i++;
+    }
+    snprintf(text, CLI_TEXT_BYTES, "%.1f %s", x, names[i]);
+    return text;
+}
+
+const char *cli_format_duration(char text[CLI_TEXT_BYTES], double seconds)
+{
+    unsigned long s;
+
+    if (!(seconds >= 0 && seconds < 1e12)) {
+        snprintf(text, CLI_TEXT_BYTES, "-:--");
+        return text;
+    }
+    s = (unsigned long)(seconds + 0.5);
+    if (s >= 86400) {
+        snprintf(text, CLI_TEXT_BYTES, "%lud %02lu:%02lu:%02lu", s / 86400,
+                 s / 3600 % 24, s / 60 % 60, s % 60);
+    } else if (s >= 3600) {
+        snprintf(text, CLI_TEXT_BYTES, "%lu:%02lu:%02lu", s / 3600, s / 60 % 60,
+                 s % 60);
+    } else {
+        snprintf(text, CLI_TEXT_BYTES, "%lu:%02lu", s / 60, s % 60);
+    }
+    return text;
+}
+
+const char *cli_format_count(char text[CLI_TEXT_BYTES], uint64_t n)
+{
+    char digits[CLI_TEXT_BYTES];
+    const int len =
+        snprintf(digits, sizeof(digits), "%llu", (unsigned long long)n);
+    char *to = text;
+
+    for (int i = 0; i < len; i++) {
+        if (i > 0 && (len - i) % 3 == 0) {
+            *to++ = ',';
+        }
+        *to++ = digits[i];
+    }
+    *to = '\0';
+    return text;
+}
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    (void)number;
+    if (interrupted) {
+        _exit(CLI_EXIT_INTERRUPTED);
+    }
+    interrupted = 1;
+}
+
+void cli_signals_catch(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+bool cli_interrupted(void)
+{
+    return interrupted != 0;
+}
