@@ -1,0 +1,1 @@
+opt_demo --config nowhere.yaml

@@ -1,0 +1,1 @@
+opt_demo --lora-r 8 --help

@@ -1,0 +1,1 @@
+opt_demo --model x --lora-rnk 8

@@ -1,0 +1,1 @@
+qlora-quantize --quant-typ nf4 a b
