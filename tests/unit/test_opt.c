@@ -480,7 +480,7 @@ static void usage__shows_groups_and_defaults_in_80_columns(void **state)
     assert_int_equal(
         strncmp(text, "Shows options.\n\n  qlora-demo --model", 35), 0);
     assert_has(text, "Usage: qlora-demo --model DIR [OPTION...]\n");
-    assert_has(text, "\nData:\n  -d, --data FILE...        training data\n"
+    assert_has(text, "\nData:\n  -d, --data FILE...          training data\n"
                      "      --[no-]packing          put several");
     assert_has(text, "[on]");
     assert_has(text, "  -r, --lora-r N              rank [16]\n");

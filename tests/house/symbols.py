@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""Every symbol that the library defines for others begins with ql_."""
+import os
+import shutil
+import sys
+import tempfile
+
+import csource
+
+# What a sanitizer adds for each global of ours.
+SANITIZER = ('__odr_asan',)
+
+
+def strangers(listing):
+    for line in listing.split('\n'):
+        fields = line.split()
+        if len(fields) == 3 and not fields[2].startswith(('ql_', *SANITIZER)):
+            yield f'{fields[2]}: a symbol that does not begin with ql_'
+
+
+def check(archive):
+    code, listing = csource.output_of(
+        ['nm', '-g', '--defined-only', archive])
+    if code != 0:
+        return [listing.strip()]
+    if ' T ql_' not in listing:
+        return [f'{archive}: defines no function of ours']
+    return list(strangers(listing))
+
+
+def self_test():
+    compiler = shutil.which('cc') or shutil.which('gcc')
+    if not compiler or not shutil.which('nm'):
+        print('SKIP: no compiler or no nm')
+        return 77
+    failed = 0
+    for text, want in (
+            ('void ql_a(void) {}\nstatic int b;\nint ql_c = 1;', None),
+            ('void ql_a(void) {}\nint helper = 1;', 'helper: a symbol'),
+            ('void ql_a(void) {}\nvoid aql_b(void) {}', 'aql_b: a symbol'),
+            ('static int b;', 'defines no function of ours')):
+        with tempfile.TemporaryDirectory() as folder:
+            csource.plant(folder, {'a.c': text + '\n'})
+            target = os.path.join(folder, 'a.o')
+            csource.output_of([compiler, '-c', '-o', target,
+                               os.path.join(folder, 'a.c')])
+            problems = check(target)
+        if len(problems) != bool(want) or (want and want not in problems[0]):
+            print(f'self-test: {text!r} gave {problems}, not {want!r}')
+            failed = 1
+    return failed
+
+
+def main():
+    if sys.argv[1:] == ['--self-test']:
+        return self_test()
+    if len(sys.argv) != 2:
+        print(f'usage: {sys.argv[0]} ARCHIVE | --self-test')
+        return 2
+    return csource.report(check(sys.argv[1]))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
