@@ -411,10 +411,9 @@ static void opt__positional_arguments(void **state)
          .value_name = "MODEL",
          .help = "input",
          .required = true},
-        {.name = "out",
+        {.name = "OUT",
          CLI_STRING(&out),
          .positional = true,
-         .value_name = "OUT",
          .help = "output",
          .required = true},
         {.name = "rest",
@@ -438,6 +437,7 @@ static void opt__positional_arguments(void **state)
     assert_int_equal(cli_args_require(&args), QL_EINVAL);
     assert_string_equal(args.error, "OUT is missing: output");
     cli_args_free(&args);
+    skip = (cli_list){NULL, 0};
     assert_int_equal(cli_args_init(&args, &cmd), QL_OK);
     assert_int_equal(cli_args_parse(&args, 8, argv), QL_OK);
     assert_string_equal(model, "in");

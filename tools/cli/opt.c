@@ -460,7 +460,7 @@ static ql_status take_place(cli_args *args, cursor *c, const char *text)
         }
         if (place == c->places || is_list(s->opt)) {
             c->places++;
-            return assign(args, s, s->opt->value_name, text);
+            return assign(args, s, cli_value_name(s->opt), text);
         }
         place++;
     }
@@ -504,7 +504,7 @@ ql_status cli_args_require(cli_args *args)
         if (s->opt->required && !s->given && !s->configured) {
             return cli_args_fail(
                 args, QL_EINVAL, "%s%s is missing: %s", place ? "" : "--",
-                place ? s->opt->value_name : s->opt->name, s->opt->help);
+                place ? cli_value_name(s->opt) : s->opt->name, s->opt->help);
         }
     }
     return QL_OK;

@@ -86,7 +86,8 @@ typedef struct cli_opt {
                                   "mask-prompt=completions" takes no value
                                   and gives that one */
     const char *bare;          /* value when none follows, NULL: one must */
-    const char *value_name;    /* "N", for the usage */
+    const char *value_name;    /* "N", for the usage; NULL: the name of a
+                                  positional argument, else VALUE */
     const char *help;
     const char *group;        /* heading in the usage */
     const char *default_text; /* shown in brackets instead of the value; ""

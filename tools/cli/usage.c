@@ -2,7 +2,7 @@
  * by group, in the order in which the groups first appear in the tables. */
 #include <string.h>
 
-#include "tools/cli/opt.h"
+#include "tools/cli/value.h"
 
 enum {
     WIDTH = 79, /* a comma may follow */
@@ -34,7 +34,7 @@ static size_t put_words(const char *text, size_t column, size_t indent,
 /* "  -o, --output DIR", and its length. */
 static size_t put_name(const cli_opt *opt, FILE *out)
 {
-    const char *value = opt->value_name;
+    const char *value = cli_value_name(opt);
     int n;
 
     if (opt->positional) {
@@ -45,8 +45,8 @@ static size_t put_name(const cli_opt *opt, FILE *out)
     if (opt->kind == CLI_KIND_FLAG) {
         n += fprintf(out, "--%s%s", opt->stops ? "" : "[no-]", opt->name);
     } else {
-        n += fprintf(out, "--%s %s%s%s", opt->name, opt->bare ? "[" : "",
-                     value ? value : "X", opt->bare ? "]" : "");
+        n += fprintf(out, "--%s %s%s%s", opt->name, opt->bare ? "[" : "", value,
+                     opt->bare ? "]" : "");
     }
     return (size_t)n;
 }
@@ -135,14 +135,14 @@ static void put_synopsis(const cli_args *args, FILE *out)
         const cli_opt *opt = args->seen[i].opt;
 
         if (opt->positional) {
-            fprintf(out, opt->required ? " %s" : " [%s]", opt->value_name);
+            fprintf(out, opt->required ? " %s" : " [%s]", cli_value_name(opt));
         }
     }
     for (size_t i = 0; i < args->n; i++) {
         const cli_opt *opt = args->seen[i].opt;
 
         if (opt->required && !opt->positional) {
-            fprintf(out, " --%s %s", opt->name, opt->value_name);
+            fprintf(out, " --%s %s", opt->name, cli_value_name(opt));
         }
     }
     fputs(" [OPTION...]\n", out);

@@ -35,6 +35,14 @@ enum {
     SHOWN_UNITS = 6 /* the first ones are used to print */
 };
 
+const char *cli_value_name(const cli_opt *opt)
+{
+    if (opt->value_name) {
+        return opt->value_name;
+    }
+    return opt->positional ? opt->name : "VALUE";
+}
+
 static bool in_range(const cli_opt *opt, double x)
 {
     return opt->min == opt->max || (x >= opt->min && x <= opt->max);

@@ -31,6 +31,10 @@ void cli_value_clear(const cli_opt *opt);
  * value (yaml true). */
 void cli_value_print(const cli_opt *opt, bool yaml, FILE *out);
 
+/* How the usage and failures call a positional argument or a value: its
+ * value_name, or what stands in for it. Borrowed. */
+const char *cli_value_name(const cli_opt *opt);
+
 /* True if both names are the same but for dashes and underscores; a ends
  * after n characters. */
 bool cli_name_equal(const char *a, size_t n, const char *b);
