@@ -7,14 +7,15 @@ import tempfile
 
 import csource
 
-# What a sanitizer adds for each global of ours.
-SANITIZER = ('__odr_asan',)
+# Ours, what a sanitizer adds for each global of ours, and the lock of an
+# OpenMP critical section, whose name must be ours too.
+ALLOWED = ('ql_', '__odr_asan', '.gomp_critical_user_ql_')
 
 
 def strangers(listing):
     for line in listing.split('\n'):
         fields = line.split()
-        if len(fields) == 3 and not fields[2].startswith(('ql_', *SANITIZER)):
+        if len(fields) == 3 and not fields[2].startswith(ALLOWED):
             yield f'{fields[2]}: a symbol that does not begin with ql_'
 
 
@@ -28,6 +29,15 @@ def check(archive):
     return list(strangers(listing))
 
 
+CRITICAL = """int g(void);
+void ql_a(void)
+{{
+#pragma omp critical {}
+    g();
+}}
+"""
+
+
 def self_test():
     compiler = shutil.which('cc') or shutil.which('gcc')
     if not compiler or not shutil.which('nm'):
@@ -38,11 +48,13 @@ def self_test():
             ('void ql_a(void) {}\nstatic int b;\nint ql_c = 1;', None),
             ('void ql_a(void) {}\nint helper = 1;', 'helper: a symbol'),
             ('void ql_a(void) {}\nvoid aql_b(void) {}', 'aql_b: a symbol'),
+            (CRITICAL.format('(ql_a)'), None),
+            (CRITICAL.format(''), '.gomp_critical_user_: a symbol'),
             ('static int b;', 'defines no function of ours')):
         with tempfile.TemporaryDirectory() as folder:
             csource.plant(folder, {'a.c': text + '\n'})
             target = os.path.join(folder, 'a.o')
-            csource.output_of([compiler, '-c', '-o', target,
+            csource.output_of([compiler, '-fopenmp', '-c', '-o', target,
                                os.path.join(folder, 'a.c')])
             problems = check(target)
         if len(problems) != bool(want) or (want and want not in problems[0]):
