@@ -7,8 +7,8 @@ import tempfile
 
 import csource
 
-# Ours, what a sanitizer adds for each global of ours, and the lock of an
-# OpenMP critical section, whose name must be ours too.
+# Ours, what a sanitizer adds for each global of ours, and the lock of a
+# named OpenMP critical section, whose name must be ours too.
 ALLOWED = ('ql_', '__odr_asan', '.gomp_critical_user_ql_')
 
 
@@ -49,7 +49,7 @@ def self_test():
             ('void ql_a(void) {}\nint helper = 1;', 'helper: a symbol'),
             ('void ql_a(void) {}\nvoid aql_b(void) {}', 'aql_b: a symbol'),
             (CRITICAL.format('(ql_a)'), None),
-            (CRITICAL.format(''), '.gomp_critical_user_: a symbol'),
+            (CRITICAL.format('(other)'), 'user_other: a symbol'),
             ('static int b;', 'defines no function of ours')):
         with tempfile.TemporaryDirectory() as folder:
             csource.plant(folder, {'a.c': text + '\n'})
