@@ -1,6 +1,7 @@
 /* qlora-train: LoRA adapters on a 4-bit base. */
 #include <stdio.h>
 
+#include "tools/cli/exit.h"
 #include "tools/train_screen.h"
 
 static ql_status open_data(const train_options *o, const ql_tokenizer *tok,
@@ -65,19 +66,22 @@ static ql_status run(train_options *o, const cli_common *common,
 
 int main(int argc, char **argv)
 {
-    train_options o;
+    train_options *o = train_options_defaults();
     cli_common common;
     const cli_command cmd = {
         "qlora-train", "Trains a LoRA adapter on a 4-bit model.",
-        "qlora-train --model DIR --data chat.jsonl --output adapter", o.table,
+        "qlora-train --model DIR --data chat.jsonl --output adapter", o->table,
         cli_common_opts(&common)};
     cli_args args;
     int code;
 
-    train_options_init(&o);
     if (!cli_start(&args, &cmd, &common, argc, argv, &code)) {
         return code;
     }
-    o.t.seed = common.seed;
-    return cli_finish(&args, run(&o, &common, &args), NULL);
+    o->t.seed = common.seed;
+    if (!train_options_finish()) {
+        cli_args_free(&args);
+        return CLI_EXIT_USAGE;
+    }
+    return cli_finish(&args, run(o, &common, &args), NULL);
 }

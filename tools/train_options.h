@@ -5,10 +5,6 @@
 #include "qlora/qlora.h"
 #include "tools/cli/opt.h"
 
-enum {
-    TRAIN_OPTIONS = 40
-};
-
 /* What it says, and the table that reads it. */
 typedef struct train_options {
     const char *model, *output;
@@ -17,14 +13,14 @@ typedef struct train_options {
     ql_dataset_options d;
     ql_quant_options quant;
     ql_train_options t;
-    cli_opt table[TRAIN_OPTIONS + 1];
+    const cli_opt *table;
 } train_options;
 
-/* Sets the defaults and fills the table. */
-void train_options_init(train_options *o);
+/* The options of this process, set to their defaults. Borrowed. */
+train_options *train_options_defaults(void);
 
-/* Turns --lora-target-modules into o->t.lora_target_modules. Errors:
- * QL_EINVAL, told to stderr. */
-bool train_options_finish(train_options *o);
+/* Turns --lora-target-modules into t.lora_target_modules. False for an unknown
+ * name, which is told to stderr. */
+bool train_options_finish(void);
 
 #endif

@@ -9,7 +9,7 @@
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
-#include "src/model/model.h"
+#include "src/model/model_handle.h"
 
 enum {
     MAX_JSON = 16 << 20,

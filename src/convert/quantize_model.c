@@ -13,7 +13,7 @@
 #include "src/base/json.h"
 #include "src/convert/quantize_plan.h"
 #include "src/model/quantized.h"
-#include "src/op/quantize.h"
+#include "src/op/quantize_dense.h"
 
 enum {
     NAME_BYTES = 1024,

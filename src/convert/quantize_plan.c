@@ -12,7 +12,7 @@
 #include "src/base/fail.h"
 #include "src/format/qstate.h"
 #include "src/model/quantized.h"
-#include "src/op/quantize.h"
+#include "src/op/quantize_dense.h"
 
 enum {
     NAME_BYTES = 512,

@@ -12,7 +12,7 @@
 
 #include "src/base/fail.h"
 #include "src/data/shape.h"
-#include "src/text/tokenizer.h"
+#include "src/text/tokenizer_handle.h"
 #include "src/text/utf8.h"
 
 const char *ql_default_chat_template(void)

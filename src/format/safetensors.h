@@ -93,8 +93,9 @@ ql_status ql_safetensors_writer_add(ql_safetensors_writer *w, const char *name,
                                     size_t rank);
 
 /* Sorts as the crate does (by type, largest first, then by name) and writes
- * the header; checks the free disk. Errors: QL_EINVAL for a name given twice, QL_ENOSPACE,
- * QL_EIO, QL_ENOMEM, QL_EFORMAT for a header beyond QL_MAX_HEADER_BYTES. */
+ * the header; checks the free disk. Errors: QL_EINVAL for a name given twice,
+ * QL_ENOSPACE, QL_EIO, QL_ENOMEM; QL_EFORMAT for a header beyond
+ * QL_MAX_HEADER_BYTES. */
 ql_status ql_safetensors_writer_begin(ql_safetensors_writer *w);
 
 /* Writes all bytes of a tensor at its place; tensors may come in any order.

@@ -43,7 +43,8 @@ ql_status ql_shard_plan_also(ql_shard_plan *p, const char *name);
 
 /* After all are added: number of shards, the shard of tensor i (in order of
  * adding), and a shard's file name ("model.safetensors" when there is one,
- * else "model-00001-of-00003.safetensors"). Borrowed: valid until the next call. */
+ * else "model-00001-of-00003.safetensors"). Borrowed: valid until the next
+ * call. */
 size_t ql_shard_plan_shards(const ql_shard_plan *p);
 size_t ql_shard_plan_shard_of(const ql_shard_plan *p, size_t i);
 const char *ql_shard_plan_file(ql_shard_plan *p, size_t shard);

@@ -8,7 +8,7 @@
 #include "src/base/fail.h"
 #include "src/base/rng.h"
 #include "src/gen/sampler.h"
-#include "src/model/model.h"
+#include "src/model/run.h"
 
 enum {
     MAX_TEXT = 1 << 28

@@ -1,5 +1,5 @@
 /* Opening a folder as a model. */
-#include "src/model/model.h"
+#include "src/model/model_handle.h"
 
 #include <string.h>
 

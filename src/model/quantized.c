@@ -5,7 +5,7 @@
 
 #include "quant/dquant.h"
 #include "src/base/fail.h"
-#include "src/op/quantize.h"
+#include "src/op/quantize_dense.h"
 
 ql_status ql_quant_options_check(const ql_quant_options *opt)
 {

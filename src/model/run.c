@@ -6,6 +6,8 @@
  * rule) there is one set of saved activations, which holds those of the block
  * at work: after the forward they are the last block's, and each earlier
  * block's forward is repeated before its backward. */
+#include "src/model/run.h"
+
 #include <assert.h>
 #include <math.h>
 #include <string.h>
@@ -13,7 +15,6 @@
 #include "quant/qgemm.h"
 #include "src/base/fail.h"
 #include "src/model/block.h"
-#include "src/model/model.h"
 #include "src/op/embed.h"
 #include "src/op/norm.h"
 

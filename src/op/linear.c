@@ -16,25 +16,31 @@ typedef struct scratch {
     void *product;
 } scratch;
 
+/* Bytes of the first two pieces. */
+static size_t thin_bytes(const ql_linear *lin, size_t T)
+{
+    return ql_arena_piece(T * lin->lora.r, sizeof(float));
+}
+
+static size_t wide_bytes(const ql_linear *lin, size_t T)
+{
+    return lin->lora.r ? ql_arena_piece(T * lin->w.cols, sizeof(float)) : 0;
+}
+
 static scratch lay_out(const ql_linear *lin, size_t T, void *work)
 {
-    const size_t thin = ql_arena_piece(T * lin->lora.r, sizeof(float));
-    const size_t wide =
-        lin->lora.r ? ql_arena_piece(T * lin->w.cols, sizeof(float)) : 0;
-    char *p = work;
+    char *wide = (char *)work + thin_bytes(lin, T);
 
     return (scratch){
-        .dxa = (float *)(void *)p,
-        .wide = (float *)(void *)(p + thin),
-        .product = p + thin + wide,
+        .dxa = work,
+        .wide = (float *)(void *)wide,
+        .product = wide + wide_bytes(lin, T),
     };
 }
 
 size_t ql_linear_work_bytes(const ql_linear *lin, size_t T)
 {
-    const scratch s = lay_out(lin, T, NULL);
-
-    return (size_t)(uintptr_t)s.product +
+    return thin_bytes(lin, T) + wide_bytes(lin, T) +
            ql_qgemm_work_bytes(T, lin->w.rows, lin->w.cols);
 }
 

@@ -2,7 +2,7 @@
  * the raw set; (2) each stretch between them is normalized on its own and cut
  * at those of the normalized set; (3) each stretch between those is cut into
  * words, and (4) the model encodes each word. */
-#include "src/text/tokenizer.h"
+#include "src/text/tokenizer_handle.h"
 
 #include <string.h>
 

@@ -10,7 +10,7 @@
 
 #include "src/base/fail.h"
 #include "src/base/file.h"
-#include "src/text/tokenizer.h"
+#include "src/text/tokenizer_handle.h"
 
 enum {
     FILE_BYTES = 1 << 26

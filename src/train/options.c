@@ -40,7 +40,7 @@ ql_status ql_train_options_check(const ql_train_options *o)
         {"adam-beta1", o->adam_beta1, 0, 1},
         {"adam-beta2", o->adam_beta2, 0, 1},
         {"adam-epsilon", o->adam_epsilon, 0, 1},
-        {"max-grad-norm", o->max_grad_norm, 0, INFINITY},
+        {"max-grad-norm", o->max_grad_norm, 0, HUGE_VAL},
         {"num-train-epochs", o->num_train_epochs, 0, 1e6},
     };
 

@@ -4,7 +4,7 @@
 
 #include "qlora/train.h"
 #include "src/data/batches.h"
-#include "src/model/model.h"
+#include "src/model/run.h"
 
 /* State of the optimizer: two moments for each parameter. */
 typedef struct ql_optimizer {

@@ -351,8 +351,8 @@ ql_status ql_train(ql_model *model, const ql_dataset *data,
                  .result = result ? result : &own};
     ql_status st;
 
-    *t.result =
-        (ql_train_result){.first_eval_loss = NAN, .last_eval_loss = NAN};
+    *t.result = (ql_train_result){.first_eval_loss = (double)NAN,
+                                  .last_eval_loss = (double)NAN};
     ql_buf_init(&t.csv, QL_TAG_MISC, MAX_METRICS);
     st = set_up(&t, data, eval);
     if (st == QL_OK) {

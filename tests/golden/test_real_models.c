@@ -8,7 +8,7 @@
 #include "qlora/tokenizer.h"
 #include "src/base/json.h"
 #include "src/gen/sampler.h"
-#include "src/model/model.h"
+#include "src/model/run.h"
 #include "tests/check/check.h"
 
 static const double NLL_TOLERANCE = 1e-4;

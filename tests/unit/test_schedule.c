@@ -74,7 +74,7 @@ static void options__refuse_nonsense(void **state)
     (void)state;
     ql_train_options_init(&o);
     check_ok(ql_train_options_check(&o));
-    o.learning_rate = NAN;
+    o.learning_rate = (double)NAN;
     check_fails(ql_train_options_check(&o), QL_EINVAL, "learning-rate");
     ql_train_options_init(&o);
     o.adam_beta2 = 1;

@@ -5,7 +5,7 @@
 
 #include "qlora/runtime.h"
 #include "src/base/file.h"
-#include "src/text/tokenizer.h"
+#include "src/text/tokenizer_handle.h"
 #include "tests/check/check.h"
 #include "tests/check/toy_text.h"
 

@@ -1,7 +1,7 @@
 /* The tokenizer from inside: its parts in the order in which a text meets
  * them, and the encoding that says where each token begins. */
-#ifndef QL_TEXT_TOKENIZER_H
-#define QL_TEXT_TOKENIZER_H
+#ifndef QL_TEXT_TOKENIZER_HANDLE_H
+#define QL_TEXT_TOKENIZER_HANDLE_H
 
 #include "qlora/tokenizer.h"
 #include "src/text/added.h"

@@ -1,22 +1,10 @@
-/* The model handle, and passes over batches: losses, gradients, logits. */
-#ifndef QL_MODEL_MODEL_H
-#define QL_MODEL_MODEL_H
+/* Passes over batches: losses, gradients, logits. */
+#ifndef QL_MODEL_RUN_H
+#define QL_MODEL_RUN_H
 
-#include "qlora/model.h"
-#include "src/model/adapter.h"
 #include "src/model/batch.h"
+#include "src/model/model_handle.h"
 #include "src/op/loss.h"
-
-struct ql_model {
-    char *dir;
-    ql_config config;
-    ql_weights weights;
-    ql_adapter adapter; /* loaded by ql_model_load_adapter; or empty */
-};
-
-/* Puts an adapter on the model for the passes that follow; NULL: the one that
- * was loaded, if any. The adapter is borrowed until the next call. */
-void ql_model_use_adapter(ql_model *m, const ql_adapter *a);
 
 /* Room for passes over batches of limited size. */
 typedef struct ql_run ql_run;

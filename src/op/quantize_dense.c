@@ -1,7 +1,7 @@
 /* The weight is cut into chunks of whole blocks; each is widened to f32,
  * checked and quantized by one thread, so that neither time nor memory grows
  * with a float copy of the weight. */
-#include "src/op/quantize.h"
+#include "src/op/quantize_dense.h"
 
 #include <math.h>
 

@@ -1,6 +1,6 @@
 /* Quantization of a whole dense weight to 4 bits, on all threads. */
-#ifndef QL_OP_QUANTIZE_H
-#define QL_OP_QUANTIZE_H
+#ifndef QL_OP_QUANTIZE_DENSE_H
+#define QL_OP_QUANTIZE_DENSE_H
 
 #include "quant/codec.h"
 
