@@ -111,8 +111,10 @@ for isa in $isas; do
 done
 
 say "clang, AddressSanitizer and UndefinedBehaviorSanitizer"
+# Loops full of checks cannot be vectorized, which clang would warn of.
 setup "$asan" clang --werror --buildtype debugoptimized -Db_ndebug=false \
-    -Db_sanitize=address,undefined -Db_lundef=false
+    -Db_sanitize=address,undefined -Db_lundef=false \
+    -Dc_args=-Wno-pass-failed
 say "all tests, sanitized"
 ASAN_OPTIONS=detect_leaks=$(leak_detection) \
     UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
