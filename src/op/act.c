@@ -1,3 +1,5 @@
+/* The loops stand in functions of their own: inside a parallel region the
+ * compiler would reload every pointer at every element. */
 #include "src/op/act.h"
 
 #include "src/op/exp.h"
@@ -6,11 +8,24 @@ enum {
     PIECE = 8192 /* elements handed to a thread at a time */
 };
 
-void ql_swiglu_fwd(float *y, const float *g, const float *u, size_t n)
+static size_t piece_length(size_t n, size_t at)
 {
-#pragma omp parallel for simd schedule(dynamic, PIECE) if (n > PIECE)
+    return n - at < PIECE ? n - at : PIECE;
+}
+
+static void forward(float *y, const float *g, const float *u, size_t n)
+{
+#pragma omp simd
     for (size_t i = 0; i < n; i++) {
         y[i] = g[i] / (1 + ql_exp(-g[i])) * u[i];
+    }
+}
+
+void ql_swiglu_fwd(float *y, const float *g, const float *u, size_t n)
+{
+#pragma omp parallel for schedule(dynamic) if (n > PIECE)
+    for (size_t i = 0; i < n; i += PIECE) {
+        forward(y + i, g + i, u + i, piece_length(n, i));
     }
 }
 
@@ -21,10 +36,10 @@ void ql_swiglu_fwd(float *y, const float *g, const float *u, size_t n)
  *
  * Below g = -80 e is held, or e s were inf * 0; s is no more than 2e-35 there
  * in either case. */
-void ql_swiglu_bwd(float *dg, float *du, const float *dy, const float *g,
-                   const float *u, size_t n)
+static void backward(float *dg, float *du, const float *dy, const float *g,
+                     const float *u, size_t n)
 {
-#pragma omp parallel for simd schedule(dynamic, PIECE) if (n > PIECE)
+#pragma omp simd
     for (size_t i = 0; i < n; i++) {
         const float gate = g[i];
         const float up = u[i];
@@ -34,5 +49,14 @@ void ql_swiglu_bwd(float *dg, float *du, const float *dy, const float *g,
 
         dg[i] = d * up * (s * (1 + gate * (e * s)));
         du[i] = d * (gate * s);
+    }
+}
+
+void ql_swiglu_bwd(float *dg, float *du, const float *dy, const float *g,
+                   const float *u, size_t n)
+{
+#pragma omp parallel for schedule(dynamic) if (n > PIECE)
+    for (size_t i = 0; i < n; i += PIECE) {
+        backward(dg + i, du + i, dy + i, g + i, u + i, piece_length(n, i));
     }
 }

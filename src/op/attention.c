@@ -63,6 +63,7 @@ static size_t visible(size_t query, size_t key, size_t n)
     return query - key < n ? query - key + 1 : n;
 }
 
+/* Two tiles for each thread. */
 static size_t tiles_bytes(void)
 {
     return ql_max_threads() * 2 * TILE * sizeof(float);
@@ -167,7 +168,7 @@ typedef struct inputs {
 /* p and ds of queries [i0, i0 + m) against keys [j0, j0 + n):
  *
  *   p  = exp(s - lse), 0 where the key is ahead of the query
- *   ds = p (dout v^T - delta)   = ds / scale of the derivation */
+ *   ds = p (dout v^T - delta), the factor scale left to the products */
 static void backward_tile(float *p, float *ds, const inputs *in, size_t head,
                           size_t i0, size_t m, size_t j0, size_t n)
 {

@@ -9,10 +9,10 @@
 
 enum {
     GRAIN = 16,        /* tile sides are multiples of it */
-    SHORTEST = 32,     /* a side of this length is not halved */
-    ENOUGH = 32,       /* tiles */
+    SHORTEST = 64,     /* a side of this length is not halved */
+    ENOUGH = 16,       /* tiles */
     LARGEST = 1 << 18, /* elements of a tile of C: 1 MiB */
-    LEAST = 1 << 20    /* multiplications worth handing out */
+    LEAST = 1 << 22    /* multiplications worth handing out */
 };
 
 static size_t count(size_t n, size_t piece)

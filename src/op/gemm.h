@@ -9,8 +9,8 @@
 
 /* C = alpha op(A) op(B) + beta C, op(A) [M, K], op(B) [K, N], C [M, N], all
  * row-major with leading dimensions lda, ldb, ldc. trans: the matrix is stored
- * transposed. With beta 0, C may hold anything. K = 0 gives beta C. Cannot
- * fail. Threads: splits C. */
+ * transposed. With beta 0, C may hold anything. K = 0 gives beta C. No
+ * number may exceed INT_MAX. Cannot fail. Threads: splits C. */
 void ql_gemm(bool trans_a, bool trans_b, size_t M, size_t N, size_t K,
              float alpha, const float *a, size_t lda, const float *b,
              size_t ldb, float beta, float *c, size_t ldc);
