@@ -228,6 +228,8 @@ static void attention_bwd(const frame *f, float *dy, const ql_saved *s,
     const size_t mark = ql_arena_mark(f->pass->scratch);
     const size_t wide = f->T * c->H * c->D;
     const size_t thin = f->T * c->KV * c->D;
+    const ql_attention_kept kept = {
+        .o = s->o, .lse = s->lse, .q = s->q, .k = s->k, .v = s->v};
     float *dn = take(f, f->T * c->C);
     float *dout = take(f, wide);
     float *dq = take(f, wide);
@@ -235,8 +237,7 @@ static void attention_bwd(const frame *f, float *dy, const ql_saved *s,
     float *dv = take(f, thin);
 
     linear_bwd(f, QL_MODULE_O, dout, false, dy, s, s->o);
-    ql_attention_bwd(dq, dk, dv, dout, s->o, s->lse, s->q, s->k, s->v,
-                     &f->pass->shape, f->work);
+    ql_attention_bwd(dq, dk, dv, dout, &kept, &f->pass->shape, f->work);
     rotate(f, dq, c->H, true);
     rotate(f, dk, c->KV, true);
     linear_bwd(f, QL_MODULE_Q, want_dx ? dn : NULL, false, dq, s, s->n1);

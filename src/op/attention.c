@@ -122,15 +122,15 @@ static void forward_item(const item *it, float *o, float *lse, const float *q,
     for (size_t j = it->first; j < it->at + it->n; j += BLOCK) {
         const size_t n = it->end - j < BLOCK ? it->end - j : BLOCK;
 
-        ql_gemm_tile(false, true, it->n, n, s->D, s->scale,
-                     q + it->at * ldq + it->head * s->D, ldq, k + j * ldk + kv,
-                     ldk, 0, score, BLOCK);
+        ql_gemm_tile(it->n, n, s->D, s->scale,
+                     ql_mat_n(q + it->at * ldq + it->head * s->D, ldq),
+                     ql_mat_t(k + j * ldk + kv, ldk), 0, score, BLOCK);
         for (size_t i = 0; i < it->n; i++) {
             take_row(score + i * BLOCK, visible(it->at + i, j, n), &r[i],
                      out + i * ldq, s->D);
         }
-        ql_gemm_tile(false, false, it->n, s->D, n, 1, score, BLOCK,
-                     v + j * ldk + kv, ldk, 1, out, ldq);
+        ql_gemm_tile(it->n, s->D, n, 1, ql_mat_n(score, BLOCK),
+                     ql_mat_n(v + j * ldk + kv, ldk), 1, out, ldq);
     }
     for (size_t i = 0; i < it->n; i++) {
         const float norm = (float)(1 / r[i].sum);
@@ -160,7 +160,8 @@ void ql_attention_fwd(float *o, float *lse, const float *q, const float *k,
 
 /* What the backward reads. */
 typedef struct inputs {
-    const float *dout, *lse, *q, *k, *v;
+    const ql_attention_kept *f;
+    const float *dout;
     const float *delta; /* [T, H] dout . o */
     const ql_attention_shape *shape;
 } inputs;
@@ -178,13 +179,13 @@ static void backward_tile(float *p, float *ds, const inputs *in, size_t head,
     const size_t at_q = i0 * ldq + head * s->D;
     const size_t at_k = j0 * ldk + head / (s->H / s->KV) * s->D;
 
-    ql_gemm_tile(false, true, m, n, s->D, s->scale, in->q + at_q, ldq,
-                 in->k + at_k, ldk, 0, p, BLOCK);
-    ql_gemm_tile(false, true, m, n, s->D, 1, in->dout + at_q, ldq, in->v + at_k,
-                 ldk, 0, ds, BLOCK);
+    ql_gemm_tile(m, n, s->D, s->scale, ql_mat_n(in->f->q + at_q, ldq),
+                 ql_mat_t(in->f->k + at_k, ldk), 0, p, BLOCK);
+    ql_gemm_tile(m, n, s->D, 1, ql_mat_n(in->dout + at_q, ldq),
+                 ql_mat_t(in->f->v + at_k, ldk), 0, ds, BLOCK);
     for (size_t i = 0; i < m; i++) {
         const size_t seen = visible(i0 + i, j0, n);
-        const float lse = in->lse[(i0 + i) * s->H + head];
+        const float lse = in->f->lse[(i0 + i) * s->H + head];
         const float delta = in->delta[(i0 + i) * s->H + head];
         float *prow = p + i * BLOCK;
         float *drow = ds + i * BLOCK;
@@ -212,9 +213,9 @@ static void dq_item(const item *it, float *dq, const inputs *in, float *work)
         const size_t n = it->end - j < BLOCK ? it->end - j : BLOCK;
 
         backward_tile(work, ds, in, it->head, it->at, it->n, j, n);
-        ql_gemm_tile(false, false, it->n, s->D, n, s->scale, ds, BLOCK,
-                     in->k + j * ldk + kv, ldk, j == it->first ? 0 : 1, out,
-                     ldq);
+        ql_gemm_tile(it->n, s->D, n, s->scale, ql_mat_n(ds, BLOCK),
+                     ql_mat_n(in->f->k + j * ldk + kv, ldk),
+                     j == it->first ? 0 : 1, out, ldq);
     }
 }
 
@@ -235,10 +236,10 @@ static void dkv_item(const item *it, float *dk, float *dv, const inputs *in,
             const size_t at_q = i * ldq + h * s->D;
 
             backward_tile(work, ds, in, h, i, m, it->at, it->n);
-            ql_gemm_tile(true, false, it->n, s->D, m, 1, work, BLOCK,
-                         in->dout + at_q, ldq, beta, dv + at, ldk);
-            ql_gemm_tile(true, false, it->n, s->D, m, s->scale, ds, BLOCK,
-                         in->q + at_q, ldq, beta, dk + at, ldk);
+            ql_gemm_tile(it->n, s->D, m, 1, ql_mat_t(work, BLOCK),
+                         ql_mat_n(in->dout + at_q, ldq), beta, dv + at, ldk);
+            ql_gemm_tile(it->n, s->D, m, s->scale, ql_mat_t(ds, BLOCK),
+                         ql_mat_n(in->f->q + at_q, ldq), beta, dk + at, ldk);
             beta = 1;
         }
     }
@@ -254,25 +255,18 @@ static void dkv_item(const item *it, float *dk, float *dv, const inputs *in,
  * Two passes, so that each output has one writer: by query block for dq, by
  * key block for dk and dv. */
 void ql_attention_bwd(float *dq, float *dk, float *dv, const float *dout,
-                      const float *o, const float *lse, const float *q,
-                      const float *k, const float *v,
-                      const ql_attention_shape *s, void *work)
+                      const ql_attention_kept *f, const ql_attention_shape *s,
+                      void *work)
 {
     const size_t blocks = count_blocks(s);
     const size_t D = s->D;
     float *delta = (float *)work + tiles_bytes() / sizeof(float);
-    const inputs in = {.dout = dout,
-                       .lse = lse,
-                       .q = q,
-                       .k = k,
-                       .v = v,
-                       .delta = delta,
-                       .shape = s};
+    const inputs in = {.f = f, .dout = dout, .delta = delta, .shape = s};
 
     assert(s->KV > 0 && s->H % s->KV == 0);
 #pragma omp parallel for schedule(dynamic, 64)
     for (size_t i = 0; i < s->T * s->H; i++) {
-        delta[i] = (float)ql_row_dot(dout + i * D, o + i * D, D);
+        delta[i] = (float)ql_row_dot(dout + i * D, f->o + i * D, D);
     }
 #pragma omp parallel for schedule(dynamic)
     for (size_t i = 0; i < s->H * blocks; i++) {

@@ -34,14 +34,17 @@ size_t ql_attention_work_bytes(const ql_attention_shape *s);
 void ql_attention_fwd(float *o, float *lse, const float *q, const float *k,
                       const float *v, const ql_attention_shape *s, void *work);
 
+/* What the backward needs of the forward: what went in and what came out. */
+typedef struct ql_attention_kept {
+    const float *o, *lse, *q, *k, *v;
+} ql_attention_kept;
+
 /*   dq        [T, H, D]   written
  *   dk, dv    [T, KV, D]  written
  *   dout      [T, H, D]   gradient of o, read
- *   o, lse, q, k, v       as in the forward
  * Cannot fail. Threads: as the forward. */
 void ql_attention_bwd(float *dq, float *dk, float *dv, const float *dout,
-                      const float *o, const float *lse, const float *q,
-                      const float *k, const float *v,
-                      const ql_attention_shape *s, void *work);
+                      const ql_attention_kept *f, const ql_attention_shape *s,
+                      void *work);
 
 #endif

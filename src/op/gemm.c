@@ -58,12 +58,16 @@ static void scale_rows(float *c, size_t ldc, size_t M, size_t N, float beta)
     }
 }
 
-void ql_gemm_tile(bool trans_a, bool trans_b, size_t M, size_t N, size_t K,
-                  float alpha, const float *a, size_t lda, const float *b,
-                  size_t ldb, float beta, float *c, size_t ldc)
+static CBLAS_TRANSPOSE trans(ql_mat m)
+{
+    return m.transposed ? CblasTrans : CblasNoTrans;
+}
+
+void ql_gemm_tile(size_t M, size_t N, size_t K, float alpha, ql_mat a, ql_mat b,
+                  float beta, float *c, size_t ldc)
 {
     assert(M <= INT_MAX && N <= INT_MAX && K <= INT_MAX);
-    assert(lda <= INT_MAX && ldb <= INT_MAX && ldc <= INT_MAX);
+    assert(a.ld <= INT_MAX && b.ld <= INT_MAX && ldc <= INT_MAX);
     if (M == 0 || N == 0) {
         return;
     }
@@ -71,15 +75,26 @@ void ql_gemm_tile(bool trans_a, bool trans_b, size_t M, size_t N, size_t K,
         scale_rows(c, ldc, M, N, beta);
         return;
     }
-    cblas_sgemm(CblasRowMajor, trans_a ? CblasTrans : CblasNoTrans,
-                trans_b ? CblasTrans : CblasNoTrans, (blasint)M, (blasint)N,
-                (blasint)K, alpha, a, (blasint)lda, b, (blasint)ldb, beta, c,
-                (blasint)ldc);
+    cblas_sgemm(CblasRowMajor, trans(a), trans(b), (blasint)M, (blasint)N,
+                (blasint)K, alpha, a.data, (blasint)a.ld, b.data, (blasint)b.ld,
+                beta, c, (blasint)ldc);
 }
 
-void ql_gemm(bool trans_a, bool trans_b, size_t M, size_t N, size_t K,
-             float alpha, const float *a, size_t lda, const float *b,
-             size_t ldb, float beta, float *c, size_t ldc)
+/* A from row i on, B from column j on. */
+static ql_mat from_row(ql_mat a, size_t i)
+{
+    a.data += a.transposed ? i : i * a.ld;
+    return a;
+}
+
+static ql_mat from_col(ql_mat b, size_t j)
+{
+    b.data += b.transposed ? j * b.ld : j;
+    return b;
+}
+
+void ql_gemm(size_t M, size_t N, size_t K, float alpha, ql_mat a, ql_mat b,
+             float beta, float *c, size_t ldc)
 {
     size_t rows;
     size_t cols;
@@ -99,10 +114,8 @@ void ql_gemm(bool trans_a, bool trans_b, size_t M, size_t N, size_t K,
         const size_t m = M - i < rows ? M - i : rows;
         const size_t n = N - j < cols ? N - j : cols;
 
-        ql_gemm_tile(trans_a, trans_b, m, n, K, alpha,
-                     trans_a ? a + i : a + i * lda, lda,
-                     trans_b ? b + j * ldb : b + j, ldb, beta, c + i * ldc + j,
-                     ldc);
+        ql_gemm_tile(m, n, K, alpha, from_row(a, i), from_col(b, j), beta,
+                     c + i * ldc + j, ldc);
     }
 }
 

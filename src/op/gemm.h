@@ -7,18 +7,34 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* C = alpha op(A) op(B) + beta C, op(A) [M, K], op(B) [K, N], C [M, N], all
- * row-major with leading dimensions lda, ldb, ldc. trans: the matrix is stored
- * transposed. With beta 0, C may hold anything. K = 0 gives beta C. No
- * number may exceed INT_MAX. Cannot fail. Threads: splits C. */
-void ql_gemm(bool trans_a, bool trans_b, size_t M, size_t N, size_t K,
-             float alpha, const float *a, size_t lda, const float *b,
-             size_t ldb, float beta, float *c, size_t ldc);
+/* A factor of a product: row-major, its rows ld apart; or stored transposed,
+ * which ql_mat_t says. */
+typedef struct ql_mat {
+    const float *data;
+    size_t ld;
+    bool transposed;
+} ql_mat;
+
+static inline ql_mat ql_mat_n(const float *data, size_t ld)
+{
+    return (ql_mat){.data = data, .ld = ld};
+}
+
+static inline ql_mat ql_mat_t(const float *data, size_t ld)
+{
+    return (ql_mat){.data = data, .ld = ld, .transposed = true};
+}
+
+/* C = alpha A B + beta C, A [M, K], B [K, N] (after transposing what is stored
+ * so), C [M, N] with rows ldc apart. With beta 0, C may hold anything. K = 0
+ * gives beta C. No number may exceed INT_MAX. Cannot fail. Threads: splits
+ * C. */
+void ql_gemm(size_t M, size_t N, size_t K, float alpha, ql_mat a, ql_mat b,
+             float beta, float *c, size_t ldc);
 
 /* The same by the calling thread alone: for use inside a parallel region. */
-void ql_gemm_tile(bool trans_a, bool trans_b, size_t M, size_t N, size_t K,
-                  float alpha, const float *a, size_t lda, const float *b,
-                  size_t ldb, float beta, float *c, size_t ldc);
+void ql_gemm_tile(size_t M, size_t N, size_t K, float alpha, ql_mat a, ql_mat b,
+                  float beta, float *c, size_t ldc);
 
 /* Holds BLAS to one thread. Called once by the runtime. */
 void ql_gemm_setup(void);

@@ -63,8 +63,8 @@ void ql_linear_xa(float *xa, const float *x, const ql_linear *lin, size_t T,
     const size_t R = lin->lora.r;
 
     if (R > 0) {
-        ql_gemm(false, true, T, R, K, 1, dropped(x, T * K, drop, &s), K,
-                lin->lora.a, K, 0, xa, R);
+        ql_gemm(T, R, K, 1, ql_mat_n(dropped(x, T * K, drop, &s), K),
+                ql_mat_t(lin->lora.a, K), 0, xa, R);
     }
 }
 
@@ -81,8 +81,8 @@ void ql_linear_fwd(float *y, bool add, float *xa, const float *x,
     }
     if (R > 0) {
         ql_linear_xa(xa, x, lin, T, drop, work);
-        ql_gemm(false, true, T, N, R, lin->lora.scale, xa, R, lin->lora.b, R, 1,
-                y, N);
+        ql_gemm(T, N, R, lin->lora.scale, ql_mat_n(xa, R),
+                ql_mat_t(lin->lora.b, R), 1, y, N);
     }
 }
 
@@ -94,10 +94,12 @@ static void add_share(float *dx, const ql_linear *lin, size_t T, ql_drop drop,
     const size_t R = lin->lora.r;
 
     if (drop.p <= 0) {
-        ql_gemm(false, false, T, K, R, 1, s->dxa, R, lin->lora.a, K, 1, dx, K);
+        ql_gemm(T, K, R, 1, ql_mat_n(s->dxa, R), ql_mat_n(lin->lora.a, K), 1,
+                dx, K);
         return;
     }
-    ql_gemm(false, false, T, K, R, 1, s->dxa, R, lin->lora.a, K, 0, s->wide, K);
+    ql_gemm(T, K, R, 1, ql_mat_n(s->dxa, R), ql_mat_n(lin->lora.a, K), 0,
+            s->wide, K);
     ql_vec_dropout(s->wide, s->wide, T * K, drop.p, drop.key);
     ql_vec_add(dx, s->wide, T * K);
 }
@@ -118,12 +120,13 @@ void ql_linear_bwd(float *dx, bool add, const float *dy, const float *x,
     if (R == 0) {
         return;
     }
-    ql_gemm(false, false, T, R, N, lora->scale, dy, N, lora->b, R, 0, s.dxa, R);
+    ql_gemm(T, R, N, lora->scale, ql_mat_n(dy, N), ql_mat_n(lora->b, R), 0,
+            s.dxa, R);
     if (lora->da) {
-        ql_gemm(true, false, N, R, T, lora->scale, dy, N, xa, R, 1, lora->db,
-                R);
-        ql_gemm(true, false, R, K, T, 1, s.dxa, R, dropped(x, T * K, drop, &s),
-                K, 1, lora->da, K);
+        ql_gemm(N, R, T, lora->scale, ql_mat_t(dy, N), ql_mat_n(xa, R), 1,
+                lora->db, R);
+        ql_gemm(R, K, T, 1, ql_mat_t(s.dxa, R),
+                ql_mat_n(dropped(x, T * K, drop, &s), K), 1, lora->da, K);
     }
     if (dx) {
         add_share(dx, lin, T, drop, &s);

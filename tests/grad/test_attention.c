@@ -139,8 +139,13 @@ static void run_open(float **room, const ql_attention_shape *s, float spread)
     }
     ql_attention_fwd(room[O], room[LSE], room[Q], room[K], room[VALUE], s,
                      work);
-    ql_attention_bwd(room[DQ], room[DK], room[DV], room[DOUT], room[O],
-                     room[LSE], room[Q], room[K], room[VALUE], s, work);
+    ql_attention_bwd(room[DQ], room[DK], room[DV], room[DOUT],
+                     &(ql_attention_kept){.o = room[O],
+                                          .lse = room[LSE],
+                                          .q = room[Q],
+                                          .k = room[K],
+                                          .v = room[VALUE]},
+                     s, work);
     room_close(work, n);
 }
 

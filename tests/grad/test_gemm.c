@@ -43,14 +43,15 @@ static void matrices_close(matrices *m)
     room_close(m->c, m->nc);
 }
 
-typedef void gemm(bool trans_a, bool trans_b, size_t M, size_t N, size_t K,
-                  float alpha, const float *a, size_t lda, const float *b,
-                  size_t ldb, float beta, float *c, size_t ldc);
+typedef void gemm(size_t M, size_t N, size_t K, float alpha, ql_mat a, ql_mat b,
+                  float beta, float *c, size_t ldc);
 
 static void multiply(gemm *f, const product *p, matrices *m)
 {
-    f(p->trans_a, p->trans_b, p->M, p->N, p->K, p->alpha, m->a, m->lda, m->b,
-      m->ldb, p->beta, m->c, m->ldc);
+    const ql_mat a = {m->a, m->lda, p->trans_a};
+    const ql_mat b = {m->b, m->ldb, p->trans_b};
+
+    f(p->M, p->N, p->K, p->alpha, a, b, p->beta, m->c, m->ldc);
 }
 
 /* Element [i, j] of the product; size receives sum |a| |b|. */
