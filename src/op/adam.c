@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "src/op/parallel.h"
+
 void ql_adam_update(float *p, float *m, float *v, const float *g, size_t n,
                     const ql_adam_step *s)
 {
@@ -15,7 +17,7 @@ void ql_adam_update(float *p, float *m, float *v, const float *g, size_t n,
     const float root = (float)(1 / sqrt(1 - pow(s->beta2, (double)s->t)));
     const float eps = (float)s->eps;
 
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (n > QL_SMALL)
     for (size_t i = 0; i < n; i++) {
         const float gi = g[i] * clip;
 

@@ -5,6 +5,12 @@
 #include <omp.h>
 #include <stddef.h>
 
+/* Elements of plain loops below which a parallel region costs more than it
+ * brings. It decides who computes, never what: results are the same. */
+enum {
+    QL_SMALL = 1 << 14
+};
+
 /* The most threads that a parallel region will have. */
 static inline size_t ql_max_threads(void)
 {
