@@ -2,18 +2,18 @@
 
 #include <math.h>
 
+#include "src/op/parallel.h"
 #include "src/op/row.h"
 
 enum {
     LANES = 4,
     COLUMNS = 64, /* of dw, summed by one thread over all rows */
-    SMALL = 8192  /* elements that one thread does alone */
 };
 
 void ql_rmsnorm_fwd(float *y, float *rstd, const float *x, const float *w,
                     size_t T, size_t C, float eps)
 {
-#pragma omp parallel for schedule(dynamic, 8) if (T * C > SMALL)
+#pragma omp parallel for schedule(dynamic, 8) if (T * C > QL_SMALL)
     for (size_t t = 0; t < T; t++) {
         const float *row = x + t * C;
         float *out = y + t * C;
@@ -74,7 +74,7 @@ static void add_dw(float *dw, const float *dy, const float *x,
 void ql_rmsnorm_bwd(float *dx, float *dw, const float *dy, const float *x,
                     const float *w, const float *rstd, size_t T, size_t C)
 {
-#pragma omp parallel for schedule(dynamic, 8) if (T * C > SMALL)
+#pragma omp parallel for schedule(dynamic, 8) if (T * C > QL_SMALL)
     for (size_t t = 0; t < T; t++) {
         const float *d = dy + t * C;
         const float *in = x + t * C;
@@ -89,7 +89,7 @@ void ql_rmsnorm_bwd(float *dx, float *dw, const float *dy, const float *x,
         }
     }
     if (dw) {
-#pragma omp parallel for schedule(dynamic) if (T * C > SMALL)
+#pragma omp parallel for schedule(dynamic) if (T * C > QL_SMALL)
         for (size_t c = 0; c < C; c += COLUMNS) {
             add_dw(dw, dy, x, rstd, T, C, c);
         }

@@ -8,7 +8,7 @@
 /* Elements of plain loops below which a parallel region costs more than it
  * brings. It decides who computes, never what: results are the same. */
 enum {
-    QL_SMALL = 1 << 14
+    QL_SMALL = 1 << 13
 };
 
 /* The most threads that a parallel region will have. */

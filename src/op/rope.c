@@ -5,11 +5,9 @@
 #include <assert.h>
 #include <math.h>
 
-static const double pi = 3.14159265358979323846;
+#include "src/op/parallel.h"
 
-enum {
-    SMALL = 8192 /* elements that one thread does alone */
-};
+static const double pi = 3.14159265358979323846;
 
 bool ql_rope_depends_on_length(const ql_rope_spec *spec)
 {
@@ -161,7 +159,7 @@ void ql_rope_table(float *cos_table, float *sin_table, const double *inv_freq,
 {
     const size_t half = dim / 2;
 
-#pragma omp parallel for schedule(dynamic, 16) if (len * half > SMALL)
+#pragma omp parallel for schedule(dynamic, 16) if (len * half > QL_SMALL)
     for (size_t p = 0; p < len; p++) {
         for (size_t i = 0; i < half; i++) {
             const double angle = (double)p * inv_freq[i];
@@ -197,7 +195,7 @@ void ql_rope_apply(float *x, const uint32_t *pos, const float *cos_table,
     const float sign = backward ? -1 : 1;
 
     assert(dim % 2 == 0 && dim <= D);
-#pragma omp parallel for schedule(dynamic, 8) if (T * heads * D > SMALL)
+#pragma omp parallel for schedule(dynamic, 8) if (T * heads * D > QL_SMALL)
     for (size_t t = 0; t < T; t++) {
         const float *c = cos_table + pos[t] * half;
         const float *s = sin_table + pos[t] * half;

@@ -7,8 +7,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "quant/kernels.h"
 #include "src/base/file.h"
 #include "src/base/rng.h"
+
+/* Every test program runs on the instruction set that QL_ISA names, so that
+ * whole suites can be repeated for each. */
+__attribute__((constructor)) static void choose_isa(void)
+{
+    const char *isa = getenv("QL_ISA");
+
+    if (isa && *isa && !ql_kernels_choose(isa)) {
+        printf("SKIP: this machine cannot run QL_ISA=%s\n", isa);
+        exit(77);
+    }
+}
 
 enum {
     BUFFERS = 8,
