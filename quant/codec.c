@@ -1,41 +1,28 @@
-/* Quantization works on one block at a time: its largest magnitude, then the
- * code of each element by counting the thresholds below it. The count is a
- * plain loop over the block for each threshold, which compilers vectorize; it
- * gives the lower of two codes on a tie. */
+/* Blockwise 4-bit quantization. The code of an element is found by counting
+ * the midpoints between neighbouring codes that lie strictly below it: that is
+ * the nearest code with ties to the lower, has no branch, and compilers turn
+ * it into vector compares. Integer counts and one f32 product an element:
+ * every compiler and instruction set gives the same bytes. */
 #include "quant/codec.h"
 
-#include <math.h>
-
+#include "quant/half.h"
 #include "quant/kernels.h"
 
 enum {
-    CHUNK = 64
-}; /* elements coded at a time */
+    CHUNK = 256,   /* elements ranked at a time: stays in L1 */
+    MIDPOINTS = 15 /* between 16 codes */
+};
 
-/* The thresholds between neighbouring values, ascending, and the code of each
- * interval. Source: midpoints (c[i] + c[i+1]) / 2 in f32, as bitsandbytes'
- * decision trees have them. */
-typedef struct scale_of_codes {
-    float threshold[15];
-    uint8_t code[16];
-} scale_of_codes;
+/* The codes in the order of their values. FP4 has two zeros: what lies at zero
+ * or just below it becomes 0, what lies just above it 8, as in bitsandbytes'
+ * portable backend. Entry 7 is the zero of both books. */
+static const uint8_t ascending[QL_CODEBOOK_COUNT][16] = {
+    [QL_CODEBOOK_NF4] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
+    [QL_CODEBOOK_FP4] = {11, 10, 13, 12, 15, 14, 9, 0, 8, 1, 6, 7, 4, 5, 2, 3},
+};
 
-static const scale_of_codes scales[QL_CODEBOOK_COUNT] = {
-    [QL_CODEBOOK_NF4] = {{-0.848096371F, -0.610632896F, -0.45999527F,
-                          -0.33967942F, -0.234607399F, -0.137911737F,
-                          -0.0455250181F, 0.0397901498F, 0.120255247F,
-                          0.203521252F, 0.292013764F, 0.389312536F,
-                          0.501663446F, 0.64278692F, 0.861478448F},
-                         {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,
-                          15}},
-    /* what lies at zero or just below it is 0, just above it 8 */
-    [QL_CODEBOOK_FP4] = {{-0.833333373F, -0.583333373F, -0.416666687F,
-                          -0.291666687F, -0.208333343F, -0.0859375F,
-                          -0.00260416674F, 0.0F, 0.00260416674F, 0.0859375F,
-                          0.208333343F, 0.291666687F, 0.416666687F,
-                          0.583333373F, 0.833333373F},
-                         {11, 10, 13, 12, 15, 14, 9, 0, 8, 1, 6, 7, 4, 5, 2,
-                          3}},
+enum {
+    ZERO_RANK = 7
 };
 
 size_t ql_codec_packed_bytes(size_t n)
@@ -48,73 +35,75 @@ size_t ql_codec_blocks(size_t n, size_t block)
     return n / block + (n % block != 0);
 }
 
-static float largest(const float *x, size_t n)
+/* Of finite floats: their bits without the sign are ordered as they are. */
+static float max_abs(const float *x, size_t n)
 {
-    float top = 0;
+    int32_t top = 0;
 
     for (size_t i = 0; i < n; i++) {
-        const float a = fabsf(x[i]);
+        const int32_t bits = (int32_t)(ql_f32_bits(x[i]) & 0x7fffffff);
 
-        top = a > top ? a : top;
+        top = bits > top ? bits : top;
     }
-    return top;
+    return ql_f32_from_bits((uint32_t)top);
 }
 
-/* Codes of n <= CHUNK elements, one to a byte. */
-static void find_codes(uint8_t *code, const float *x, size_t n, float inverse,
-                       const scale_of_codes *s)
+static void find_midpoints(float *mid, ql_codebook_id book)
 {
-    float y[CHUNK];
-    int32_t below[CHUNK];
+    const float *code = ql_codebooks[book];
+    const uint8_t *order = ascending[book];
 
-    for (size_t i = 0; i < n; i++) {
-        y[i] = x[i] * inverse;
-        below[i] = 0;
-    }
-    for (size_t t = 0; t < 15; t++) {
-        for (size_t i = 0; i < n; i++) {
-            below[i] += y[i] > s->threshold[t];
-        }
-    }
-    for (size_t i = 0; i < n; i++) {
-        code[i] = s->code[below[i]];
+    for (size_t i = 0; i < MIDPOINTS; i++) {
+        mid[i] = (code[order[i]] + code[order[i + 1]]) / 2;
     }
 }
 
-/* Packs the codes of one block; it starts at a whole byte. */
-static void quantize_block(uint8_t *packed, const float *x, size_t n,
-                           float inverse, const scale_of_codes *s)
+/* rank[i] = number of midpoints below x[i] * inverse */
+static void rank_run(uint8_t *restrict rank, const float *restrict x, size_t n,
+                     float inverse, const float *restrict mid)
 {
-    uint8_t code[CHUNK];
+    for (size_t i = 0; i < n; i++) {
+        const float y = x[i] * inverse;
+        int32_t below = 0;
 
-    for (size_t at = 0; at < n; at += CHUNK) {
-        const size_t len = n - at < CHUNK ? n - at : CHUNK;
-
-        find_codes(code, x + at, len, inverse, s);
-        for (size_t i = 0; i + 1 < len; i += 2) {
-            packed[(at + i) / 2] = (uint8_t)(code[i] << 4 | code[i + 1]);
+        for (size_t j = 0; j < MIDPOINTS; j++) {
+            below += y > mid[j];
         }
-        if (len % 2 != 0) {
-            const float zero = 0;
-            uint8_t pad;
+        rank[i] = (uint8_t)below;
+    }
+}
 
-            find_codes(&pad, &zero, 1, 1, s);
-            packed[(at + len) / 2] = (uint8_t)(code[len - 1] << 4 | pad);
-        }
+static void pack_run(uint8_t *packed, uint8_t *rank, size_t n,
+                     const uint8_t *order)
+{
+    if (n % 2) {
+        rank[n] = ZERO_RANK;
+    }
+    for (size_t i = 0; i < n; i += 2) {
+        packed[i / 2] = (uint8_t)(order[rank[i]] << 4 | order[rank[i + 1]]);
     }
 }
 
 void ql_quantize_4bit(const float *x, size_t n, size_t block,
                       ql_codebook_id book, uint8_t *packed, float *absmax)
 {
-    for (size_t at = 0; at < n; at += block) {
-        const size_t len = n - at < block ? n - at : block;
-        const float top = largest(x + at, len);
-        const float divisor = top > QL_SMALLEST_SCALE ? top : QL_SMALLEST_SCALE;
+    float mid[MIDPOINTS];
+    uint8_t rank[CHUNK];
 
-        absmax[at / block] = len < block ? divisor : top;
-        quantize_block(packed + at / 2, x + at, len, 1 / divisor,
-                       &scales[book]);
+    find_midpoints(mid, book);
+    for (size_t start = 0; start < n; start += block) {
+        const size_t end = n - start < block ? n : start + block;
+        const float top = max_abs(x + start, end - start);
+        const float scale = top > QL_SMALLEST_SCALE ? top : QL_SMALLEST_SCALE;
+        const float inverse = 1 / scale;
+
+        absmax[start / block] = end - start < block ? scale : top;
+        for (size_t i = start; i < end; i += CHUNK) {
+            const size_t run = end - i < CHUNK ? end - i : CHUNK;
+
+            rank_run(rank, x + i, run, inverse, mid);
+            pack_run(packed + i / 2, rank, run, ascending[book]);
+        }
     }
 }
 

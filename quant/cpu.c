@@ -1,69 +1,86 @@
+/* CPUID tells what the processor has, XGETBV what the system saves when it
+ * switches threads; vector code needs both. */
 #include "quant/cpu.h"
 
+#include <stdatomic.h>
+#include <stdbool.h>
+
 #if defined(__x86_64__)
+
 #include <cpuid.h>
 
-/* The state that the system saves on a task switch (XCR0). */
-static uint64_t saved_state(void)
+typedef struct leaf {
+    uint32_t eax, ebx, ecx, edx;
+} leaf;
+
+static leaf cpuid(uint32_t number, uint32_t sub)
+{
+    leaf l = {0, 0, 0, 0};
+
+    if (!__get_cpuid_count(number, sub, &l.eax, &l.ebx, &l.ecx, &l.edx)) {
+        l = (leaf){0, 0, 0, 0};
+    }
+    return l;
+}
+
+static bool has(uint32_t word, uint32_t bits)
+{
+    return (word & bits) == bits;
+}
+
+/* Register XCR0: which states the system saves. */
+static uint32_t saved_states(void)
 {
     uint32_t low;
     uint32_t high;
 
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    return (uint64_t)high << 32 | low;
+    return low;
 }
 
-uint32_t ql_cpu_features(void)
+static uint32_t find_bits(void)
 {
-    enum {
-        /* leaf 1, ECX */
-        FMA = 1 << 12,
-        OSXSAVE = 1 << 27,
-        F16C = 1 << 29,
-        /* leaf 7, EBX */
-        AVX2 = 1 << 5,
-        F_AND_DQ = 1 << 16 | 1 << 17,
-        BW = 1 << 30,
-        /* leaf 7.1, EAX */
-        BF16 = 1 << 5,
-        /* XCR0 */
-        YMM = 1 << 1 | 1 << 2,
-        ZMM = 1 << 5 | 1 << 6 | 1 << 7
-    };
-    uint32_t a = 0;
-    uint32_t b = 0;
-    uint32_t c = 0;
-    uint32_t d = 0;
-    uint32_t basic;
-    uint32_t wide;
-    uint32_t features = 0;
-    uint64_t saved;
+    const uint32_t fma = 1u << 12, osxsave = 1u << 27, f16c = 1u << 29;
+    const uint32_t avx2 = 1u << 5;
+    const uint32_t avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
+    const uint32_t avx512bf16 = 1u << 5;
+    const uint32_t ymm = 0x06, zmm = 0xe6;
+    const leaf l1 = cpuid(1, 0);
+    const leaf l7 = cpuid(7, 0);
+    uint32_t bits = 0;
 
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & OSXSAVE)) {
+    if (!has(l1.ecx, fma | osxsave | f16c) || !has(l7.ebx, avx2) ||
+        !has(saved_states(), ymm)) {
         return 0;
     }
-    basic = c;
-    saved = saved_state();
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
-        return 0;
-    }
-    wide = b;
-    if ((saved & YMM) == YMM && (basic & FMA) && (basic & F16C) &&
-        (wide & AVX2)) {
-        features |= QL_CPU_AVX2;
-    }
-    if ((features & QL_CPU_AVX2) && (saved & ZMM) == ZMM &&
-        (wide & F_AND_DQ) == F_AND_DQ && (wide & BW) && (wide >> 31 & 1)) {
-        features |= QL_CPU_AVX512;
-        if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & BF16)) {
-            features |= QL_CPU_AVX512BF16;
+    bits |= QL_CPU_AVX2;
+    if (has(l7.ebx, avx512) && has(saved_states(), zmm)) {
+        bits |= QL_CPU_AVX512;
+        if (has(cpuid(7, 1).eax, avx512bf16)) {
+            bits |= QL_CPU_AVX512BF16;
         }
     }
-    return features;
+    return bits;
 }
+
 #else
-uint32_t ql_cpu_features(void)
+
+static uint32_t find_bits(void)
 {
     return 0;
 }
+
 #endif
+
+uint32_t ql_cpu_bits(void)
+{
+    static const uint32_t known = 1u << 31;
+    static _Atomic uint32_t kept;
+    uint32_t bits = atomic_load_explicit(&kept, memory_order_relaxed);
+
+    if (!bits) {
+        bits = find_bits() | known;
+        atomic_store_explicit(&kept, bits, memory_order_relaxed);
+    }
+    return bits & ~known;
+}

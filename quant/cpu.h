@@ -1,17 +1,19 @@
-/* What this machine can run: instruction sets that the processor has and the
- * operating system saves. */
+/* What this processor and its operating system can run. */
 #ifndef QL_QUANT_CPU_H
 #define QL_QUANT_CPU_H
 
 #include <stdint.h>
 
+/* Capability bits. Each stands for a group of instructions that go together
+ * in practice and for the system's saving of the registers that they use. */
 enum {
     QL_CPU_AVX2 = 1 << 0,      /* AVX2, FMA and F16C */
-    QL_CPU_AVX512 = 1 << 1,    /* AVX-512 F, BW, DQ and VL */
-    QL_CPU_AVX512BF16 = 1 << 2 /* AVX-512 BF16, with the above */
+    QL_CPU_AVX512 = 1 << 1,    /* AVX2 and AVX-512 F, BW, DQ, VL */
+    QL_CPU_AVX512BF16 = 1 << 2 /* AVX512 and its bf16 dot products */
 };
 
-/* A mask of the bits above; 0 on other architectures. */
-uint32_t ql_cpu_features(void);
+/* The bits of this machine; 0 on other architectures than x86-64. Found at
+ * the first call and kept. Safe from any thread. */
+uint32_t ql_cpu_bits(void);
 
 #endif

@@ -29,7 +29,10 @@ static uint8_t nearest(float y)
  * order. To agree with checkpoints made by torch on a CPU, the sum is taken in
  * torch's order: rows of ROW floats (4 vectors of 8 lanes) go into a cascade of
  * LEVELS accumulators, where a level is emptied into the next every 2^power
- * rows; then what is left over, vector by vector and float by float. */
+ * rows; then what is left over, vector by vector and float by float. Beyond
+ * 32768 scales torch splits the sum over its threads, so that there is no one
+ * answer; the order here stays the same. Source of the order: PyTorch,
+ * ATen/native/cpu/SumKernel.cpp. */
 enum {
     LANES = 8,
     VECTORS = 4,

@@ -1,59 +1,72 @@
-/* The list of instruction sets, and the one in use. */
+/* The list of kernel sets and the choice among them. A new set is one table
+ * at the end of its own file, one extern and one entry here. */
 #include "quant/kernels.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "quant/cpu.h"
-#include "quant/generic/kernels_generic.h"
-#if defined(__x86_64__)
-#include "quant/x86/kernels_x86.h"
-#endif
 
-static const ql_kernels *const list[] = {
-    &ql_kernels_generic,
+extern const ql_kernels ql_kernels_generic;
+
 #if defined(__x86_64__)
+
+extern const ql_kernels ql_kernels_avx2;
+extern const ql_kernels ql_kernels_avx512;
+
+static const ql_kernels *const sets[] = {
+    &ql_kernels_generic,
     &ql_kernels_avx2,
     &ql_kernels_avx512,
-#endif
 };
+
+#else
+
+static const ql_kernels *const sets[] = {
+    &ql_kernels_generic,
+};
+
+#endif
 
 enum {
-    SETS = sizeof(list) / sizeof(list[0])
+    SETS = sizeof(sets) / sizeof(sets[0])
 };
 
-static const ql_kernels *chosen;
+static _Atomic(const ql_kernels *) chosen;
 
 const ql_kernels *const *ql_kernels_list(size_t *n)
 {
     *n = SETS;
-    return list;
+    return sets;
 }
 
 bool ql_kernels_runnable(const ql_kernels *k)
 {
-    return (k->cpu_need & ~ql_cpu_features()) == 0;
+    return (k->cpu_need & ~ql_cpu_bits()) == 0;
 }
 
-/* Asked for in many threads at once before any choice: all find the same. */
+static const ql_kernels *best(void)
+{
+    size_t i = SETS - 1;
+
+    while (!ql_kernels_runnable(sets[i])) {
+        i--; /* ends at the generic set, which needs nothing */
+    }
+    return sets[i];
+}
+
 const ql_kernels *ql_kernels_get(void)
 {
-    const ql_kernels *k = __atomic_load_n(&chosen, __ATOMIC_ACQUIRE);
+    const ql_kernels *k = atomic_load_explicit(&chosen, memory_order_relaxed);
 
-    if (k) {
-        return k;
-    }
-    for (size_t i = 0; i < SETS; i++) {
-        k = ql_kernels_runnable(list[i]) ? list[i] : k;
-    }
-    __atomic_store_n(&chosen, k, __ATOMIC_RELEASE);
-    return k;
+    return k ? k : best();
 }
 
 bool ql_kernels_choose(const char *name)
 {
     for (size_t i = 0; i < SETS; i++) {
-        if (strcmp(list[i]->name, name) == 0 && ql_kernels_runnable(list[i])) {
-            __atomic_store_n(&chosen, list[i], __ATOMIC_RELEASE);
+        if (strcmp(sets[i]->name, name) == 0 && ql_kernels_runnable(sets[i])) {
+            atomic_store_explicit(&chosen, sets[i], memory_order_relaxed);
             return true;
         }
     }

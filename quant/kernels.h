@@ -17,12 +17,19 @@ typedef void ql_decode_fn(float *out, const ql_qtensor *w, size_t start,
 typedef void ql_ukr_fn(float *c, size_t ldc, const float *a, size_t lda,
                        const float *b, size_t ldb, size_t k);
 
+/* Four dot products with one vector:
+ *   out[i] += sum over p of a[i * lda + p] * b[p], i < 4
+ * in an order that depends on the set and k only. */
+typedef void ql_dot4_fn(float *out, const float *a, size_t lda, const float *b,
+                        size_t k);
+
 typedef struct ql_kernels {
     const char *name;  /* "avx2": as QL_ISA and --isa spell it */
     uint32_t cpu_need; /* capability bits of cpu.h, all required */
     size_t mr, nr;     /* rows and columns of the micro-kernel's tile */
     ql_decode_fn *decode;
     ql_ukr_fn *ukr;
+    ql_dot4_fn *dot4;
 } ql_kernels;
 
 /* All sets of this build, weakest first; n receives their number. */

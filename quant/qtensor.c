@@ -4,19 +4,17 @@ ql_qtensor ql_qtensor_rows(const ql_qtensor *w, size_t row, size_t n)
 {
     ql_qtensor view = *w;
 
-    view.rows = n;
     view.first += row * w->cols;
+    view.rows = n;
     return view;
 }
 
 float ql_qtensor_scale(const ql_qtensor *w, size_t i)
 {
-    float inner;
-
     if (w->absmax) {
         return w->absmax[i];
     }
-    inner =
-        w->nested_code[w->absmax_u8[i]] * w->nested_absmax[i / w->nested_block];
-    return inner + w->offset; /* two roundings: contraction is off */
+    return w->nested_code[w->absmax_u8[i]] *
+               w->nested_absmax[i / w->nested_block] +
+           w->offset;
 }

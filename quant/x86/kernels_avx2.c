@@ -1,105 +1,181 @@
-/* AVX2 and FMA: tiles of 6 x 16 in 12 accumulators. */
+/* AVX2 with FMA and F16C: eight lanes, sixteen registers. */
 #include <immintrin.h>
 
 #include "quant/cpu.h"
-#include "quant/generic/kernels_generic.h"
-#include "quant/x86/kernels_x86.h"
+#include "quant/decode_walk.h"
+#include "quant/kernels.h"
 
 enum {
-    MR = 6,
-    NR = 16,
-    LANES = 8
+    MR = 6, /* 6 x 2 accumulators, 2 vectors of B, 1 of A: 15 registers */
+    NR = 16
 };
 
-/* 8 codes from 4 bytes: each byte goes to two lanes, whose shifts pick the
- * high nibble first; the table is looked up in two halves. */
-static __m256 look_up_8(const uint8_t *packed, __m256 low, __m256 high)
+static __m256 round_bf16(__m256 x)
 {
-    const __m128i twice =
-        _mm_setr_epi8(0, 0, 1, 1, 2, 2, 3, 3, -1, -1, -1, -1, -1, -1, -1, -1);
-    const __m256i shift = _mm256_setr_epi32(4, 0, 4, 0, 4, 0, 4, 0);
-    int four;
-    __m256i code;
+    const __m256i u = _mm256_castps_si256(x);
+    const __m256i odd =
+        _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
+    const __m256i near =
+        _mm256_add_epi32(u, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    const __m256i quiet = _mm256_or_si256(u, _mm256_set1_epi32(0x400000));
+    const __m256 nan = _mm256_cmp_ps(x, x, _CMP_UNORD_Q);
+    const __m256 top = _mm256_blendv_ps(_mm256_castsi256_ps(near),
+                                        _mm256_castsi256_ps(quiet), nan);
 
-    __builtin_memcpy(&four, packed, sizeof(four));
-    code =
-        _mm256_cvtepu8_epi32(_mm_shuffle_epi8(_mm_cvtsi32_si128(four), twice));
-    code = _mm256_srlv_epi32(code, shift);
-    return _mm256_blendv_ps(_mm256_permutevar8x32_ps(low, code),
-                            _mm256_permutevar8x32_ps(high, code),
-                            _mm256_castsi256_ps(_mm256_slli_epi32(code, 28)));
+    return _mm256_and_ps(
+        top, _mm256_castsi256_ps(_mm256_set1_epi32((int)0xffff0000)));
 }
 
-static size_t look_up(float *out, const uint8_t *packed, const float value[16],
-                      size_t n)
+/* Eight entries of the table of codes times the scale, rounded. */
+static __m256 scaled(const float *code, float scale, ql_round round)
 {
-    const __m256 low = _mm256_load_ps(value);
-    const __m256 high = _mm256_load_ps(value + LANES);
-    size_t i = 0;
+    const __m256 x =
+        _mm256_mul_ps(_mm256_loadu_ps(code), _mm256_set1_ps(scale));
 
-    for (; i + LANES <= n; i += LANES) {
-        _mm256_storeu_ps(out + i, look_up_8(packed + i / 2, low, high));
+    switch (round) {
+    case QL_ROUND_BF16:
+        return round_bf16(x);
+    case QL_ROUND_F16:
+        return _mm256_cvtph_ps(_mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+    case QL_ROUND_NONE:
+        break;
     }
-    return i;
+    return x;
 }
 
-static void decode_bf16(float *out, const ql_qtensor *w, size_t start, size_t n)
+/* Four bytes become eight lanes by shifting copies of them; the table's two
+ * halves are looked up with three bits and the fourth picks the half. */
+static void pairs(float *out, const uint8_t *bytes, size_t n,
+                  const ql_qtensor *w, float scale)
 {
-    const char *in =
-        (const char *)w->data + (w->first + start) * sizeof(uint16_t);
+    const __m256i shift = _mm256_setr_epi32(4, 0, 12, 8, 20, 16, 28, 24);
+    const __m256 low = scaled(w->code, scale, w->round);
+    const __m256 high = scaled(w->code + 8, scale, w->round);
+    float value[16];
     size_t i = 0;
 
-    for (; i + LANES <= n; i += LANES) {
-        const __m128i half =
-            _mm_loadu_si128((const void *)(in + i * sizeof(uint16_t)));
+    for (; i + 4 <= n; i += 4) {
+        int32_t four;
 
-        _mm256_storeu_si256((void *)(out + i),
-                            _mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+        memcpy(&four, bytes + i, sizeof(four));
+        const __m256i code = _mm256_srlv_epi32(_mm256_set1_epi32(four), shift);
+        const __m256 half = _mm256_castsi256_ps(_mm256_slli_epi32(code, 28));
+
+        _mm256_storeu_ps(out + 2 * i,
+                         _mm256_blendv_ps(_mm256_permutevar8x32_ps(low, code),
+                                          _mm256_permutevar8x32_ps(high, code),
+                                          half));
     }
-    ql_decode_generic(out + i, w, start + i, n - i);
+    if (i == n) {
+        return;
+    }
+    _mm256_storeu_ps(value, low);
+    _mm256_storeu_ps(value + 8, high);
+    for (; i < n; i++) {
+        out[2 * i] = value[bytes[i] >> 4];
+        out[2 * i + 1] = value[bytes[i] & 15];
+    }
+}
+
+static void decode_4bit(float *out, const ql_qtensor *w, size_t start, size_t n)
+{
+    ql_decode_walk(out, w, start, n, pairs);
+}
+
+static void decode_f16(float *out, const ql_qtensor *w, size_t start, size_t n)
+{
+    const char *from = (const char *)w->data + (w->first + start) * 2;
+    const size_t whole = n / 8 * 8;
+
+    for (size_t i = 0; i < whole; i += 8) {
+        const void *at = from + 2 * i;
+
+        _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128(at)));
+    }
+    ql_decode_f16(out + whole, w, start + whole, n - whole);
 }
 
 static void decode(float *out, const ql_qtensor *w, size_t start, size_t n)
 {
-    if (w->storage == QL_STORAGE_4BIT) {
-        ql_decode_blocks(out, w, w->first + start, n, look_up);
-    } else if (w->storage == QL_STORAGE_BF16) {
-        decode_bf16(out, w, start, n);
-    } else {
-        ql_decode_generic(out, w, start, n);
-    }
+    static ql_decode_fn *const by_storage[QL_STORAGE_COUNT] = {
+        [QL_STORAGE_4BIT] = decode_4bit,
+        [QL_STORAGE_F32] = ql_decode_f32,
+        [QL_STORAGE_BF16] = ql_decode_bf16,
+        [QL_STORAGE_F16] = decode_f16,
+    };
+
+    by_storage[w->storage](out, w, start, n);
 }
 
 static void ukr(float *c, size_t ldc, const float *a, size_t lda,
                 const float *b, size_t ldb, size_t k)
 {
-    __m256 acc[MR][2];
+    __m256 sum[MR][2];
 
 #pragma GCC unroll 6
     for (size_t i = 0; i < MR; i++) {
-        acc[i][0] = _mm256_setzero_ps();
-        acc[i][1] = _mm256_setzero_ps();
+        sum[i][0] = _mm256_setzero_ps();
+        sum[i][1] = _mm256_setzero_ps();
     }
     for (size_t p = 0; p < k; p++) {
-        const __m256 b0 = _mm256_loadu_ps(b + p * ldb);
-        const __m256 b1 = _mm256_loadu_ps(b + p * ldb + LANES);
+        const __m256 b0 = _mm256_loadu_ps(b);
+        const __m256 b1 = _mm256_loadu_ps(b + 8);
 
 #pragma GCC unroll 6
         for (size_t i = 0; i < MR; i++) {
-            const __m256 x = _mm256_broadcast_ss(a + i * lda + p);
+            const __m256 x = _mm256_broadcast_ss(a + i * lda);
 
-            acc[i][0] = _mm256_fmadd_ps(x, b0, acc[i][0]);
-            acc[i][1] = _mm256_fmadd_ps(x, b1, acc[i][1]);
+            sum[i][0] = _mm256_fmadd_ps(x, b0, sum[i][0]);
+            sum[i][1] = _mm256_fmadd_ps(x, b1, sum[i][1]);
         }
+        a++;
+        b += ldb;
     }
 #pragma GCC unroll 6
     for (size_t i = 0; i < MR; i++) {
-        float *row = c + i * ldc;
+        float *to = c + i * ldc;
 
-        _mm256_storeu_ps(row, _mm256_add_ps(_mm256_loadu_ps(row), acc[i][0]));
-        _mm256_storeu_ps(
-            row + LANES,
-            _mm256_add_ps(_mm256_loadu_ps(row + LANES), acc[i][1]));
+        _mm256_storeu_ps(to, _mm256_add_ps(_mm256_loadu_ps(to), sum[i][0]));
+        _mm256_storeu_ps(to + 8,
+                         _mm256_add_ps(_mm256_loadu_ps(to + 8), sum[i][1]));
+    }
+}
+
+static float sum_lanes(__m256 x)
+{
+    const __m128 four =
+        _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+static void dot4(float *out, const float *a, size_t lda, const float *b,
+                 size_t k)
+{
+    const size_t whole = k / 8 * 8;
+    __m256 sum[4];
+
+#pragma GCC unroll 4
+    for (size_t i = 0; i < 4; i++) {
+        sum[i] = _mm256_setzero_ps();
+    }
+    for (size_t p = 0; p < whole; p += 8) {
+        const __m256 x = _mm256_loadu_ps(b + p);
+
+#pragma GCC unroll 4
+        for (size_t i = 0; i < 4; i++) {
+            sum[i] =
+                _mm256_fmadd_ps(_mm256_loadu_ps(a + i * lda + p), x, sum[i]);
+        }
+    }
+    for (size_t i = 0; i < 4; i++) {
+        float tail = 0;
+
+        for (size_t p = whole; p < k; p++) {
+            tail += a[i * lda + p] * b[p];
+        }
+        out[i] += sum_lanes(sum[i]) + tail;
     }
 }
 
@@ -110,4 +186,5 @@ const ql_kernels ql_kernels_avx2 = {
     .nr = NR,
     .decode = decode,
     .ukr = ukr,
+    .dot4 = dot4,
 };

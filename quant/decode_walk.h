@@ -1,0 +1,99 @@
+/* The part of decoding that all instruction sets share: the walk over blocks,
+ * odd edges, and plain dense storage. Static inline, so that each set's file
+ * compiles it with its own flags. */
+#ifndef QL_QUANT_DECODE_WALK_H
+#define QL_QUANT_DECODE_WALK_H
+
+#include "quant/half.h"
+#include "quant/qtensor.h"
+
+/* out[2 * pairs] = rounded values of the codes in bytes[pairs], high nibble
+ * first, all under one scale. */
+typedef void ql_pairs_fn(float *out, const uint8_t *bytes, size_t pairs,
+                         const ql_qtensor *w, float scale);
+
+static inline float ql_round_to(float x, ql_round round)
+{
+    switch (round) {
+    case QL_ROUND_BF16:
+        return ql_bf16_to_f32(ql_f32_to_bf16(x));
+    case QL_ROUND_F16:
+        return ql_f16_to_f32(ql_f32_to_f16(x));
+    case QL_ROUND_NONE:
+        break;
+    }
+    return x;
+}
+
+/* Value of the element with flat index e, whose block has this scale. */
+static inline float ql_decode_one(const ql_qtensor *w, size_t e, float scale)
+{
+    const uint8_t byte = ((const uint8_t *)w->data)[e / 2];
+    const unsigned code = e % 2 ? byte & 15u : byte >> 4;
+
+    return ql_round_to(w->code[code] * scale, w->round);
+}
+
+/* ql_decode_fn for 4-bit storage, given how to decode a run of whole bytes.
+ * Blocks are even, so a run of whole bytes lies between odd edges. */
+static inline void ql_decode_walk(float *out, const ql_qtensor *w, size_t start,
+                                  size_t n, ql_pairs_fn *pairs)
+{
+    size_t e = w->first + start;
+    const size_t end = e + n;
+
+    while (e < end) {
+        const size_t block = e / w->block;
+        const size_t rest = (block + 1) * w->block - e;
+        const size_t stop = rest < end - e ? e + rest : end;
+        const float scale = ql_qtensor_scale(w, block);
+
+        if (e % 2) {
+            *out++ = ql_decode_one(w, e++, scale);
+        }
+        const size_t whole = (stop - e) / 2;
+
+        pairs(out, (const uint8_t *)w->data + e / 2, whole, w, scale);
+        out += 2 * whole;
+        e += 2 * whole;
+        if (e < stop) {
+            *out++ = ql_decode_one(w, e++, scale);
+        }
+    }
+}
+
+/* ql_decode_fn for dense storage. Elements may lie at any address. */
+static inline void ql_decode_f32(float *out, const ql_qtensor *w, size_t start,
+                                 size_t n)
+{
+    memcpy(out, (const char *)w->data + (w->first + start) * sizeof(float),
+           n * sizeof(float));
+}
+
+static inline void ql_decode_bf16(float *out, const ql_qtensor *w, size_t start,
+                                  size_t n)
+{
+    const char *from = (const char *)w->data + (w->first + start) * 2;
+
+    for (size_t i = 0; i < n; i++) {
+        uint16_t h;
+
+        memcpy(&h, from + 2 * i, sizeof(h));
+        out[i] = ql_bf16_to_f32(h);
+    }
+}
+
+static inline void ql_decode_f16(float *out, const ql_qtensor *w, size_t start,
+                                 size_t n)
+{
+    const char *from = (const char *)w->data + (w->first + start) * 2;
+
+    for (size_t i = 0; i < n; i++) {
+        uint16_t h;
+
+        memcpy(&h, from + 2 * i, sizeof(h));
+        out[i] = ql_f16_to_f32(h);
+    }
+}
+
+#endif
