@@ -106,7 +106,7 @@ static ql_status read_args(cli_args *args, const cli_command *cmd,
 static void settle_environment(char **argv)
 {
     static const char *const settings[][2] = {
-        {"GOMP_SPINCOUNT", "10000"}, /* GNU OpenMP: tens of microseconds */
+        {"GOMP_SPINCOUNT", "1000"}, /* GNU OpenMP: some microseconds */
         {"KMP_BLOCKTIME", "0"},      /* LLVM OpenMP */
         {"OPENBLAS_NUM_THREADS", "1"},
     };
