@@ -117,6 +117,7 @@ setup "$asan" clang --werror --buildtype debugoptimized -Db_ndebug=false \
     -Dc_args=-Wno-pass-failed
 say "all tests, sanitized"
 ASAN_OPTIONS=detect_leaks=$(leak_detection) \
+    LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0 \
     UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
     run "$asan" sanitized --timeout-multiplier 5
 
