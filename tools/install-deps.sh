@@ -10,7 +10,7 @@ set -eu
 
 build="meson ninja-build gcc libc6-dev pkg-config libopenblas-dev zlib1g-dev
 libjansson-dev libpcre2-dev libutf8proc-dev libyaml-dev libcmocka-dev python3"
-tests="clang clang-format libomp-dev"
+tests="clang clang-format libomp-dev mandoc"
 
 case "$#:${1-}" in
 0:) packages=$build ;;
