@@ -6,6 +6,8 @@
 #
 # What is installed already is left alone; if all of it is, no network and no
 # rights are needed.
+# The lists of packages are meant to be split into words.
+# shellcheck disable=SC2086
 set -eu
 
 build="meson ninja-build gcc libc6-dev pkg-config libopenblas-dev zlib1g-dev
