@@ -9,20 +9,20 @@
 #include "quant/kernels.h"
 
 enum {
-    CHUNK = 256,   /* elements ranked at a time: stays in L1 */
+    CHUNK = 256,   /* elements at a time: their ranks stay in L1 */
     MIDPOINTS = 15 /* between 16 codes */
 };
 
-/* The codes in the order of their values. FP4 has two zeros: what lies at zero
- * or just below it becomes 0, what lies just above it 8, as in bitsandbytes'
- * portable backend. Entry 7 is the zero of both books. */
+/* The codes in the order of their values. The zero of both books is entry 7;
+ * FP4's second one, 8, takes what is positive and rounds to zero, as the
+ * reference's sort has it. */
 static const uint8_t ascending[QL_CODEBOOK_COUNT][16] = {
     [QL_CODEBOOK_NF4] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
     [QL_CODEBOOK_FP4] = {11, 10, 13, 12, 15, 14, 9, 0, 8, 1, 6, 7, 4, 5, 2, 3},
 };
 
 enum {
-    ZERO_RANK = 7
+    ZERO = 7
 };
 
 size_t ql_codec_packed_bytes(size_t n)
@@ -58,9 +58,10 @@ static void find_midpoints(float *mid, ql_codebook_id book)
     }
 }
 
-/* rank[i] = number of midpoints below x[i] * inverse */
-static void rank_run(uint8_t *restrict rank, const float *restrict x, size_t n,
-                     float inverse, const float *restrict mid)
+/* rank[i] = number of midpoints below x[i] * inverse, in whole words, as
+ * narrower ones would have to be packed at every step. */
+static void find_ranks(int32_t *restrict rank, const float *restrict x,
+                       size_t n, float inverse, const float *restrict mid)
 {
     for (size_t i = 0; i < n; i++) {
         const float y = x[i] * inverse;
@@ -69,18 +70,24 @@ static void rank_run(uint8_t *restrict rank, const float *restrict x, size_t n,
         for (size_t j = 0; j < MIDPOINTS; j++) {
             below += y > mid[j];
         }
-        rank[i] = (uint8_t)below;
+        rank[i] = below;
     }
 }
 
-static void pack_run(uint8_t *packed, uint8_t *rank, size_t n,
-                     const uint8_t *order)
+static void pack_ranks(uint8_t *restrict packed, const int32_t *restrict rank,
+                       size_t n)
 {
-    if (n % 2) {
-        rank[n] = ZERO_RANK;
+    for (size_t i = 0; i < n / 2; i++) {
+        packed[i] = (uint8_t)(rank[2 * i] << 4 | rank[2 * i + 1]);
     }
-    for (size_t i = 0; i < n; i += 2) {
-        packed[i / 2] = (uint8_t)(order[rank[i]] << 4 | order[rank[i + 1]]);
+}
+
+/* Pairs of ranks into pairs of codes. */
+static void translate(uint8_t *packed, size_t n, const uint8_t *order)
+{
+    for (size_t i = 0; i < n; i++) {
+        packed[i] =
+            (uint8_t)(order[packed[i] >> 4] << 4 | order[packed[i] & 15]);
     }
 }
 
@@ -88,7 +95,7 @@ void ql_quantize_4bit(const float *x, size_t n, size_t block,
                       ql_codebook_id book, uint8_t *packed, float *absmax)
 {
     float mid[MIDPOINTS];
-    uint8_t rank[CHUNK];
+    int32_t rank[CHUNK + 1];
 
     find_midpoints(mid, book);
     for (size_t start = 0; start < n; start += block) {
@@ -101,9 +108,13 @@ void ql_quantize_4bit(const float *x, size_t n, size_t block,
         for (size_t i = start; i < end; i += CHUNK) {
             const size_t run = end - i < CHUNK ? end - i : CHUNK;
 
-            rank_run(rank, x + i, run, inverse, mid);
-            pack_run(packed + i / 2, rank, run, ascending[book]);
+            find_ranks(rank, x + i, run, inverse, mid);
+            rank[run] = ZERO; /* fills a last odd nibble */
+            pack_ranks(packed + i / 2, rank, run + run % 2);
         }
+    }
+    if (book != QL_CODEBOOK_NF4) { /* whose ranks are its codes */
+        translate(packed, ql_codec_packed_bytes(n), ascending[book]);
     }
 }
 

@@ -13,9 +13,12 @@ size_t ql_codec_blocks(size_t n, size_t block);
 
 /* Quantizes x[n]; n counts whole blocks unless the run ends the tensor.
  *
- *   absmax[b] = max |x| over block b; see QL_SMALLEST_SCALE
+ *   absmax[b] = max |x| over block b
  *   code      = nearest entry of the book to x * (1 / absmax), ties to the
- *               lower; a block of zeros gets the code of 0
+ *               lower value; a block of zeros gets the code of 0
+ *
+ * The division is by QL_SMALLEST_SCALE where absmax is less; a short block at
+ * the end is stored with that scale, too.
  *
  *   packed  [ql_codec_packed_bytes(n)]   written; a last odd nibble holds the
  *                                        code of 0

@@ -1,10 +1,11 @@
 /* Double quantization: the scales of a 4-bit tensor, in 8 bits.
  *
- *   offset   = mean(absmax)
+ *   offset   = mean(absmax), summed in f32 in the order of PyTorch
  *   d        = absmax - offset
  *   outer[j] = max |d| over 256 scales
  *   q[i]     = nearest entry of the dynamic map to d / outer, ties to the
- *              lower; 127 (zero) where outer is 0
+ *              lower; 127 (zero) where outer is 0; the division is by
+ *              QL_SMALLEST_SCALE where outer is less
  *
  * Source: bitsandbytes quantize_4bit with compress_statistics, and
  * quantize_blockwise. */

@@ -1,0 +1,193 @@
+/* Decoding in every set that runs here, to the bit. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "quant/half.h"
+#include "quant/kernels.h"
+#include "src/base/rng.h"
+#include "tests/check/check.h"
+#include "tests/kernel/qcase.h"
+
+/* Runs a check on every set, and names those that cannot run. */
+static void each_set(void (*check)(const ql_kernels *set))
+{
+    size_t n;
+    const ql_kernels *const *sets = ql_kernels_list(&n);
+
+    for (size_t i = 0; i < n; i++) {
+        if (ql_kernels_runnable(sets[i])) {
+            check(sets[i]);
+        } else {
+            printf("SKIP: %s cannot run on this machine\n", sets[i]->name);
+        }
+    }
+}
+
+static void check_range(const ql_kernels *set, const ql_qtensor *w,
+                        size_t start, size_t n)
+{
+    float *out = guarded_init(n);
+
+    set->decode(out, w, start, n);
+    assert_true(guarded_intact(out, n));
+    for (size_t i = 0; i < n; i++) {
+        const float want = qcase_value(w, start + i);
+
+        if (ql_f32_bits(out[i]) != ql_f32_bits(want)) {
+            fail_msg("%s: storage %d, block %zu, round %d, first %zu: element "
+                     "%zu is %.9g, not %.9g",
+                     set->name, (int)w->storage, w->block, (int)w->round,
+                     w->first, start + i, (double)out[i], (double)want);
+        }
+    }
+    guarded_free(out);
+}
+
+/* A matrix of odd shape, decoded whole, by rows of a view, and in ranges. */
+static void check_matrix(const ql_kernels *set, ql_storage storage,
+                         size_t block, ql_round round, uint64_t seed)
+{
+    const uint64_t key = ql_rng_split(check_seed(), seed);
+    const size_t rows = 1 + ql_rng_below(key, 0, 9);
+    const size_t cols = 1 + ql_rng_below(key, 1, 300);
+    const size_t first = ql_rng_below(key, 2, 3) * ql_rng_below(key, 3, 300);
+    qcase c;
+
+    qcase_init(&c, rows, cols, first, storage, block, round,
+               (qcase_input)(seed % QCASE_INPUTS), key);
+    check_range(set, &c.w, 0, rows * cols);
+    for (size_t r = 0; r < rows; r++) {
+        const ql_qtensor view = ql_qtensor_rows(&c.w, r, rows - r);
+
+        assert_int_equal(view.rows, rows - r);
+        check_range(set, &view, 0, cols);
+    }
+    for (uint64_t i = 0; i < 20; i++) {
+        const size_t start = ql_rng_below(key, 10 + i, rows * cols);
+        const size_t rest = rows * cols - start;
+
+        check_range(set, &c.w, start, ql_rng_below(key, 40 + i, rest + 1));
+    }
+    qcase_free(&c);
+}
+
+static void check_4bit(const ql_kernels *set)
+{
+    uint64_t seed = 0;
+
+    for (size_t block = 2; block <= 4096; block *= 2) {
+        for (ql_round round = QL_ROUND_NONE; round <= QL_ROUND_F16; round++) {
+            for (size_t i = 0; i < 2 * QCASE_INPUTS; i++) {
+                check_matrix(set, QL_STORAGE_4BIT, block, round, seed++);
+            }
+        }
+    }
+}
+
+static void check_dense(const ql_kernels *set)
+{
+    for (uint64_t seed = 0; seed < 8 * QCASE_INPUTS; seed++) {
+        check_matrix(set, QL_STORAGE_F32, 64, QL_ROUND_NONE, seed);
+        check_matrix(set, QL_STORAGE_BF16, 64, QL_ROUND_NONE, seed);
+        check_matrix(set, QL_STORAGE_F16, 64, QL_ROUND_NONE, seed);
+    }
+}
+
+/* All 65536 elements of the two half storages, NaNs included. */
+static void check_halves(const ql_kernels *set)
+{
+    uint16_t *all = malloc(0x10000 * sizeof(*all));
+    ql_qtensor w = {.rows = 256, .cols = 256, .data = all};
+
+    assert_non_null(all);
+    for (size_t i = 0; i < 0x10000; i++) {
+        all[i] = (uint16_t)i;
+    }
+    w.storage = QL_STORAGE_F16;
+    check_range(set, &w, 0, 0x10000);
+    w.storage = QL_STORAGE_BF16;
+    check_range(set, &w, 0, 0x10000);
+    free(all);
+}
+
+/* All 16 codes by scales over the whole range of f32, NaN and infinity too:
+ * rounding has every case to meet. */
+static void check_scales(const ql_kernels *set)
+{
+    static const uint8_t packed[8] = {0x01, 0x23, 0x45, 0x67,
+                                      0x89, 0xab, 0xcd, 0xef};
+    float absmax;
+    ql_qtensor w = {.rows = 1,
+                    .cols = 16,
+                    .storage = QL_STORAGE_4BIT,
+                    .data = packed,
+                    .block = 16,
+                    .absmax = &absmax};
+
+    for (size_t i = 0; i < 16; i++) {
+        w.code[i] = (float)i / 8 - 0.9375f;
+    }
+    for (uint64_t u = 0; u < 0x100000000; u += 0x12345) {
+        absmax = ql_f32_from_bits((uint32_t)u);
+        w.round = (ql_round)(u % 3);
+        check_range(set, &w, 0, 16);
+    }
+}
+
+static void decode__4bit(void **state)
+{
+    (void)state;
+    each_set(check_4bit);
+}
+
+static void decode__dense(void **state)
+{
+    (void)state;
+    each_set(check_dense);
+}
+
+static void decode__every_half(void **state)
+{
+    (void)state;
+    each_set(check_halves);
+}
+
+static void decode__every_code_and_size_of_scale(void **state)
+{
+    (void)state;
+    each_set(check_scales);
+}
+
+static void choose__takes_known_names_only(void **state)
+{
+    size_t n;
+    const ql_kernels *const *sets = ql_kernels_list(&n);
+    const ql_kernels *best = ql_kernels_get();
+
+    (void)state;
+    assert_false(ql_kernels_choose("mmx"));
+    assert_ptr_equal(ql_kernels_get(), best);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(ql_kernels_choose(sets[i]->name),
+                         ql_kernels_runnable(sets[i]));
+        if (ql_kernels_runnable(sets[i])) {
+            assert_ptr_equal(ql_kernels_get(), sets[i]);
+        }
+    }
+    assert_ptr_equal(ql_kernels_get(), best);
+    assert_string_equal(sets[0]->name, "generic");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(choose__takes_known_names_only),
+        cmocka_unit_test(decode__4bit),
+        cmocka_unit_test(decode__dense),
+        cmocka_unit_test(decode__every_half),
+        cmocka_unit_test(decode__every_code_and_size_of_scale),
+    };
+
+    return cmocka_run_group_tests_name("decode", tests, NULL, NULL);
+}
