@@ -8,6 +8,7 @@
 #include "src/base/alloc.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
+#include "src/base/quote.h"
 
 ql_status ql_json_parse(json_t **out, const char *text, size_t len,
                         const char *where)
@@ -165,22 +166,6 @@ ql_status ql_json_put_real(ql_buf *out, double x)
                         (int)strtol(strchr(text, 'e') + 1, NULL, 10));
 }
 
-/* A string, quoted, in ASCII. */
-static ql_status put_string(ql_buf *out, const char *s, size_t len)
-{
-    json_t *v = json_stringn(s, len);
-    char *text = v ? json_dumps(v, JSON_ENCODE_ANY | JSON_ENSURE_ASCII) : NULL;
-    ql_status st;
-
-    json_decref(v);
-    if (!text) {
-        QL_FAIL(QL_ENOMEM, "out of memory while writing JSON");
-    }
-    st = ql_buf_puts(out, text);
-    free(text);
-    return st;
-}
-
 static ql_status put_value(ql_buf *out, const json_t *v, int depth);
 
 /* The line break before an element, or before the closing bracket. */
@@ -244,7 +229,7 @@ static ql_status put_object(ql_buf *out, const json_t *v, int depth)
     QL_TRY_DONE(ql_buf_putc(out, '{'));
     for (size_t i = 0; i < n; i++) {
         QL_TRY_DONE(put_break(out, i ? "," : "", depth + 1));
-        QL_TRY_DONE(put_string(out, keys[i], strlen(keys[i])));
+        QL_TRY_DONE(ql_quote_ascii(out, keys[i], strlen(keys[i])));
         QL_TRY_DONE(ql_buf_puts(out, ": "));
         QL_TRY_DONE(put_value(out, json_object_get(v, keys[i]), depth + 1));
     }
@@ -263,7 +248,7 @@ static ql_status put_value(ql_buf *out, const json_t *v, int depth)
     case JSON_ARRAY:
         return put_array(out, v, depth);
     case JSON_STRING:
-        return put_string(out, json_string_value(v), json_string_length(v));
+        return ql_quote_ascii(out, json_string_value(v), json_string_length(v));
     case JSON_INTEGER:
         return ql_buf_printf(out, "%lld", (long long)json_integer_value(v));
     case JSON_REAL:

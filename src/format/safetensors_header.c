@@ -12,7 +12,7 @@
 #include "src/base/alloc.h"
 #include "src/base/checked.h"
 #include "src/base/fail.h"
-#include "src/format/quote.h"
+#include "src/base/quote.h"
 
 typedef struct scan {
     const unsigned char *start;

@@ -9,7 +9,7 @@
 #include "src/base/checked.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
-#include "src/format/quote.h"
+#include "src/base/quote.h"
 #include "src/format/safetensors.h"
 
 static const char metadata_name[] = "__metadata__";

@@ -7,7 +7,7 @@
 #include "src/base/buf.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
-#include "src/format/quote.h"
+#include "src/base/quote.h"
 #include "src/format/shards.h"
 
 enum {
@@ -170,7 +170,7 @@ static ql_status put_index(ql_shard_plan *p, const placed *sorted, ql_buf *b)
             QL_FAIL(QL_EINVAL, "tensor '%s' is added twice", sorted[i].name);
         }
         QL_TRY(ql_buf_puts(b, i ? ",\n    " : "    "));
-        QL_TRY(ql_quote_ascii(b, sorted[i].name));
+        QL_TRY(ql_quote_ascii(b, sorted[i].name, strlen(sorted[i].name)));
         QL_TRY(ql_buf_printf(b, ": \"%s\"",
                              ql_shard_plan_file(p, sorted[i].shard)));
     }

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "src/base/file.h"
-#include "src/format/quote.h"
+#include "src/base/quote.h"
 #include "src/format/shards.h"
 #include "tests/check/check.h"
 
@@ -322,7 +322,7 @@ static void quote__spells_as_its_models(void **state)
     check_ok(ql_quote_utf8(&b, text));
     assert_string_equal(b.data, "\"\\u0001\\b\\f\\r\\t/\x7f\xe2\x82\xac\"");
     ql_buf_clear(&b);
-    check_ok(ql_quote_ascii(&b, text));
+    check_ok(ql_quote_ascii(&b, text, strlen(text)));
     assert_string_equal(b.data, "\"\\u0001\\b\\f\\r\\t/\\u007f\\u20ac\"");
     ql_buf_free(&b);
 }

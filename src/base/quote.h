@@ -1,7 +1,7 @@
 /* JSON strings as two well-known writers spell them, for files that must be
  * equal to theirs byte by byte. */
-#ifndef QL_FORMAT_QUOTE_H
-#define QL_FORMAT_QUOTE_H
+#ifndef QL_BASE_QUOTE_H
+#define QL_BASE_QUOTE_H
 
 #include "src/base/buf.h"
 
@@ -10,10 +10,10 @@
  * ql_buf_append.
  *
  *   _utf8   the rest as it is: serde_json, and so the safetensors crate
- *   _ascii  the rest as \uxxxx, in pairs beyond the basic plane: Python's
- *           json.dumps */
+ *   _ascii  s[n]; the rest as \uxxxx, in pairs beyond the basic plane:
+ *           Python's json.dumps */
 ql_status ql_quote_utf8(ql_buf *b, const char *s);
-ql_status ql_quote_ascii(ql_buf *b, const char *s);
+ql_status ql_quote_ascii(ql_buf *b, const char *s, size_t n);
 
 /* True when the n bytes are valid UTF-8. */
 bool ql_utf8_valid(const char *s, size_t n);

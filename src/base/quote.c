@@ -1,4 +1,4 @@
-#include "src/format/quote.h"
+#include "src/base/quote.h"
 
 #include <string.h>
 #include <utf8proc.h>
@@ -39,14 +39,16 @@ static ql_status put_hex(ql_buf *b, utf8proc_int32_t c)
 }
 
 /* Characters from highest on are written by number. */
-static ql_status quote(ql_buf *b, const char *s, utf8proc_int32_t highest)
+static ql_status quote(ql_buf *b, const char *s, size_t len,
+                       utf8proc_int32_t highest)
 {
     const utf8proc_uint8_t *p = (const utf8proc_uint8_t *)s;
+    const utf8proc_uint8_t *end = p + len;
 
     QL_TRY(ql_buf_putc(b, '"'));
-    while (*p) {
+    while (p < end) {
         utf8proc_int32_t c;
-        const utf8proc_ssize_t n = utf8proc_iterate(p, -1, &c);
+        const utf8proc_ssize_t n = utf8proc_iterate(p, end - p, &c);
 
         if (short_escape(c)) {
             QL_TRY(ql_buf_putc(b, '\\'));
@@ -63,12 +65,12 @@ static ql_status quote(ql_buf *b, const char *s, utf8proc_int32_t highest)
 
 ql_status ql_quote_utf8(ql_buf *b, const char *s)
 {
-    return quote(b, s, 0x110000);
+    return quote(b, s, strlen(s), 0x110000);
 }
 
-ql_status ql_quote_ascii(ql_buf *b, const char *s)
+ql_status ql_quote_ascii(ql_buf *b, const char *s, size_t n)
 {
-    return quote(b, s, 0x7f); /* json.dumps escapes DEL as well */
+    return quote(b, s, n, 0x7f); /* json.dumps escapes DEL as well */
 }
 
 bool ql_utf8_valid(const char *s, size_t n)
