@@ -120,11 +120,16 @@ static ql_status remove_entry(const char *dir, const char *name)
 ql_status ql_dir_remove(const char *path)
 {
     ql_status st = QL_OK;
+    struct stat sb;
     char **names;
     size_t n;
 
-    if (!ql_path_exists(path)) {
+    if (lstat(path, &sb) != 0) {
         return QL_OK;
+    }
+    if (S_ISLNK(sb.st_mode)) {
+        return unlink(path) == 0 ? QL_OK
+                                 : ql_fail_errno("cannot remove %s", path);
     }
     QL_TRY(ql_dir_list(path, &names, &n));
     for (size_t i = 0; st == QL_OK && i < n; i++) {

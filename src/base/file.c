@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -41,6 +42,20 @@ bool ql_path_is_dir(const char *path)
     struct stat sb;
 
     return stat(path, &sb) == 0 && S_ISDIR(sb.st_mode);
+}
+
+bool ql_path_within(const char *path, const char *dir)
+{
+    char *inner = realpath(path, NULL);
+    char *outer = realpath(dir, NULL);
+    const size_t n = outer ? strlen(outer) : 0;
+    const bool within =
+        inner && outer && strncmp(inner, outer, n) == 0 &&
+        (inner[n] == '\0' || inner[n] == '/' || outer[n - 1] == '/');
+
+    free(inner);
+    free(outer);
+    return within;
 }
 
 /* Reads until n bytes are there or the file ends. */

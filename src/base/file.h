@@ -14,6 +14,10 @@ const char *ql_path_name(const char *path);
 bool ql_path_exists(const char *path);
 bool ql_path_is_dir(const char *path);
 
+/* True when path is dir or lies in it, whatever links lead there. Both must
+ * exist. */
+bool ql_path_within(const char *path, const char *dir);
+
 /* The whole content, followed by a NUL that does not count, which must not
  * exceed max bytes. Owned: ql_free. Errors: QL_ENOTFOUND, QL_EIO, QL_EFORMAT
  * (too large), QL_ENOMEM. */
@@ -61,7 +65,8 @@ void ql_outdir_free(ql_outdir *d);
 /* Makes a folder and its missing parents; an existing folder is fine. */
 ql_status ql_dir_make(const char *path);
 
-/* Removes a folder with all that is in it. Missing: QL_OK. */
+/* Removes a folder with all that is in it; of a symbolic link, only the link.
+ * Missing: QL_OK. */
 ql_status ql_dir_remove(const char *path);
 
 /* Names in a folder, sorted bytewise, without "." and "..". Owned: free with

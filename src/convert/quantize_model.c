@@ -420,6 +420,12 @@ static ql_status run(job *j, const char *in_dir, const char *out_dir)
                 "%s exists already; name another folder or use --force",
                 out_dir);
     }
+    if (!j->opt->dry_run && ql_path_within(in_dir, out_dir)) {
+        QL_FAIL(QL_EINVAL,
+                "%s would be replaced, but %s is the same folder or lies in "
+                "it; name another folder",
+                out_dir, in_dir);
+    }
     QL_TRY(ql_quantize_plan_init(&j->plan, in_dir, j->opt));
     QL_TRY(start_report(j));
     for (size_t i = 0; i < j->plan.n; i++) {
