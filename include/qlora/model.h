@@ -14,7 +14,8 @@ typedef struct ql_model ql_model;
 
 typedef struct ql_model_options {
     bool quantize;          /* 16- and 32-bit linear weights become 4-bit while
-                               loading (default); else they stay as stored */
+                               loading (default); else they stay as stored, as
+                               do those that a 4-bit folder left so */
     ql_quant_options quant; /* how; see quantize.h */
 } ql_model_options;
 

@@ -11,6 +11,10 @@ ql_status ql_quant_options_check(const ql_quant_options *opt)
 {
     const size_t b = opt->block_size;
 
+    if (opt->type != QL_QUANT_NF4 && opt->type != QL_QUANT_FP4) {
+        QL_FAIL(QL_EINVAL, "quantization type %d: choose NF4 or FP4",
+                (int)opt->type);
+    }
     if (b < 32 || b > 4096 || (b & (b - 1)) != 0) {
         QL_FAIL(QL_EINVAL,
                 "block size %zu: choose 32, 64, 128, 256, 512, 1024, 2048 or "

@@ -8,7 +8,7 @@
 #include "src/base/alloc.h"
 #include "src/format/safetensors.h"
 
-/* Errors: QL_EINVAL for a block size that the format does not know. */
+/* Errors: QL_EINVAL for a type or block size that the format does not know. */
 ql_status ql_quant_options_check(const ql_quant_options *opt);
 
 /* A tensor of F32, BF16 or F16 as a frozen matrix; one row unless its rank is

@@ -248,8 +248,10 @@ static ql_status load_linear(loader *l, const char *prefix, ql_module m,
         return load_4bit(l, name, state, rows, cols, out);
     }
     QL_TRY(need(l->w, name, &t));
-    return l->load->quantize ? quantize(l, t, rows, cols, out)
-                             : load_dense(l, t, rows, cols, out);
+    if (l->load->quantize && !l->c->quantized) {
+        return quantize(l, t, rows, cols, out);
+    }
+    return load_dense(l, t, rows, cols, out);
 }
 
 static ql_status load_layer(loader *l, size_t i)
