@@ -1,5 +1,6 @@
 #include "src/format/qstate.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -52,11 +53,16 @@ ql_status ql_qstate_format(ql_buf *out, const ql_qstate *q)
 
 static ql_status parse_names(ql_qstate *q, const json_t *o, const char *where)
 {
-    const char *type = "";
-    const char *dtype = "";
+    const char *type = NULL;
+    const char *dtype = NULL;
 
     QL_TRY(ql_json_string(o, "quant_type", where, &type));
     QL_TRY(ql_json_string(o, "dtype", where, &dtype));
+    if (!type || !dtype) {
+        QL_FAIL(QL_EFORMAT,
+                "%s: must be a JSON object with \"quant_type\" and \"dtype\"",
+                where);
+    }
     q->book = QL_CODEBOOK_COUNT;
     for (int i = 0; i < QL_CODEBOOK_COUNT; i++) {
         q->book = strcmp(ql_codebook_names[i], type) == 0 ? (ql_codebook_id)i
@@ -104,7 +110,7 @@ static ql_status parse_nested(ql_qstate *q, const json_t *o, const char *where)
     q->nested_block = 256;
     QL_TRY(ql_json_size(o, "nested_blocksize", where, &q->nested_block));
     QL_TRY(ql_json_real(o, "nested_offset", where, &q->nested_offset));
-    if (q->nested_block == 0 || !isfinite(q->nested_offset)) {
+    if (q->nested_block == 0 || !(fabs(q->nested_offset) <= (double)FLT_MAX)) {
         QL_FAIL(QL_EFORMAT, "%s: the nested fields are absurd", where);
     }
     return QL_OK;
