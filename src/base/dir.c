@@ -1,6 +1,7 @@
 /* Folders: making, listing, removing, and building one out of sight. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,48 +99,55 @@ ql_status ql_dir_list(const char *path, char ***names, size_t *n)
     return QL_OK;
 }
 
-/* Removes one entry of a folder, which may be a folder itself. */
-static ql_status remove_entry(const char *dir, const char *name)
+static ql_status remove_at(int dir, const char *name);
+
+/* Removes all that is in an open folder, and closes it. Takes no memory of
+ * ours, so that half an output can go when there is none left. */
+static ql_status empty_folder(int fd)
 {
     ql_status st = QL_OK;
-    struct stat sb;
-    char *path = ql_path_join(dir, name);
+    const struct dirent *e;
+    DIR *dir = fdopendir(fd);
 
-    if (!path) {
-        return QL_ENOMEM;
+    if (!dir) {
+        st = ql_fail_errno("cannot read a folder to remove it");
+        close(fd);
+        return st;
     }
-    if (lstat(path, &sb) == 0 && S_ISDIR(sb.st_mode)) {
-        st = ql_dir_remove(path);
-    } else if (unlink(path) != 0) {
-        st = ql_fail_errno("cannot remove %s", path);
+    while (st == QL_OK && (e = readdir(dir)) != NULL) {
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
+            st = remove_at(fd, e->d_name);
+        }
     }
-    ql_free(path);
+    closedir(dir);
     return st;
+}
+
+/* Removes a file, a link, or a folder with all that is in it. */
+static ql_status remove_at(int dir, const char *name)
+{
+    struct stat sb;
+    int fd;
+
+    if (fstatat(dir, name, &sb, AT_SYMLINK_NOFOLLOW) != 0) {
+        return QL_OK;
+    }
+    if (S_ISDIR(sb.st_mode)) {
+        fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0) {
+            return ql_fail_errno("cannot read folder %s", name);
+        }
+        QL_TRY(empty_folder(fd));
+    }
+    if (unlinkat(dir, name, S_ISDIR(sb.st_mode) ? AT_REMOVEDIR : 0) != 0) {
+        return ql_fail_errno("cannot remove %s", name);
+    }
+    return QL_OK;
 }
 
 ql_status ql_dir_remove(const char *path)
 {
-    ql_status st = QL_OK;
-    struct stat sb;
-    char **names;
-    size_t n;
-
-    if (lstat(path, &sb) != 0) {
-        return QL_OK;
-    }
-    if (S_ISLNK(sb.st_mode)) {
-        return unlink(path) == 0 ? QL_OK
-                                 : ql_fail_errno("cannot remove %s", path);
-    }
-    QL_TRY(ql_dir_list(path, &names, &n));
-    for (size_t i = 0; st == QL_OK && i < n; i++) {
-        st = remove_entry(path, names[i]);
-    }
-    ql_dir_list_free(names, n);
-    if (st == QL_OK && rmdir(path) != 0) {
-        st = ql_fail_errno("cannot remove folder %s", path);
-    }
-    return st;
+    return remove_at(AT_FDCWD, path);
 }
 
 /* path + ".suffix-PID", without slashes at path's end. */
