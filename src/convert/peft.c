@@ -152,6 +152,28 @@ static bool harmless(const json_t *v, const char *fine)
            (json_is_array(v) && json_array_size(v) == 0);
 }
 
+/* Ways to initialise that leave the base weights alone. The others (pissa,
+ * olora, corda, loftq, lora_ga) take from the base what they give to the
+ * adapter: the two only belong together in memory. */
+static ql_status check_base(const json_t *o, const char *path)
+{
+    static const char *const fine[] = {"gaussian", "eva", "orthogonal"};
+    const json_t *v = json_object_get(o, "init_lora_weights");
+
+    if (!json_is_string(v)) {
+        return QL_OK;
+    }
+    for (size_t i = 0; i < sizeof(fine) / sizeof(fine[0]); i++) {
+        if (strcmp(json_string_value(v), fine[i]) == 0) {
+            return QL_OK;
+        }
+    }
+    QL_FAIL(QL_EUNSUPPORTED,
+            "%s: \"init_lora_weights\" is \"%s\", which changes the base "
+            "model; convert the adapter to plain LoRA",
+            path, json_string_value(v));
+}
+
 static ql_status check_meaning(const json_t *o, const char *path)
 {
     for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
@@ -205,6 +227,7 @@ static ql_status read_config(const char *dir, ql_adapter_options *opt)
     if (path) {
         QL_TRY_DONE(ql_json_load(&o, path, MAX_JSON));
         QL_TRY_DONE(check_meaning(o, path));
+        QL_TRY_DONE(check_base(o, path));
         QL_TRY_DONE(ql_json_size(o, "r", path, &opt->r));
         QL_TRY_DONE(ql_json_real(o, "lora_alpha", path, &opt->alpha));
         QL_TRY_DONE(ql_json_real(o, "lora_dropout", path, &opt->dropout));
@@ -258,7 +281,11 @@ ql_status ql_peft_load(ql_adapter *a, const ql_config *c, const char *dir)
     *a = (ql_adapter){0};
     if (path) {
         QL_TRY_DONE(read_config(dir, &opt));
-        QL_TRY_DONE(ql_adapter_init(a, c, &opt, 0, false));
+        st = ql_adapter_init(a, c, &opt, 0, false);
+        if (st == QL_EINVAL) {
+            st = ql_fail_prefix(QL_EFORMAT, "%s: ", dir);
+        }
+        QL_TRY_DONE(st);
         QL_TRY_DONE(ql_safetensors_open(&file, path));
         st = read_halves(a, file, path);
     }
