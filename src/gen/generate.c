@@ -2,6 +2,7 @@
  * plain, and equal to training's forward by construction. */
 #include "qlora/generate.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "src/base/buf.h"
@@ -109,14 +110,45 @@ static ql_status next_token(writer *w, bool *end)
     int32_t id;
 
     ql_run_logits(w->run, &batch, &row, 1, w->logits);
-    id = ql_sample(w->logits, w->m->config.V, w->opt,
-                   ql_rng_unit(w->opt->seed, w->n), w->scratch);
+    for (size_t i = 0; i < w->m->config.V; i++) {
+        if (!ql_tokenizer_token(w->tok, (int32_t)i)) {
+            w->logits[i] = -INFINITY; /* rows that only pad the matrix */
+        }
+    }
+    id = ql_sampler_draw(w->logits, w->m->config.V, w->opt,
+                         ql_rng_unit(w->opt->seed, w->n), w->scratch);
     if (id < 0) {
         QL_FAIL(QL_ENUMERIC, "a logit after token %zu is not finite", w->n);
     }
     *end = id == ql_tokenizer_eos(w->tok);
     if (!*end) {
         w->ids[w->n++] = id;
+    }
+    return QL_OK;
+}
+
+/* True for "<0x0A>" and the like. */
+static bool is_byte(const char *token)
+{
+    return strlen(token) == 6 && memcmp(token, "<0x", 3) == 0;
+}
+
+/* Tokens whose text no further token can change: a run of bytes at the end,
+ * across tokens that have no text, is a character or not as it goes on. */
+static ql_status settled(const writer *w, size_t *n)
+{
+    *n = w->n;
+    while (*n > w->prompt) {
+        const int32_t *last = &w->ids[*n - 1];
+        char *text;
+        size_t len;
+
+        QL_TRY(ql_tokenizer_decode(w->tok, last, 1, true, &text, &len));
+        ql_free(text);
+        if (len > 0 && !is_byte(ql_tokenizer_token(w->tok, *last))) {
+            break;
+        }
+        (*n)--;
     }
     return QL_OK;
 }
@@ -132,22 +164,40 @@ static size_t complete(const char *text, size_t len)
     return len;
 }
 
-/* Hands out the part of the new text that no further token can change. */
+/* Bytes of whole characters at the start that two texts share. */
+static size_t shared(const char *a, const char *b)
+{
+    size_t n = 0;
+
+    while (a[n] && a[n] == b[n]) {
+        n++;
+    }
+    while (n > 0 && ((unsigned char)b[n] & 0xC0) == 0x80) {
+        n--;
+    }
+    return n;
+}
+
+/* Hands out the new text as far as it is settled; at the end, all of it. */
 static ql_status show(writer *w, bool last, ql_generate_fn *out, void *user,
                       ql_buf *text)
 {
     ql_status st = QL_OK;
     char *all = NULL;
     char *old = NULL;
+    size_t n = w->n;
     size_t len;
     size_t skip;
     size_t end;
 
-    QL_TRY_DONE(ql_tokenizer_decode(w->tok, w->ids, w->n, true, &all, &len));
+    if (!last) {
+        QL_TRY_DONE(settled(w, &n));
+    }
+    QL_TRY_DONE(ql_tokenizer_decode(w->tok, w->ids, n, true, &all, &len));
     QL_TRY_DONE(
         ql_tokenizer_decode(w->tok, w->ids, w->prompt, true, &old, &skip));
     end = last ? len : complete(all, len);
-    skip += w->shown;
+    skip = shared(old, all) + w->shown;
     if (end > skip) {
         w->shown += end - skip;
         QL_TRY_DONE(ql_buf_append(text, all + skip, end - skip));
@@ -182,6 +232,9 @@ ql_status ql_generate(ql_model *model, const ql_tokenizer *tok,
     ql_buf b;
 
     ql_buf_init(&b, QL_TAG_TEXT, MAX_TEXT);
+    if (text) {
+        *text = NULL;
+    }
     QL_TRY_DONE(check_options(opt));
     QL_TRY_DONE(take_prompt(&w, prompt));
     QL_TRY_DONE(prepare(&w));

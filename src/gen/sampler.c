@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-int32_t ql_sample_greedy(const float *logits, size_t V)
+int32_t ql_sampler_greedy(const float *logits, size_t V)
 {
     size_t best = 0;
 
@@ -52,10 +52,11 @@ static size_t nucleus(const ql_candidate *c, size_t n, double temperature,
     return keep;
 }
 
-int32_t ql_sample(const float *logits, size_t V, const ql_generate_options *opt,
-                  double u, ql_candidate *scratch)
+int32_t ql_sampler_draw(const float *logits, size_t V,
+                        const ql_generate_options *opt, double u,
+                        ql_candidate *scratch)
 {
-    const int32_t best = ql_sample_greedy(logits, V);
+    const int32_t best = ql_sampler_greedy(logits, V);
     const double temperature = (double)opt->temperature;
     size_t n = opt->top_k > 0 && opt->top_k < V ? opt->top_k : V;
     double mass;

@@ -11,7 +11,7 @@
 enum {
     NAME_BYTES = 128,
     PATH_BYTES = 4200,
-    MOST = TOY_F * TOY_V /* elements of the largest tensor */
+    MOST = 400 * TOY_C /* elements of the largest tensor */
 };
 
 static const struct {
@@ -85,13 +85,18 @@ static void one(pass *p, const char *name, size_t rows, size_t cols)
     p->next++;
 }
 
+static size_t vocab_of(const toy_folder *how)
+{
+    return how->vocab ? how->vocab : TOY_V;
+}
+
 static void each(pass *p)
 {
     const size_t layers = p->how->layers ? p->how->layers : 2;
     char name[NAME_BYTES];
 
     p->next = 0;
-    one(p, "model.embed_tokens.weight", TOY_V, TOY_C);
+    one(p, "model.embed_tokens.weight", vocab_of(p->how), TOY_C);
     one(p, "model.norm.weight", TOY_C, 0);
     for (size_t layer = 0; layer < layers; layer++) {
         for (size_t i = 0; i < TENSORS; i++) {
@@ -101,7 +106,7 @@ static void each(pass *p)
         }
     }
     if (p->how->untied || p->how->head) {
-        one(p, "lm_head.weight", TOY_V, TOY_C);
+        one(p, "lm_head.weight", vocab_of(p->how), TOY_C);
     }
 }
 
@@ -140,14 +145,14 @@ static void write_config(const char *dir, const toy_folder *how)
     const int n = snprintf(
         text, sizeof(text),
         "{\"model_type\": \"llama\", \"rms_norm_eps\": 1e-5,\n\"hidden_size\":"
-        " %d, \"intermediate_size\": %d, \"vocab_size\": %d,"
+        " %d, \"intermediate_size\": %d, \"vocab_size\": %zu,"
         "\"num_hidden_layers\": %zu, \"num_attention_heads\": 2, "
         "\"num_key_value_heads\": 1, \"head_dim\": 6, \"rope_theta\": 1E+4, "
         "\"max_position_embeddings\": 64, \"architectures\": "
         "[\"LlamaForCausalLM\"], \"empty\": [], \"none\": {}, \"pad\": null,"
         "\"name\": \"J\\u00fcrgen \\ud83d\\ude00\\n\", \"small\": 0.02,"
         "\"tie_word_embeddings\": %s, \"torch_dtype\": \"%s\"}",
-        TOY_C, TOY_F, TOY_V, how->layers ? how->layers : 2,
+        TOY_C, TOY_F, vocab_of(how), how->layers ? how->layers : 2,
         how->untied ? "false" : "true",
         how->dtype == QL_DTYPE_BF16  ? "bfloat16"
         : how->dtype == QL_DTYPE_F16 ? "float16"

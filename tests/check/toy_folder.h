@@ -19,6 +19,7 @@ typedef struct toy_folder {
     bool head;       /* a head is stored, needed or not */
     size_t layers;   /* 0: 2 */
     size_t files;    /* 0: 1 */
+    size_t vocab;    /* 0: TOY_V */
     const char *bad; /* tensor whose element 7 is bad_value; or NULL */
     float bad_value;
 } toy_folder;
