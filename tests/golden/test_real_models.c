@@ -135,7 +135,7 @@ static void check_greedy(const real *r)
             .T = n, .sequences = 1, .start = start, .ids = ids};
 
         ql_run_logits(r->run, &batch, &row, 1, logits);
-        ids[n] = ql_sample_greedy(logits, V);
+        ids[n] = ql_sampler_greedy(logits, V);
         assert_int_equal(ids[n], want[i]);
     }
     free(logits);
