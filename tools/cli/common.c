@@ -107,7 +107,7 @@ static void settle_environment(char **argv)
 {
     static const char *const settings[][2] = {
         {"GOMP_SPINCOUNT", "1000"}, /* GNU OpenMP: some microseconds */
-        {"KMP_BLOCKTIME", "0"},      /* LLVM OpenMP */
+        {"KMP_BLOCKTIME", "0"},     /* LLVM OpenMP */
         {"OPENBLAS_NUM_THREADS", "1"},
     };
 
