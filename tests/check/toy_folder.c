@@ -11,6 +11,7 @@
 enum {
     NAME_BYTES = 128,
     PATH_BYTES = 4200,
+    MAX_FILE = 1 << 20,
     MOST = 400 * TOY_C /* elements of the largest tensor */
 };
 
@@ -168,4 +169,74 @@ void toy_folder_write(const char *dir, const toy_folder *how)
     check_ok(ql_dir_make(dir));
     write_config(dir, how);
     write_weights(dir, how);
+}
+
+const char *toy_in(void)
+{
+    static char path[PATH_BYTES];
+
+    snprintf(path, sizeof(path), "%.4000s", check_tmp_path("in"));
+    return path;
+}
+
+const char *toy_out(void)
+{
+    static char path[PATH_BYTES];
+
+    snprintf(path, sizeof(path), "%.4000s", check_tmp_path("out"));
+    return path;
+}
+
+char *toy_read(const char *dir, const char *name)
+{
+    char path[PATH_BYTES];
+    char *text;
+    size_t n;
+
+    snprintf(path, sizeof(path), "%.4000s/%s", dir, name);
+    check_ok(ql_file_read(path, MAX_FILE, &text, &n));
+    return text;
+}
+
+void toy_write(const char *dir, const char *name, const char *text)
+{
+    char path[PATH_BYTES];
+
+    snprintf(path, sizeof(path), "%.4000s/%s", dir, name);
+    check_ok(ql_file_write(path, text, strlen(text)));
+}
+
+bool toy_has(const char *dir, const char *name)
+{
+    char path[PATH_BYTES];
+
+    snprintf(path, sizeof(path), "%.4000s/%s", dir, name);
+    return ql_path_exists(path);
+}
+
+void toy_check_no_rest(void)
+{
+    char **names;
+    size_t n;
+
+    check_ok(ql_dir_list(check_tmp(), &names, &n));
+    for (size_t i = 0; i < n; i++) {
+        if (strstr(names[i], ".part") || strstr(names[i], ".old")) {
+            fail_msg("%s is left behind", names[i]);
+        }
+    }
+    ql_dir_list_free(names, n);
+}
+
+uint64_t toy_tensor_bytes(const char *dir)
+{
+    ql_shards *s = NULL;
+    uint64_t bytes = 0;
+
+    check_ok(ql_shards_open(&s, dir));
+    for (size_t i = 0; i < ql_shards_count(s); i++) {
+        bytes += ql_shards_at(s, i)->bytes;
+    }
+    ql_shards_close(&s);
+    return bytes;
 }

@@ -28,4 +28,20 @@ typedef struct toy_folder {
  * dir is replaced if it exists. */
 void toy_folder_write(const char *dir, const toy_folder *how);
 
+/* The folders of tests that make one of another. Borrowed, good for the whole
+ * run. */
+const char *toy_in(void);
+const char *toy_out(void);
+
+/* A file of a folder: its text (Owned: ql_free), written, there or not. */
+char *toy_read(const char *dir, const char *name);
+void toy_write(const char *dir, const char *name, const char *text);
+bool toy_has(const char *dir, const char *name);
+
+/* Bytes of all tensors in a folder. */
+uint64_t toy_tensor_bytes(const char *dir);
+
+/* Fails if a folder under construction, or one moved aside, is left. */
+void toy_check_no_rest(void);
+
 #endif
