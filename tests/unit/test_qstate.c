@@ -201,9 +201,9 @@ static void reals__are_written_as_python_does(void **state)
         {2.0 / 3, "0.6666666666666666"},
         {100.0, "100.0"},
         {6.0, "6.0"},
-        {INFINITY, "Infinity"},
-        {-INFINITY, "-Infinity"},
-        {NAN, "NaN"},
+        {HUGE_VAL, "Infinity"},
+        {-HUGE_VAL, "-Infinity"},
+        {(double)NAN, "NaN"},
     };
 
     (void)state;
