@@ -27,7 +27,10 @@ setup() {
     local folder=$1 compiler=$2
     shift 2
     if [ -e "$folder/meson-private/coredata.dat" ]; then
-        meson setup --reconfigure "$folder" "$@" >/dev/null
+        meson setup --reconfigure "$folder" "$@" >"$folder/setup.log" || {
+            cat "$folder/setup.log" >&2
+            return 1
+        }
     else
         CC=$compiler meson setup "$folder" "$@"
     fi
