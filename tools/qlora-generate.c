@@ -3,6 +3,7 @@
 
 #include "qlora/qlora.h"
 #include "tools/cli/common.h"
+#include "tools/cli/json.h"
 #include "tools/cli/term.h"
 
 /* What the command line says. */
@@ -21,11 +22,49 @@ static bool show(const char *piece, size_t len, void *user)
     return !cli_interrupted();
 }
 
+/* The prompt and its continuation, as they come. */
+static ql_status stream(ql_model *m, const ql_tokenizer *tok, const options *o,
+                        const ql_generate_options *g)
+{
+    ql_status st;
+
+    fputs(o->prompt, stdout);
+    st = ql_generate(m, tok, o->prompt, g, show, NULL, NULL);
+    putchar('\n');
+    return st;
+}
+
+static bool wait(const char *piece, size_t len, void *user)
+{
+    (void)piece;
+    (void)len;
+    (void)user;
+    return !cli_interrupted();
+}
+
+/* One line for programs. */
+static ql_status write_json(ql_model *m, const ql_tokenizer *tok,
+                            const options *o, const ql_generate_options *g)
+{
+    char *text = NULL;
+    const ql_status st = ql_generate(m, tok, o->prompt, g, wait, NULL, &text);
+
+    if (st == QL_OK) {
+        fputs("{\"prompt\": ", stdout);
+        cli_json_string(stdout, o->prompt);
+        fputs(", \"text\": ", stdout);
+        cli_json_string(stdout, text);
+        puts("}");
+    }
+    ql_free(text);
+    return st;
+}
+
 static ql_status run(const options *o, const cli_common *common)
 {
     const ql_generate_options g = {.max_new_tokens = o->max_new_tokens,
-                                   .temperature = (float)o->temperature,
-                                   .top_p = (float)o->top_p,
+                                   .temperature = o->temperature,
+                                   .top_p = o->top_p,
                                    .top_k = o->top_k,
                                    .seed = common->seed};
     ql_model *m = NULL;
@@ -40,9 +79,7 @@ static ql_status run(const options *o, const cli_common *common)
         st = ql_model_load_adapter(m, o->adapter);
     }
     if (st == QL_OK) {
-        fputs(o->prompt, stdout);
-        st = ql_generate(m, tok, o->prompt, &g, show, NULL, NULL);
-        putchar('\n');
+        st = common->json ? write_json(m, tok, o, &g) : stream(m, tok, o, &g);
     }
     ql_tokenizer_close(&tok);
     ql_model_close(&m);
@@ -109,8 +146,8 @@ int main(int argc, char **argv)
 
     ql_generate_options_init(&g);
     o.max_new_tokens = g.max_new_tokens;
-    o.temperature = (double)g.temperature;
-    o.top_p = (double)g.top_p;
+    o.temperature = g.temperature;
+    o.top_p = g.top_p;
     o.top_k = g.top_k;
     if (!cli_start(&args, &cmd, &common, argc, argv, &code)) {
         return code;

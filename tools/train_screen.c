@@ -3,6 +3,8 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "tools/cli/json.h"
+
 void train_screen_model(const ql_model *m)
 {
     char n[CLI_TEXT_BYTES];
@@ -123,9 +125,11 @@ void train_screen_result(const train_options *o, const cli_common *common,
     if (common->json) {
         printf("{\"steps\": %zu, \"tokens\": %zu, \"trained_tokens\": %zu, "
                "\"train_runtime\": %.3f, \"peak_rss_bytes\": %llu, "
-               "\"output_dir\": \"%s\"}\n",
+               "\"output_dir\": ",
                r->steps, r->tokens, r->trained_tokens, r->seconds,
-               (unsigned long long)mem.peak, o->output);
+               (unsigned long long)mem.peak);
+        cli_json_string(stdout, o->output);
+        puts("}");
         return;
     }
     printf("steps: %zu, time: %s, tokens/s: %.0f, peak memory: %s\n", r->steps,

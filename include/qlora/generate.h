@@ -7,8 +7,8 @@
 
 typedef struct ql_generate_options {
     size_t max_new_tokens; /* 128 */
-    float temperature;     /* 0.7; 0: always the most likely token */
-    float top_p;           /* 0.9; 1: all */
+    double temperature;    /* 0.7; 0: always the most likely token */
+    double top_p;          /* 0.9; 1: all */
     size_t top_k;          /* 0: all */
     uint64_t seed;         /* 42 */
 } ql_generate_options;

@@ -18,7 +18,7 @@ enum {
 void ql_generate_options_init(ql_generate_options *opt)
 {
     *opt = (ql_generate_options){
-        .max_new_tokens = 128, .temperature = 0.7F, .top_p = 0.9F, .seed = 42};
+        .max_new_tokens = 128, .temperature = 0.7, .top_p = 0.9, .seed = 42};
 }
 
 /* One call of ql_generate. */
@@ -38,11 +38,11 @@ static ql_status check_options(const ql_generate_options *o)
 {
     if (!(o->temperature >= 0) || !(o->temperature <= 100)) {
         QL_FAIL(QL_EINVAL, "temperature %g: give a number from 0 to 100",
-                (double)o->temperature);
+                o->temperature);
     }
     if (!(o->top_p > 0) || !(o->top_p <= 1)) {
         QL_FAIL(QL_EINVAL, "top-p %g: give a number above 0, at most 1",
-                (double)o->top_p);
+                o->top_p);
     }
     if (o->max_new_tokens == 0) {
         QL_FAIL(QL_EINVAL, "max-new-tokens must be at least 1");

@@ -57,7 +57,7 @@ int32_t ql_sampler_draw(const float *logits, size_t V,
                         ql_candidate *scratch)
 {
     const int32_t best = ql_sampler_greedy(logits, V);
-    const double temperature = (double)opt->temperature;
+    const double temperature = opt->temperature;
     size_t n = opt->top_k > 0 && opt->top_k < V ? opt->top_k : V;
     double mass;
 
@@ -68,7 +68,7 @@ int32_t ql_sampler_draw(const float *logits, size_t V,
         scratch[i] = (ql_candidate){.logit = logits[i], .id = (int32_t)i};
     }
     qsort(scratch, V, sizeof(*scratch), by_logit);
-    n = nucleus(scratch, n, temperature, (double)opt->top_p, &mass);
+    n = nucleus(scratch, n, temperature, opt->top_p, &mass);
     for (size_t i = 0; i + 1 < n; i++) {
         u -= weight(scratch, i, temperature) / mass;
         if (u < 0) {

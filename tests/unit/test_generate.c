@@ -25,7 +25,7 @@ enum {
 static ql_model *model;
 static ql_tokenizer *tok;
 
-static ql_generate_options plain(float temperature)
+static ql_generate_options plain(double temperature)
 {
     return (ql_generate_options){.temperature = temperature, .top_p = 1};
 }
@@ -84,7 +84,7 @@ static void sampler__never_draws_what_is_impossible(void **state)
 static void sampler__draws_as_often_as_the_softmax_says(void **state)
 {
     static const float logits[V] = {0.5F, -1, 2, 0, 1.25F};
-    static const float temperatures[] = {0.5F, 1, 2};
+    static const double temperatures[] = {0.5, 1, 2};
 
     (void)state;
     for (size_t t = 0; t < 3; t++) {
@@ -93,14 +93,13 @@ static void sampler__draws_as_often_as_the_softmax_says(void **state)
         size_t count[V] = {0};
 
         for (size_t i = 0; i < V; i++) {
-            sum += exp((double)logits[i] / (double)o.temperature);
+            sum += exp((double)logits[i] / o.temperature);
         }
         for (int i = 0; i < DRAWS; i++) {
             count[draw(logits, &o, (i + 0.5) / DRAWS)]++;
         }
         for (size_t i = 0; i < V; i++) {
-            const double want =
-                exp((double)logits[i] / (double)o.temperature) / sum;
+            const double want = exp((double)logits[i] / o.temperature) / sum;
 
             assert_true(fabs((double)count[i] / DRAWS - want) < 2e-4);
         }
