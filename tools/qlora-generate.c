@@ -3,7 +3,7 @@
 
 #include "qlora/qlora.h"
 #include "tools/cli/common.h"
-#include "tools/cli/json.h"
+#include "tools/cli/results.h"
 #include "tools/cli/term.h"
 
 /* What the command line says. */

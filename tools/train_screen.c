@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "tools/cli/json.h"
+#include "tools/cli/results.h"
 
 void train_screen_model(const ql_model *m)
 {

@@ -1,4 +1,4 @@
-#include "tools/cli/json.h"
+#include "tools/cli/results.h"
 
 void cli_json_string(FILE *out, const char *text)
 {

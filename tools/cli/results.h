@@ -1,6 +1,6 @@
 /* Text inside JSON results. */
-#ifndef QL_CLI_JSON_H
-#define QL_CLI_JSON_H
+#ifndef QL_CLI_RESULTS_H
+#define QL_CLI_RESULTS_H
 
 #include <stdio.h>
 
