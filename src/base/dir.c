@@ -40,6 +40,17 @@ ql_status ql_dir_make(const char *path)
     return st;
 }
 
+ql_status ql_dir_need(const char *path, const char *advice)
+{
+    if (!ql_path_exists(path)) {
+        QL_FAIL(QL_ENOTFOUND, "%s: no such folder; %s", path, advice);
+    }
+    if (!ql_path_is_dir(path)) {
+        QL_FAIL(QL_ENOTFOUND, "%s: a file, not a folder; %s", path, advice);
+    }
+    return QL_OK;
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -191,7 +202,13 @@ ql_status ql_outdir_init(ql_outdir *d, const char *path, bool replace)
         goto done;
     }
     d->work = sibling(d->path, "part");
-    st = d->work ? ql_dir_make(d->work) : QL_ENOMEM;
+    if (!d->work) {
+        st = QL_ENOMEM;
+        goto done;
+    }
+    /* a killed process with our number may have left one */
+    QL_TRY_DONE(ql_dir_remove(d->work));
+    st = ql_dir_make(d->work);
 done:
     if (st != QL_OK) {
         ql_outdir_free(d);

@@ -15,8 +15,8 @@ ql_status ql_fail(ql_status st, const char *fmt, ...) QL_PRINTF(2, 3);
 ql_status ql_fail_prefix(ql_status st, const char *fmt, ...) QL_PRINTF(2, 3);
 
 /* Stores "what: strerror(errno)" with the code that fits errno: QL_ENOTFOUND
- * for ENOENT, QL_ENOSPACE for ENOSPC and EDQUOT, QL_ENOMEM for ENOMEM, else
- * QL_EIO. Example: ql_fail_errno("cannot write %s", path). */
+ * for ENOENT, QL_ENOSPACE for ENOSPC, EDQUOT and EFBIG, QL_ENOMEM for ENOMEM,
+ * else QL_EIO. Example: ql_fail_errno("cannot write %s", path). */
 ql_status ql_fail_errno(const char *fmt, ...) QL_PRINTF(1, 2);
 
 /* Leaves the function with this failure. */

@@ -44,6 +44,13 @@ bool ql_path_is_dir(const char *path)
     return stat(path, &sb) == 0 && S_ISDIR(sb.st_mode);
 }
 
+bool ql_path_is_link(const char *path)
+{
+    struct stat sb;
+
+    return lstat(path, &sb) == 0 && S_ISLNK(sb.st_mode);
+}
+
 bool ql_path_within(const char *path, const char *dir)
 {
     char *inner = realpath(path, NULL);
@@ -81,7 +88,8 @@ static ql_status open_sized(const char *path, size_t max, int *fd, size_t *len)
 {
     struct stat sb;
 
-    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* a pipe is refused below, not waited for */
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*fd < 0) {
         return ql_fail_errno("cannot open %s", path);
     }
@@ -89,7 +97,7 @@ static ql_status open_sized(const char *path, size_t max, int *fd, size_t *len)
         return ql_fail_errno("cannot read %s", path);
     }
     if (!S_ISREG(sb.st_mode)) {
-        QL_FAIL(QL_EIO, "cannot read %s: not a regular file", path);
+        QL_FAIL(QL_EFORMAT, "cannot read %s: not a regular file", path);
     }
     if ((uint64_t)sb.st_size > max) {
         QL_FAIL(QL_EFORMAT, "%s: %lld bytes, but at most %zu are allowed", path,

@@ -14,6 +14,9 @@ const char *ql_path_name(const char *path);
 bool ql_path_exists(const char *path);
 bool ql_path_is_dir(const char *path);
 
+/* True for a symbolic link, wherever it leads. */
+bool ql_path_is_link(const char *path);
+
 /* True when path is dir or lies in it, whatever links lead there. Both must
  * exist. */
 bool ql_path_within(const char *path, const char *dir);
@@ -61,6 +64,10 @@ typedef struct ql_outdir {
 ql_status ql_outdir_init(ql_outdir *d, const char *path, bool replace);
 ql_status ql_outdir_commit(ql_outdir *d);
 void ql_outdir_free(ql_outdir *d);
+
+/* Fails with QL_ENOTFOUND unless path is a folder. advice is what to give
+ * instead: "give a Hugging Face model folder". */
+ql_status ql_dir_need(const char *path, const char *advice);
 
 /* Makes a folder and its missing parents; an existing folder is fine. */
 ql_status ql_dir_make(const char *path);

@@ -24,8 +24,12 @@ ql_status ql_json_parse(json_t **out, const char *text, size_t len,
     if (json_error_code(&e) == json_error_out_of_memory) {
         QL_FAIL(QL_ENOMEM, "%s: out of memory", where);
     }
-    QL_FAIL(QL_EFORMAT, "%s: not valid JSON: %s (line %d, column %d)", where,
-            e.text, e.line, e.column);
+    if (e.line > 1) {
+        QL_FAIL(QL_EFORMAT, "%s: not valid JSON: %s (line %d, column %d)",
+                where, e.text, e.line, e.column);
+    }
+    QL_FAIL(QL_EFORMAT, "%s: not valid JSON: %s (column %d)", where, e.text,
+            e.column);
 }
 
 ql_status ql_json_load(json_t **out, const char *path, size_t max)

@@ -11,7 +11,7 @@ ql_status ql_lines_init(ql_lines *l, const char *path, size_t max_line)
     *l = (ql_lines){.path = path};
     ql_buf_init(&l->line, QL_TAG_TEXT, max_line);
     if (ql_path_is_dir(path)) {
-        QL_FAIL(QL_EIO, "cannot read %s: it is a folder", path);
+        QL_FAIL(QL_EFORMAT, "cannot read %s: it is a folder", path);
     }
     errno = 0;
     l->gz = gzopen(path, "rb");

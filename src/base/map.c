@@ -16,7 +16,7 @@ static ql_status map_fd(ql_map *m, int fd, const char *path)
         return ql_fail_errno("cannot read %s", path);
     }
     if (!S_ISREG(sb.st_mode)) {
-        QL_FAIL(QL_EIO, "cannot read %s: not a regular file", path);
+        QL_FAIL(QL_EFORMAT, "cannot read %s: not a regular file", path);
     }
     if (sb.st_size == 0) {
         return QL_OK;
@@ -35,7 +35,8 @@ ql_status ql_map_open(ql_map *m, const char *path)
     int fd;
 
     *m = (ql_map){0};
-    fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* a pipe is refused, not waited for */
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
         return ql_fail_errno("cannot open %s", path);
     }

@@ -67,29 +67,34 @@ ql_status ql_fail_prefix(ql_status st, const char *fmt, ...)
     return ql_fail(st, "%s%s", prefix, last_error);
 }
 
-static ql_status errno_status(int code)
-{
-    switch (code) {
-    case ENOENT:
-        return QL_ENOTFOUND;
-    case ENOSPC:
-    case EDQUOT:
-        return QL_ENOSPACE;
-    case ENOMEM:
-        return QL_ENOMEM;
-    default:
-        return QL_EIO;
-    }
-}
+/* Codes of the system that are more than "it did not work". */
+static const struct {
+    int code;
+    ql_status st;
+    const char *advice;
+} known[] = {
+    {ENOENT, QL_ENOTFOUND, ""},
+    {ENOMEM, QL_ENOMEM, ""},
+    {ENOSPC, QL_ENOSPACE, "; free some space or write elsewhere"},
+    {EDQUOT, QL_ENOSPACE, "; free some space or write elsewhere"},
+    {EFBIG, QL_ENOSPACE,
+     "; the file system or a limit (ulimit -f) allows no larger file"},
+};
 
 ql_status ql_fail_errno(const char *fmt, ...)
 {
     const int code = errno;
+    const size_t n = sizeof(known) / sizeof(known[0]);
     char what[ERROR_BYTES];
     va_list ap;
+    size_t i = 0;
 
     va_start(ap, fmt);
     vsnprintf(what, sizeof(what), fmt, ap);
     va_end(ap);
-    return ql_fail(errno_status(code), "%s: %s", what, strerror(code));
+    while (i < n && known[i].code != code) {
+        i++;
+    }
+    return ql_fail(i < n ? known[i].st : QL_EIO, "%s: %s%s", what,
+                   strerror(code), i < n ? known[i].advice : "");
 }
