@@ -27,8 +27,8 @@ QL_API void ql_model_options_init(ql_model_options *opt);
  * from the files. opt may be NULL for the defaults.
  *
  * Errors: QL_ENOTFOUND (a file or tensor, named), QL_EFORMAT,
- * QL_EUNSUPPORTED (architecture, dtype or quantization, named), QL_ENUMERIC
- * (a weight that is not finite), QL_EIO, QL_ENOMEM. */
+ * QL_EUNSUPPORTED (architecture, dtype or quantization, named), QL_EIO,
+ * QL_ENOMEM. */
 QL_API ql_status ql_model_open(ql_model **out, const char *dir,
                                const ql_model_options *opt);
 QL_API void ql_model_close(ql_model **model);

@@ -64,9 +64,10 @@ QL_API void ql_quantize_report_free(ql_quantize_report *report);
  * grow with the model. Writes beside out_dir and renames at the end.
  *
  * report may be NULL. Errors: QL_EINVAL (options, or out_dir exists),
- * QL_ENOTFOUND, QL_EFORMAT, QL_EUNSUPPORTED (already quantized, or a dtype),
- * QL_ENUMERIC (a weight that is not finite, named), QL_EMISMATCH (verify
- * found a difference), QL_ENOSPACE, QL_EIO, QL_ENOMEM, QL_ECANCELLED. */
+ * QL_ENOTFOUND (a file or tensor, named), QL_EFORMAT (a file, or a shape or
+ * weight that is not finite, named), QL_EUNSUPPORTED (already quantized, or a
+ * dtype), QL_EMISMATCH (verify found a difference), QL_ENOSPACE, QL_EIO,
+ * QL_ENOMEM, QL_ECANCELLED. */
 QL_API ql_status ql_quantize_model(const char *in_dir, const char *out_dir,
                                    const ql_quantize_options *opt,
                                    ql_quantize_report *report);

@@ -232,13 +232,50 @@ static ql_status read_config(const char *dir, ql_adapter_options *opt)
         QL_TRY_DONE(ql_json_real(o, "lora_alpha", path, &opt->alpha));
         QL_TRY_DONE(ql_json_real(o, "lora_dropout", path, &opt->dropout));
         QL_TRY_DONE(ql_json_bool(o, "use_rslora", path, &opt->rslora));
-        st = read_targets(json_object_get(o, "target_modules"), path,
-                          &opt->targets);
+        QL_TRY_DONE(read_targets(json_object_get(o, "target_modules"), path,
+                                 &opt->targets));
+        if (ql_adapter_options_check(opt) != QL_OK) {
+            st = ql_fail_prefix(QL_EFORMAT, "%s: ", path);
+        }
     }
 done:
     json_decref(o);
     ql_free(path);
     return st;
+}
+
+/* Before memory for the rank that is asked for: the file must have it. */
+static ql_status check_rank(const ql_safetensors *file, size_t r,
+                            const char *path)
+{
+    static const char half_a[] = ".lora_A.weight";
+
+    for (size_t i = 0; i < ql_safetensors_count(file); i++) {
+        const ql_tensor *t = ql_safetensors_at(file, i);
+        const char *end = strstr(t->name, half_a);
+
+        if (end && strlen(end) == strlen(half_a) && t->rank == 2 &&
+            t->shape[0] != r) {
+            QL_FAIL(QL_EMISMATCH,
+                    "%s: %s has rank %zu, but adapter_config.json says \"r\" "
+                    "is %zu",
+                    path, t->name, t->shape[0], r);
+        }
+    }
+    return QL_OK;
+}
+
+static ql_status check_finite(const ql_adapter *a, const char *path)
+{
+    for (size_t i = 0; i < a->count; i++) {
+        if (!isfinite(a->param[i])) {
+            QL_FAIL(QL_EFORMAT,
+                    "%s: a number is not finite; the adapter is damaged or "
+                    "its training diverged",
+                    path);
+        }
+    }
+    return QL_OK;
 }
 
 static ql_status read_halves(ql_adapter *a, const ql_safetensors *file,
@@ -268,7 +305,7 @@ static ql_status read_halves(ql_adapter *a, const ql_safetensors *file,
                 "for %zu",
                 path, ql_safetensors_count(file), 2 * a->n);
     }
-    return QL_OK;
+    return check_finite(a, path);
 }
 
 ql_status ql_peft_load(ql_adapter *a, const ql_config *c, const char *dir)
@@ -280,13 +317,11 @@ ql_status ql_peft_load(ql_adapter *a, const ql_config *c, const char *dir)
 
     *a = (ql_adapter){0};
     if (path) {
+        QL_TRY_DONE(ql_dir_need(dir, "give a folder with a LoRA adapter"));
         QL_TRY_DONE(read_config(dir, &opt));
-        st = ql_adapter_init(a, c, &opt, 0, false);
-        if (st == QL_EINVAL) {
-            st = ql_fail_prefix(QL_EFORMAT, "%s: ", dir);
-        }
-        QL_TRY_DONE(st);
         QL_TRY_DONE(ql_safetensors_open(&file, path));
+        QL_TRY_DONE(check_rank(file, opt.r, path));
+        QL_TRY_DONE(ql_adapter_init(a, c, &opt, 0, false));
         st = read_halves(a, file, path);
     }
 done:

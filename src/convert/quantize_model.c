@@ -23,6 +23,7 @@ enum {
 
 /* One call of ql_quantize_model. */
 typedef struct job {
+    const char *in_dir;
     const ql_quantize_options *opt;
     ql_quantize_plan plan;
     ql_quantize_report *report;
@@ -159,9 +160,14 @@ static ql_status quantize_item(const job *j, const ql_quantize_item *item,
 {
     const ql_quantize_plan *p = &j->plan;
 
-    QL_TRY(ql_quantized_init(q, item->in, p->book, p->quant.block_size,
-                             p->quant.double_quant));
-    if (memcmp(&q->offset, &item->offset, sizeof(float)) != 0) {
+    const ql_status st = ql_quantized_init(
+        q, item->in, p->book, p->quant.block_size, p->quant.double_quant);
+
+    if (st != QL_OK) {
+        return ql_fail_prefix(st, "%s: ", j->in_dir);
+    }
+    if (p->quant.double_quant &&
+        memcmp(&q->offset, &item->offset, sizeof(float)) != 0) {
         ql_quantized_free(q);
         QL_FAIL(QL_EIO, "tensor %s changed while it was read", item->in->name);
     }
@@ -409,22 +415,56 @@ done:
     return st;
 }
 
-static ql_status run(job *j, const char *in_dir, const char *out_dir)
+/* What is there is replaced only on demand, and only if it is a model (or
+ * nothing) and not the one that is read. */
+static ql_status check_output(const char *in_dir, const char *out_dir,
+                              bool force)
 {
-    if (!ql_path_is_dir(in_dir)) {
-        QL_FAIL(QL_ENOTFOUND,
-                "%s: no such folder; give a Hugging Face model folder", in_dir);
+    ql_status st = QL_OK;
+    char *config;
+    char **names;
+    size_t n;
+
+    if (!ql_path_exists(out_dir)) {
+        return QL_OK;
     }
-    if (!j->opt->dry_run && !j->opt->force && ql_path_exists(out_dir)) {
+    if (!force) {
         QL_FAIL(QL_EINVAL,
                 "%s exists already; name another folder or use --force",
                 out_dir);
     }
-    if (!j->opt->dry_run && ql_path_within(in_dir, out_dir)) {
+    if (!ql_path_is_dir(out_dir)) {
+        QL_FAIL(QL_EINVAL, "%s is a file, not a folder", out_dir);
+    }
+    if (ql_path_within(in_dir, out_dir)) {
         QL_FAIL(QL_EINVAL,
                 "%s would be replaced, but %s is the same folder or lies in "
                 "it; name another folder",
                 out_dir, in_dir);
+    }
+    if (ql_path_is_link(out_dir)) {
+        return QL_OK; /* the link is replaced, not what it leads to */
+    }
+    QL_TRY(ql_dir_list(out_dir, &names, &n));
+    config = ql_path_join(out_dir, "config.json");
+    if (!config) {
+        st = QL_ENOMEM;
+    } else if (n > 0 && !ql_path_exists(config)) {
+        st = ql_fail(QL_EINVAL,
+                     "%s holds something else than a model; name another "
+                     "folder",
+                     out_dir);
+    }
+    ql_free(config);
+    ql_dir_list_free(names, n);
+    return st;
+}
+
+static ql_status run(job *j, const char *in_dir, const char *out_dir)
+{
+    QL_TRY(ql_dir_need(in_dir, "give a Hugging Face model folder"));
+    if (!j->opt->dry_run) {
+        QL_TRY(check_output(in_dir, out_dir, j->opt->force));
     }
     QL_TRY(ql_quantize_plan_init(&j->plan, in_dir, j->opt));
     QL_TRY(start_report(j));
@@ -444,7 +484,7 @@ ql_status ql_quantize_model(const char *in_dir, const char *out_dir,
                             ql_quantize_report *report)
 {
     ql_quantize_report own = {0};
-    job j = {.opt = opt, .report = report ? report : &own};
+    job j = {.in_dir = in_dir, .opt = opt, .report = report ? report : &own};
     ql_status st;
 
     *j.report = (ql_quantize_report){0};

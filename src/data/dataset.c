@@ -174,12 +174,19 @@ static ql_status load(loader *l, const char *const *files, size_t n)
     for (size_t i = 0; i < n; i++) {
         QL_TRY(ql_records_read(files[i], load_record, l));
     }
+    if (r->records == 0) {
+        QL_FAIL(QL_EFORMAT,
+                "%s%s: nothing to train on: no records; write one JSON object "
+                "a line, such as {\"text\": \"...\"}",
+                files[0], n > 1 ? " and others" : "");
+    }
     if (r->samples == 0) {
         QL_FAIL(QL_EFORMAT,
                 "%s%s: nothing to train on: of %zu records %zu are too long "
-                "and %zu have no token to train",
+                "and %zu have no token to train within the maximum length of "
+                "%zu",
                 files[0], n > 1 ? " and others" : "", r->records,
-                r->dropped_long, r->dropped_empty);
+                r->dropped_long, r->dropped_empty, l->opt->max_length);
     }
     return QL_OK;
 }

@@ -66,14 +66,15 @@ static ql_status take_prompt(writer *w, const char *prompt)
     }
     if (w->n >= most) {
         QL_FAIL(QL_EINVAL,
-                "the prompt has %zu tokens, but the model was made "
-                "for %zu",
+                "the prompt has %zu tokens, but the model was made for %zu, "
+                "new ones included; shorten it",
                 w->n, most);
     }
     for (size_t i = 0; i < w->n; i++) {
         if ((size_t)ids[i] >= w->m->config.V) {
             QL_FAIL(QL_EMISMATCH,
-                    "token id %d is beyond the model's vocabulary of %zu",
+                    "token id %d is beyond the model's vocabulary of %zu; the "
+                    "tokenizer belongs to another model",
                     (int)ids[i], w->m->config.V);
         }
     }

@@ -12,7 +12,7 @@ enum {
     MAX_RANK = 1 << 14
 };
 
-static ql_status check_options(const ql_adapter_options *o)
+ql_status ql_adapter_options_check(const ql_adapter_options *o)
 {
     if (o->r == 0 || o->r > MAX_RANK) {
         QL_FAIL(QL_EINVAL, "LoRA rank %zu: give a number from 1 to %d", o->r,
@@ -72,7 +72,7 @@ ql_status ql_adapter_init(ql_adapter *a, const ql_config *c,
                           bool trained)
 {
     *a = (ql_adapter){.opt = *opt};
-    QL_TRY(check_options(opt));
+    QL_TRY(ql_adapter_options_check(opt));
     a->entries =
         ql_calloc(QL_TAG_MISC, c->layers * QL_MODULES, sizeof(*a->entries));
     if (!a->entries) {

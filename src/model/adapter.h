@@ -31,10 +31,13 @@ typedef struct ql_adapter {
     size_t count;
 } ql_adapter;
 
+/* Errors: QL_EINVAL (r 0 or absurd, no target, alpha not positive, dropout
+ * not in [0, 1)). */
+ql_status ql_adapter_options_check(const ql_adapter_options *o);
+
 /* Lays out the pairs for a model of this config and initialises them as PEFT
  * does: A uniform in +-1/sqrt(in), B zero. trained: with gradients (zero).
- * Errors: QL_EINVAL (r 0 or absurd, no target, dropout not in [0, 1)),
- * QL_ENOMEM. */
+ * Errors: those of ql_adapter_options_check, QL_ENOMEM. */
 ql_status ql_adapter_init(ql_adapter *a, const ql_config *c,
                           const ql_adapter_options *opt, uint64_t seed,
                           bool trained);

@@ -43,11 +43,8 @@ ql_status ql_model_open(ql_model **out, const char *dir,
     if (st == QL_OK) {
         st = ql_quant_options_check(&opt->quant);
     }
-    if (st == QL_OK && !ql_path_is_dir(dir)) {
-        st = ql_fail(QL_ENOTFOUND,
-                     "%s: no such folder; give a Hugging Face "
-                     "model folder",
-                     dir);
+    if (st == QL_OK) {
+        st = ql_dir_need(dir, "give a Hugging Face model folder");
     }
     if (st == QL_OK) {
         st = ql_config_init(&m->config, dir);

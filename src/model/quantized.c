@@ -86,6 +86,14 @@ ql_round ql_round_of(ql_dtype dtype)
                                    : QL_ROUND_NONE;
 }
 
+ql_status ql_not_finite(const ql_tensor *t, size_t i)
+{
+    QL_FAIL(QL_EFORMAT,
+            "tensor %s: element %zu is not finite; the checkpoint is damaged "
+            "or its training diverged",
+            t->name, i);
+}
+
 ql_status ql_quantized_init(ql_quantized *q, const ql_tensor *t,
                             ql_codebook_id book, size_t block,
                             bool double_quant)
@@ -99,10 +107,7 @@ ql_status ql_quantized_init(ql_quantized *q, const ql_tensor *t,
     QL_TRY_DONE(allocate(q, block, double_quant));
     bad = ql_quantize_dense(q->packed, q->absmax, &view, book, block);
     if (bad != SIZE_MAX) {
-        st = ql_fail(QL_ENUMERIC,
-                     "tensor %s: element %zu is not finite; the checkpoint is "
-                     "damaged or its training diverged",
-                     t->name, bad);
+        st = ql_not_finite(t, bad);
         goto done;
     }
     if (double_quant) {

@@ -28,8 +28,11 @@ typedef struct ql_quantized {
     float offset;
 } ql_quantized;
 
+/* The failure of a weight whose element i is not finite: QL_EFORMAT. */
+ql_status ql_not_finite(const ql_tensor *t, size_t i);
+
 /* Quantizes a tensor of F32, BF16 or F16. Memory: the result and a few blocks
- * of scratch a thread. Errors: QL_EUNSUPPORTED (dtype), QL_ENUMERIC (an
+ * of scratch a thread. Errors: QL_EUNSUPPORTED (dtype), QL_EFORMAT (an
  * element that is not finite; names it), QL_ENOMEM. */
 ql_status ql_quantized_init(ql_quantized *q, const ql_tensor *t,
                             ql_codebook_id book, size_t block,

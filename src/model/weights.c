@@ -1,5 +1,6 @@
 #include "src/model/weights.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -47,23 +48,18 @@ static ql_status need(const ql_weights *w, const char *name,
 
 static ql_status check_shape(const ql_tensor *t, size_t rows, size_t cols)
 {
-    const bool vector = cols == 0;
-    const bool same =
-        vector ? t->rank == 1 && t->shape[0] == rows
-               : t->rank == 2 && t->shape[0] == rows && t->shape[1] == cols;
+    const size_t want[2] = {rows, cols};
+    const size_t rank = cols > 0 ? 2 : 1;
+    char is[QL_SHAPE_BYTES];
+    char needed[QL_SHAPE_BYTES];
 
-    if (same) {
+    if (t->rank == rank && memcmp(t->shape, want, rank * sizeof(*want)) == 0) {
         return QL_OK;
     }
-    if (vector) {
-        QL_FAIL(QL_EFORMAT,
-                "tensor %s: shape does not fit config.json, which "
-                "needs [%zu]",
-                t->name, rows);
-    }
     QL_FAIL(QL_EFORMAT,
-            "tensor %s: shape does not fit config.json, which needs [%zu, %zu]",
-            t->name, rows, cols);
+            "tensor %s: shape %s does not fit config.json, which needs %s",
+            t->name, ql_shape_print(is, t->shape, t->rank),
+            ql_shape_print(needed, want, rank));
 }
 
 /* A vector in f32 of our own. */
@@ -76,7 +72,13 @@ static ql_status load_vector(loader *l, const char *name, size_t n, float **out)
     *out = ql_alloc(QL_TAG_WEIGHTS, n, sizeof(float));
     QL_TRY(own(l->w, *out));
     l->w->bytes += n * sizeof(float);
-    return ql_tensor_to_f32(*out, t);
+    QL_TRY(ql_tensor_to_f32(*out, t));
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite((*out)[i])) {
+            return ql_not_finite(t, i);
+        }
+    }
+    return QL_OK;
 }
 
 /* A matrix as it is stored: a view of the mapped file. */

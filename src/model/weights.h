@@ -36,9 +36,9 @@ typedef struct ql_load {
 } ql_load;
 
 /* Loads the weights of dir. c is borrowed during the call. Errors:
- * QL_ENOTFOUND (files or a tensor, named), QL_EFORMAT (a shape, named),
- * QL_EUNSUPPORTED (a dtype), QL_ENUMERIC (a weight that is not finite, while
- * quantizing), QL_EIO, QL_ENOMEM. */
+ * QL_ENOTFOUND (files or a tensor, named), QL_EFORMAT (a shape, or a
+ * weight that is not finite, named), QL_EUNSUPPORTED (a dtype), QL_EIO,
+ * QL_ENOMEM. */
 ql_status ql_weights_init(ql_weights *w, const ql_config *c, const char *dir,
                           const ql_load *load);
 void ql_weights_free(ql_weights *w);

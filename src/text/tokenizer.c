@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "src/base/fail.h"
+#include "src/base/file.h"
 #include "src/text/utf8.h"
 
 #define TEXT_BYTES ((size_t)1 << 30)
@@ -21,6 +22,7 @@ ql_status ql_tokenizer_open(ql_tokenizer **out, const char *model_dir)
         return QL_ENOMEM;
     }
     ql_vocab_init(&t->vocab);
+    QL_TRY_DONE(ql_dir_need(model_dir, "give a Hugging Face model folder"));
     QL_TRY_DONE(ql_tokenizer_read(t, model_dir));
     QL_TRY_DONE(ql_tokenizer_read_config(t, model_dir));
     *out = t;
