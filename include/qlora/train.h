@@ -91,7 +91,7 @@ typedef struct ql_train_event {
 } ql_train_event;
 
 /* News from the trainer. Return false to stop: the step is finished, the
- * adapter saved, and ql_train returns QL_ECANCELLED. */
+ * adapter saved if there was a step, and ql_train returns QL_ECANCELLED. */
 typedef bool ql_train_fn(const ql_train_event *event, void *user);
 
 typedef struct ql_train_result {
@@ -101,6 +101,11 @@ typedef struct ql_train_result {
     double first_eval_loss, last_eval_loss; /* NaN without evaluation data */
     double seconds;
 } ql_train_result;
+
+/* What can be told wrong before anything is loaded. ql_train checks it too.
+ * Errors: QL_EINVAL (options; out_dir is a file or holds an adapter), named. */
+QL_API ql_status ql_train_check(const char *out_dir,
+                                const ql_train_options *opt);
 
 /* Trains a fresh adapter for model on data and writes a PEFT folder to out_dir
  * (adapter_config.json, adapter_model.safetensors, the tokenizer's files and

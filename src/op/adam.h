@@ -18,10 +18,11 @@ typedef struct ql_adam_step {
     size_t t;    /* number of this update, from 1 */
 } ql_adam_step;
 
-/*   p, m, v  [n]  updated
+/*   p, m, v  [n]  updated; a p that would not be finite stays as it is
  *   g        [n]  read
+ * Returns how many stayed: the run has diverged, but p can still be saved.
  * Threads: splits n. */
-void ql_adam_update(float *p, float *m, float *v, const float *g, size_t n,
-                    const ql_adam_step *s);
+size_t ql_adam_update(float *p, float *m, float *v, const float *g, size_t n,
+                      const ql_adam_step *s);
 
 #endif

@@ -62,6 +62,7 @@ ql_status ql_runtime_open(const ql_runtime_options *opt)
 {
     const ql_runtime_options none = {0};
     const char *isa;
+    ql_status st;
 
     opt = opt ? opt : &none;
     if (opt->threads < 0 || opt->threads > MAX_THREADS) {
@@ -74,7 +75,11 @@ ql_status ql_runtime_open(const ql_runtime_options *opt)
     omp_set_num_threads(opt->threads > 0 ? opt->threads : ql_cores());
     fill_isa_list();
     isa = opt->isa ? opt->isa : getenv("QL_ISA");
-    return isa && *isa ? choose_isa(isa) : QL_OK;
+    if (!isa || !*isa) {
+        return QL_OK;
+    }
+    st = choose_isa(isa);
+    return st == QL_OK || opt->isa ? st : ql_fail_prefix(st, "QL_ISA: ");
 }
 
 int ql_runtime_threads(void)

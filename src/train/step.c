@@ -87,6 +87,7 @@ ql_status ql_step_run(ql_step *s, ql_run *run, ql_batches *batches,
                          .weight_decay = opt->weight_decay,
                          .clip = 1,
                          .t = o->t + 1};
+    size_t stayed;
 
     accumulate(s, run, batches, a, opt);
     if (!isfinite(s->loss.sum)) {
@@ -103,7 +104,13 @@ ql_status ql_step_run(ql_step *s, ql_run *run, ql_batches *batches,
         /* torch.nn.utils.clip_grad_norm_ */
         adam.clip = fmin(1, opt->max_grad_norm / (s->grad_norm + 1e-6));
     }
-    ql_adam_update(a->param, o->m, o->v, a->grad, a->count, &adam);
+    stayed = ql_adam_update(a->param, o->m, o->v, a->grad, a->count, &adam);
+    if (stayed > 0) {
+        QL_FAIL(QL_ENUMERIC,
+                "step %zu: %zu adapter weights would not be finite; lower the "
+                "learning rate",
+                s->number + 1, stayed);
+    }
     o->t++;
     return QL_OK;
 }

@@ -11,6 +11,7 @@
 #include "src/convert/peft.h"
 #include "src/train/metrics.h"
 #include "src/train/options.h"
+#include "src/train/output.h"
 #include "src/train/step.h"
 
 enum {
@@ -29,12 +30,31 @@ typedef struct trainer {
     bool has_eval;
     ql_train_length length;
     ql_adapter adapter;
+    ql_output output;
     ql_optimizer optimizer;
     ql_run *run;
     ql_buf csv;
     double started; /* ql_now_s of the first step */
     bool stop;      /* the caller asked for it */
 } trainer;
+
+static ql_adapter_options adapter_options(const ql_train_options *o)
+{
+    return (ql_adapter_options){.r = o->lora_r,
+                                .alpha = o->lora_alpha,
+                                .dropout = o->lora_dropout,
+                                .rslora = o->use_rslora,
+                                .targets = o->lora_target_modules};
+}
+
+ql_status ql_train_check(const char *out_dir, const ql_train_options *opt)
+{
+    const ql_adapter_options adapter = adapter_options(opt);
+
+    QL_TRY(ql_train_options_check(opt));
+    QL_TRY(ql_adapter_options_check(&adapter));
+    return ql_output_check(out_dir, opt->overwrite_output_dir);
+}
 
 /* Fills in what every event has and sends it; a refusal is remembered. */
 static void tell(trainer *t, ql_train_event *e)
@@ -72,41 +92,10 @@ static ql_status check_ids(const ql_dataset *ds, size_t V)
     return QL_OK;
 }
 
-/* Refuses to touch a folder that holds an adapter, and finds out now whether
- * it can be written to. */
-static ql_status check_output(const trainer *t)
-{
-    char *config = ql_path_join(t->out_dir, "adapter_config.json");
-    ql_outfile probe = {.fd = -1};
-    ql_status st = QL_OK;
-
-    if (!config) {
-        return QL_ENOMEM;
-    }
-    if (ql_path_exists(config) && !t->opt->overwrite_output_dir) {
-        st = ql_fail(QL_EINVAL,
-                     "%s holds an adapter already; name another folder or use "
-                     "--overwrite-output-dir",
-                     t->out_dir);
-        goto done;
-    }
-    QL_TRY_DONE(ql_dir_make(t->out_dir));
-    QL_TRY_DONE(ql_outfile_init(&probe, config));
-    st = ql_disk_need(t->out_dir, t->adapter.count * sizeof(float));
-done:
-    ql_outfile_free(&probe);
-    ql_free(config);
-    return st;
-}
-
 static ql_status make_adapter(trainer *t)
 {
     const ql_train_options *o = t->opt;
-    const ql_adapter_options opt = {.r = o->lora_r,
-                                    .alpha = o->lora_alpha,
-                                    .dropout = o->lora_dropout,
-                                    .rslora = o->use_rslora,
-                                    .targets = o->lora_target_modules};
+    const ql_adapter_options opt = adapter_options(o);
 
     QL_TRY(ql_adapter_init(&t->adapter, &t->m->config, &opt,
                            ql_rng_split(o->seed, 1), true));
@@ -148,7 +137,8 @@ static ql_status set_up(trainer *t, const ql_dataset *data,
     }
     t->length = ql_train_length_of(o, t->batches.n);
     QL_TRY(make_adapter(t));
-    QL_TRY(check_output(t));
+    QL_TRY(ql_output_init(&t->output, t->out_dir, o->overwrite_output_dir,
+                          t->adapter.count * sizeof(float)));
     QL_TRY(make_run(t));
     return ql_metrics_begin(&t->csv);
 }
@@ -250,9 +240,7 @@ static ql_status train(trainer *t)
     }
     t->result->seconds = ql_now_s() - t->started;
     if (t->stop) {
-        QL_FAIL(QL_ECANCELLED,
-                "stopped after step %zu of %zu; the adapter was "
-                "saved",
+        QL_FAIL(QL_ECANCELLED, "stopped after step %zu of %zu",
                 t->result->steps, t->length.total);
     }
     return QL_OK;
@@ -270,7 +258,7 @@ static ql_status copy_tokenizer(const trainer *t)
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         char *from = ql_path_join(t->m->dir, names[i]);
-        char *to = ql_path_join(t->out_dir, names[i]);
+        char *to = ql_path_join(t->output.work, names[i]);
 
         if (!from || !to) {
             st = QL_ENOMEM;
@@ -286,15 +274,14 @@ static ql_status copy_tokenizer(const trainer *t)
 static ql_status write_file(const trainer *t, const char *name,
                             const char *text, size_t len)
 {
-    char *path = ql_path_join(t->out_dir, name);
+    char *path = ql_path_join(t->output.work, name);
     const ql_status st = path ? ql_file_write(path, text, len) : QL_ENOMEM;
 
     ql_free(path);
     return st;
 }
 
-/* The folder is complete once adapter_config.json is there: it comes last. */
-static ql_status save(const trainer *t)
+static ql_status save(trainer *t)
 {
     const char *form = ql_default_chat_template();
 
@@ -303,23 +290,34 @@ static ql_status save(const trainer *t)
         QL_TRY(write_file(t, "chat_template.jinja", form, strlen(form)));
     }
     QL_TRY(write_file(t, "metrics.csv", t->csv.data, t->csv.len));
-    return ql_peft_save(&t->adapter, t->m->dir, t->out_dir);
+    QL_TRY(ql_peft_save(&t->adapter, t->m->dir, t->output.work));
+    return ql_output_commit(&t->output);
 }
 
-/* Saves after the end of training, however it ended, keeping its sentence. */
+/* Saves after the end of training, however it ended, and adds to its sentence
+ * what became of the adapter. One that was never trained is not worth writing,
+ * let alone over another. */
 static ql_status finish(trainer *t, ql_status st)
 {
     ql_train_event e = {.kind = QL_TRAIN_DONE, .step = t->result->steps};
     ql_status saved;
-    char *why = ql_strdup(QL_TAG_MISC, ql_last_error());
+    char *why;
 
+    if (st != QL_OK && t->result->steps == 0) {
+        return ql_fail(st, "%s; nothing was written", ql_last_error());
+    }
+    why = ql_strdup(QL_TAG_MISC, st == QL_OK ? "" : ql_last_error());
+    if (!why) {
+        return QL_ENOMEM;
+    }
     saved = save(t);
     if (saved != QL_OK) {
         ql_free(why);
         return saved;
     }
     if (st != QL_OK) {
-        ql_fail(st, "%s", why ? why : "training stopped");
+        ql_fail(st, "%s; the adapter of step %zu was saved in %s", why, e.step,
+                t->out_dir);
     }
     ql_free(why);
     tell(t, &e);
@@ -362,6 +360,7 @@ ql_status ql_train(ql_model *model, const ql_dataset *data,
         }
     }
     ql_run_close(&t.run);
+    ql_output_free(&t.output);
     ql_optimizer_free(&t.optimizer);
     ql_batches_free(&t.batches);
     ql_batches_free(&t.eval);
