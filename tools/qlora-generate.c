@@ -13,24 +13,34 @@ typedef struct options {
     double temperature, top_p;
 } options;
 
+/* Writes the prompt, once: then it is NULL. */
+static void show_prompt(const char **prompt)
+{
+    if (*prompt) {
+        fputs(*prompt, stdout);
+    }
+    *prompt = NULL;
+}
+
 /* Text appears as it is made; Ctrl-C stops. */
 static bool show(const char *piece, size_t len, void *user)
 {
-    (void)user;
+    show_prompt(user);
     fwrite(piece, 1, len, stdout);
-    fflush(stdout);
-    return !cli_interrupted();
+    return fflush(stdout) == 0 && !cli_interrupted();
 }
 
 /* The prompt and its continuation, as they come. */
 static ql_status stream(ql_model *m, const ql_tokenizer *tok, const options *o,
                         const ql_generate_options *g)
 {
-    ql_status st;
+    const char *prompt = o->prompt;
+    const ql_status st = ql_generate(m, tok, o->prompt, g, show, &prompt, NULL);
 
-    fputs(o->prompt, stdout);
-    st = ql_generate(m, tok, o->prompt, g, show, NULL, NULL);
-    putchar('\n');
+    if (st == QL_OK || !prompt) {
+        show_prompt(&prompt);
+        putchar('\n');
+    }
     return st;
 }
 
@@ -69,11 +79,12 @@ static ql_status run(const options *o, const cli_common *common)
                                    .seed = common->seed};
     ql_model *m = NULL;
     ql_tokenizer *tok = NULL;
-    ql_status st = ql_model_open(&m, o->model, NULL);
+    ql_status st;
 
     cli_signals_catch();
+    st = ql_tokenizer_open(&tok, o->model);
     if (st == QL_OK) {
-        st = ql_tokenizer_open(&tok, o->model);
+        st = ql_model_open(&m, o->model, NULL);
     }
     if (st == QL_OK && o->adapter) {
         st = ql_model_load_adapter(m, o->adapter);

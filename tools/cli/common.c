@@ -7,12 +7,13 @@
 #include "qlora/runtime.h"
 #include "qlora/version.h"
 #include "tools/cli/exit.h"
+#include "tools/cli/term.h"
 
 const cli_opt *cli_common_opts(cli_common *common)
 {
     /* clang-format off */
     const cli_opt opts[] = {
-        {.name = "threads", CLI_INT(&common->threads), .max = 4096,
+        {.name = "threads", CLI_INT(&common->threads), .max = 1024,
          .value_name = "N", .group = "General",
          .help = "threads to compute with",
          .default_text = "the physical cores this process may use"},
@@ -126,6 +127,7 @@ bool cli_start(cli_args *args, const cli_command *cmd, cli_common *common,
     ql_status st;
 
     settle_environment(argv);
+    cli_streams_protect();
     st = read_args(args, cmd, common, argc, argv);
 
     if (st != QL_OK) {
@@ -153,13 +155,13 @@ bool cli_start(cli_args *args, const cli_command *cmd, cli_common *common,
 int cli_finish(cli_args *args, ql_status st, const char *hint)
 {
     const char *name = args->command->name;
+    const bool lost = fflush(stdout) != 0 || ferror(stdout);
     int code = CLI_EXIT_OK;
 
-    if (st != QL_OK) {
-        code = cli_fail(name, st, ql_last_error(), hint);
-    }
-    if ((fflush(stdout) != 0 || ferror(stdout)) && code == CLI_EXIT_OK) {
+    if (lost && (st == QL_OK || (st == QL_ECANCELLED && !cli_interrupted()))) {
         code = cli_fail(name, QL_EIO, "cannot write to stdout", NULL);
+    } else if (st != QL_OK) {
+        code = cli_fail(name, st, ql_last_error(), hint);
     }
     cli_args_free(args);
     return code;

@@ -29,7 +29,12 @@ int cli_exit_code(ql_status st)
 int cli_fail(const char *command, ql_status st, const char *sentence,
              const char *hint)
 {
-    fprintf(stderr, "%s: %s\n", command, sentence);
+    fprintf(stderr, "%s: ", command);
+    for (const char *s = sentence; *s; s++) {
+        /* names in files may carry commands to the terminal */
+        putc((unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s, stderr);
+    }
+    putc('\n', stderr);
     if (hint) {
         fprintf(stderr, "%s\n", hint);
     }

@@ -1,5 +1,6 @@
 #include "tools/cli/term.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,6 +118,21 @@ const char *cli_format_count(char text[CLI_TEXT_BYTES], uint64_t n)
     }
     *to = '\0';
     return text;
+}
+
+/* A closed descriptor is opened the wrong way round, so that its use fails as
+ * it would have. */
+void cli_streams_protect(void)
+{
+    static const int wrong[] = {O_WRONLY, O_RDONLY, O_RDONLY};
+
+    for (int fd = 0; fd < 3; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", wrong[fd]) != fd) {
+            _exit(CLI_EXIT_FAILED);
+        }
+    }
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
 }
 
 static volatile sig_atomic_t interrupted;

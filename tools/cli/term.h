@@ -46,6 +46,11 @@ const char *cli_format_duration(char text[CLI_TEXT_BYTES], double seconds);
 /* "1,234,567". Returns text. */
 const char *cli_format_count(char text[CLI_TEXT_BYTES], uint64_t n);
 
+/* Called before anything is opened. From here on a reader that goes away and a
+ * file that must not grow are failures of a write, not the end of the process;
+ * and no file is opened in the place of a closed stdin, stdout or stderr. */
+void cli_streams_protect(void);
+
 /* From here on the first SIGINT or SIGTERM sets a flag, and the second one
  * ends the process at once with exit code 130. */
 void cli_signals_catch(void);
