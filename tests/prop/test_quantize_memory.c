@@ -42,10 +42,15 @@ static const struct {
     const char *path;
     size_t rows, cols;
 } tensors[] = {
-    {"self_attn.q_proj", C, C}, {"self_attn.k_proj", C, C},
-    {"self_attn.v_proj", C, C}, {"self_attn.o_proj", C, C},
-    {"mlp.gate_proj", F, C},    {"mlp.up_proj", F, C},
-    {"mlp.down_proj", C, F},    {"input_layernorm", C, 0},
+    {"self_attn.q_proj", C, C},
+    {"self_attn.k_proj", C, C},
+    {"self_attn.v_proj", C, C},
+    {"self_attn.o_proj", C, C},
+    {"mlp.gate_proj", F, C},
+    {"mlp.up_proj", F, C},
+    {"mlp.down_proj", C, F},
+    {"input_layernorm", C, 0},
+    {"post_attention_layernorm", C, 0},
 };
 
 enum {
@@ -70,6 +75,23 @@ static uint16_t *make_numbers(void)
     return x;
 }
 
+/* Announces (data NULL) or writes what is outside the layers. */
+static void write_ends(ql_safetensors_writer *w, const uint16_t *data)
+{
+    static const char embed[] = "model.embed_tokens.weight";
+    static const char norm[] = "model.norm.weight";
+    const size_t shape[2] = {30, C};
+
+    if (data) {
+        check_ok(ql_safetensors_writer_put(w, embed, data));
+        check_ok(ql_safetensors_writer_put(w, norm, data));
+    } else {
+        check_ok(ql_safetensors_writer_add(w, embed, QL_DTYPE_BF16, shape, 2));
+        check_ok(
+            ql_safetensors_writer_add(w, norm, QL_DTYPE_BF16, shape + 1, 1));
+    }
+}
+
 static void write_shard(const char *path, size_t shard, const uint16_t *x)
 {
     ql_safetensors_writer *w = NULL;
@@ -89,6 +111,9 @@ static void write_shard(const char *path, size_t shard, const uint16_t *x)
             check_ok(data ? ql_safetensors_writer_put(w, name, x)
                           : ql_safetensors_writer_add(w, name, QL_DTYPE_BF16,
                                                       shape, shape[1] ? 2 : 1));
+        }
+        if (shard == 0) {
+            write_ends(w, data ? x : NULL);
         }
         check_ok(data ? ql_safetensors_writer_commit(w)
                       : ql_safetensors_writer_begin(w));
@@ -123,7 +148,8 @@ static void write_model(const char *dir)
         "{\"model_type\": \"llama\", \"hidden_size\": 2048, "
         "\"intermediate_size\": 7168, \"num_hidden_layers\": 6, "
         "\"num_attention_heads\": 16, \"vocab_size\": 30, "
-        "\"max_position_embeddings\": 64, \"torch_dtype\": \"bfloat16\"}";
+        "\"max_position_embeddings\": 64, \"torch_dtype\": \"bfloat16\", "
+        "\"tie_word_embeddings\": true}";
     char path[PATH_BYTES];
     uint16_t *x = make_numbers();
 

@@ -273,7 +273,6 @@ static void training__that_explodes_keeps_the_last_sound_adapter(void **state)
     options(&o);
     o.learning_rate = 999;
     o.adam_beta1 = 0;
-    o.adam_epsilon = 0;
     o.max_grad_norm = 0;
     o.weight_decay = 999;
     o.warmup_ratio = 0;

@@ -335,6 +335,8 @@ static void tokenizer__refuses_what_is_no_json(void **state)
 
     (void)state;
     check_fails(ql_tokenizer_open(&tok, check_tmp_path("none")), QL_ENOTFOUND,
+                "none: no such folder");
+    check_fails(ql_tokenizer_open(&tok, check_tmp()), QL_ENOTFOUND,
                 "tokenizer.json");
     toy_text_file("toy/tokenizer.json", "{");
     check_fails(ql_tokenizer_open(&tok, check_tmp_path("toy")), QL_EFORMAT,

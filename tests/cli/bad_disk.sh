@@ -1,0 +1,44 @@
+# A disk that is full, and a file that must not grow. The disk is a small one
+# in memory, which needs the right to mount one in a private namespace.
+if [ -z "${QL_DISK-}" ]; then
+    mkdir disk
+    if ! unshare -m mount -t tmpfs -o size=8k none disk 2>mount.log; then
+        echo "no small disk can be mounted: $(cat mount.log)"
+        exit 77
+    fi
+    rm mount.log
+    exec env QL_DISK="$PWD/disk" unshare -m sh -eu "$0"
+fi
+mount -t tmpfs -o size=400k none disk
+. "$QL_SOURCE/tests/cli/refuse.sh"
+
+left() {
+    dd if=/dev/zero of=disk/fill bs=1024 count=1000 2>"$log/dd" || :
+    truncate -s -"$1"K disk/fill
+}
+
+left 64
+refuse 4 "disk/out*needs * of disk, but only * are free; free some space or *" \
+    qlora-quantize d disk/out
+refuse 4 "disk/out needs * of disk, but only * are free; free some space *" \
+    train --lora-r 32 --output disk/out
+rm disk/fill
+
+# Enough room for the weights, as is asked before, but not for all
+size=$(qlora-quantize --json --dry-run d disk/out |
+    sed -n 's/.*"all".*"bytes_after": \([0-9]*\),.*/\1/p')
+head -c 40000 /dev/zero >d/notes.txt
+left $((size / 1024 + 28))
+refuse 4 "cannot write *: No space left on device; free some space or write *" \
+    qlora-quantize d disk/out
+rm disk/fill
+accept train --lora-r 1 --output disk/out
+cp -R disk/out before
+head -c 40000 /dev/zero >d/vocab.json
+left 36
+run train --lora-r 1 --output disk/out --overwrite-output-dir --seed 9
+[ "$code" = 4 ] || complain "exit code $code"
+said "qlora-train: cannot write *: No space left on device; free some space *"
+diff -r before disk/out >&2 || complain "the old adapter was touched"
+rm disk/fill
+accept generate --adapter disk/out
