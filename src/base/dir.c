@@ -12,6 +12,18 @@
 #include "src/base/fail.h"
 #include "src/base/file.h"
 
+/* One level. That the system will have no folder there is no missing input. */
+static ql_status make_one(const char *path)
+{
+    ql_status st;
+
+    if (mkdir(path, 0777) == 0 || errno == EEXIST) {
+        return QL_OK;
+    }
+    st = ql_fail_errno("cannot make folder %s", path);
+    return st == QL_ENOTFOUND ? QL_EIO : st;
+}
+
 ql_status ql_dir_make(const char *path)
 {
     char *copy = ql_strdup(QL_TAG_TEXT, path);
@@ -25,13 +37,11 @@ ql_status ql_dir_make(const char *path)
             continue;
         }
         *p = '\0';
-        if (mkdir(copy, 0777) != 0 && errno != EEXIST) {
-            st = ql_fail_errno("cannot make folder %s", copy);
-        }
+        st = make_one(copy);
         *p = '/';
     }
-    if (st == QL_OK && mkdir(copy, 0777) != 0 && errno != EEXIST) {
-        st = ql_fail_errno("cannot make folder %s", path);
+    if (st == QL_OK) {
+        st = make_one(path);
     }
     if (st == QL_OK && !ql_path_is_dir(path)) {
         st = ql_fail(QL_EIO, "cannot make folder %s: a file is there", path);

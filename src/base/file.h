@@ -60,7 +60,7 @@ typedef struct ql_outdir {
 
 /* replace: an existing folder at path may be replaced on commit (it is moved
  * aside first and removed last). Errors: QL_EINVAL when path exists and
- * replace is false; QL_EIO, QL_ENOTFOUND (no parent), QL_ENOSPACE. */
+ * replace is false; QL_EIO, QL_ENOSPACE. */
 ql_status ql_outdir_init(ql_outdir *d, const char *path, bool replace);
 ql_status ql_outdir_commit(ql_outdir *d);
 void ql_outdir_free(ql_outdir *d);

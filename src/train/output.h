@@ -24,7 +24,7 @@ typedef struct ql_output {
 ql_status ql_output_check(const char *dir, bool overwrite);
 
 /* Checks, makes both folders and asks for need bytes of disk. Errors: those of
- * ql_output_check, QL_EIO, QL_ENOTFOUND, QL_ENOSPACE, QL_ENOMEM. */
+ * ql_output_check, QL_EIO, QL_ENOSPACE, QL_ENOMEM. */
 ql_status ql_output_init(ql_output *o, const char *dir, bool overwrite,
                          uint64_t need);
 
