@@ -45,7 +45,7 @@ static void sampler__greedy_takes_the_first_of_the_largest(void **state)
     (void)state;
     assert_int_equal(ql_sampler_greedy(logits, V), 1);
     assert_int_equal(draw(logits, &o, 0.999), 1);
-    o = plain(1e-6F); /* so cold that only ties are left to chance */
+    o = plain(1e-6); /* so cold that only ties are left to chance */
     assert_int_equal(draw(logits, &o, 0.49), 1);
     assert_int_equal(draw(logits, &o, 0.51), 3);
 }
@@ -124,7 +124,7 @@ static void sampler__keeps_to_top_k_and_top_p(void **state)
                              logf(0.2F)};
     static const struct {
         size_t k;
-        float p;
+        double p;
         unsigned mask;
     } cases[] = {
         {0, 1, 0x1F},
@@ -133,14 +133,14 @@ static void sampler__keeps_to_top_k_and_top_p(void **state)
         {3, 1, 0x1A},
         {5, 1, 0x1F},
         {9, 1, 0x1F},
-        {0, 0.01F, 0x02},
-        {0, 0.39F, 0x02},
-        {0, 0.41F, 0x0A},
-        {0, 0.66F, 0x1A},
-        {0, 0.86F, 0x1B},
+        {0, 0.01, 0x02},
+        {0, 0.39, 0x02},
+        {0, 0.41, 0x0A},
+        {0, 0.66, 0x1A},
+        {0, 0.86, 0x1B},
         /* top-p is of what top-k left: 0.4 / 0.65 = 0.615 */
-        {2, 0.6F, 0x02},
-        {2, 0.63F, 0x0A},
+        {2, 0.6, 0x02},
+        {2, 0.63, 0x0A},
     };
 
     (void)state;
@@ -279,11 +279,11 @@ static void generation__refuses_what_has_no_meaning(void **state)
     } cases[] = {
         {{0, 0, 1, 0, 0}, "max-new-tokens"},
         {{1, -1, 1, 0, 0}, "temperature -1"},
-        {{1, NAN, 1, 0, 0}, "temperature"},
-        {{1, INFINITY, 1, 0, 0}, "temperature inf"},
+        {{1, (double)NAN, 1, 0, 0}, "temperature"},
+        {{1, (double)INFINITY, 1, 0, 0}, "temperature inf"},
         {{1, 1, 0, 0, 0}, "top-p 0"},
-        {{1, 1, 1.5F, 0, 0}, "top-p 1.5"},
-        {{1, 1, NAN, 0, 0}, "top-p"},
+        {{1, 1, 1.5, 0, 0}, "top-p 1.5"},
+        {{1, 1, (double)NAN, 0, 0}, "top-p"},
     };
     const ql_generate_options fine = {.max_new_tokens = 1, .top_p = 1};
     char longest[200];
