@@ -91,6 +91,13 @@ static void translate(uint8_t *packed, size_t n, const uint8_t *order)
     }
 }
 
+float ql_block_scale(const float *x, size_t n, size_t block)
+{
+    const float top = max_abs(x, n);
+
+    return n < block && top < QL_SMALLEST_SCALE ? QL_SMALLEST_SCALE : top;
+}
+
 void ql_quantize_4bit(const float *x, size_t n, size_t block,
                       ql_codebook_id book, uint8_t *packed, float *absmax)
 {
@@ -100,11 +107,11 @@ void ql_quantize_4bit(const float *x, size_t n, size_t block,
     find_midpoints(mid, book);
     for (size_t start = 0; start < n; start += block) {
         const size_t end = n - start < block ? n : start + block;
-        const float top = max_abs(x + start, end - start);
-        const float scale = top > QL_SMALLEST_SCALE ? top : QL_SMALLEST_SCALE;
-        const float inverse = 1 / scale;
+        const float top = ql_block_scale(x + start, end - start, block);
+        const float inverse =
+            1 / (top > QL_SMALLEST_SCALE ? top : QL_SMALLEST_SCALE);
 
-        absmax[start / block] = end - start < block ? scale : top;
+        absmax[start / block] = top;
         for (size_t i = start; i < end; i += CHUNK) {
             const size_t run = end - i < CHUNK ? end - i : CHUNK;
 

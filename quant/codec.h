@@ -29,6 +29,10 @@ size_t ql_codec_blocks(size_t n, size_t block);
 void ql_quantize_4bit(const float *x, size_t n, size_t block,
                       ql_codebook_id book, uint8_t *packed, float *absmax);
 
+/* The scale that is stored for a block of n elements; n < block only at the end
+ * of a tensor. */
+float ql_block_scale(const float *x, size_t n, size_t block);
+
 /* Values of elements [start, start + n) of w, counted from its first element;
  * w may have any storage. out [n]. Cannot fail. */
 void ql_dequantize(float *out, const ql_qtensor *w, size_t start, size_t n);

@@ -56,18 +56,6 @@ size_t ql_quantize_dense(uint8_t *packed, float *absmax, const ql_qtensor *w,
     return bad;
 }
 
-static float largest(const float *x, size_t n)
-{
-    float top = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        const float a = fabsf(x[i]);
-
-        top = a > top ? a : top;
-    }
-    return top;
-}
-
 void ql_scales_dense(float *absmax, const ql_qtensor *w, size_t block)
 {
     const size_t n = w->rows * w->cols;
@@ -81,8 +69,9 @@ void ql_scales_dense(float *absmax, const ql_qtensor *w, size_t block)
 
         ql_dequantize(x, w, start, len);
         for (size_t at = 0; at < len; at += block) {
-            absmax[(start + at) / block] =
-                largest(x + at, len - at < block ? len - at : block);
+            const size_t here = len - at < block ? len - at : block;
+
+            absmax[(start + at) / block] = ql_block_scale(x + at, here, block);
         }
     }
 }

@@ -7,6 +7,7 @@
 #include "quant/codec.h"
 #include "quant/dquant.h"
 #include "quant/half.h"
+#include "src/op/quantize_dense.h"
 #include "tests/check/check.h"
 
 static bool is_nan(uint32_t bits)
@@ -265,6 +266,39 @@ static void dquantize__takes_the_nearest_entry(void **state)
     }
 }
 
+/* The scales alone are those that quantizing gives, zeros included: what is
+ * planned is what is written. */
+static void scales__are_those_of_the_codec(void **state)
+{
+    static const size_t counts[] = {1, 63, 64, 100, 8192, 8200, 20001};
+    float x[20001];
+    float alone[400];
+    float absmax[400];
+    uint8_t packed[10001];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        const size_t n = counts[i];
+        const size_t blocks = ql_codec_blocks(n, 64);
+        const ql_qtensor w = {
+            .rows = 1, .cols = n, .storage = QL_STORAGE_F32, .data = x};
+
+        for (int zeros = 0; zeros < 3; zeros++) {
+            check_fill(x, n, i);
+            memset(x + (zeros == 1 ? n / 64 * 64 : 0), 0,
+                   (zeros == 1   ? n % 64
+                    : zeros == 2 ? n
+                                 : 0) *
+                       sizeof(float));
+            assert_int_equal(
+                ql_quantize_dense(packed, absmax, &w, QL_CODEBOOK_NF4, 64),
+                SIZE_MAX);
+            ql_scales_dense(alone, &w, 64);
+            assert_memory_equal(alone, absmax, blocks * sizeof(float));
+        }
+    }
+}
+
 static void dquantize__gives_equal_scales_zero(void **state)
 {
     float absmax[300];
@@ -295,6 +329,7 @@ int main(void)
         cmocka_unit_test(quantize__gives_zeros_the_code_of_zero),
         cmocka_unit_test(dquantize__takes_the_nearest_entry),
         cmocka_unit_test(dquantize__gives_equal_scales_zero),
+        cmocka_unit_test(scales__are_those_of_the_codec),
     };
 
     return cmocka_run_group_tests_name("codec", tests, NULL, NULL);
