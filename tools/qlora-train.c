@@ -18,6 +18,23 @@ static ql_status open_data(const train_options *o, const ql_tokenizer *tok,
     return st;
 }
 
+/* Leaves run.yaml beside the adapter: with --config it repeats the run. The
+ * adapter is what matters, so a failure is told and no more. */
+static void write_settings(const train_options *o, const cli_args *args)
+{
+    char path[4096];
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s/run.yaml", o->output);
+    f = fopen(path, "w");
+    if (f) {
+        cli_args_write_settings(args, f);
+    }
+    if (!f || fclose(f) != 0) {
+        fprintf(stderr, "qlora-train: cannot write %s\n", path);
+    }
+}
+
 static ql_status run(train_options *o, const cli_common *common,
                      const cli_args *args)
 {
@@ -34,7 +51,11 @@ static ql_status run(train_options *o, const cli_common *common,
     cli_signals_catch();
     ql_model_options_init(&mo);
     mo.quant = o->quant;
-    st = ql_train_check(o->output, &o->t);
+    st = ql_targets_parse(o->targets.items, o->targets.n,
+                          &o->t.lora_target_modules);
+    if (st == QL_OK) {
+        st = ql_train_check(o->output, &o->t);
+    }
     if (st == QL_OK) {
         st = ql_tokenizer_open(&tok, o->model);
     }
@@ -58,6 +79,7 @@ static ql_status run(train_options *o, const cli_common *common,
         cli_term_clear(&s.term);
     }
     if (st == QL_OK) {
+        write_settings(o, args);
         train_screen_result(o, common, &result);
     }
     ql_dataset_close(&eval);
@@ -82,9 +104,13 @@ int main(int argc, char **argv)
         return code;
     }
     o->t.seed = common.seed;
-    if (!train_options_finish()) {
+    if (o->eval_data.n > 0 && o->eval_split > 0) {
+        code = cli_fail(cmd.name, QL_EINVAL,
+                        "--eval-data and --eval-split exclude each other; "
+                        "give one of them",
+                        NULL);
         cli_args_free(&args);
-        return CLI_EXIT_USAGE;
+        return code;
     }
     return cli_finish(&args, run(o, &common, &args), NULL);
 }

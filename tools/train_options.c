@@ -26,20 +26,6 @@ static const cli_choice schedulers[] = {
 static const cli_choice quant_types[] = {
     {"nf4", QL_QUANT_NF4}, {"fp4", QL_QUANT_FP4}, {0}};
 
-static const struct {
-    const char *name;
-    unsigned mask;
-} targets[] = {
-    {"all-linear", QL_TARGET_ALL_LINEAR}, {"q_proj", QL_TARGET_Q_PROJ},
-    {"k_proj", QL_TARGET_K_PROJ},         {"v_proj", QL_TARGET_V_PROJ},
-    {"o_proj", QL_TARGET_O_PROJ},         {"gate_proj", QL_TARGET_GATE_PROJ},
-    {"up_proj", QL_TARGET_UP_PROJ},       {"down_proj", QL_TARGET_DOWN_PROJ},
-};
-
-enum {
-    TARGETS = sizeof(targets) / sizeof(targets[0])
-};
-
 static train_options o;
 
 static const cli_opt table[] = {
@@ -188,11 +174,13 @@ static const cli_opt table[] = {
      .group = "Length",
      .help = "times through the data"},
     {.name = "max-steps",
-     CLI_SIZE(&o.t.max_steps),
+     CLI_INT(&o.t.max_steps),
+     .min = -1,
+     .max = 1e9,
      .aliases = "iters",
      .value_name = "N",
      .group = "Length",
-     .help = "optimizer steps, instead of epochs; 0: by epochs"},
+     .help = "optimizer steps, instead of epochs; -1: by epochs"},
     {.name = "per-device-train-batch-size",
      CLI_SIZE(&o.t.per_device_train_batch_size),
      .aliases = "batch-size",
@@ -246,29 +234,4 @@ train_options *train_options_defaults(void)
     ql_quant_options_init(&o.quant);
     ql_train_options_init(&o.t);
     return &o;
-}
-
-bool train_options_finish(void)
-{
-    const cli_list *list = &o.targets;
-    unsigned *mask = &o.t.lora_target_modules;
-
-    *mask = 0;
-    for (size_t i = 0; i < list->n; i++) {
-        size_t j = 0;
-
-        while (j < TARGETS && strcmp(targets[j].name, list->items[i]) != 0) {
-            j++;
-        }
-        if (j == TARGETS) {
-            fprintf(stderr,
-                    "qlora-train: --lora-target-modules: \"%s\" is unknown; "
-                    "choose from all-linear, q_proj, k_proj, v_proj, o_proj, "
-                    "gate_proj, up_proj, down_proj\n",
-                    list->items[i]);
-            return false;
-        }
-        *mask |= targets[j].mask;
-    }
-    return true;
 }

@@ -19,8 +19,4 @@ typedef struct train_options {
 /* The options of this process, set to their defaults. Borrowed. */
 train_options *train_options_defaults(void);
 
-/* Turns --lora-target-modules into t.lora_target_modules. False for an unknown
- * name, which is told to stderr. */
-bool train_options_finish(void);
-
 #endif

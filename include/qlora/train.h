@@ -26,6 +26,11 @@ typedef enum ql_target {
     QL_TARGET_ALL_LINEAR = (1 << 7) - 1
 } ql_target;
 
+/* The mask that n names mean: "q_proj", ..., or "all-linear". Errors:
+ * QL_EINVAL, naming the unknown one. */
+QL_API ql_status ql_targets_parse(const char *const *names, size_t n,
+                                  unsigned *mask);
+
 /* Names are those of Hugging Face's TrainingArguments and LoraConfig. */
 typedef struct ql_train_options {
     size_t lora_r;                /* 16 */
@@ -44,7 +49,7 @@ typedef struct ql_train_options {
     double max_grad_norm;           /* 0.3; 0: no clipping */
 
     double num_train_epochs;            /* 3 */
-    size_t max_steps;                   /* 0: by epochs; else overrides them */
+    int max_steps;                      /* -1: by epochs; above 0: overrides */
     size_t per_device_train_batch_size; /* 1 */
     size_t gradient_accumulation_steps; /* 16 */
 

@@ -157,11 +157,6 @@ uint64_t ql_alloc_calls(void)
     return atomic_load(&calls);
 }
 
-const char *ql_tag_name(ql_tag tag)
-{
-    return tag_names[tag];
-}
-
 void ql_alloc_fail_after(long n)
 {
     atomic_store(&fail_after, n);

@@ -43,9 +43,6 @@ size_t ql_alloc_peak(ql_tag tag);
 /* Calls that allocated since start, over all tags. */
 uint64_t ql_alloc_calls(void);
 
-/* Name of a tag: "weights", "adapter", ... Borrowed, constant. */
-const char *ql_tag_name(ql_tag tag);
-
 /* For tests: lets n more allocations succeed, then fails one and all that
  * follow, until called again. Negative: never fail (the start). */
 void ql_alloc_fail_after(long n);

@@ -23,13 +23,6 @@ char *ql_path_join(const char *dir, const char *name)
     return path;
 }
 
-const char *ql_path_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash ? slash + 1 : path;
-}
-
 bool ql_path_exists(const char *path)
 {
     struct stat sb;

@@ -8,9 +8,6 @@
 /* dir + "/" + name. NULL when out of memory. Owned: ql_free. */
 char *ql_path_join(const char *dir, const char *name);
 
-/* The part after the last slash. Borrowed from path. */
-const char *ql_path_name(const char *path);
-
 bool ql_path_exists(const char *path);
 bool ql_path_is_dir(const char *path);
 

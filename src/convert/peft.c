@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "qlora/model.h"
+#include "qlora/train.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
@@ -202,7 +203,7 @@ static ql_status read_targets(const json_t *v, const char *path, unsigned *mask)
             QL_FAIL(QL_EFORMAT, "%s: \"target_modules\" must be strings", path);
         }
         name = dot ? dot + 1 : name;
-        if (ql_adapter_targets(&name, 1, &one) != QL_OK) {
+        if (ql_targets_parse(&name, 1, &one) != QL_OK) {
             return ql_fail_prefix(QL_EUNSUPPORTED, "%s: ", path);
         }
         *mask |= one;

@@ -251,7 +251,10 @@ static json_t *skip_list(const ql_quantize_options *opt)
     list = json_array();
     json_array_append_new(list, json_string("lm_head"));
     for (size_t i = 0; i < opt->n_skip_modules; i++) {
-        json_array_append_new(list, json_string(opt->skip_modules[i]));
+        if (json_array_append_new(list, json_string(opt->skip_modules[i]))) {
+            json_decref(list); /* a name that is not UTF-8 */
+            return NULL;
+        }
     }
     return list;
 }

@@ -16,6 +16,7 @@
 #include "src/op/quantize_dense.h"
 
 enum {
+    MAX_NAME = 400, /* with any suffix it fits NAME_BYTES */
     NAME_BYTES = 512,
     STATE_BYTES = 4096
 };
@@ -100,6 +101,13 @@ static ql_status make_items(ql_quantize_plan *p, const ql_quantize_options *opt)
     for (size_t i = 0; i < n; i++) {
         const ql_tensor *t = ql_shards_at(p->in, i);
         size_t group = module_of(t->name);
+
+        if (strlen(t->name) > MAX_NAME) {
+            QL_FAIL(QL_EUNSUPPORTED,
+                    "a tensor name of %zu bytes (%.40s...) is too long; at "
+                    "most %d are supported",
+                    strlen(t->name), t->name, MAX_NAME);
+        }
 
         if (p->config.tied && strcmp(t->name, "lm_head.weight") == 0) {
             continue; /* the embedding is the head */

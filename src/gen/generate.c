@@ -12,7 +12,8 @@
 #include "src/model/run.h"
 
 enum {
-    MAX_TEXT = 1 << 28
+    MAX_TEXT = 1 << 28,
+    FIRST_ROOM = 64
 };
 
 void ql_generate_options_init(ql_generate_options *opt)
@@ -29,6 +30,7 @@ typedef struct writer {
     ql_run *run;
     int32_t *ids; /* [limit] prompt, then what was generated */
     size_t n, prompt, limit;
+    size_t room;   /* tokens that run has room for */
     float *logits; /* [V] */
     ql_candidate *scratch;
     size_t shown; /* bytes of the new text already handed out */
@@ -89,13 +91,27 @@ static ql_status take_prompt(writer *w, const char *prompt)
     return QL_OK;
 }
 
+/* Makes room for one more token than there are: room grows by doubling, since
+ * most texts end long before their limit. */
+static ql_status make_room(writer *w)
+{
+    const size_t twice = 2 * (w->n + FIRST_ROOM);
+    ql_run_options opt = {.max_sequences = 1};
+
+    if (w->n < w->room) {
+        return QL_OK;
+    }
+    w->room = twice < w->limit ? twice : w->limit;
+    opt.max_tokens = w->room;
+    opt.max_length = w->room;
+    ql_run_close(&w->run);
+    return ql_run_open(&w->run, w->m, &opt);
+}
+
 static ql_status prepare(writer *w)
 {
-    const ql_run_options opt = {
-        .max_tokens = w->limit, .max_length = w->limit, .max_sequences = 1};
     const size_t V = w->m->config.V;
 
-    QL_TRY(ql_run_open(&w->run, w->m, &opt));
     w->logits = ql_alloc(QL_TAG_WORK, V, sizeof(*w->logits));
     w->scratch = ql_alloc(QL_TAG_WORK, V, sizeof(*w->scratch));
     return w->logits && w->scratch ? QL_OK : QL_ENOMEM;
@@ -110,6 +126,7 @@ static ql_status next_token(writer *w, bool *end)
         .T = w->n, .sequences = 1, .start = start, .ids = w->ids};
     int32_t id;
 
+    QL_TRY(make_room(w));
     ql_run_logits(w->run, &batch, &row, 1, w->logits);
     for (size_t i = 0; i < w->m->config.V; i++) {
         if (!ql_tokenizer_token(w->tok, (int32_t)i)) {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "qlora/train.h"
 #include "src/base/alloc.h"
 #include "src/base/fail.h"
 #include "src/base/rng.h"
@@ -21,7 +22,7 @@ ql_status ql_adapter_options_check(const ql_adapter_options *o)
     if (!isfinite(o->alpha) || o->alpha <= 0) {
         QL_FAIL(QL_EINVAL, "LoRA alpha %g: give a positive number", o->alpha);
     }
-    if (!(o->dropout >= 0) || o->dropout >= 1) {
+    if (!(o->dropout >= 0) || (float)o->dropout >= 1) {
         QL_FAIL(QL_EINVAL,
                 "LoRA dropout %g: give a number from 0 up to, but "
                 "not including, 1",
@@ -130,25 +131,27 @@ void ql_adapter_name(const ql_adapter *a, size_t i, bool b, char *name,
              e->layer, ql_module_paths[e->module], b ? 'B' : 'A');
 }
 
-ql_status ql_adapter_targets(const char *const *names, size_t n, unsigned *mask)
+ql_status ql_targets_parse(const char *const *names, size_t n, unsigned *mask)
 {
     *mask = 0;
     for (size_t i = 0; i < n; i++) {
-        const unsigned before = *mask;
         const bool all = strcmp(names[i], "all-linear") == 0;
+        unsigned one = 0;
 
         for (int m = 0; m < QL_MODULES; m++) {
             if (all || strcmp(names[i], ql_module_leaf((ql_module)m)) == 0) {
-                *mask |= 1U << m;
+                one |= 1U << m;
             }
         }
-        if (*mask == before && !all) {
-            QL_FAIL(QL_EINVAL,
-                    "\"%s\" is no linear layer of this model, or is named "
-                    "twice; known are q_proj, k_proj, v_proj, o_proj, "
-                    "gate_proj, up_proj, down_proj and all-linear",
-                    names[i]);
+        if (one == 0) {
+            QL_FAIL(
+                QL_EINVAL,
+                "target module \"%s\" is no linear layer of this model, which "
+                "has q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj and "
+                "down_proj (all-linear: all of them)",
+                names[i]);
         }
+        *mask |= one;
     }
     return QL_OK;
 }

@@ -53,9 +53,4 @@ void ql_adapter_attach(const ql_adapter *a, ql_weights *w);
 void ql_adapter_name(const ql_adapter *a, size_t i, bool b, char *name,
                      size_t bytes);
 
-/* The mask that a list of leaf names ("q_proj", ...) or "all-linear" means.
- * Errors: QL_EINVAL naming the unknown one. */
-ql_status ql_adapter_targets(const char *const *names, size_t n,
-                             unsigned *mask);
-
 #endif

@@ -324,7 +324,16 @@ static ql_status read_rest(ql_config *c, const json_t *o, const char *path)
 {
     double eps = 1e-6;
     double dropout = 0;
+    double rotary = 1;
 
+    QL_TRY(ql_json_real(o, "partial_rotary_factor", path, &rotary));
+    QL_TRY(ql_json_real(json_object_get(o, "rope_parameters"),
+                        "partial_rotary_factor", path, &rotary));
+    if (rotary != 1) {
+        QL_FAIL(QL_EUNSUPPORTED,
+                "%s: \"partial_rotary_factor\" %g is not supported, only 1",
+                path, rotary);
+    }
     QL_TRY(ql_json_real(o, "rms_norm_eps", path, &eps));
     if (!(eps >= 0) || eps > 1) {
         QL_FAIL(QL_EFORMAT, "%s: \"rms_norm_eps\" is absurd", path);

@@ -5,6 +5,7 @@
 
 #include "src/base/fail.h"
 #include "src/base/file.h"
+#include "src/base/note.h"
 #include "src/model/quantized.h"
 
 void ql_quant_options_init(ql_quant_options *opt)
@@ -51,6 +52,10 @@ ql_status ql_model_open(ql_model **out, const char *dir,
     }
     if (st == QL_OK) {
         st = ql_weights_init(&m->weights, &m->config, dir, &load);
+    }
+    if (st == QL_OK && opt->quantize && !m->config.quantized) {
+        ql_note("the model is not in 4 bits: its linear layers were quantized "
+                "while loading");
     }
     if (st != QL_OK) {
         ql_model_close(&m);

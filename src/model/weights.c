@@ -177,7 +177,6 @@ static ql_status load_4bit(loader *l, const char *name, const ql_tensor *state,
                         .block = q.block,
                         .round = ql_round_of(q.dtype)};
     memcpy(out->code, code, sizeof(out->code));
-    l->w->quantized++;
     l->w->bytes += t->bytes;
     return load_scales(l, name, &q, (n + q.block - 1) / q.block, out);
 }
@@ -223,12 +222,25 @@ static ql_status quantize(loader *l, const ql_tensor *t, size_t rows,
     return st;
 }
 
+/* A matrix as the folder holds it: in 4 bits or dense. */
+static ql_status load_matrix(loader *l, const char *name, size_t rows,
+                             size_t cols, ql_qtensor *out)
+{
+    const ql_tensor *state = ql_qstate_find(l->w->shards, name);
+    const ql_tensor *t;
+
+    if (state) {
+        return load_4bit(l, name, state, rows, cols, out);
+    }
+    QL_TRY(need(l->w, name, &t));
+    return load_dense(l, t, rows, cols, out);
+}
+
 static ql_status load_linear(loader *l, const char *prefix, ql_module m,
                              ql_layer *layer)
 {
     char name[NAME_BYTES];
     ql_qtensor *out = &layer->linear[m].w;
-    const ql_tensor *state;
     const ql_tensor *t;
     float *bias;
     size_t rows;
@@ -245,15 +257,14 @@ static ql_status load_linear(loader *l, const char *prefix, ql_module m,
                 name);
     }
     snprintf(name, sizeof(name), "%s.%s.weight", prefix, ql_module_paths[m]);
-    state = ql_qstate_find(l->w->shards, name);
-    if (state) {
-        return load_4bit(l, name, state, rows, cols, out);
-    }
-    QL_TRY(need(l->w, name, &t));
-    if (l->load->quantize && !l->c->quantized) {
+    if (l->load->quantize && !l->c->quantized &&
+        !ql_qstate_find(l->w->shards, name)) {
+        QL_TRY(need(l->w, name, &t));
         return quantize(l, t, rows, cols, out);
     }
-    return load_dense(l, t, rows, cols, out);
+    QL_TRY(load_matrix(l, name, rows, cols, out));
+    l->w->quantized += out->storage == QL_STORAGE_4BIT;
+    return QL_OK;
 }
 
 static ql_status load_layer(loader *l, size_t i)
@@ -276,18 +287,15 @@ static ql_status load_layer(loader *l, size_t i)
 static ql_status load_ends(loader *l)
 {
     const ql_config *c = l->c;
-    const ql_tensor *embed;
-    const ql_tensor *head;
 
-    QL_TRY(need(l->w, "model.embed_tokens.weight", &embed));
-    QL_TRY(load_dense(l, embed, c->V, c->C, &l->w->embed));
+    QL_TRY(
+        load_matrix(l, "model.embed_tokens.weight", c->V, c->C, &l->w->embed));
     QL_TRY(load_vector(l, "model.norm.weight", c->C, &l->w->final_norm));
     if (c->tied) {
         l->w->head = l->w->embed;
         return QL_OK;
     }
-    QL_TRY(need(l->w, "lm_head.weight", &head));
-    return load_dense(l, head, c->V, c->C, &l->w->head);
+    return load_matrix(l, "lm_head.weight", c->V, c->C, &l->w->head);
 }
 
 ql_status ql_weights_init(ql_weights *w, const ql_config *c, const char *dir,

@@ -81,11 +81,3 @@ double ql_vec_sumsq(const float *x, size_t n)
     }
     return total;
 }
-
-void ql_vec_scale(float *x, float a, size_t n)
-{
-#pragma omp parallel for simd schedule(dynamic, PIECE) if (n > PIECE)
-    for (size_t i = 0; i < n; i++) {
-        x[i] *= a;
-    }
-}

@@ -19,7 +19,4 @@ void ql_vec_dropout(float *y, const float *x, size_t n, float p, uint64_t key);
 /* Sum of squares in double, in an order that depends on n only. */
 double ql_vec_sumsq(const float *x, size_t n);
 
-/* x[i] *= a. */
-void ql_vec_scale(float *x, float a, size_t n);
-
 #endif

@@ -19,6 +19,7 @@ void ql_train_options_init(ql_train_options *opt)
         .adam_epsilon = 1e-8,
         .max_grad_norm = 0.3,
         .num_train_epochs = 3,
+        .max_steps = -1,
         .per_device_train_batch_size = 1,
         .gradient_accumulation_steps = 16,
         .logging_steps = 10,
@@ -60,7 +61,16 @@ ql_status ql_train_options_check(const ql_train_options *o)
                            "gradient-accumulation-steps and logging-steps "
                            "must be at least 1");
     }
-    if (o->max_steps == 0 && o->num_train_epochs <= 0) {
+    if (o->adam_epsilon <= 0) {
+        QL_FAIL(QL_EINVAL, "adam-epsilon %g: give a number above 0",
+                o->adam_epsilon);
+    }
+    if ((int)o->lr_scheduler_type < 0 ||
+        o->lr_scheduler_type > QL_SCHEDULER_COSINE) {
+        QL_FAIL(QL_EINVAL, "lr-scheduler-type %d is unknown",
+                (int)o->lr_scheduler_type);
+    }
+    if (o->max_steps <= 0 && o->num_train_epochs <= 0) {
         QL_FAIL(QL_EINVAL, "give num-train-epochs or max-steps above 0");
     }
     return QL_OK;
@@ -73,7 +83,7 @@ ql_train_length ql_train_length_of(const ql_train_options *opt, size_t batches)
 
     l.total =
         opt->max_steps > 0
-            ? opt->max_steps
+            ? (size_t)opt->max_steps
             : (size_t)ceil(opt->num_train_epochs * (double)l.steps_per_epoch);
     l.warmup = opt->warmup_steps > 0
                    ? opt->warmup_steps

@@ -1,5 +1,6 @@
 #include "src/train/output.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -74,6 +75,19 @@ static ql_status move(const ql_output *o, const char *name)
     return st;
 }
 
+/* Without its config, what is there is no adapter. */
+static ql_status remove_old_config(const ql_output *o)
+{
+    char *path = ql_path_join(o->dir, config_name);
+    ql_status st = path ? QL_OK : QL_ENOMEM;
+
+    if (st == QL_OK && unlink(path) != 0 && errno != ENOENT) {
+        st = ql_fail_errno("cannot replace %s", path);
+    }
+    ql_free(path);
+    return st;
+}
+
 ql_status ql_output_commit(ql_output *o)
 {
     ql_status st = QL_OK;
@@ -89,6 +103,7 @@ ql_status ql_output_commit(ql_output *o)
     }
     ql_dir_list_free(names, n);
     QL_TRY(st);
+    QL_TRY(remove_old_config(o)); /* it does not fit the new weights */
     QL_TRY(move(o, weights_name));
     QL_TRY(move(o, config_name));
     o->written = true;

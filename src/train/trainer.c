@@ -7,6 +7,7 @@
 #include "src/base/clock.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
+#include "src/base/quote.h"
 #include "src/base/rng.h"
 #include "src/convert/peft.h"
 #include "src/train/metrics.h"
@@ -126,6 +127,10 @@ static ql_status set_up(trainer *t, const ql_dataset *data,
     const ql_train_options *o = t->opt;
 
     QL_TRY(ql_train_options_check(o));
+    if (!ql_utf8_valid(t->m->dir, strlen(t->m->dir))) {
+        QL_FAIL(QL_EINVAL, "the model's path is not UTF-8 text, which "
+                           "adapter_config.json needs; rename the folder");
+    }
     QL_TRY(check_ids(data, t->m->config.V));
     QL_TRY(ql_batches_init(&t->batches, data, o->per_device_train_batch_size,
                            o->shuffle, o->seed));
@@ -225,7 +230,9 @@ static ql_status train(trainer *t)
     ql_train_event plan = {.kind = QL_TRAIN_PLAN};
 
     tell(t, &plan);
-    QL_TRY(evaluate(t, 0));
+    if (!t->stop) {
+        QL_TRY(evaluate(t, 0));
+    }
     t->started = ql_now_s();
     for (size_t i = 0; i < t->length.total && !t->stop; i++) {
         const size_t every = t->opt->eval_steps;
@@ -239,7 +246,7 @@ static ql_status train(trainer *t)
         }
     }
     t->result->seconds = ql_now_s() - t->started;
-    if (t->stop) {
+    if (t->stop && t->result->steps < t->length.total) {
         QL_FAIL(QL_ECANCELLED, "stopped after step %zu of %zu",
                 t->result->steps, t->length.total);
     }

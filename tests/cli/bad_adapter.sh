@@ -48,7 +48,7 @@ adapter 3 "$c: \"use_dora\" is set, which is not supported"
 toy set $c peft_type '"IA3"'
 adapter 3 "$c: \"peft_type\" is set, which is not supported"
 toy set $c target_modules '["wqkv"]'
-adapter 3 "$c: \"wqkv\" is no linear layer of this model, *"
+adapter 3 "$c: target module \"wqkv\" is no linear layer of this model, *"
 
 # Of a model with another width, and with more layers
 toy model wide hidden=32

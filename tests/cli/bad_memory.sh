@@ -22,8 +22,8 @@ refuse 4 "*: out of memory (* bytes asked for); use a smaller model, length *" \
     sh -c "$small" sh qlora-train --quiet --model d --data data.jsonl \
     --output out --lora-r 16384 --threads 1
 refuse 4 "*: out of memory (* bytes asked for); use a smaller model, length *" \
-    sh -c "$small" sh qlora-generate --model big --prompt a \
-    --max-new-tokens 900000 --threads 1
+    sh -c "$small" sh qlora-generate --model big --threads 1 \
+    --prompt "$(head -c 120000 /dev/zero | tr '\0' a)"
 
 # A config that promises a giant takes no memory for it
 toy set d/config.json hidden_size 1000000

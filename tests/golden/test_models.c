@@ -362,6 +362,7 @@ static void check_folder(const char *dir)
     ql_model_options opt;
     ql_safetensors *f = NULL;
     ql_model *m = NULL;
+    size_t checked = 0;
     bool base;
     rows b;
 
@@ -384,6 +385,7 @@ static void check_folder(const char *dir)
     }
     if (base) {
         check_lora(m, &b, in(dir, "golden.safetensors"), NULL);
+        checked++;
     }
     for (size_t i = 0; !base && i < 2; i++) {
         char name[64];
@@ -394,7 +396,11 @@ static void check_folder(const char *dir)
         if (ql_path_exists(in(dir, name))) {
             print_message(" %s\n", name);
             check_lora(m, &b, in(dir, name), in(dir, json));
+            checked++;
         }
+    }
+    if (checked == 0) {
+        fail_msg("%s holds no LoRA file to check", dir);
     }
     free_rows(&b);
     ql_safetensors_close(&f);

@@ -4,6 +4,7 @@
  * adapter written; bad turns end well. */
 #include <math.h>
 #include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,6 +101,101 @@ static void training__does_not_depend_on_threads(void **state)
     }
     omp_set_num_threads(2);
     free(one.param);
+}
+
+/* Two steps of the model that the demonstration brings: large enough that
+ * every operation is split among threads. */
+static outcome train_demo(int threads)
+{
+    char model[4096];
+    char file[4096];
+    const char *data_file = file;
+    outcome r = {0};
+    ql_model *m = NULL;
+    ql_tokenizer *tok = NULL;
+    ql_dataset *data = NULL;
+    ql_dataset_options d;
+    ql_train_options o;
+
+    snprintf(model, sizeof(model), "%s/tools/demo/stories260K",
+             getenv("QL_SOURCE"));
+    snprintf(file, sizeof(file), "%s/tools/demo/plays-eval.jsonl.gz",
+             getenv("QL_SOURCE"));
+    omp_set_num_threads(threads);
+    options(&o);
+    o.lora_dropout = 0.1;
+    o.max_steps = 2;
+    o.warmup_ratio = 0;
+    o.per_device_train_batch_size = 12;
+    ql_dataset_options_init(&d);
+    check_ok(ql_model_open(&m, model, NULL));
+    check_ok(ql_tokenizer_open(&tok, model));
+    check_ok(ql_dataset_open(&data, &data_file, 1, tok, &d));
+    check_ok(ql_train(m, data, NULL, check_tmp_path("demo"), &o, NULL, NULL,
+                      &r.result));
+    r.n = m->adapter.count;
+    r.param = malloc(r.n * sizeof(float));
+    memcpy(r.param, m->adapter.param, r.n * sizeof(float));
+    ql_dataset_close(&data);
+    ql_tokenizer_close(&tok);
+    ql_model_close(&m);
+    return r;
+}
+
+static void training__of_a_real_model_does_not_depend_on_threads(void **state)
+{
+    outcome one = train_demo(1);
+
+    (void)state;
+    for (int threads = 2; threads <= 3; threads++) {
+        outcome more = train_demo(threads);
+
+        check_same(&one, &more);
+        free(more.param);
+    }
+    omp_set_num_threads(2);
+    free(one.param);
+}
+
+/* Allocations made until step 2, and until the last step. */
+typedef struct counted {
+    uint64_t second, last;
+} counted;
+
+static bool count_allocations(const ql_train_event *e, void *user)
+{
+    counted *c = user;
+
+    if (e->kind == QL_TRAIN_STEP) {
+        c->second = e->step == 2 ? ql_alloc_calls() : c->second;
+        c->last = ql_alloc_calls();
+    }
+    return true;
+}
+
+static void step__allocates_nothing_after_the_first(void **state)
+{
+    ql_train_options o;
+    ql_model *m = NULL;
+    ql_tokenizer *tok = NULL;
+    ql_dataset *data;
+    counted c = {0};
+
+    (void)state;
+    options(&o);
+    o.logging_steps = 1000;
+    o.num_train_epochs = 4;
+    check_ok(ql_model_open(&m, toy_model(), NULL));
+    check_ok(ql_tokenizer_open(&tok, toy_model()));
+    data = toy_data(tok, SAMPLES);
+    check_ok(ql_train(m, data, NULL, check_tmp_path("counted"), &o,
+                      count_allocations, &c, NULL));
+    assert_true(c.second > 0);
+    /* the last step is written to the log */
+    assert_true(c.last - c.second <= 1);
+    ql_dataset_close(&data);
+    ql_tokenizer_close(&tok);
+    ql_model_close(&m);
 }
 
 static void training__does_not_depend_on_recomputation(void **state)
@@ -293,6 +389,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(training__learns),
         cmocka_unit_test(training__does_not_depend_on_threads),
+        cmocka_unit_test(training__of_a_real_model_does_not_depend_on_threads),
+        cmocka_unit_test(step__allocates_nothing_after_the_first),
         cmocka_unit_test(training__does_not_depend_on_recomputation),
         cmocka_unit_test(training__depends_on_the_seed),
         cmocka_unit_test(step__does_not_depend_on_its_cutting),

@@ -51,8 +51,8 @@ const char *cli_format_count(char text[CLI_TEXT_BYTES], uint64_t n);
  * and no file is opened in the place of a closed stdin, stdout or stderr. */
 void cli_streams_protect(void);
 
-/* From here on the first SIGINT or SIGTERM sets a flag, and the second one
- * ends the process at once with exit code 130. */
+/* From here on the first SIGINT, SIGTERM or SIGHUP sets a flag, and the second
+ * one ends the process at once with exit code 130. */
 void cli_signals_catch(void);
 
 /* True after the first signal. */
