@@ -37,6 +37,13 @@ static void options(ql_train_options *o)
     o->overwrite_output_dir = true;
 }
 
+static void keep_adapter(outcome *r, const ql_model *m)
+{
+    r->n = m->adapter.count;
+    r->param = malloc(r->n * sizeof(float));
+    memcpy(r->param, m->adapter.param, r->n * sizeof(float));
+}
+
 /* Trains on the toy data and keeps the adapter. */
 static outcome train(const ql_train_options *o, const char *out)
 {
@@ -50,9 +57,7 @@ static outcome train(const ql_train_options *o, const char *out)
     data = toy_data(tok, SAMPLES);
     check_ok(
         ql_train(m, data, data, check_tmp_path(out), o, NULL, NULL, &r.result));
-    r.n = m->adapter.count;
-    r.param = malloc(r.n * sizeof(float));
-    memcpy(r.param, m->adapter.param, r.n * sizeof(float));
+    keep_adapter(&r, m);
     ql_dataset_close(&data);
     ql_tokenizer_close(&tok);
     ql_model_close(&m);
@@ -133,9 +138,7 @@ static outcome train_demo(int threads)
     check_ok(ql_dataset_open(&data, &data_file, 1, tok, &d));
     check_ok(ql_train(m, data, NULL, check_tmp_path("demo"), &o, NULL, NULL,
                       &r.result));
-    r.n = m->adapter.count;
-    r.param = malloc(r.n * sizeof(float));
-    memcpy(r.param, m->adapter.param, r.n * sizeof(float));
+    keep_adapter(&r, m);
     ql_dataset_close(&data);
     ql_tokenizer_close(&tok);
     ql_model_close(&m);
