@@ -1,5 +1,6 @@
 /* qlora-train: LoRA adapters on a 4-bit base. */
 #include <stdio.h>
+#include <unistd.h>
 
 #include "tools/cli/exit.h"
 #include "tools/train_screen.h"
@@ -18,20 +19,31 @@ static ql_status open_data(const train_options *o, const ql_tokenizer *tok,
     return st;
 }
 
-/* Leaves run.yaml beside the adapter: with --config it repeats the run. The
- * adapter is what matters, so a failure is told and no more. */
+/* Leaves run.yaml beside the adapter: with --config it repeats the run. A file
+ * of that name that was there before is replaced only where overwriting was
+ * asked for. The adapter is what matters, so a failure is told and no more. */
 static void write_settings(const train_options *o, const cli_args *args)
 {
     char path[4096];
+    char part[4096 + 8];
+    bool sound;
     FILE *f;
 
     snprintf(path, sizeof(path), "%s/run.yaml", o->output);
-    f = fopen(path, "w");
+    snprintf(part, sizeof(part), "%s.part", path);
+    if (access(path, F_OK) == 0 && !o->t.overwrite_output_dir) {
+        fprintf(stderr, "qlora-train: %s was there before and stays\n", path);
+        return;
+    }
+    f = fopen(part, "w");
     if (f) {
         cli_args_write_settings(args, f);
     }
-    if (!f || fclose(f) != 0) {
+    sound = f && !ferror(f);
+    sound = f && fclose(f) == 0 && sound;
+    if (!sound || rename(part, path) != 0) {
         fprintf(stderr, "qlora-train: cannot write %s\n", path);
+        remove(part);
     }
 }
 
@@ -44,7 +56,7 @@ static ql_status run(train_options *o, const cli_common *common,
     ql_tokenizer *tok = NULL;
     ql_dataset *data = NULL;
     ql_dataset *eval = NULL;
-    ql_train_result result;
+    ql_train_result result = {0};
     ql_status st;
 
     cli_term_init(&s.term, stderr);
@@ -78,8 +90,11 @@ static ql_status run(train_options *o, const cli_common *common,
                       &result);
         cli_term_clear(&s.term);
     }
-    if (st == QL_OK) {
+    if (result.steps > 0 && (st == QL_OK || st == QL_ECANCELLED ||
+                             st == QL_ENUMERIC)) { /* an adapter was saved */
         write_settings(o, args);
+    }
+    if (st == QL_OK) {
         train_screen_result(o, common, &result);
     }
     ql_dataset_close(&eval);

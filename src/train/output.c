@@ -20,7 +20,9 @@ ql_status ql_output_check(const char *dir, bool overwrite)
     if (!config) {
         return QL_ENOMEM;
     }
-    if (ql_path_exists(dir) && !ql_path_is_dir(dir)) {
+    if (!*dir) {
+        st = ql_fail(QL_EINVAL, "the output folder has no name");
+    } else if (ql_path_exists(dir) && !ql_path_is_dir(dir)) {
         st = ql_fail(QL_EINVAL, "%s is a file; name a folder for the adapter",
                      dir);
     } else if (ql_path_exists(config) && !overwrite) {

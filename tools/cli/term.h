@@ -52,7 +52,8 @@ const char *cli_format_count(char text[CLI_TEXT_BYTES], uint64_t n);
 void cli_streams_protect(void);
 
 /* From here on the first SIGINT, SIGTERM or SIGHUP sets a flag, and the second
- * one ends the process at once with exit code 130. */
+ * one ends the process at once with exit code 130. Under nohup SIGHUP stays
+ * ignored. */
 void cli_signals_catch(void);
 
 /* True after the first signal. */
