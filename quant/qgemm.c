@@ -149,6 +149,18 @@ size_t ql_qgemm_work_bytes(size_t T, size_t N, size_t K)
            (strip_floats(T, N, K, set) + threads * scratch_floats(T, set));
 }
 
+/* What all spans of a product have in common: W, the kernels, the scratch. */
+static job open_job(const ql_qtensor *w, size_t T, bool add, void *work)
+{
+    const ql_kernels *set = ql_kernels_get();
+    job j = {.w = w, .set = set, .N = w->rows, .K = w->cols, .add = add};
+
+    j.strip = work;
+    j.scratch = j.strip + strip_floats(T, j.N, j.K, set);
+    j.each = scratch_floats(T, set);
+    return j;
+}
+
 static float *thread_scratch(const job *j)
 {
     return j->scratch + (size_t)omp_get_thread_num() * j->each;
@@ -300,13 +312,9 @@ static void fwd_span(job *j)
 void ql_qgemm_fwd(float *y, const float *x, const ql_qtensor *w, size_t T,
                   bool add, void *work)
 {
-    const ql_kernels *set = ql_kernels_get();
-    const size_t step = span_tokens(T, set->nr);
-    job j = {.w = w, .set = set, .N = w->rows, .K = w->cols, .add = add};
+    job j = open_job(w, T, add, work);
+    const size_t step = span_tokens(T, j.set->nr);
 
-    j.strip = work;
-    j.scratch = j.strip + strip_floats(T, j.N, j.K, set);
-    j.each = scratch_floats(T, set);
     for (size_t t = 0; t < T; t += step) {
         j.out = y + t * j.N;
         j.in = x + t * j.K;
@@ -430,13 +438,9 @@ static void bwd_span(job *j)
 void ql_qgemm_bwd(float *dx, const float *dy, const ql_qtensor *w, size_t T,
                   bool add, void *work)
 {
-    const ql_kernels *set = ql_kernels_get();
-    const size_t step = span_tokens(T, set->mr);
-    job j = {.w = w, .set = set, .N = w->rows, .K = w->cols, .add = add};
+    job j = open_job(w, T, add, work);
+    const size_t step = span_tokens(T, j.set->mr);
 
-    j.strip = work;
-    j.scratch = j.strip + strip_floats(T, j.N, j.K, set);
-    j.each = scratch_floats(T, set);
     for (size_t t = 0; t < T; t += step) {
         j.out = dx + t * j.K;
         j.in = dy + t * j.N;

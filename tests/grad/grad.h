@@ -49,6 +49,17 @@ static inline float *room_fill(size_t n, uint64_t salt)
     return x;
 }
 
+/* What a call added to x [n], which was filled with salt before. */
+static inline void take_off(float *x, size_t n, uint64_t salt)
+{
+    float *before = room_fill(n, salt);
+
+    for (size_t i = 0; i < n; i++) {
+        x[i] -= before[i];
+    }
+    room_close(before, n);
+}
+
 /* x[n] in double. Owned: free. */
 static inline double *widen(const float *x, size_t n)
 {

@@ -189,17 +189,6 @@ static double weighed(const void *ctx)
     return sum;
 }
 
-/* Gradients are added to what was there. */
-static void take_off(float *x, size_t n, uint64_t salt)
-{
-    float *before = room_fill(n, salt);
-
-    for (size_t i = 0; i < n; i++) {
-        x[i] -= before[i];
-    }
-    room_close(before, n);
-}
-
 static void check_shape(shape s)
 {
     layer l = layer_open(s);

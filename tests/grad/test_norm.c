@@ -84,17 +84,6 @@ static void run_close(run *r, shape s)
     room_close(r->dw, s.C);
 }
 
-/* What a call added to x [n], which was filled with salt before. */
-static void take_off(float *x, size_t n, uint64_t salt)
-{
-    float *before = room_fill(n, salt);
-
-    for (size_t i = 0; i < n; i++) {
-        x[i] -= before[i];
-    }
-    room_close(before, n);
-}
-
 static void check_shape(shape s)
 {
     const size_t n = s.T * s.C;
