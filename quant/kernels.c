@@ -8,21 +8,24 @@
 #include "quant/cpu.h"
 
 extern const ql_kernels ql_kernels_generic;
+extern const ql_kernels ql_kernels_generic_bf16;
 
 #if defined(__x86_64__)
 
 extern const ql_kernels ql_kernels_avx2;
 extern const ql_kernels ql_kernels_avx512;
+extern const ql_kernels ql_kernels_avx512bf16;
 
 static const ql_kernels *const sets[] = {
-    &ql_kernels_generic,
-    &ql_kernels_avx2,
-    &ql_kernels_avx512,
+    &ql_kernels_generic_bf16, /* for tests: never the best */
+    &ql_kernels_generic,      &ql_kernels_avx2,
+    &ql_kernels_avx512,       &ql_kernels_avx512bf16,
 };
 
 #else
 
 static const ql_kernels *const sets[] = {
+    &ql_kernels_generic_bf16,
     &ql_kernels_generic,
 };
 
@@ -45,12 +48,12 @@ bool ql_kernels_runnable(const ql_kernels *k)
     return (k->cpu_need & ~ql_cpu_bits()) == 0;
 }
 
-static const ql_kernels *best(void)
+const ql_kernels *ql_kernels_best(size_t pair)
 {
     size_t i = SETS - 1;
 
-    while (!ql_kernels_runnable(sets[i])) {
-        i--; /* ends at the generic set, which needs nothing */
+    while (!ql_kernels_runnable(sets[i]) || sets[i]->pair != pair) {
+        i--; /* ends at a generic set, which needs nothing */
     }
     return sets[i];
 }
@@ -59,7 +62,7 @@ const ql_kernels *ql_kernels_get(void)
 {
     const ql_kernels *k = atomic_load_explicit(&chosen, memory_order_relaxed);
 
-    return k ? k : best();
+    return k ? k : ql_kernels_best(1);
 }
 
 bool ql_kernels_choose(const char *name)

@@ -1,4 +1,13 @@
-/* The hot functions of each instruction set, and the choice among them. */
+/* The hot functions of each instruction set, and the choice among them.
+ *
+ * A product is C [M, N] += A [M, depth] B [depth, N]. Its operands come in
+ * cells of four bytes: one float or, in sets that compute in bf16, two bf16
+ * values that follow each other along the depth; where the depth is odd, the
+ * last cell ends with a zero. A keeps the order of elements. B lies in panels
+ * of nr columns, cell by cell along the depth:
+ *
+ *   panel[p * nr + j] = cell p of column j
+ */
 #ifndef QL_QUANT_KERNELS_H
 #define QL_QUANT_KERNELS_H
 
@@ -10,27 +19,55 @@
 typedef void ql_decode_fn(float *out, const ql_qtensor *w, size_t start,
                           size_t n);
 
-/* C [mr, nr] += A [mr, k] B [k, nr] for this set's mr and nr:
- *   c[i * ldc + j] += sum over p of a[i * lda + p] * b[p * ldb + j]
- * The sum runs over p in ascending order from zero, and is then added to c.
- * b and c rows need no alignment. k >= 1. */
-typedef void ql_ukr_fn(float *c, size_t ldc, const float *a, size_t lda,
-                       const float *b, size_t ldb, size_t k);
+/* The same as operands: floats, or rounded to bf16. */
+typedef void ql_fetch_fn(void *out, const ql_qtensor *w, size_t start,
+                         size_t n);
 
-/* Four dot products with one vector:
+/* n floats as operands. */
+typedef void ql_narrow_fn(void *out, const float *x, size_t n);
+
+/* A panel from nr columns of B, each stored as a row of operands; rows are ld
+ * cells apart. Rows and panel have room for cells rounded up to four; what
+ * lies beyond may be anything. */
+typedef void ql_pack_nt_fn(uint32_t *panel, const void *rows, size_t ld,
+                           size_t cells);
+
+/* A panel from depth rows of B of nr operands each; rows are ld operands
+ * apart. */
+typedef void ql_pack_nn_fn(uint32_t *panel, const void *rows, size_t ld,
+                           size_t depth);
+
+/* C [mr, nr] = A [mr, cells] B, or C += A B, for one panel of B; rows of A are
+ * lda cells apart. Each sum runs along the depth, from zero, and is then stored
+ * or added to c. cells >= 1. */
+typedef void ql_ukr_fn(float *c, size_t ldc, const void *a, size_t lda,
+                       const uint32_t *panel, size_t cells, bool add);
+
+/* Four dot products with one vector, of n operands:
  *   out[i] += sum over p of a[i * lda + p] * b[p], i < 4
- * in an order that depends on the set and k only. */
-typedef void ql_dot4_fn(float *out, const float *a, size_t lda, const float *b,
-                        size_t k);
+ * in an order that depends on the set and n only. */
+typedef void ql_dot4_fn(float *out, const void *a, size_t lda, const void *b,
+                        size_t n);
 
 typedef struct ql_kernels {
     const char *name;  /* "avx2": as QL_ISA and --isa spell it */
     uint32_t cpu_need; /* capability bits of cpu.h, all required */
+    size_t pair;       /* operands in a cell: 1, or 2 in bf16 */
     size_t mr, nr;     /* rows and columns of the micro-kernel's tile */
     ql_decode_fn *decode;
+    ql_fetch_fn *fetch;
+    ql_narrow_fn *narrow;
+    ql_pack_nt_fn *pack_nt;
+    ql_pack_nn_fn *pack_nn;
     ql_ukr_fn *ukr;
     ql_dot4_fn *dot4;
 } ql_kernels;
+
+/* Bytes of an operand. */
+static inline size_t ql_operand_bytes(const ql_kernels *k)
+{
+    return sizeof(uint32_t) / k->pair;
+}
 
 /* All sets of this build, weakest first; n receives their number. */
 const ql_kernels *const *ql_kernels_list(size_t *n);
@@ -38,7 +75,10 @@ const ql_kernels *const *ql_kernels_list(size_t *n);
 /* True if this machine can run the set. */
 bool ql_kernels_runnable(const ql_kernels *k);
 
-/* The set in use. Before any choice: the best that the machine runs. */
+/* The best set that this machine runs, with so many operands in a cell. */
+const ql_kernels *ql_kernels_best(size_t pair);
+
+/* The set in use. Before any choice: the best in f32. */
 const ql_kernels *ql_kernels_get(void);
 
 /* Chooses a set by name. False, and no change, if the name is unknown or the

@@ -1,48 +1,40 @@
-/* Both products are loops around the same two kernels: decode a tile of W as
- * it lies into a buffer that stays in L2, then run the micro-kernel over it.
- * Only the roles differ.
+/* Both products are one loop, C = A B. A are the activations, rounded to the
+ * operands of the set and laid out in strips of mr tokens; B is W, decoded
+ * into panels of nr columns of C. The directions differ in how a panel is
+ * filled: the forward takes rows of W as columns of B, the backward takes them
+ * as rows.
  *
- * Forward, Y = X W^T, some hundred tokens at a time, in tasks of some rows of
- * W:
+ * A task is a tile of C: some columns for some hundred tokens. It walks over
+ * all terms and, in chunks of DEPTH, along each:
  *
- *   A = decoded rows of W [rows, KC]      broadcast
- *   B = packed X, panels of [KC, nr]      one token a lane
- *   C = Y^T of the task [rows, tokens]    in L2, transposed into Y at the end
+ *   fetch and pack the chunk of B         [DEPTH, columns]  in L2
+ *   for each panel of it                  [DEPTH, nr]       in L1
+ *       for each strip of A               [mr, DEPTH]       from L2 or L3
+ *           C tile (+)= strip * panel
  *
- * A few tokens that would not fill half a panel are done by dot products over
- * the same decoded rows; with so few tokens in all, nothing is packed.
+ * Very few tokens go by dot products with rows of W instead, in the forward.
  *
- * Backward, dX = dY W, likewise, in tasks of some columns of W:
- *
- *   A = packed dY, [mr, NC] at a time     broadcast
- *   B = decoded W, panels of [NC, nr]     one column a lane
- *   C = dX of the task [tokens, columns]  in L2, copied out at the end
- *
- * Packing dY keeps the order of elements; it takes its rows off addresses that
- * are powers of two apart, which would share one set of L1, and fills the last
- * rows with zeros. All splits follow from T, N, K and the kernel's tile, so a
- * result does not depend on the threads; they take tasks as they come. */
+ * The order of every sum follows from the lengths of its terms; tasks are
+ * taken as they come. */
 #include "quant/qgemm.h"
 
+#include <assert.h>
 #include <omp.h>
 #include <string.h>
 
 #include "quant/kernels.h"
 
-/* The sizes were found by measurement on a core with 32 KiB of L1 and 1 MiB
- * of L2; nothing but speed depends on them. */
+/* Found by measurement; nothing but speed depends on them. */
 enum {
-    TOKENS = 512,      /* packed at a time, about */
-    TASKS = 16,        /* tiles of W are made smaller to get that many */
-    KC = 256,          /* forward: columns of W decoded at a time */
-    LDA = KC + 16,     /* odd in cache lines: rows in different sets */
-    FWD_ROWS = 112,    /* rows of W in a task */
-    FEW_ROWS = 16,     /* the same where nothing is packed: fits L1 */
-    NC = 512,          /* backward: rows of W decoded at a time */
-    LDB = NC + 16,     /* odd, likewise */
-    BWD_COLUMNS = 256, /* columns of W in a task: whole lines of its rows */
-    LINE = 16,         /* floats in a cache line */
-    SMALL = 1 << 21    /* products of pairs that one thread does alone */
+    TOKENS = 512,    /* multiplied at a time, about */
+    DEPTH = 256,     /* cells of a chunk */
+    COLUMNS = 256,   /* of a task, at most */
+    TASKS = 16,      /* made by narrowing them */
+    GROUP = 16,      /* rows of W fetched before they are packed: even */
+    LINE = 16,       /* cells in a cache line */
+    FEW = 3,         /* tokens that go by dot products in the forward */
+    DOT_ROWS = 16,   /* rows of W in a task of them: a multiple of four */
+    SMALL = 1 << 21, /* products of pairs that one thread does alone */
 };
 
 static size_t min_size(size_t a, size_t b)
@@ -60,391 +52,394 @@ static size_t round_up(size_t a, size_t b)
     return ceil_div(a, b) * b;
 }
 
-/* Extent of a tile of W: at most `most`, halved up to twice while a dimension
- * of total would give fewer than TASKS tasks, in multiples of unit. */
-static size_t tile_extent(size_t most, size_t total, size_t unit)
-{
-    size_t tile = most;
-
-    while (tile > most / 4 && ceil_div(total, tile) < TASKS) {
-        tile /= 2;
-    }
-    return round_up(tile, unit);
-}
-
-/* Tokens that are packed and multiplied at a time: T in equal parts, in
- * multiples of unit. */
-static size_t span_tokens(size_t T, size_t unit)
-{
-    const size_t spans = ceil_div(T, TOKENS);
-
-    return spans > 0 ? round_up(ceil_div(T, spans), unit) : unit;
-}
+/* One term, how it is cut, and where its strips lie. */
+typedef struct part {
+    const ql_qtensor *w;
+    const float *in; /* of the span */
+    size_t depth;
+    size_t step;   /* values of a chunk, but for the last */
+    size_t chunks; /* of the depth */
+    size_t lda;    /* cells between rows of a strip: off powers of two */
+    char *strips;  /* [chunks][strips][mr][lda] cells */
+} part;
 
 /* A product over one span of tokens, and how it is cut. */
 typedef struct job {
-    float *out;      /* y or dx */
-    const float *in; /* x or dy */
-    const ql_qtensor *w;
     const ql_kernels *set;
-    size_t T, N, K; /* T of the span */
-    bool add;
-    size_t strips;  /* packed pieces of nr (forward) or mr (backward) tokens */
-    size_t packed;  /* tokens in them; the others go by dot products */
-    size_t tile;    /* rows (forward) or columns (backward) of W in a task */
-    size_t tiles;   /* tasks */
-    size_t ldc;     /* columns of a task's C */
-    float *strip;   /* the strips, shared */
-    float *scratch; /* for each thread: each floats */
+    part parts[QL_TERMS];
+    size_t n_parts;
+    bool forward, add;
+    float *out;
+    size_t T, width; /* C is [T, width] */
+    size_t strips;   /* of mr tokens */
+    size_t columns;  /* of a task */
+    char *scratch;   /* for each thread: each bytes */
     size_t each;
 } job;
 
-/* Forward: strips that are worth packing. */
-static size_t fwd_strips(size_t T, const ql_kernels *set)
+static size_t depth_of(const ql_qtensor *w, bool forward)
 {
-    return (T + set->nr / 2) / set->nr;
+    return forward ? w->cols : w->rows;
 }
 
-/* Columns of a task's Y^T: its strips and up to half a strip. */
-static size_t fwd_ldc(size_t strips, const ql_kernels *set)
+/* Cuts a depth into equal chunks of whole cache lines. */
+static void cut(part *p, const ql_kernels *set)
 {
-    return round_up((strips + 1) * set->nr, LINE) + LINE;
+    const size_t line = LINE * set->pair;
+
+    p->chunks = ceil_div(p->depth, DEPTH * set->pair);
+    p->step = round_up(ceil_div(p->depth, p->chunks), line);
+    p->lda = p->step / set->pair + LINE;
 }
 
-/* Rows of the decoded tile, filled up for ukr and dot4. */
-static size_t fwd_rows(const ql_kernels *set)
+/* Tokens multiplied at a time: T in equal parts, in whole strips. */
+static size_t span_tokens(size_t T, const ql_kernels *set)
 {
-    return round_up(FWD_ROWS, set->mr) + 4;
+    const size_t spans = ceil_div(T, TOKENS);
+
+    return round_up(ceil_div(T, spans), set->mr);
 }
 
-/* Columns of a task's dX. */
-static size_t bwd_ldc(const ql_kernels *set)
+/* Bytes of the strips of one span, for all terms together: chunks may be
+ * rounded up, once in each term. */
+static size_t strips_bytes(size_t T, size_t depth, const ql_kernels *set)
 {
-    return round_up(round_up(BWD_COLUMNS, set->nr), LINE) + LINE;
+    const size_t cells = depth / set->pair + QL_TERMS * 4 * LINE;
+
+    return span_tokens(T, set) * (cells + cells / (DEPTH / 2) * 2 * LINE) *
+           sizeof(uint32_t);
 }
 
-static size_t strip_floats(size_t T, size_t N, size_t K, const ql_kernels *set)
+/* A thread's panels, the rows they are made of, and a tile for edges. */
+static size_t panel_bytes(void)
 {
-    const size_t fwd = span_tokens(T, set->nr) * K;
-    const size_t bwd = span_tokens(T, set->mr) * ceil_div(N, NC) * LDB;
-
-    return round_up(fwd > bwd ? fwd : bwd, LINE);
+    return (size_t)COLUMNS * DEPTH * sizeof(uint32_t);
 }
 
-static size_t scratch_floats(size_t T, const ql_kernels *set)
+static size_t rows_bytes(const ql_kernels *set)
 {
-    const size_t strips = fwd_strips(span_tokens(T, set->nr), set);
-    const size_t fwd = fwd_rows(set) * (LDA + fwd_ldc(strips, set));
-    const size_t bwd = (NC + 1 + span_tokens(T, set->mr)) * bwd_ldc(set);
+    const size_t nt = set->nr * (DEPTH + LINE) * sizeof(uint32_t);
+    const size_t nn = GROUP * COLUMNS * sizeof(float);
 
-    return round_up(fwd > bwd ? fwd : bwd, LINE);
+    return nt > nn ? nt : nn;
 }
 
-size_t ql_qgemm_work_bytes(size_t T, size_t N, size_t K)
+static size_t scratch_bytes(const ql_kernels *set)
+{
+    return panel_bytes() + rows_bytes(set) +
+           round_up(set->mr * set->nr, LINE) * sizeof(float);
+}
+
+size_t ql_qgemm_work_bytes(size_t T, size_t depth)
 {
     const ql_kernels *set = ql_kernels_get();
-    const size_t threads = (size_t)omp_get_max_threads();
 
-    return sizeof(float) *
-           (strip_floats(T, N, K, set) + threads * scratch_floats(T, set));
+    return strips_bytes(T, depth, set) +
+           (size_t)omp_get_max_threads() * scratch_bytes(set);
 }
 
-/* What all spans of a product have in common: W, the kernels, the scratch. */
-static job open_job(const ql_qtensor *w, size_t T, bool add, void *work)
+/* Columns of a task: as many as fit, fewer where that gives too few tasks. */
+static size_t task_columns(size_t width, const ql_kernels *set)
+{
+    size_t columns = COLUMNS / set->nr * set->nr;
+
+    while (columns > set->nr && ceil_div(width, columns) < TASKS) {
+        columns = round_up(columns / 2, set->nr);
+    }
+    return columns;
+}
+
+/* What all spans have in common. */
+static job open_job(const ql_term *terms, size_t n, size_t T, bool forward,
+                    bool add, void *work)
 {
     const ql_kernels *set = ql_kernels_get();
-    job j = {.w = w, .set = set, .N = w->rows, .K = w->cols, .add = add};
+    job j = {.set = set, .n_parts = n, .forward = forward, .add = add};
+    char *strips = work;
+    size_t depth = 0;
 
-    j.strip = work;
-    j.scratch = j.strip + strip_floats(T, j.N, j.K, set);
-    j.each = scratch_floats(T, set);
+    assert(n >= 1 && n <= QL_TERMS);
+    j.width = forward ? terms[0].w->rows : terms[0].w->cols;
+    j.columns = task_columns(j.width, set);
+    for (size_t i = 0; i < n; i++) {
+        part *p = &j.parts[i];
+
+        *p = (part){.w = terms[i].w, .depth = depth_of(terms[i].w, forward)};
+        cut(p, set);
+        p->strips = strips;
+        strips += p->chunks * span_tokens(T, set) * p->lda * sizeof(uint32_t);
+        depth += p->depth;
+    }
+    j.scratch = (char *)work + strips_bytes(T, depth, set);
+    assert(strips <= j.scratch);
+    j.each = scratch_bytes(set);
     return j;
 }
 
-static float *thread_scratch(const job *j)
+/* Strip s of a part, or of one of its chunks. */
+static char *strip_of(const job *j, const part *p, size_t chunk, size_t s)
+{
+    return p->strips +
+           (chunk * j->strips + s) * j->set->mr * p->lda * sizeof(uint32_t);
+}
+
+/* One row of operands; the last cell is filled up. */
+static void narrow_row(const job *j, void *to, const float *x, size_t n)
+{
+    uint32_t *cells = to;
+
+    cells[(n - 1) / j->set->pair] = 0;
+    j->set->narrow(to, x, n);
+}
+
+static void pack_strip(const job *j, const part *p, size_t s)
+{
+    const size_t mr = j->set->mr;
+
+    for (size_t c = 0; c < p->chunks; c++) {
+        const size_t k = c * p->step;
+        const size_t n = min_size(p->step, p->depth - k);
+        char *to = strip_of(j, p, c, s);
+
+        for (size_t i = 0; i < mr; i++, to += p->lda * sizeof(uint32_t)) {
+            const size_t t = s * mr + i;
+
+            if (t < j->T) {
+                narrow_row(j, to, p->in + t * p->depth + k, n);
+            } else {
+                memset(to, 0, p->lda * sizeof(uint32_t));
+            }
+        }
+    }
+}
+
+/* A piece of B: columns [at, at + n) of C, depth [k, k + depth) of a part. */
+typedef struct tile {
+    const part *p;
+    size_t at, n;
+    size_t k, depth;
+    size_t cells;
+} tile;
+
+/* Rows of W are columns of B: nr of them make a panel. */
+static void fill_forward(const job *j, const tile *t, uint32_t *panel,
+                         char *rows)
+{
+    const ql_kernels *set = j->set;
+    const size_t ld = DEPTH + LINE;
+
+    for (size_t i = 0; i < t->n; i += set->nr, panel += t->cells * set->nr) {
+        const size_t live = min_size(set->nr, t->n - i);
+
+        for (size_t r = 0; r < live; r++) {
+            uint32_t *row = (uint32_t *)(void *)rows + r * ld;
+
+            row[t->cells - 1] = 0;
+            set->fetch(row, t->p->w, (t->at + i + r) * t->p->depth + t->k,
+                       t->depth);
+        }
+        memset(rows + live * ld * sizeof(*panel), 0,
+               (set->nr - live) * ld * sizeof(*panel));
+        set->pack_nt(panel, rows, ld, t->cells);
+    }
+}
+
+/* Rows of W are rows of B. */
+static void fill_backward(const job *j, const tile *t, uint32_t *panel,
+                          char *rows)
+{
+    const ql_kernels *set = j->set;
+    const size_t size = ql_operand_bytes(set);
+    const size_t ld = round_up(t->n, set->nr);
+
+    for (size_t r = 0; r < t->depth; r += GROUP) {
+        const size_t live = min_size(GROUP, t->depth - r);
+
+        for (size_t i = 0; i < live; i++) {
+            char *row = rows + i * ld * size;
+
+            set->fetch(row, t->p->w, (t->k + r + i) * j->width + t->at, t->n);
+            memset(row + t->n * size, 0, (ld - t->n) * size);
+        }
+        for (size_t i = 0; i < ld; i += set->nr) {
+            set->pack_nn(panel + (i * t->cells + r / set->pair * set->nr),
+                         rows + i * size, ld, live);
+        }
+    }
+}
+
+/* Part of a tile of C, by way of a whole one. */
+static void edge_product(const job *j, float *c, const char *a, size_t lda,
+                         const uint32_t *panel, const tile *t, size_t rows,
+                         size_t columns, bool add, float *whole)
+{
+    const size_t nr = j->set->nr;
+
+    j->set->ukr(whole, nr, a, lda, panel, t->cells, false);
+    for (size_t i = 0; i < rows; i++) {
+        for (size_t k = 0; k < columns; k++) {
+            float *to = c + i * j->width + k;
+
+            *to = whole[i * nr + k] + (add ? *to : 0);
+        }
+    }
+}
+
+/* C of a task (+)= all strips times the panels of one tile. */
+static void products(const job *j, const tile *t, const uint32_t *panel,
+                     bool add, float *edge)
+{
+    const size_t mr = j->set->mr;
+    const size_t nr = j->set->nr;
+    const size_t chunk = t->k / t->p->step;
+
+    for (size_t i = 0; i < t->n; i += nr, panel += t->cells * nr) {
+        const size_t columns = min_size(nr, t->n - i);
+
+        for (size_t s = 0; s < j->strips; s++) {
+            const size_t rows = min_size(mr, j->T - s * mr);
+            const char *a = strip_of(j, t->p, chunk, s);
+            float *c = j->out + s * mr * j->width + t->at + i;
+
+            if (rows == mr && columns == nr) {
+                j->set->ukr(c, j->width, a, t->p->lda, panel, t->cells, add);
+            } else {
+                edge_product(j, c, a, t->p->lda, panel, t, rows, columns, add,
+                             edge);
+            }
+        }
+    }
+}
+
+static char *thread_scratch(const job *j)
 {
     return j->scratch + (size_t)omp_get_thread_num() * j->each;
 }
 
-/* Strip s, columns [k0, k0 + width): strip[s][k][t] = x[t][k], zero beyond
- * the last token. */
-static void fwd_pack(const job *j, size_t s, size_t k0, size_t width)
+static void do_task(const job *j, size_t task)
 {
-    const size_t nr = j->set->nr;
-    const size_t t0 = s * nr;
-    const size_t live = min_size(nr, j->T - t0);
-    float *to = j->strip + s * nr * j->K + k0 * nr;
+    char *panel = thread_scratch(j);
+    char *rows = panel + panel_bytes();
+    float *edge = (float *)(void *)(rows + rows_bytes(j->set));
+    bool add = j->add;
+    tile t = {.at = task * j->columns};
 
-    for (size_t k = 0; k < width; k += LINE) {
-        const size_t end = min_size(k + LINE, width);
-
-        for (size_t t = 0; t < live; t++) {
-            const float *from = j->in + (t0 + t) * j->K + k0;
-
-            for (size_t p = k; p < end; p++) {
-                to[p * nr + t] = from[p];
-            }
-        }
-        for (size_t p = k; p < end; p++) {
-            for (size_t t = live; t < nr; t++) {
-                to[p * nr + t] = 0;
-            }
+    t.n = min_size(j->columns, j->width - t.at);
+    for (size_t i = 0; i < j->n_parts; i++) {
+        t.p = &j->parts[i];
+        for (t.k = 0; t.k < t.p->depth; t.k += t.p->step) {
+            t.depth = min_size(t.p->step, t.p->depth - t.k);
+            t.cells = ceil_div(t.depth, j->set->pair);
+            (j->forward ? fill_forward : fill_backward)(
+                j, &t, (uint32_t *)(void *)panel, rows);
+            products(j, &t, (uint32_t *)(void *)panel, add, edge);
+            add = true;
         }
     }
 }
 
-/* Y^T of the packed tokens. */
-static void fwd_strip_products(const job *j, float *yt, const float *tile,
-                               size_t rows, size_t k0, size_t width)
+/* Dot products of all tokens with four rows of W over one chunk. */
+static void four_dots(const job *j, const tile *t, char *rows, float *sums)
 {
-    const size_t nr = j->set->nr;
+    const ql_kernels *set = j->set;
+    const size_t size = ql_operand_bytes(set);
+    const size_t ld = round_up(t->depth, LINE * set->pair);
+    const char *a = strip_of(j, t->p, t->k / t->p->step, 0);
 
-    for (size_t s = 0; s < j->strips; s++) {
-        const float *b = j->strip + s * nr * j->K + k0 * nr;
+    for (size_t r = 0; r < 4; r++) {
+        const size_t row = min_size(t->at + r, j->width - 1);
 
-        for (size_t i = 0; i < rows; i += j->set->mr) {
-            j->set->ukr(yt + i * j->ldc + s * nr, j->ldc, tile + i * LDA, LDA,
-                        b, nr, width);
-        }
+        set->fetch(rows + r * ld * size, t->p->w, row * t->p->depth + t->k,
+                   t->depth);
+    }
+    for (size_t i = 0; i < j->T; i++) {
+        set->dot4(sums + 4 * i, rows, ld, a + i * t->p->lda * sizeof(uint32_t),
+                  t->depth);
     }
 }
 
-/* Y^T of the others. */
-static void fwd_dot_products(const job *j, float *yt, const float *tile,
-                             size_t rows, size_t k0, size_t width)
+static void do_dots(const job *j, size_t task)
 {
-    for (size_t t = j->packed; t < j->T; t++) {
-        const float *x = j->in + t * j->K + k0;
+    const size_t end = min_size((task + 1) * DOT_ROWS, j->width);
+    char *rows = thread_scratch(j);
+    tile t = {.at = task * DOT_ROWS};
 
-        for (size_t i = 0; i < rows; i += 4) {
-            float sum[4] = {0};
+    for (; t.at < end; t.at += 4) {
+        float sums[4 * FEW] = {0};
 
-            j->set->dot4(sum, tile + i * LDA, LDA, x, width);
-            for (size_t r = 0; r < 4; r++) {
-                yt[(i + r) * j->ldc + t] += sum[r];
+        for (size_t i = 0; i < j->n_parts; i++) {
+            t.p = &j->parts[i];
+            for (t.k = 0; t.k < t.p->depth; t.k += t.p->step) {
+                t.depth = min_size(t.p->step, t.p->depth - t.k);
+                four_dots(j, &t, rows, sums);
+            }
+        }
+        for (size_t i = 0; i < j->T; i++) {
+            for (size_t r = 0; r < 4 && t.at + r < end; r++) {
+                float *to = j->out + i * j->width + t.at + r;
+
+                *to = sums[4 * i + r] + (j->add ? *to : 0);
             }
         }
     }
-}
-
-/* y[t][n] = or += yt[n][t] for the task's rows. */
-static void fwd_store(const job *j, const float *yt, size_t n0, size_t rows)
-{
-    const size_t ldc = j->ldc;
-
-    for (size_t t = 0; t < j->T; t++) {
-        float *y = j->out + t * j->N + n0;
-
-        if (j->add) {
-            for (size_t i = 0; i < rows; i++) {
-                y[i] += yt[i * ldc + t];
-            }
-        } else {
-            for (size_t i = 0; i < rows; i++) {
-                y[i] = yt[i * ldc + t];
-            }
-        }
-    }
-}
-
-/* Rows beyond the last one, which kernels with full tiles read, are zero. */
-static void fwd_decode(const job *j, float *tile, size_t n0, size_t rows,
-                       size_t all, size_t k0, size_t width)
-{
-    for (size_t i = 0; i < rows; i++) {
-        j->set->decode(tile + i * LDA, j->w, (n0 + i) * j->K + k0, width);
-    }
-    for (size_t i = rows; i < all; i++) {
-        memset(tile + i * LDA, 0, width * sizeof(float));
-    }
-}
-
-static void fwd_task(const job *j, size_t task)
-{
-    const size_t n0 = task * j->tile;
-    const size_t rows = min_size(j->tile, j->N - n0);
-    const size_t all = round_up(rows, j->set->mr) + 4;
-    float *tile = thread_scratch(j);
-    float *yt = tile + fwd_rows(j->set) * LDA;
-
-    memset(yt, 0, all * j->ldc * sizeof(float));
-    for (size_t k0 = 0; k0 < j->K; k0 += KC) {
-        const size_t width = min_size(KC, j->K - k0);
-
-        fwd_decode(j, tile, n0, rows, all, k0, width);
-        fwd_strip_products(j, yt, tile, rows, k0, width);
-        fwd_dot_products(j, yt, tile, rows, k0, width);
-    }
-    fwd_store(j, yt, n0, rows);
 }
 
 /* True where a second thread would bring less than waking it costs. */
 static bool is_small(const job *j)
 {
-    return j->T * j->N * j->K < SMALL;
+    size_t depth = 0;
+
+    for (size_t i = 0; i < j->n_parts; i++) {
+        depth += j->parts[i].depth;
+    }
+    return j->T * j->width * depth < SMALL;
 }
 
-static void fwd_span(job *j)
+static void do_span(const job *j)
 {
-    const size_t chunks = ceil_div(j->K, KC);
+    const bool few = j->forward && j->T <= FEW;
+    const size_t tasks = ceil_div(j->width, few ? DOT_ROWS : j->columns);
 
-    j->strips = fwd_strips(j->T, j->set);
-    j->packed = min_size(j->strips * j->set->nr, j->T);
-    j->tile = j->strips > 0 ? tile_extent(FWD_ROWS, j->N, j->set->mr)
-                            : (size_t)FEW_ROWS;
-    j->tiles = ceil_div(j->N, j->tile);
-    j->ldc = fwd_ldc(j->strips, j->set);
 #pragma omp parallel if (!is_small(j))
     {
 #pragma omp for schedule(dynamic)
-        for (size_t i = 0; i < j->strips * chunks; i++) {
-            const size_t k0 = i % chunks * KC;
-
-            fwd_pack(j, i / chunks, k0, min_size(KC, j->K - k0));
+        for (size_t i = 0; i < j->n_parts * j->strips; i++) {
+            pack_strip(j, &j->parts[i / j->strips], i % j->strips);
         }
 #pragma omp for schedule(dynamic)
-        for (size_t i = 0; i < j->tiles; i++) {
-            fwd_task(j, i);
+        for (size_t i = 0; i < tasks; i++) {
+            (few ? do_dots : do_task)(j, i);
         }
     }
 }
 
-void ql_qgemm_fwd(float *y, const float *x, const ql_qtensor *w, size_t T,
+static void multiply(job *j, float *out, const ql_term *terms, size_t T)
+{
+    const size_t span = span_tokens(T, j->set);
+
+    for (size_t t = 0; t < T; t += span) {
+        j->T = min_size(span, T - t);
+        j->strips = ceil_div(j->T, j->set->mr);
+        j->out = out + t * j->width;
+        for (size_t i = 0; i < j->n_parts; i++) {
+            j->parts[i].in = terms[i].in + t * j->parts[i].depth;
+        }
+        do_span(j);
+    }
+}
+
+void ql_qgemm_fwd(float *y, const ql_term *terms, size_t n_terms, size_t T,
                   bool add, void *work)
 {
-    job j = open_job(w, T, add, work);
-    const size_t step = span_tokens(T, j.set->nr);
+    job j = open_job(terms, n_terms, T, true, add, work);
 
-    for (size_t t = 0; t < T; t += step) {
-        j.out = y + t * j.N;
-        j.in = x + t * j.K;
-        j.T = min_size(step, T - t);
-        fwd_span(&j);
-    }
+    multiply(&j, y, terms, T);
 }
 
-/* Strip s of dY: strip[s][chunk of n][t][n], zero beyond the last token. */
-static void bwd_pack(const job *j, size_t s)
-{
-    const size_t mr = j->set->mr;
-    const size_t t0 = s * mr;
-    float *to = j->strip + s * mr * ceil_div(j->N, NC) * LDB;
-
-    for (size_t n0 = 0; n0 < j->N; n0 += NC) {
-        const size_t bytes = min_size(NC, j->N - n0) * sizeof(float);
-
-        for (size_t t = 0; t < mr; t++, to += LDB) {
-            if (t0 + t < j->T) {
-                memcpy(to, j->in + (t0 + t) * j->N + n0, bytes);
-            } else {
-                memset(to, 0, bytes);
-            }
-        }
-    }
-}
-
-/* Tile of W as panels [n][nr], the columns beyond the last one zero. */
-static void bwd_decode(const job *j, float *tile, float *row, size_t n0,
-                       size_t k0, size_t width)
-{
-    const size_t nr = j->set->nr;
-    const size_t depth = min_size(NC, j->N - n0);
-    const size_t all = round_up(width, nr);
-
-    for (size_t k = width; k < all; k++) {
-        row[k] = 0;
-    }
-    for (size_t n = 0; n < depth; n++) {
-        j->set->decode(row, j->w, (n0 + n) * j->K + k0, width);
-        for (size_t k = 0; k < all; k += nr) {
-            memcpy(tile + k * NC + n * nr, row + k, nr * sizeof(float));
-        }
-    }
-}
-
-/* dX of the task's columns from one decoded tile. */
-static void bwd_products(const job *j, float *dx, const float *tile,
-                         size_t width, size_t n0)
-{
-    const size_t mr = j->set->mr;
-    const size_t nr = j->set->nr;
-    const size_t depth = min_size(NC, j->N - n0);
-
-    for (size_t s = 0; s < j->strips; s++) {
-        const float *a =
-            j->strip + (s * ceil_div(j->N, NC) + n0 / NC) * mr * LDB;
-        float *c = dx + s * mr * j->ldc;
-
-        for (size_t k = 0; k < width; k += nr) {
-            j->set->ukr(c + k, j->ldc, a, LDB, tile + k * NC, nr, depth);
-        }
-    }
-}
-
-/* dX = or += the task's buffer. */
-static void bwd_store(const job *j, const float *dx, size_t k0, size_t width)
-{
-    for (size_t t = 0; t < j->T; t++) {
-        const float *from = dx + t * j->ldc;
-        float *to = j->out + t * j->K + k0;
-
-        if (j->add) {
-            for (size_t k = 0; k < width; k++) {
-                to[k] += from[k];
-            }
-        } else {
-            memcpy(to, from, width * sizeof(float));
-        }
-    }
-}
-
-static void bwd_task(const job *j, size_t task)
-{
-    const size_t k0 = task * j->tile;
-    const size_t width = min_size(j->tile, j->K - k0);
-    const size_t rows = j->strips * j->set->mr;
-    float *tile = thread_scratch(j);
-    float *row = tile + NC * j->ldc;
-    float *dx = row + j->ldc;
-
-    memset(dx, 0, rows * j->ldc * sizeof(float));
-    for (size_t n0 = 0; n0 < j->N; n0 += NC) {
-        bwd_decode(j, tile, row, n0, k0, width);
-        bwd_products(j, dx, tile, width, n0);
-    }
-    bwd_store(j, dx, k0, width);
-}
-
-static void bwd_span(job *j)
-{
-    j->strips = ceil_div(j->T, j->set->mr);
-    j->packed = j->T;
-    j->tile = tile_extent(BWD_COLUMNS, j->K, j->set->nr);
-    j->tiles = ceil_div(j->K, j->tile);
-    j->ldc = bwd_ldc(j->set);
-#pragma omp parallel if (!is_small(j))
-    {
-#pragma omp for schedule(dynamic)
-        for (size_t s = 0; s < j->strips; s++) {
-            bwd_pack(j, s);
-        }
-#pragma omp for schedule(dynamic)
-        for (size_t i = 0; i < j->tiles; i++) {
-            bwd_task(j, i);
-        }
-    }
-}
-
-void ql_qgemm_bwd(float *dx, const float *dy, const ql_qtensor *w, size_t T,
+void ql_qgemm_bwd(float *dx, const ql_term *terms, size_t n_terms, size_t T,
                   bool add, void *work)
 {
-    job j = open_job(w, T, add, work);
-    const size_t step = span_tokens(T, j.set->mr);
+    job j = open_job(terms, n_terms, T, false, add, work);
 
-    for (size_t t = 0; t < T; t += step) {
-        j.out = dx + t * j.K;
-        j.in = dy + t * j.N;
-        j.T = min_size(step, T - t);
-        bwd_span(&j);
-    }
+    multiply(&j, dx, terms, T);
 }

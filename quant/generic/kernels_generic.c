@@ -1,6 +1,6 @@
-/* The portable set: what every other set must agree with, kept as plain as
- * can be. */
-#include "quant/decode_walk.h"
+/* The portable sets: what every other set must agree with, kept as plain as
+ * can be. The one in bf16 stands for what the bf16 instructions do. */
+#include "quant/kernel_parts.h"
 #include "quant/kernels.h"
 
 enum {
@@ -40,60 +40,188 @@ static void decode(float *out, const ql_qtensor *w, size_t start, size_t n)
     by_storage[w->storage](out, w, start, n);
 }
 
-static void ukr(float *c, size_t ldc, const float *a, size_t lda,
-                const float *b, size_t ldb, size_t k)
+static void fetch(void *out, const ql_qtensor *w, size_t start, size_t n)
 {
-    float sum[MR][NR] = {{0}};
+    decode(out, w, start, n);
+}
 
-    for (size_t p = 0; p < k; p++) {
-        for (size_t i = 0; i < MR; i++) {
-            for (size_t j = 0; j < NR; j++) {
-                sum[i][j] += a[i * lda + p] * b[p * ldb + j];
-            }
-        }
+static void fetch_bf16(void *out, const ql_qtensor *w, size_t start, size_t n)
+{
+    ql_fetch_rounded(out, w, start, n, decode);
+}
+
+static void narrow(void *out, const float *x, size_t n)
+{
+    memcpy(out, x, n * sizeof(*x));
+}
+
+static void narrow_bf16(void *out, const float *x, size_t n)
+{
+    uint16_t *to = out;
+
+    for (size_t i = 0; i < n; i++) {
+        to[i] = ql_f32_to_bf16(x[i]);
     }
-    for (size_t i = 0; i < MR; i++) {
+}
+
+static void pack_nt(uint32_t *panel, const void *rows, size_t ld, size_t cells)
+{
+    for (size_t p = 0; p < cells; p++) {
         for (size_t j = 0; j < NR; j++) {
-            c[i * ldc + j] += sum[i][j];
+            panel[p * NR + j] = ql_cell(rows, j * ld + p);
         }
     }
 }
 
-/* Lanes let a compiler use vectors without changing the order of a sum. */
-static float dot(const float *a, const float *b, size_t k)
+static void pack_nn(uint32_t *panel, const void *rows, size_t ld, size_t depth)
 {
-    float lane[LANES] = {0};
-    float sum = 0;
-    size_t p = 0;
+    for (size_t p = 0; p < depth; p++) {
+        memcpy(panel + p * NR, (const float *)rows + p * ld,
+               NR * sizeof(*panel));
+    }
+}
 
-    for (; p + LANES <= k; p += LANES) {
-        for (size_t j = 0; j < LANES; j++) {
-            lane[j] += a[p + j] * b[p + j];
+static void pack_nn_bf16(uint32_t *panel, const void *rows, size_t ld,
+                         size_t depth)
+{
+    const uint16_t *row = rows;
+
+    for (size_t p = 0; p < depth; p += 2, row += 2 * ld) {
+        for (size_t j = 0; j < NR; j++) {
+            *panel++ = ql_cell_of(row[j], p + 1 < depth ? row[ld + j] : 0);
         }
     }
-    for (; p < k; p++) {
-        sum += a[p] * b[p];
+}
+
+static void put(float *c, size_t ldc, float sum[MR][NR], bool add)
+{
+    for (size_t i = 0; i < MR; i++) {
+        for (size_t j = 0; j < NR; j++) {
+            c[i * ldc + j] = sum[i][j] + (add ? c[i * ldc + j] : 0);
+        }
     }
+}
+
+static void ukr(float *c, size_t ldc, const void *a, size_t lda,
+                const uint32_t *panel, size_t cells, bool add)
+{
+    float sum[MR][NR] = {{0}};
+
+    for (size_t p = 0; p < cells; p++) {
+        for (size_t i = 0; i < MR; i++) {
+            const float x = ql_f32_from_bits(ql_cell(a, i * lda + p));
+
+            for (size_t j = 0; j < NR; j++) {
+                sum[i][j] += x * ql_f32_from_bits(panel[p * NR + j]);
+            }
+        }
+    }
+    put(c, ldc, sum, add);
+}
+
+static float first(uint32_t cell)
+{
+    return ql_f32_from_bits(cell << 16);
+}
+
+static float second(uint32_t cell)
+{
+    return ql_f32_from_bits(cell & 0xffff0000);
+}
+
+static void ukr_bf16(float *c, size_t ldc, const void *a, size_t lda,
+                     const uint32_t *panel, size_t cells, bool add)
+{
+    float sum[MR][NR] = {{0}};
+
+    for (size_t p = 0; p < cells; p++) {
+        for (size_t i = 0; i < MR; i++) {
+            const uint32_t x = ql_cell(a, i * lda + p);
+
+            for (size_t j = 0; j < NR; j++) {
+                const uint32_t y = panel[p * NR + j];
+
+                sum[i][j] += first(x) * first(y) + second(x) * second(y);
+            }
+        }
+    }
+    put(c, ldc, sum, add);
+}
+
+static float sum_lanes(const float *lane)
+{
+    float sum = 0;
+
     for (size_t j = 0; j < LANES; j++) {
         sum += lane[j];
     }
     return sum;
 }
 
-static void dot4(float *out, const float *a, size_t lda, const float *b,
-                 size_t k)
+/* Lanes let a compiler use vectors without changing the order of a sum. */
+static void dot4(float *out, const void *a, size_t lda, const void *b, size_t n)
 {
+    const float *y = b;
+
     for (size_t i = 0; i < 4; i++) {
-        out[i] += dot(a + i * lda, b, k);
+        const float *x = (const float *)a + i * lda;
+        float lane[LANES] = {0};
+        size_t p = 0;
+
+        for (; p + LANES <= n; p += LANES) {
+            for (size_t j = 0; j < LANES; j++) {
+                lane[j] += x[p + j] * y[p + j];
+            }
+        }
+        for (; p < n; p++) {
+            lane[p % LANES] += x[p] * y[p];
+        }
+        out[i] += sum_lanes(lane);
+    }
+}
+
+static void dot4_bf16(float *out, const void *a, size_t lda, const void *b,
+                      size_t n)
+{
+    const uint16_t *y = b;
+
+    for (size_t i = 0; i < 4; i++) {
+        const uint16_t *x = (const uint16_t *)a + i * lda;
+        float lane[LANES] = {0};
+
+        for (size_t p = 0; p < n; p++) {
+            lane[p % LANES] += ql_bf16_to_f32(x[p]) * ql_bf16_to_f32(y[p]);
+        }
+        out[i] += sum_lanes(lane);
     }
 }
 
 const ql_kernels ql_kernels_generic = {
     .name = "generic",
     .cpu_need = 0,
+    .pair = 1,
     .mr = MR,
     .nr = NR,
     .decode = decode,
+    .fetch = fetch,
+    .narrow = narrow,
+    .pack_nt = pack_nt,
+    .pack_nn = pack_nn,
     .ukr = ukr,
     .dot4 = dot4,
+};
+
+const ql_kernels ql_kernels_generic_bf16 = {
+    .name = "generic-bf16",
+    .cpu_need = 0,
+    .pair = 2,
+    .mr = MR,
+    .nr = NR,
+    .decode = decode,
+    .fetch = fetch_bf16,
+    .narrow = narrow_bf16,
+    .pack_nt = pack_nt,
+    .pack_nn = pack_nn_bf16,
+    .ukr = ukr_bf16,
+    .dot4 = dot4_bf16,
 };

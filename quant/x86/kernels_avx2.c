@@ -2,7 +2,7 @@
 #include <immintrin.h>
 
 #include "quant/cpu.h"
-#include "quant/decode_walk.h"
+#include "quant/kernel_parts.h"
 #include "quant/kernels.h"
 
 enum {
@@ -107,9 +107,71 @@ static void decode(float *out, const ql_qtensor *w, size_t start, size_t n)
     by_storage[w->storage](out, w, start, n);
 }
 
-static void ukr(float *c, size_t ldc, const float *a, size_t lda,
-                const float *b, size_t ldb, size_t k)
+static void fetch(void *out, const ql_qtensor *w, size_t start, size_t n)
 {
+    decode(out, w, start, n);
+}
+
+static void narrow(void *out, const float *x, size_t n)
+{
+    memcpy(out, x, n * sizeof(*x));
+}
+
+/* Four cells of two rows, one row a lane. */
+static __m256i two_rows(const char *at, size_t step)
+{
+    return _mm256_loadu2_m128i((const void *)(at + step), (const void *)at);
+}
+
+/* Four cells of eight rows become four vectors of the panel. */
+static void transpose(uint32_t *panel, const char *at, size_t row)
+{
+    const __m256i r0 = two_rows(at, 4 * row);
+    const __m256i r1 = two_rows(at + row, 4 * row);
+    const __m256i r2 = two_rows(at + 2 * row, 4 * row);
+    const __m256i r3 = two_rows(at + 3 * row, 4 * row);
+    const __m256i a = _mm256_unpacklo_epi32(r0, r1);
+    const __m256i b = _mm256_unpackhi_epi32(r0, r1);
+    const __m256i c = _mm256_unpacklo_epi32(r2, r3);
+    const __m256i d = _mm256_unpackhi_epi32(r2, r3);
+    __m256i *to = (void *)panel;
+
+    _mm256_storeu_si256(to, _mm256_unpacklo_epi64(a, c));
+    _mm256_storeu_si256(to + NR / 8, _mm256_unpackhi_epi64(a, c));
+    _mm256_storeu_si256(to + 2 * (NR / 8), _mm256_unpacklo_epi64(b, d));
+    _mm256_storeu_si256(to + 3 * (NR / 8), _mm256_unpackhi_epi64(b, d));
+}
+
+static void pack_nt(uint32_t *panel, const void *rows, size_t ld, size_t cells)
+{
+    const size_t row = ld * sizeof(*panel);
+
+    for (size_t j = 0; j < NR; j += 8) {
+        const char *at = (const char *)rows + j * row;
+
+        for (size_t p = 0; p < cells; p += 4) {
+            transpose(panel + p * NR + j, at + p * sizeof(*panel), row);
+        }
+    }
+}
+
+static void pack_nn(uint32_t *panel, const void *rows, size_t ld, size_t depth)
+{
+    float *to = (float *)(void *)panel;
+    const float *row = rows;
+
+    for (size_t p = 0; p < depth; p++, to += NR, row += ld) {
+        _mm256_storeu_ps(to, _mm256_loadu_ps(row));
+        _mm256_storeu_ps(to + 8, _mm256_loadu_ps(row + 8));
+    }
+}
+
+static void ukr(float *c, size_t ldc, const void *a, size_t lda,
+                const uint32_t *panel, size_t cells, bool add)
+{
+    const float *x = a;
+    const float *b = (const float *)(const void *)panel;
+    const __m256i all = _mm256_set1_epi32(add ? -1 : 0);
     __m256 sum[MR][2];
 
 #pragma GCC unroll 6
@@ -117,27 +179,26 @@ static void ukr(float *c, size_t ldc, const float *a, size_t lda,
         sum[i][0] = _mm256_setzero_ps();
         sum[i][1] = _mm256_setzero_ps();
     }
-    for (size_t p = 0; p < k; p++) {
+    for (size_t p = 0; p < cells; p++, b += NR) {
         const __m256 b0 = _mm256_loadu_ps(b);
         const __m256 b1 = _mm256_loadu_ps(b + 8);
 
 #pragma GCC unroll 6
         for (size_t i = 0; i < MR; i++) {
-            const __m256 x = _mm256_broadcast_ss(a + i * lda);
+            const __m256 y = _mm256_broadcast_ss(x + i * lda + p);
 
-            sum[i][0] = _mm256_fmadd_ps(x, b0, sum[i][0]);
-            sum[i][1] = _mm256_fmadd_ps(x, b1, sum[i][1]);
+            sum[i][0] = _mm256_fmadd_ps(y, b0, sum[i][0]);
+            sum[i][1] = _mm256_fmadd_ps(y, b1, sum[i][1]);
         }
-        a++;
-        b += ldb;
     }
 #pragma GCC unroll 6
     for (size_t i = 0; i < MR; i++) {
         float *to = c + i * ldc;
+        const __m256 c0 = _mm256_maskload_ps(to, all);
+        const __m256 c1 = _mm256_maskload_ps(to + 8, all);
 
-        _mm256_storeu_ps(to, _mm256_add_ps(_mm256_loadu_ps(to), sum[i][0]));
-        _mm256_storeu_ps(to + 8,
-                         _mm256_add_ps(_mm256_loadu_ps(to + 8), sum[i][1]));
+        _mm256_storeu_ps(to, _mm256_add_ps(c0, sum[i][0]));
+        _mm256_storeu_ps(to + 8, _mm256_add_ps(c1, sum[i][1]));
     }
 }
 
@@ -150,10 +211,11 @@ static float sum_lanes(__m256 x)
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 
-static void dot4(float *out, const float *a, size_t lda, const float *b,
-                 size_t k)
+static void dot4(float *out, const void *a, size_t lda, const void *b, size_t n)
 {
-    const size_t whole = k / 8 * 8;
+    const size_t whole = n / 8 * 8;
+    const float *u = a;
+    const float *v = b;
     __m256 sum[4];
 
 #pragma GCC unroll 4
@@ -161,19 +223,19 @@ static void dot4(float *out, const float *a, size_t lda, const float *b,
         sum[i] = _mm256_setzero_ps();
     }
     for (size_t p = 0; p < whole; p += 8) {
-        const __m256 x = _mm256_loadu_ps(b + p);
+        const __m256 x = _mm256_loadu_ps(v + p);
 
 #pragma GCC unroll 4
         for (size_t i = 0; i < 4; i++) {
             sum[i] =
-                _mm256_fmadd_ps(_mm256_loadu_ps(a + i * lda + p), x, sum[i]);
+                _mm256_fmadd_ps(_mm256_loadu_ps(u + i * lda + p), x, sum[i]);
         }
     }
     for (size_t i = 0; i < 4; i++) {
         float tail = 0;
 
-        for (size_t p = whole; p < k; p++) {
-            tail += a[i * lda + p] * b[p];
+        for (size_t p = whole; p < n; p++) {
+            tail += u[i * lda + p] * v[p];
         }
         out[i] += sum_lanes(sum[i]) + tail;
     }
@@ -182,9 +244,14 @@ static void dot4(float *out, const float *a, size_t lda, const float *b,
 const ql_kernels ql_kernels_avx2 = {
     .name = "avx2",
     .cpu_need = QL_CPU_AVX2,
+    .pair = 1,
     .mr = MR,
     .nr = NR,
     .decode = decode,
+    .fetch = fetch,
+    .narrow = narrow,
+    .pack_nt = pack_nt,
+    .pack_nn = pack_nn,
     .ukr = ukr,
     .dot4 = dot4,
 };

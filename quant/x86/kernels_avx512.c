@@ -2,45 +2,13 @@
 #include <immintrin.h>
 
 #include "quant/cpu.h"
-#include "quant/decode_walk.h"
-#include "quant/kernels.h"
+#include "quant/kernel_parts.h"
+#include "quant/x86/parts_avx512.h"
 
 enum {
-    MR = 14, /* 14 x 2 accumulators, 2 vectors of B, 1 of A: 31 registers */
-    NR = 32
+    MR = 6, /* 6 x 4 accumulators, 4 vectors of B, 1 of A: 29 registers */
+    NR = 64
 };
-
-static __m512 round_bf16(__m512 x)
-{
-    const __m512i u = _mm512_castps_si512(x);
-    const __m512i odd =
-        _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
-    const __m512i near =
-        _mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
-    const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
-    const __m512i top =
-        _mm512_mask_or_epi32(near, nan, u, _mm512_set1_epi32(0x400000));
-
-    return _mm512_castsi512_ps(
-        _mm512_and_si512(top, _mm512_set1_epi32((int)0xffff0000)));
-}
-
-/* The table of codes times the scale, rounded. */
-static __m512 scaled(const float *code, float scale, ql_round round)
-{
-    const __m512 x =
-        _mm512_mul_ps(_mm512_loadu_ps(code), _mm512_set1_ps(scale));
-
-    switch (round) {
-    case QL_ROUND_BF16:
-        return round_bf16(x);
-    case QL_ROUND_F16:
-        return _mm512_cvtph_ps(_mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
-    case QL_ROUND_NONE:
-        break;
-    }
-    return x;
-}
 
 /* Eight bytes become sixteen lanes by shifting copies of their two halves;
  * the look-up in the table of sixteen ignores the bits above the code. */
@@ -59,7 +27,7 @@ static __m512 eight_bytes(__m512 table, __m128i bytes)
 static void pairs(float *out, const uint8_t *bytes, size_t n,
                   const ql_qtensor *w, float scale)
 {
-    const __m512 table = scaled(w->code, scale, w->round);
+    const __m512 table = ql_scaled_avx512(w->code, scale, w->round);
     size_t i = 0;
 
     for (; i + 8 <= n; i += 8) {
@@ -95,7 +63,7 @@ static void decode_f16(float *out, const ql_qtensor *w, size_t start, size_t n)
     ql_decode_f16(out + whole, w, start + whole, n - whole);
 }
 
-static void decode(float *out, const ql_qtensor *w, size_t start, size_t n)
+void ql_decode_avx512(float *out, const ql_qtensor *w, size_t start, size_t n)
 {
     static ql_decode_fn *const by_storage[QL_STORAGE_COUNT] = {
         [QL_STORAGE_4BIT] = decode_4bit,
@@ -107,59 +75,84 @@ static void decode(float *out, const ql_qtensor *w, size_t start, size_t n)
     by_storage[w->storage](out, w, start, n);
 }
 
-static void ukr(float *c, size_t ldc, const float *a, size_t lda,
-                const float *b, size_t ldb, size_t k)
+static void fetch(void *out, const ql_qtensor *w, size_t start, size_t n)
 {
-    __m512 sum[MR][2];
+    ql_decode_avx512(out, w, start, n);
+}
 
-#pragma GCC unroll 14
-    for (size_t i = 0; i < MR; i++) {
-        sum[i][0] = _mm512_setzero_ps();
-        sum[i][1] = _mm512_setzero_ps();
-    }
-    for (size_t p = 0; p < k; p++) {
-        const __m512 b0 = _mm512_loadu_ps(b);
-        const __m512 b1 = _mm512_loadu_ps(b + 16);
+static void narrow(void *out, const float *x, size_t n)
+{
+    memcpy(out, x, n * sizeof(*x));
+}
 
-#pragma GCC unroll 14
-        for (size_t i = 0; i < MR; i++) {
-            const __m512 x = _mm512_set1_ps(a[i * lda]);
+static void pack_nt(uint32_t *panel, const void *rows, size_t ld, size_t cells)
+{
+    ql_pack_nt_avx512(panel, NR, rows, ld, cells);
+}
 
-            sum[i][0] = _mm512_fmadd_ps(x, b0, sum[i][0]);
-            sum[i][1] = _mm512_fmadd_ps(x, b1, sum[i][1]);
+static void pack_nn(uint32_t *panel, const void *rows, size_t ld, size_t depth)
+{
+    const float *row = rows;
+
+    for (size_t p = 0; p < depth; p++, panel += NR, row += ld) {
+        for (size_t j = 0; j < NR; j += 16) {
+            _mm512_storeu_ps(panel + j, _mm512_loadu_ps(row + j));
         }
-        a++;
-        b += ldb;
-    }
-#pragma GCC unroll 14
-    for (size_t i = 0; i < MR; i++) {
-        float *to = c + i * ldc;
-
-        _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), sum[i][0]));
-        _mm512_storeu_ps(to + 16,
-                         _mm512_add_ps(_mm512_loadu_ps(to + 16), sum[i][1]));
     }
 }
 
-static void dot4(float *out, const float *a, size_t lda, const float *b,
-                 size_t k)
+static void ukr(float *c, size_t ldc, const void *a, size_t lda,
+                const uint32_t *panel, size_t cells, bool add)
 {
+    const float *x = a;
+    __m512 sum[MR][4];
+
+#pragma GCC unroll 6
+    for (size_t i = 0; i < MR; i++) {
+#pragma GCC unroll 4
+        for (size_t j = 0; j < 4; j++) {
+            sum[i][j] = _mm512_setzero_ps();
+        }
+    }
+    for (size_t p = 0; p < cells; p++, panel += NR) {
+        const __m512 b0 = _mm512_loadu_ps(panel);
+        const __m512 b1 = _mm512_loadu_ps(panel + 16);
+        const __m512 b2 = _mm512_loadu_ps(panel + 32);
+        const __m512 b3 = _mm512_loadu_ps(panel + 48);
+
+#pragma GCC unroll 6
+        for (size_t i = 0; i < MR; i++) {
+            const __m512 y = _mm512_set1_ps(x[i * lda + p]);
+
+            sum[i][0] = _mm512_fmadd_ps(y, b0, sum[i][0]);
+            sum[i][1] = _mm512_fmadd_ps(y, b1, sum[i][1]);
+            sum[i][2] = _mm512_fmadd_ps(y, b2, sum[i][2]);
+            sum[i][3] = _mm512_fmadd_ps(y, b3, sum[i][3]);
+        }
+    }
+    ql_put_avx512(c, ldc, sum, MR, add);
+}
+
+static void dot4(float *out, const void *a, size_t lda, const void *b, size_t n)
+{
+    const float *u = a;
+    const float *v = b;
     __m512 sum[4];
 
 #pragma GCC unroll 4
     for (size_t i = 0; i < 4; i++) {
         sum[i] = _mm512_setzero_ps();
     }
-    for (size_t p = 0; p < k; p += 16) {
-        const size_t rest = k - p;
+    for (size_t p = 0; p < n; p += 16) {
+        const size_t rest = n - p;
         const __mmask16 some =
             (__mmask16)(rest < 16 ? (1u << rest) - 1 : 0xffff);
-        const __m512 x = _mm512_maskz_loadu_ps(some, b + p);
+        const __m512 x = _mm512_maskz_loadu_ps(some, v + p);
 
 #pragma GCC unroll 4
         for (size_t i = 0; i < 4; i++) {
             sum[i] = _mm512_fmadd_ps(
-                _mm512_maskz_loadu_ps(some, a + i * lda + p), x, sum[i]);
+                _mm512_maskz_loadu_ps(some, u + i * lda + p), x, sum[i]);
         }
     }
     for (size_t i = 0; i < 4; i++) {
@@ -170,9 +163,14 @@ static void dot4(float *out, const float *a, size_t lda, const float *b,
 const ql_kernels ql_kernels_avx512 = {
     .name = "avx512",
     .cpu_need = QL_CPU_AVX512,
+    .pair = 1,
     .mr = MR,
     .nr = NR,
-    .decode = decode,
+    .decode = ql_decode_avx512,
+    .fetch = fetch,
+    .narrow = narrow,
+    .pack_nt = pack_nt,
+    .pack_nn = pack_nn,
     .ukr = ukr,
     .dot4 = dot4,
 };

@@ -82,7 +82,7 @@ static size_t scratch_bytes(const ql_run *run)
         ql_block_scratch_bytes(c, &run->m->weights.layers[0], &shape);
     const size_t T = run->opt.max_tokens;
     const size_t loss = ql_loss_work_bytes(T, c->V, c->C);
-    const size_t head = ql_qgemm_work_bytes(T, c->V, c->C);
+    const size_t head = ql_qgemm_work_bytes(T, c->C);
     const size_t top = loss > head ? loss : head;
 
     return ql_arena_piece(block > top ? block : top, 1);
@@ -281,6 +281,7 @@ void ql_run_logits(ql_run *run, const ql_batch *batch, const size_t *rows,
                    size_t n, float *logits)
 {
     const ql_qtensor *head = &run->m->weights.head;
+    const ql_term term = {run->dh, head};
     const size_t C = head->cols;
     const ql_pass pass = make_pass(run, batch, NULL);
 
@@ -289,5 +290,5 @@ void ql_run_logits(ql_run *run, const ql_batch *batch, const size_t *rows,
     for (size_t i = 0; i < n; i++) {
         memcpy(run->dh + i * C, run->norm + rows[i] * C, C * sizeof(float));
     }
-    ql_qgemm_fwd(logits, run->dh, head, n, false, run->scratch.data);
+    ql_qgemm_fwd(logits, &term, 1, n, false, run->scratch.data);
 }

@@ -1,7 +1,7 @@
 /* A linear layer with a frozen base and a LoRA pair.
  *
- *   xa = drop(X) A^T                                     [T, R]
- *   Y  = X W^T + bias + s xa B^T                         [T, N]
+ *   xa = s drop(X) A^T                                   [T, R]
+ *   Y  = X W^T + xa B^T + bias                           [T, N]
  *
  * Source: Hu et al., LoRA, 2021; order of operations as PEFT's lora.Linear. */
 #ifndef QL_OP_LINEAR_H
@@ -57,7 +57,7 @@ void ql_linear_fwd(float *y, bool add, float *xa, const float *x,
  *   dy    [T, N]  read
  *   x, xa, drop   as in the forward
  * The pair's gradients are added to unless they are NULL:
- *   dB += s dY^T xa;  dxa = s dY B;  dA += dxa^T drop(X)
+ *   dB += dY^T xa;  dxa = s dY B;  dA += dxa^T drop(X)
  *   dX  = dY W + drop'(dxa A) */
 void ql_linear_bwd(float *dx, bool add, const float *dy, const float *x,
                    const float *xa, const ql_linear *lin, size_t T,

@@ -42,7 +42,7 @@ size_t ql_loss_work_bytes(size_t T, size_t V, size_t C)
     const size_t n = chunk_tokens(T, V);
 
     return align(n * C * sizeof(float)) + align(n * V * sizeof(float)) +
-           ql_qgemm_work_bytes(n, V, C);
+           ql_qgemm_work_bytes(n, V > C ? V : C);
 }
 
 /* Takes up to most trained positions from *t on, and moves *t behind them. */
@@ -103,11 +103,14 @@ void ql_loss_head(ql_loss *sum, float *dh, const float *h,
     if (dh) {
         memset(dh, 0, T * C * sizeof *dh);
     }
+    const ql_term hidden = {c.h, w};
+    const ql_term logits = {c.logits, w};
+
     while (gather(&c, &t, h, target, T, C, most), c.n > 0) {
-        ql_qgemm_fwd(c.logits, c.h, w, c.n, false, c.work);
+        ql_qgemm_fwd(c.logits, &hidden, 1, c.n, false, c.work);
         take_chunk(&c, target, V, scale);
         if (dh) {
-            ql_qgemm_bwd(c.h, c.logits, w, c.n, false, c.work);
+            ql_qgemm_bwd(c.h, &logits, 1, c.n, false, c.work);
         }
         for (size_t i = 0; i < c.n; i++) {
             sum->sum += c.loss[i];

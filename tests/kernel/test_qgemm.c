@@ -1,4 +1,5 @@
-/* The products in every set that runs here, against three loops in double:
+/* The products in every set that runs here, against three loops in double over
+ * the operands as the set rounds them:
  *
  *   |c - ref| <= (k + 8) u (|A| |B| + |c before|),  u = 2^-24
  *
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "quant/half.h"
 #include "quant/kernels.h"
 #include "quant/qgemm.h"
 #include "quant/qgemm_ref.h"
@@ -21,19 +23,28 @@ typedef struct shape {
     size_t T, N, K;
 } shape;
 
-typedef void product_fn(float *out, const float *in, const ql_qtensor *w,
-                        size_t T, bool add, void *work);
+typedef void product_fn(float *out, const ql_term *terms, size_t n, size_t T,
+                        bool add, void *work);
 typedef void ref_fn(double *out, double *size, const float *in, const float *w,
                     size_t T, size_t N, size_t K);
 
-/* One direction on one matrix. */
+enum {
+    TERMS = 3
+};
+
+/* A sum of products in one direction, and what it must come to. */
 typedef struct task {
-    product_fn *run;
-    ref_fn *ref;
-    size_t in_n, out_n, depth; /* floats in and out; terms of each sum */
-    const ql_qtensor *w;
-    size_t T;
+    bool forward;
+    size_t T, width; /* C is [T, width] */
+    size_t n;        /* terms */
     bool add;
+    qcase cases[TERMS];
+    ql_qtensor w[TERMS];
+    ql_term terms[TERMS];
+    float *in[TERMS];
+    size_t depth; /* of all terms together */
+    double *ref, *size;
+    float *before;
 } task;
 
 static void *need(size_t bytes)
@@ -44,112 +55,192 @@ static void *need(size_t bytes)
     return p;
 }
 
-/* Runs with scratch of exactly the size asked for, at any content. */
-static void run(const task *t, float *out, const float *in)
+/* x as the set in use rounds it. */
+static float operand(float x)
 {
-    const size_t bytes = ql_qgemm_work_bytes(t->T, t->w->rows, t->w->cols);
+    const bool bf16 = ql_kernels_get()->pair == 2;
+
+    return bf16 ? ql_bf16_to_f32(ql_f32_to_bf16(x)) : x;
+}
+
+static size_t depth_of(const task *t, size_t i)
+{
+    return t->forward ? t->w[i].cols : t->w[i].rows;
+}
+
+/* Adds term i to what must come out. */
+static void add_reference(task *t, size_t i)
+{
+    const ql_qtensor *w = &t->w[i];
+    const size_t elements = w->rows * w->cols;
+    const size_t in_n = t->T * depth_of(t, i);
+    const size_t out_n = t->T * t->width;
+    float *in = need(in_n * sizeof(float));
+    float *dense = need(elements * sizeof(float));
+    double *sum = need(out_n * sizeof(double));
+    double *size = need(out_n * sizeof(double));
+
+    for (size_t e = 0; e < elements; e++) {
+        dense[e] = operand(qcase_value(w, e));
+    }
+    for (size_t e = 0; e < in_n; e++) {
+        in[e] = operand(t->in[i][e]);
+    }
+    (t->forward ? ql_qgemm_fwd_ref : ql_qgemm_bwd_ref)(sum, size, in, dense,
+                                                       t->T, w->rows, w->cols);
+    for (size_t e = 0; e < out_n; e++) {
+        t->ref[e] += sum[e];
+        t->size[e] += size[e];
+    }
+    free(in);
+    free(dense);
+    free(sum);
+    free(size);
+}
+
+/* A term of the task: a matrix of any storage, viewed from a row on. */
+static void make_term(task *t, size_t depth, ql_storage storage,
+                      qcase_input input, uint64_t seed)
+{
+    static const size_t blocks[] = {32, 64, 64, 256, 4096};
+    const uint64_t key = ql_rng_split(check_seed(), seed);
+    const size_t above = ql_rng_below(key, 0, 3);
+    const size_t rows = t->forward ? t->width : depth;
+    const size_t cols = t->forward ? depth : t->width;
+    const size_t i = t->n++;
+
+    qcase_init(&t->cases[i], above + rows, cols, ql_rng_below(key, 1, 2),
+               storage, blocks[ql_rng_below(key, 2, 5)],
+               (ql_round)ql_rng_below(key, 3, 3), input, key);
+    t->w[i] = ql_qtensor_rows(&t->cases[i].w, above, rows);
+    t->in[i] = guarded_init(t->T * depth);
+    check_fill(t->in[i], t->T * depth, key);
+    t->terms[i] = (ql_term){t->in[i], &t->w[i]};
+    t->depth += depth;
+    add_reference(t, i);
+}
+
+static void open_task(task *t, bool forward, shape s, bool add, uint64_t seed)
+{
+    const size_t width = forward ? s.N : s.K;
+    const size_t n = s.T * width;
+
+    *t = (task){.forward = forward, .T = s.T, .width = width, .add = add};
+    t->ref = need(n * sizeof(double));
+    t->size = need(n * sizeof(double));
+    t->before = need(n * sizeof(float));
+    check_fill(t->before, n, seed + 1);
+    for (size_t e = 0; e < n; e++) {
+        t->ref[e] = add ? (double)t->before[e] : 0;
+        t->size[e] = fabs(t->ref[e]);
+    }
+}
+
+static void close_task(task *t)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        assert_true(guarded_intact(t->in[i], t->T * depth_of(t, i)));
+        guarded_free(t->in[i]);
+        qcase_free(&t->cases[i]);
+    }
+    free(t->ref);
+    free(t->size);
+    free(t->before);
+}
+
+/* Runs with scratch of exactly the size asked for, at any content. */
+static void run(const task *t, float *out)
+{
+    const size_t bytes = ql_qgemm_work_bytes(t->T, t->depth);
     const size_t room = (bytes + 63) / 64 * 64 + 64;
     unsigned char *work = aligned_alloc(64, room);
 
     assert_non_null(work);
     memset(work, 0xff, room);
-    t->run(out, in, t->w, t->T, t->add, work);
+    (t->forward ? ql_qgemm_fwd : ql_qgemm_bwd)(out, t->terms, t->n, t->T,
+                                               t->add, work);
     for (size_t i = bytes; i < room; i++) {
         assert_int_equal(work[i], 0xff);
     }
     free(work);
 }
 
-static void start_out(const task *t, float *out, const float *before)
+static void start_out(const task *t, float *out)
 {
+    const size_t bytes = t->T * t->width * sizeof(float);
+
     if (t->add) {
-        memcpy(out, before, t->out_n * sizeof(float));
+        memcpy(out, t->before, bytes);
     } else {
-        memset(out, 0xff, t->out_n * sizeof(float));
+        memset(out, 0xff, bytes);
     }
 }
 
-static void check_bound(const task *t, const float *out, const float *before,
-                        const double *ref, const double *size)
+/* What a sum of k products may be off by. bf16 instructions take denormals for
+ * zero, in operands and results. */
+static double allowed(const task *t, size_t i)
 {
     const double k = (double)t->depth + 8;
+    const double tiny = ql_kernels_get()->pair == 2 ? 0x1p-120 : 0x1p-149;
 
-    for (size_t i = 0; i < t->out_n; i++) {
-        const double old = t->add ? (double)before[i] : 0;
-        const double want = ref[i] + old;
-        const double allowed = k * 0x1p-24 * (size[i] + fabs(old));
-        const double off = fabs((double)out[i] - want);
+    return k * 0x1p-24 * t->size[i] + k * tiny;
+}
 
-        if (!(off <= allowed + k * 0x1p-149)) {
-            fail_msg("%s: T %zu, W [%zu, %zu], storage %d: element %zu is "
-                     "%.9g, not %.9g; allowed %.3g, off %.3g",
-                     ql_kernels_get()->name, t->T, t->w->rows, t->w->cols,
-                     (int)t->w->storage, i, (double)out[i], want, allowed, off);
+static void check_bound(const task *t, const float *out)
+{
+    for (size_t i = 0; i < t->T * t->width; i++) {
+        const double off = fabs((double)out[i] - t->ref[i]);
+
+        if (!(off <= allowed(t, i))) {
+            fail_msg("%s: %s, T %zu, W [%zu, %zu], storage %d, %zu terms: "
+                     "element %zu is %.9g, not %.9g; allowed %.3g, off %.3g",
+                     ql_kernels_get()->name,
+                     t->forward ? "forward" : "backward", t->T, t->w[0].rows,
+                     t->w[0].cols, (int)t->w[0].storage, t->n, i,
+                     (double)out[i], t->ref[i], allowed(t, i), off);
         }
     }
 }
 
-static void check_task(const task *t, const float *w, uint64_t seed)
+static void check_task(const task *t)
 {
-    float *in = guarded_init(t->in_n);
-    float *out = guarded_init(t->out_n);
-    float *again = guarded_init(t->out_n);
-    float *before = need(t->out_n * sizeof(float));
-    double *ref = need(t->out_n * sizeof(double));
-    double *size = need(t->out_n * sizeof(double));
+    const size_t n = t->T * t->width;
+    float *out = guarded_init(n);
+    float *again = guarded_init(n);
 
-    check_fill(in, t->in_n, seed);
-    check_fill(before, t->out_n, seed + 1);
-    t->ref(ref, size, in, w, t->T, t->w->rows, t->w->cols);
     for (int threads = 1; threads <= 3; threads++) {
         float *to = threads == 1 ? out : again;
 
         omp_set_num_threads(threads);
-        start_out(t, to, before);
-        run(t, to, in);
-        assert_true(guarded_intact(to, t->out_n));
-        assert_memory_equal(to, out, t->out_n * sizeof(float));
+        start_out(t, to);
+        run(t, to);
+        assert_true(guarded_intact(to, n));
+        assert_memory_equal(to, out, n * sizeof(float));
     }
-    check_bound(t, out, before, ref, size);
-    assert_true(guarded_intact(in, t->in_n));
-    guarded_free(in);
+    check_bound(t, out);
     guarded_free(out);
     guarded_free(again);
-    free(before);
-    free(ref);
-    free(size);
 }
 
-/* Both directions on a view of one matrix. */
+/* Both directions on a matrix, alone or with thin ones beside it. */
 static void check_shape(shape s, ql_storage storage, qcase_input input,
                         uint64_t seed)
 {
-    static const size_t blocks[] = {32, 64, 64, 256, 4096};
     const uint64_t key = ql_rng_split(check_seed(), seed);
-    const size_t above = ql_rng_below(key, 0, 3);
-    const size_t n = s.N * s.K;
-    float *dense = need(n * sizeof(float));
-    qcase c;
 
-    qcase_init(&c, above + s.N, s.K, ql_rng_below(key, 1, 2), storage,
-               blocks[ql_rng_below(key, 2, 5)],
-               (ql_round)ql_rng_below(key, 3, 3), input, key);
-    const ql_qtensor w = ql_qtensor_rows(&c.w, above, s.N);
-    const bool add = ql_rng_below(key, 4, 2) == 1;
-    const task fwd = {
-        ql_qgemm_fwd, ql_qgemm_fwd_ref, s.T * s.K, s.T * s.N, s.K, &w, s.T,
-        add};
-    const task bwd = {
-        ql_qgemm_bwd, ql_qgemm_bwd_ref, s.T * s.N, s.T * s.K, s.N, &w, s.T,
-        add};
+    for (int forward = 0; forward < 2; forward++) {
+        const size_t more = ql_rng_below(key, 4 + (unsigned)forward, TERMS);
+        task t;
 
-    for (size_t i = 0; i < n; i++) {
-        dense[i] = qcase_value(&w, i);
+        open_task(&t, forward, s, ql_rng_below(key, 6, 2) == 1, seed);
+        make_term(&t, forward ? s.K : s.N, storage, input, seed);
+        for (size_t i = 0; i < more; i++) {
+            make_term(&t, 1 + ql_rng_below(key, 7 + i, 20), QL_STORAGE_F32,
+                      QCASE_RANDOM, seed + 1000);
+        }
+        check_task(&t);
+        close_task(&t);
     }
-    check_task(&fwd, dense, seed);
-    check_task(&bwd, dense, seed);
-    qcase_free(&c);
-    free(dense);
 }
 
 /* Edges of every blocking in qgemm.c, and of no blocking at all. */
@@ -217,47 +308,95 @@ static void products__keep_the_bound_for_every_storage(void **state)
 }
 
 enum {
-    LD_A = 71,
-    LD_B = 79,
-    LD_C = 77,
-    MOST = 64 /* rows and columns of any set's tile, at most */
+    MOST = 64,  /* rows and columns of any set's tile, at most */
+    DEPTH = 76, /* operands, at most: rows have room for four cells more */
+    LD_C = 77
 };
 
-/* What rows of A by column j of B add up to over k terms, from start. */
-static double sum_of(const float *a, const float *b, size_t ldb, size_t k,
-                     double start)
+/* Operands of a tile's product, in floats and as the set takes them. */
+typedef struct operands {
+    float a[MOST][DEPTH], b[MOST][DEPTH]; /* b: columns of B */
+    uint32_t a_cells[MOST * DEPTH], b_rows[MOST * DEPTH];
+    uint32_t b_deep[DEPTH * MOST]; /* rows of B */
+    uint32_t nt[MOST * DEPTH], nn[MOST * DEPTH];
+} operands;
+
+static void narrow(uint32_t *to, size_t at, const float *x, size_t n)
 {
-    for (size_t p = 0; p < k; p++) {
-        start += (double)a[p] * (double)b[p * ldb];
-    }
-    return start;
+    const ql_kernels *set = ql_kernels_get();
+
+    set->narrow((char *)to + at * ql_operand_bytes(set), x, n);
 }
 
-static void check_depth(const ql_kernels *set, const float *a, const float *b,
-                        size_t k)
+/* The same matrices in all their forms, depth deep; the rest is garbage, but
+ * for the end of a cell. */
+static void make_operands(operands *o, size_t depth)
 {
+    const ql_kernels *set = ql_kernels_get();
+    const size_t ld = DEPTH * set->pair; /* operands of a row of DEPTH cells */
+    const size_t cells = (depth + set->pair - 1) / set->pair;
+    const float zero = 0;
+
+    memset(o, 0xff, sizeof(*o));
+    check_fill(&o->a[0][0], MOST * DEPTH, depth);
+    check_fill(&o->b[0][0], MOST * DEPTH, depth + 1);
+    for (size_t i = 0; i < MOST; i++) {
+        narrow(o->a_cells, i * ld, o->a[i], depth);
+        narrow(o->b_rows, i * ld, o->b[i], depth);
+        if (depth % set->pair) {
+            narrow(o->a_cells, i * ld + depth, &zero, 1);
+            narrow(o->b_rows, i * ld + depth, &zero, 1);
+        }
+        for (size_t p = 0; p < depth; p++) {
+            narrow(o->b_deep, p * MOST + i, &o->b[i][p], 1);
+        }
+    }
+    set->pack_nt(o->nt, o->b_rows, DEPTH, cells);
+    set->pack_nn(o->nn, o->b_deep, MOST, depth);
+    assert_memory_equal(o->nt, o->nn, cells * set->nr * sizeof(o->nt[0]));
+}
+
+static double product_of(const operands *o, size_t i, size_t j, size_t depth)
+{
+    double sum = 0;
+
+    for (size_t p = 0; p < depth; p++) {
+        sum += (double)operand(o->a[i][p]) * (double)operand(o->b[j][p]);
+    }
+    return sum;
+}
+
+static void check_tile(const operands *o, size_t depth, bool add)
+{
+    const ql_kernels *set = ql_kernels_get();
     float before[MOST * LD_C];
     float c[MOST * LD_C];
-    float four[4];
 
-    check_fill(before, MOST * LD_C, k);
+    check_fill(before, MOST * LD_C, depth);
     memcpy(c, before, sizeof(c));
-    memcpy(four, before, sizeof(four));
-    set->ukr(c, LD_C, a, LD_A, b, LD_B, k);
-    set->dot4(four, a, LD_A, b, k);
-    for (size_t i = 0; i < 4; i++) {
-        const double want = sum_of(a + i * LD_A, b, 1, k, (double)before[i]);
-
-        assert_true(fabs((double)four[i] - want) < 1e-5);
-    }
+    set->ukr(c, LD_C, o->a_cells, DEPTH, o->nt,
+             (depth + set->pair - 1) / set->pair, add);
     for (size_t i = 0; i < MOST * LD_C; i++) {
         const size_t row = i / LD_C;
         const size_t column = i % LD_C;
         const bool inside = row < set->mr && column < set->nr;
-        const double want = sum_of(a + row * LD_A, b + column, LD_B,
-                                   inside ? k : 0, (double)before[i]);
+        double want = inside && !add ? 0 : (double)before[i];
 
+        want += inside ? product_of(o, row, column, depth) : 0;
         assert_true(fabs((double)c[i] - want) < (inside ? 1e-5 : 1e-30));
+    }
+}
+
+static void check_dots(const operands *o, size_t depth)
+{
+    const ql_kernels *set = ql_kernels_get();
+    float four[4] = {1, 2, 3, 4};
+
+    set->dot4(four, o->a_cells, DEPTH * set->pair, o->b_rows, depth);
+    for (size_t i = 0; i < 4; i++) {
+        const double want = (double)i + 1 + product_of(o, i, 0, depth);
+
+        assert_true(fabs((double)four[i] - want) < 1e-5);
     }
 }
 
@@ -265,17 +404,16 @@ static void check_depth(const ql_kernels *set, const float *a, const float *b,
 static void check_kernels(void)
 {
     const ql_kernels *set = ql_kernels_get();
-    float *a = guarded_init(MOST * LD_A);
-    float *b = guarded_init(LD_A * LD_B);
+    operands *o = need(sizeof(*o));
 
     assert_true(set->mr <= MOST && set->nr <= MOST);
-    check_fill(a, MOST * LD_A, 1);
-    check_fill(b, LD_A * LD_B, 2);
-    for (size_t k = 1; k <= 67; k++) {
-        check_depth(set, a, b, k);
+    for (size_t depth = 1; depth <= DEPTH - 4; depth++) {
+        make_operands(o, depth);
+        check_tile(o, depth, false);
+        check_tile(o, depth, true);
+        check_dots(o, depth);
     }
-    guarded_free(a);
-    guarded_free(b);
+    free(o);
 }
 
 static void kernels__at_every_depth(void **state)

@@ -1,11 +1,11 @@
-/* The part of decoding that all instruction sets share: the walk over blocks,
- * odd edges, and plain dense storage. Static inline, so that each set's file
+/* What all instruction sets share: the walk over blocks, odd edges, plain dense
+ * storage, packing without vectors. Static inline, so that each set's file
  * compiles it with its own flags. */
-#ifndef QL_QUANT_DECODE_WALK_H
-#define QL_QUANT_DECODE_WALK_H
+#ifndef QL_QUANT_KERNEL_PARTS_H
+#define QL_QUANT_KERNEL_PARTS_H
 
 #include "quant/half.h"
-#include "quant/qtensor.h"
+#include "quant/kernels.h"
 
 /* out[2 * pairs] = rounded values of the codes in bytes[pairs], high nibble
  * first, all under one scale. */
@@ -34,6 +34,23 @@ static inline float ql_decode_one(const ql_qtensor *w, size_t e, float scale)
     return ql_round_to(w->code[code] * scale, w->round);
 }
 
+/* n / d; the sizes of blocks are powers of two as a rule. */
+static inline size_t ql_quotient(size_t n, size_t d)
+{
+    return (d & (d - 1)) == 0 ? n >> __builtin_ctzll(d) : n / d;
+}
+
+/* Scale of block i, as ql_qtensor_scale. */
+static inline float ql_scale_of(const ql_qtensor *w, size_t i)
+{
+    if (w->absmax) {
+        return w->absmax[i];
+    }
+    return w->nested_code[w->absmax_u8[i]] *
+               w->nested_absmax[ql_quotient(i, w->nested_block)] +
+           w->offset;
+}
+
 /* ql_decode_fn for 4-bit storage, given how to decode a run of whole bytes.
  * Blocks are even, so a run of whole bytes lies between odd edges. */
 static inline void ql_decode_walk(float *out, const ql_qtensor *w, size_t start,
@@ -41,12 +58,12 @@ static inline void ql_decode_walk(float *out, const ql_qtensor *w, size_t start,
 {
     size_t e = w->first + start;
     const size_t end = e + n;
+    size_t block = ql_quotient(e, w->block);
 
-    while (e < end) {
-        const size_t block = e / w->block;
+    for (; e < end; block++) {
         const size_t rest = (block + 1) * w->block - e;
         const size_t stop = rest < end - e ? e + rest : end;
-        const float scale = ql_qtensor_scale(w, block);
+        const float scale = ql_scale_of(w, block);
 
         if (e % 2) {
             *out++ = ql_decode_one(w, e++, scale);
@@ -94,6 +111,42 @@ static inline void ql_decode_f16(float *out, const ql_qtensor *w, size_t start,
         memcpy(&h, from + 2 * i, sizeof(h));
         out[i] = ql_f16_to_f32(h);
     }
+}
+
+/* ql_fetch_fn in bf16 where a set has nothing faster. */
+static inline void ql_fetch_rounded(void *out, const ql_qtensor *w,
+                                    size_t start, size_t n,
+                                    ql_decode_fn *decode)
+{
+    enum {
+        PIECE = 128
+    };
+    float piece[PIECE];
+    uint16_t *to = out;
+
+    for (size_t i = 0; i < n; i += PIECE) {
+        const size_t m = n - i < PIECE ? n - i : PIECE;
+
+        decode(piece, w, start + i, m);
+        for (size_t j = 0; j < m; j++) {
+            to[i + j] = ql_f32_to_bf16(piece[j]);
+        }
+    }
+}
+
+/* Cell i of an array of operands. */
+static inline uint32_t ql_cell(const void *operands, size_t i)
+{
+    uint32_t cell;
+
+    memcpy(&cell, (const char *)operands + i * sizeof(cell), sizeof(cell));
+    return cell;
+}
+
+/* The cell of two bf16 values, the first of which comes first in memory. */
+static inline uint32_t ql_cell_of(uint16_t first, uint16_t second)
+{
+    return (uint32_t)second << 16 | first;
 }
 
 #endif

@@ -1,0 +1,111 @@
+/* What the AVX-512 sets share. */
+#ifndef QL_QUANT_PARTS_AVX512_H
+#define QL_QUANT_PARTS_AVX512_H
+
+#include <immintrin.h>
+
+#include "quant/kernels.h"
+
+/* The decoder of the fp32 set. */
+ql_decode_fn ql_decode_avx512;
+
+static inline __m512 ql_round_bf16_avx512(__m512 x)
+{
+    const __m512i u = _mm512_castps_si512(x);
+    const __m512i odd =
+        _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
+    const __m512i near =
+        _mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    const __m512i top =
+        _mm512_mask_or_epi32(near, nan, u, _mm512_set1_epi32(0x400000));
+
+    return _mm512_castsi512_ps(
+        _mm512_and_si512(top, _mm512_set1_epi32((int)0xffff0000)));
+}
+
+/* The table of codes times the scale, rounded. */
+static inline __m512 ql_scaled_avx512(const float *code, float scale,
+                                      ql_round round)
+{
+    const __m512 x =
+        _mm512_mul_ps(_mm512_loadu_ps(code), _mm512_set1_ps(scale));
+
+    switch (round) {
+    case QL_ROUND_BF16:
+        return ql_round_bf16_avx512(x);
+    case QL_ROUND_F16:
+        return _mm512_cvtph_ps(_mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+    case QL_ROUND_NONE:
+        break;
+    }
+    return x;
+}
+
+/* Four cells of rows 0, 4, 8 and 12, one row a lane. */
+static inline __m512i ql_four_rows_avx512(const char *at, size_t step)
+{
+    __m512i z = _mm512_castsi128_si512(_mm_loadu_si128((const void *)at));
+
+    z = _mm512_mask_broadcast_i32x4(z, 0x00f0,
+                                    _mm_loadu_si128((const void *)(at + step)));
+    z = _mm512_mask_broadcast_i32x4(
+        z, 0x0f00, _mm_loadu_si128((const void *)(at + 2 * step)));
+    return _mm512_mask_broadcast_i32x4(
+        z, 0xf000, _mm_loadu_si128((const void *)(at + 3 * step)));
+}
+
+/* Four cells of sixteen rows become four vectors of the panel. */
+static inline void ql_transpose_avx512(uint32_t *panel, size_t nr,
+                                       const char *at, size_t row)
+{
+    const __m512i r0 = ql_four_rows_avx512(at, 4 * row);
+    const __m512i r1 = ql_four_rows_avx512(at + row, 4 * row);
+    const __m512i r2 = ql_four_rows_avx512(at + 2 * row, 4 * row);
+    const __m512i r3 = ql_four_rows_avx512(at + 3 * row, 4 * row);
+    const __m512i a = _mm512_unpacklo_epi32(r0, r1);
+    const __m512i b = _mm512_unpackhi_epi32(r0, r1);
+    const __m512i c = _mm512_unpacklo_epi32(r2, r3);
+    const __m512i d = _mm512_unpackhi_epi32(r2, r3);
+
+    _mm512_storeu_si512(panel, _mm512_unpacklo_epi64(a, c));
+    _mm512_storeu_si512(panel + nr, _mm512_unpackhi_epi64(a, c));
+    _mm512_storeu_si512(panel + 2 * nr, _mm512_unpacklo_epi64(b, d));
+    _mm512_storeu_si512(panel + 3 * nr, _mm512_unpackhi_epi64(b, d));
+}
+
+/* ql_pack_nt_fn for panels of nr columns, a multiple of sixteen. */
+static inline void ql_pack_nt_avx512(uint32_t *panel, size_t nr,
+                                     const void *rows, size_t ld, size_t cells)
+{
+    const size_t row = ld * sizeof(*panel);
+
+    for (size_t j = 0; j < nr; j += 16) {
+        const char *at = (const char *)rows + j * row;
+
+        for (size_t p = 0; p < cells; p += 4) {
+            ql_transpose_avx512(panel + p * nr + j, nr, at + p * sizeof(*panel),
+                                row);
+        }
+    }
+}
+
+/* The end of a ukr of mr x 4 vectors. */
+static inline void ql_put_avx512(float *c, size_t ldc, __m512 (*sum)[4],
+                                 size_t mr, bool add)
+{
+    const __mmask16 all = add ? 0xffff : 0;
+
+#pragma GCC unroll 6
+    for (size_t i = 0; i < mr; i++) {
+#pragma GCC unroll 4
+        for (size_t j = 0; j < 4; j++) {
+            float *to = c + i * ldc + 16 * j;
+            const __m512 old = _mm512_maskz_loadu_ps(all, to);
+
+            _mm512_storeu_ps(to, _mm512_add_ps(old, sum[i][j]));
+        }
+    }
+}
+
+#endif
