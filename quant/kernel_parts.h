@@ -40,15 +40,53 @@ static inline size_t ql_quotient(size_t n, size_t d)
     return (d & (d - 1)) == 0 ? n >> __builtin_ctzll(d) : n / d;
 }
 
-/* Scale of block i, as ql_qtensor_scale. */
-static inline float ql_scale_of(const ql_qtensor *w, size_t i)
+/* The scales of a 4-bit tensor, block after block; see ql_qtensor_scale. A
+ * walk holds a copy of what it needs, or the compiler would reload it after
+ * every store. */
+typedef struct ql_scales {
+    const float *plain; /* or NULL, and */
+    const uint8_t *inner;
+    const float *outer, *map;
+    float offset;
+    size_t size, left; /* blocks under one outer scale; of the current one */
+} ql_scales;
+
+static inline ql_scales ql_scales_from(const ql_qtensor *w, size_t block)
 {
+    ql_scales s = {.plain = w->absmax, .left = SIZE_MAX};
+
     if (w->absmax) {
-        return w->absmax[i];
+        s.plain += block;
+        return s;
     }
-    return w->nested_code[w->absmax_u8[i]] *
-               w->nested_absmax[ql_quotient(i, w->nested_block)] +
-           w->offset;
+    s.size = w->nested_block;
+    s.inner = w->absmax_u8 + block;
+    s.outer = w->nested_absmax + ql_quotient(block, s.size);
+    s.map = w->nested_code;
+    s.left = (ql_quotient(block, s.size) + 1) * s.size - block;
+    s.offset = w->offset;
+    return s;
+}
+
+/* Scale i from here on, i < left. */
+static inline float ql_scales_at(const ql_scales *s, size_t i)
+{
+    return s->plain ? s->plain[i] : s->map[s->inner[i]] * *s->outer + s->offset;
+}
+
+/* Moves on by n <= left. */
+static inline void ql_scales_skip(ql_scales *s, size_t n)
+{
+    if (s->plain) {
+        s->plain += n;
+        return;
+    }
+    s->inner += n;
+    s->left -= n;
+    if (s->left == 0) {
+        s->left = s->size;
+        s->outer++;
+    }
 }
 
 /* ql_decode_fn for 4-bit storage, given how to decode a run of whole bytes.
@@ -56,21 +94,25 @@ static inline float ql_scale_of(const ql_qtensor *w, size_t i)
 static inline void ql_decode_walk(float *out, const ql_qtensor *w, size_t start,
                                   size_t n, ql_pairs_fn *pairs)
 {
+    const uint8_t *data = w->data;
+    const size_t size = w->block;
     size_t e = w->first + start;
     const size_t end = e + n;
-    size_t block = ql_quotient(e, w->block);
+    const size_t block = ql_quotient(e, size);
+    size_t stop = block * size;
+    ql_scales scales = ql_scales_from(w, block);
 
-    for (; e < end; block++) {
-        const size_t rest = (block + 1) * w->block - e;
-        const size_t stop = rest < end - e ? e + rest : end;
-        const float scale = ql_scale_of(w, block);
+    while (e < end) {
+        const float scale = ql_scales_at(&scales, 0);
 
+        ql_scales_skip(&scales, 1);
+        stop = stop + size < end ? stop + size : end;
         if (e % 2) {
             *out++ = ql_decode_one(w, e++, scale);
         }
         const size_t whole = (stop - e) / 2;
 
-        pairs(out, (const uint8_t *)w->data + e / 2, whole, w, scale);
+        pairs(out, data + e / 2, whole, w, scale);
         out += 2 * whole;
         e += 2 * whole;
         if (e < stop) {

@@ -26,9 +26,9 @@ typedef void ql_fetch_fn(void *out, const ql_qtensor *w, size_t start,
 /* n floats as operands. */
 typedef void ql_narrow_fn(void *out, const float *x, size_t n);
 
-/* A panel from nr columns of B, each stored as a row of operands; rows are ld
- * cells apart. Rows and panel have room for cells rounded up to four; what
- * lies beyond may be anything. */
+/* Some columns of a panel, as many as the set packs at a time, each stored as
+ * a row of operands; rows are ld cells apart. Rows and panel have room for
+ * cells rounded up to four; what lies beyond may be anything. */
 typedef void ql_pack_nt_fn(uint32_t *panel, const void *rows, size_t ld,
                            size_t cells);
 
@@ -43,24 +43,22 @@ typedef void ql_pack_nn_fn(uint32_t *panel, const void *rows, size_t ld,
 typedef void ql_ukr_fn(float *c, size_t ldc, const void *a, size_t lda,
                        const uint32_t *panel, size_t cells, bool add);
 
-/* Four dot products with one vector, of n operands:
- *   out[i] += sum over p of a[i * lda + p] * b[p], i < 4
- * in an order that depends on the set and n only. */
-typedef void ql_dot4_fn(float *out, const void *a, size_t lda, const void *b,
-                        size_t n);
+/* Dot product of n operands, in an order that depends on the set and n only. */
+typedef float ql_dot_fn(const void *a, const void *b, size_t n);
 
 typedef struct ql_kernels {
     const char *name;  /* "avx2": as QL_ISA and --isa spell it */
     uint32_t cpu_need; /* capability bits of cpu.h, all required */
     size_t pair;       /* operands in a cell: 1, or 2 in bf16 */
     size_t mr, nr;     /* rows and columns of the micro-kernel's tile */
+    size_t lanes;      /* columns that pack_nt packs: a divisor of nr */
     ql_decode_fn *decode;
     ql_fetch_fn *fetch;
     ql_narrow_fn *narrow;
     ql_pack_nt_fn *pack_nt;
     ql_pack_nn_fn *pack_nn;
     ql_ukr_fn *ukr;
-    ql_dot4_fn *dot4;
+    ql_dot_fn *dot;
 } ql_kernels;
 
 /* Bytes of an operand. */

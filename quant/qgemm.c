@@ -26,15 +26,16 @@
 
 /* Found by measurement; nothing but speed depends on them. */
 enum {
-    TOKENS = 512,    /* multiplied at a time, about */
-    DEPTH = 256,     /* cells of a chunk */
-    COLUMNS = 256,   /* of a task, at most */
-    TASKS = 16,      /* made by narrowing them */
-    GROUP = 16,      /* rows of W fetched before they are packed: even */
-    LINE = 16,       /* cells in a cache line */
-    FEW = 3,         /* tokens that go by dot products in the forward */
-    DOT_ROWS = 16,   /* rows of W in a task of them: a multiple of four */
-    SMALL = 1 << 21, /* products of pairs that one thread does alone */
+    TOKENS = 512,     /* multiplied at a time, about */
+    DEPTH = 256,      /* cells of a chunk */
+    COLUMNS = 256,    /* of a task, at most */
+    TASKS = 16,       /* made by narrowing them */
+    GROUP = 16,       /* rows of W fetched before they are packed: even */
+    LINE = 16,        /* cells in a cache line */
+    FEW = 3,          /* tokens that go by dot products in the forward */
+    DOT_ROWS = 16,    /* rows of W in a task of them */
+    DOT_DEPTH = 4096, /* cells of a chunk of them */
+    SMALL = 1 << 21,  /* products of pairs that one thread does alone */
 };
 
 static size_t min_size(size_t a, size_t b)
@@ -82,12 +83,13 @@ static size_t depth_of(const ql_qtensor *w, bool forward)
     return forward ? w->cols : w->rows;
 }
 
-/* Cuts a depth into equal chunks of whole cache lines. */
-static void cut(part *p, const ql_kernels *set)
+/* Cuts a depth into equal chunks of whole cache lines, of at most so many
+ * cells. */
+static void cut(part *p, size_t most, const ql_kernels *set)
 {
     const size_t line = LINE * set->pair;
 
-    p->chunks = ceil_div(p->depth, DEPTH * set->pair);
+    p->chunks = ceil_div(p->depth, most * set->pair);
     p->step = round_up(ceil_div(p->depth, p->chunks), line);
     p->lda = p->step / set->pair + LINE;
 }
@@ -118,7 +120,7 @@ static size_t panel_bytes(void)
 
 static size_t rows_bytes(const ql_kernels *set)
 {
-    const size_t nt = set->nr * (DEPTH + LINE) * sizeof(uint32_t);
+    const size_t nt = set->lanes * (DEPTH + LINE) * sizeof(uint32_t);
     const size_t nn = GROUP * COLUMNS * sizeof(float);
 
     return nt > nn ? nt : nn;
@@ -149,6 +151,12 @@ static size_t task_columns(size_t width, const ql_kernels *set)
     return columns;
 }
 
+/* True where dot products are faster. */
+static bool is_few(size_t T, bool forward)
+{
+    return forward && T <= FEW;
+}
+
 /* What all spans have in common. */
 static job open_job(const ql_term *terms, size_t n, size_t T, bool forward,
                     bool add, void *work)
@@ -165,7 +173,7 @@ static job open_job(const ql_term *terms, size_t n, size_t T, bool forward,
         part *p = &j.parts[i];
 
         *p = (part){.w = terms[i].w, .depth = depth_of(terms[i].w, forward)};
-        cut(p, set);
+        cut(p, is_few(T, forward) ? DOT_DEPTH : DEPTH, set);
         p->strips = strips;
         strips += p->chunks * span_tokens(T, set) * p->lda * sizeof(uint32_t);
         depth += p->depth;
@@ -221,26 +229,27 @@ typedef struct tile {
     size_t cells;
 } tile;
 
-/* Rows of W are columns of B: nr of them make a panel. */
+/* Rows of W are columns of B; beyond the last one they are zero. */
 static void fill_forward(const job *j, const tile *t, uint32_t *panel,
                          char *rows)
 {
     const ql_kernels *set = j->set;
     const size_t ld = DEPTH + LINE;
 
-    for (size_t i = 0; i < t->n; i += set->nr, panel += t->cells * set->nr) {
-        const size_t live = min_size(set->nr, t->n - i);
+    for (size_t i = 0; i < round_up(t->n, set->nr); i += set->lanes) {
+        uint32_t *row = (uint32_t *)(void *)rows;
 
-        for (size_t r = 0; r < live; r++) {
-            uint32_t *row = (uint32_t *)(void *)rows + r * ld;
-
-            row[t->cells - 1] = 0;
-            set->fetch(row, t->p->w, (t->at + i + r) * t->p->depth + t->k,
-                       t->depth);
+        for (size_t r = i; r < i + set->lanes; r++, row += ld) {
+            if (r < t->n) {
+                row[t->cells - 1] = 0;
+                set->fetch(row, t->p->w, (t->at + r) * t->p->depth + t->k,
+                           t->depth);
+            } else {
+                memset(row, 0, t->cells * sizeof(*row));
+            }
         }
-        memset(rows + live * ld * sizeof(*panel), 0,
-               (set->nr - live) * ld * sizeof(*panel));
-        set->pack_nt(panel, rows, ld, t->cells);
+        set->pack_nt(panel + i / set->nr * set->nr * t->cells + i % set->nr,
+                     rows, ld, t->cells);
     }
 }
 
@@ -285,22 +294,56 @@ static void edge_product(const job *j, float *c, const char *a, size_t lda,
     }
 }
 
+/* Brings n elements of W, from e on, nearer. */
+static void prefetch(const ql_qtensor *w, size_t e, size_t n)
+{
+    static const unsigned char bits[QL_STORAGE_COUNT] = {
+        [QL_STORAGE_4BIT] = 4,
+        [QL_STORAGE_F32] = 32,
+        [QL_STORAGE_BF16] = 16,
+        [QL_STORAGE_F16] = 16,
+    };
+    const char *data = w->data;
+    const size_t from = (w->first + e) * bits[w->storage] / 8;
+    const size_t to = (w->first + e + n) * bits[w->storage] / 8;
+
+    for (size_t i = from; i < to; i += LINE * sizeof(uint32_t)) {
+        __builtin_prefetch(data + i);
+    }
+}
+
+/* Brings part i of `of` of a tile nearer: reading W row by row, some lines of
+ * each, the processor would not do it by itself. */
+static void prefetch_tile(const job *j, const tile *t, size_t i, size_t of)
+{
+    const size_t rows = j->forward ? t->n : t->depth;
+    const size_t first = j->forward ? t->at : t->k;
+    const size_t width = j->forward ? t->depth : t->n;
+    const size_t column = j->forward ? t->k : t->at;
+
+    for (size_t r = rows * i / of; r < rows * (i + 1) / of; r++) {
+        prefetch(t->p->w, (first + r) * t->p->w->cols + column, width);
+    }
+}
+
 /* C of a task (+)= all strips times the panels of one tile. */
-static void products(const job *j, const tile *t, const uint32_t *panel,
-                     bool add, float *edge)
+static void products(const job *j, const tile *t, const tile *next,
+                     const uint32_t *panel, bool add, float *edge)
 {
     const size_t mr = j->set->mr;
     const size_t nr = j->set->nr;
     const size_t chunk = t->k / t->p->step;
+    const size_t panels = ceil_div(t->n, nr);
 
-    for (size_t i = 0; i < t->n; i += nr, panel += t->cells * nr) {
-        const size_t columns = min_size(nr, t->n - i);
+    for (size_t i = 0; i < panels; i++, panel += t->cells * nr) {
+        const size_t columns = min_size(nr, t->n - i * nr);
 
         for (size_t s = 0; s < j->strips; s++) {
             const size_t rows = min_size(mr, j->T - s * mr);
             const char *a = strip_of(j, t->p, chunk, s);
-            float *c = j->out + s * mr * j->width + t->at + i;
+            float *c = j->out + s * mr * j->width + t->at + i * nr;
 
+            prefetch_tile(j, next, i * j->strips + s, panels * j->strips);
             if (rows == mr && columns == nr) {
                 j->set->ukr(c, j->width, a, t->p->lda, panel, t->cells, add);
             } else {
@@ -316,70 +359,86 @@ static char *thread_scratch(const job *j)
     return j->scratch + (size_t)omp_get_thread_num() * j->each;
 }
 
+/* The first tile of a task, which may lie beyond the last one: empty then. */
+static tile first_tile(const job *j, size_t at)
+{
+    tile t = {.p = j->parts, .at = at};
+
+    t.n = at < j->width ? min_size(j->columns, j->width - at) : 0;
+    t.depth = min_size(t.p->step, t.p->depth);
+    t.cells = ceil_div(t.depth, j->set->pair);
+    return t;
+}
+
+/* The tile that follows in the same task, or false. */
+static bool next_tile(const job *j, tile *t)
+{
+    t->k += t->p->step;
+    if (t->k >= t->p->depth) {
+        t->p++;
+        t->k = 0;
+    }
+    if (t->p == j->parts + j->n_parts) {
+        return false;
+    }
+    t->depth = min_size(t->p->step, t->p->depth - t->k);
+    t->cells = ceil_div(t->depth, j->set->pair);
+    return true;
+}
+
 static void do_task(const job *j, size_t task)
 {
-    char *panel = thread_scratch(j);
-    char *rows = panel + panel_bytes();
+    uint32_t *panel = (uint32_t *)(void *)thread_scratch(j);
+    char *rows = (char *)panel + panel_bytes();
     float *edge = (float *)(void *)(rows + rows_bytes(j->set));
+    const size_t threads = (size_t)omp_get_num_threads();
+    tile t = first_tile(j, task * j->columns);
     bool add = j->add;
-    tile t = {.at = task * j->columns};
+    bool more = true;
 
-    t.n = min_size(j->columns, j->width - t.at);
-    for (size_t i = 0; i < j->n_parts; i++) {
-        t.p = &j->parts[i];
-        for (t.k = 0; t.k < t.p->depth; t.k += t.p->step) {
-            t.depth = min_size(t.p->step, t.p->depth - t.k);
-            t.cells = ceil_div(t.depth, j->set->pair);
-            (j->forward ? fill_forward : fill_backward)(
-                j, &t, (uint32_t *)(void *)panel, rows);
-            products(j, &t, (uint32_t *)(void *)panel, add, edge);
-            add = true;
+    while (more) {
+        tile next = t;
+
+        more = next_tile(j, &next);
+        if (!more) { /* of the task that this thread will take next, likely */
+            next = first_tile(j, t.at + threads * j->columns);
         }
+        (j->forward ? fill_forward : fill_backward)(j, &t, panel, rows);
+        products(j, &t, &next, panel, add, edge);
+        t = next;
+        add = true;
     }
 }
 
-/* Dot products of all tokens with four rows of W over one chunk. */
-static void four_dots(const job *j, const tile *t, char *rows, float *sums)
-{
-    const ql_kernels *set = j->set;
-    const size_t size = ql_operand_bytes(set);
-    const size_t ld = round_up(t->depth, LINE * set->pair);
-    const char *a = strip_of(j, t->p, t->k / t->p->step, 0);
-
-    for (size_t r = 0; r < 4; r++) {
-        const size_t row = min_size(t->at + r, j->width - 1);
-
-        set->fetch(rows + r * ld * size, t->p->w, row * t->p->depth + t->k,
-                   t->depth);
-    }
-    for (size_t i = 0; i < j->T; i++) {
-        set->dot4(sums + 4 * i, rows, ld, a + i * t->p->lda * sizeof(uint32_t),
-                  t->depth);
-    }
-}
-
+/* Columns of C by dot products with rows of W, which are read from end to
+ * end. */
 static void do_dots(const job *j, size_t task)
 {
     const size_t end = min_size((task + 1) * DOT_ROWS, j->width);
-    char *rows = thread_scratch(j);
-    tile t = {.at = task * DOT_ROWS};
+    char *row = thread_scratch(j);
 
-    for (; t.at < end; t.at += 4) {
-        float sums[4 * FEW] = {0};
+    for (size_t n = task * DOT_ROWS; n < end; n++) {
+        float sum[FEW] = {0};
 
         for (size_t i = 0; i < j->n_parts; i++) {
-            t.p = &j->parts[i];
-            for (t.k = 0; t.k < t.p->depth; t.k += t.p->step) {
-                t.depth = min_size(t.p->step, t.p->depth - t.k);
-                four_dots(j, &t, rows, sums);
+            const part *p = &j->parts[i];
+
+            for (size_t c = 0; c < p->chunks; c++) {
+                const size_t k = c * p->step;
+                const size_t depth = min_size(p->step, p->depth - k);
+                const char *a = strip_of(j, p, c, 0);
+
+                j->set->fetch(row, p->w, n * p->depth + k, depth);
+                for (size_t t = 0; t < j->T; t++) {
+                    sum[t] += j->set->dot(
+                        row, a + t * p->lda * sizeof(uint32_t), depth);
+                }
             }
         }
-        for (size_t i = 0; i < j->T; i++) {
-            for (size_t r = 0; r < 4 && t.at + r < end; r++) {
-                float *to = j->out + i * j->width + t.at + r;
+        for (size_t t = 0; t < j->T; t++) {
+            float *to = j->out + t * j->width + n;
 
-                *to = sums[4 * i + r] + (j->add ? *to : 0);
-            }
+            *to = sum[t] + (j->add ? *to : 0);
         }
     }
 }
@@ -397,7 +456,7 @@ static bool is_small(const job *j)
 
 static void do_span(const job *j)
 {
-    const bool few = j->forward && j->T <= FEW;
+    const bool few = is_few(j->T, j->forward);
     const size_t tasks = ceil_div(j->width, few ? DOT_ROWS : j->columns);
 
 #pragma omp parallel if (!is_small(j))

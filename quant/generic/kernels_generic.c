@@ -159,41 +159,34 @@ static float sum_lanes(const float *lane)
 }
 
 /* Lanes let a compiler use vectors without changing the order of a sum. */
-static void dot4(float *out, const void *a, size_t lda, const void *b, size_t n)
+static float dot(const void *a, const void *b, size_t n)
 {
+    const float *x = a;
     const float *y = b;
+    float lane[LANES] = {0};
+    size_t p = 0;
 
-    for (size_t i = 0; i < 4; i++) {
-        const float *x = (const float *)a + i * lda;
-        float lane[LANES] = {0};
-        size_t p = 0;
-
-        for (; p + LANES <= n; p += LANES) {
-            for (size_t j = 0; j < LANES; j++) {
-                lane[j] += x[p + j] * y[p + j];
-            }
+    for (; p + LANES <= n; p += LANES) {
+        for (size_t j = 0; j < LANES; j++) {
+            lane[j] += x[p + j] * y[p + j];
         }
-        for (; p < n; p++) {
-            lane[p % LANES] += x[p] * y[p];
-        }
-        out[i] += sum_lanes(lane);
     }
+    for (; p < n; p++) {
+        lane[p % LANES] += x[p] * y[p];
+    }
+    return sum_lanes(lane);
 }
 
-static void dot4_bf16(float *out, const void *a, size_t lda, const void *b,
-                      size_t n)
+static float dot_bf16(const void *a, const void *b, size_t n)
 {
+    const uint16_t *x = a;
     const uint16_t *y = b;
+    float lane[LANES] = {0};
 
-    for (size_t i = 0; i < 4; i++) {
-        const uint16_t *x = (const uint16_t *)a + i * lda;
-        float lane[LANES] = {0};
-
-        for (size_t p = 0; p < n; p++) {
-            lane[p % LANES] += ql_bf16_to_f32(x[p]) * ql_bf16_to_f32(y[p]);
-        }
-        out[i] += sum_lanes(lane);
+    for (size_t p = 0; p < n; p++) {
+        lane[p % LANES] += ql_bf16_to_f32(x[p]) * ql_bf16_to_f32(y[p]);
     }
+    return sum_lanes(lane);
 }
 
 const ql_kernels ql_kernels_generic = {
@@ -202,13 +195,14 @@ const ql_kernels ql_kernels_generic = {
     .pair = 1,
     .mr = MR,
     .nr = NR,
+    .lanes = NR,
     .decode = decode,
     .fetch = fetch,
     .narrow = narrow,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
     .ukr = ukr,
-    .dot4 = dot4,
+    .dot = dot,
 };
 
 const ql_kernels ql_kernels_generic_bf16 = {
@@ -217,11 +211,12 @@ const ql_kernels ql_kernels_generic_bf16 = {
     .pair = 2,
     .mr = MR,
     .nr = NR,
+    .lanes = NR,
     .decode = decode,
     .fetch = fetch_bf16,
     .narrow = narrow_bf16,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn_bf16,
     .ukr = ukr_bf16,
-    .dot4 = dot4_bf16,
+    .dot = dot_bf16,
 };

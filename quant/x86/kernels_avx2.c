@@ -145,13 +145,10 @@ static void transpose(uint32_t *panel, const char *at, size_t row)
 static void pack_nt(uint32_t *panel, const void *rows, size_t ld, size_t cells)
 {
     const size_t row = ld * sizeof(*panel);
+    const char *at = rows;
 
-    for (size_t j = 0; j < NR; j += 8) {
-        const char *at = (const char *)rows + j * row;
-
-        for (size_t p = 0; p < cells; p += 4) {
-            transpose(panel + p * NR + j, at + p * sizeof(*panel), row);
-        }
+    for (size_t p = 0; p < cells; p += 4) {
+        transpose(panel + p * NR, at + p * sizeof(*panel), row);
     }
 }
 
@@ -211,34 +208,28 @@ static float sum_lanes(__m256 x)
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 
-static void dot4(float *out, const void *a, size_t lda, const void *b, size_t n)
+static float dot(const void *a, const void *b, size_t n)
 {
-    const size_t whole = n / 8 * 8;
-    const float *u = a;
-    const float *v = b;
-    __m256 sum[4];
+    const float *x = a;
+    const float *y = b;
+    __m256 sum[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(),
+                     _mm256_setzero_ps(), _mm256_setzero_ps()};
+    float tail = 0;
+    size_t p = 0;
 
-#pragma GCC unroll 4
-    for (size_t i = 0; i < 4; i++) {
-        sum[i] = _mm256_setzero_ps();
-    }
-    for (size_t p = 0; p < whole; p += 8) {
-        const __m256 x = _mm256_loadu_ps(v + p);
-
+    for (; p + 32 <= n; p += 32) {
 #pragma GCC unroll 4
         for (size_t i = 0; i < 4; i++) {
-            sum[i] =
-                _mm256_fmadd_ps(_mm256_loadu_ps(u + i * lda + p), x, sum[i]);
+            sum[i] = _mm256_fmadd_ps(_mm256_loadu_ps(x + p + 8 * i),
+                                     _mm256_loadu_ps(y + p + 8 * i), sum[i]);
         }
     }
-    for (size_t i = 0; i < 4; i++) {
-        float tail = 0;
-
-        for (size_t p = whole; p < n; p++) {
-            tail += u[i * lda + p] * v[p];
-        }
-        out[i] += sum_lanes(sum[i]) + tail;
+    for (; p < n; p++) {
+        tail += x[p] * y[p];
     }
+    return sum_lanes(_mm256_add_ps(_mm256_add_ps(sum[0], sum[1]),
+                                   _mm256_add_ps(sum[2], sum[3]))) +
+           tail;
 }
 
 const ql_kernels ql_kernels_avx2 = {
@@ -247,11 +238,12 @@ const ql_kernels ql_kernels_avx2 = {
     .pair = 1,
     .mr = MR,
     .nr = NR,
+    .lanes = 8,
     .decode = decode,
     .fetch = fetch,
     .narrow = narrow,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
     .ukr = ukr,
-    .dot4 = dot4,
+    .dot = dot,
 };

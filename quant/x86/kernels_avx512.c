@@ -133,31 +133,31 @@ static void ukr(float *c, size_t ldc, const void *a, size_t lda,
     ql_put_avx512(c, ldc, sum, MR, add);
 }
 
-static void dot4(float *out, const void *a, size_t lda, const void *b, size_t n)
+static float dot(const void *a, const void *b, size_t n)
 {
-    const float *u = a;
-    const float *v = b;
-    __m512 sum[4];
+    const float *x = a;
+    const float *y = b;
+    __m512 sum[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(),
+                     _mm512_setzero_ps(), _mm512_setzero_ps()};
+    size_t p = 0;
 
+    for (; p + 64 <= n; p += 64) {
 #pragma GCC unroll 4
-    for (size_t i = 0; i < 4; i++) {
-        sum[i] = _mm512_setzero_ps();
+        for (size_t i = 0; i < 4; i++) {
+            sum[i] = _mm512_fmadd_ps(_mm512_loadu_ps(x + p + 16 * i),
+                                     _mm512_loadu_ps(y + p + 16 * i), sum[i]);
+        }
     }
-    for (size_t p = 0; p < n; p += 16) {
+    for (; p < n; p += 16) {
         const size_t rest = n - p;
         const __mmask16 some =
             (__mmask16)(rest < 16 ? (1u << rest) - 1 : 0xffff);
-        const __m512 x = _mm512_maskz_loadu_ps(some, v + p);
 
-#pragma GCC unroll 4
-        for (size_t i = 0; i < 4; i++) {
-            sum[i] = _mm512_fmadd_ps(
-                _mm512_maskz_loadu_ps(some, u + i * lda + p), x, sum[i]);
-        }
+        sum[0] = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(some, x + p),
+                                 _mm512_maskz_loadu_ps(some, y + p), sum[0]);
     }
-    for (size_t i = 0; i < 4; i++) {
-        out[i] += _mm512_reduce_add_ps(sum[i]);
-    }
+    return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sum[0], sum[1]),
+                                              _mm512_add_ps(sum[2], sum[3])));
 }
 
 const ql_kernels ql_kernels_avx512 = {
@@ -166,11 +166,12 @@ const ql_kernels ql_kernels_avx512 = {
     .pair = 1,
     .mr = MR,
     .nr = NR,
+    .lanes = 16,
     .decode = ql_decode_avx512,
     .fetch = fetch,
     .narrow = narrow,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
     .ukr = ukr,
-    .dot4 = dot4,
+    .dot = dot,
 };

@@ -11,14 +11,16 @@ enum {
     NR = 64
 };
 
-/* The codes times the scale, rounded, as bf16: twice, since a look-up among
- * 32 words takes one bit more than a code has. */
-static __m512i table_of(const ql_qtensor *w, float scale)
+/* The codes times a scale, as bf16: twice, since a look-up among 32 words takes
+ * one bit more than a code has. */
+static __m512i table_of(__m512 code, float scale, ql_round round)
 {
-    const __m256i words =
-        (__m256i)_mm512_cvtneps_pbh(ql_scaled_avx512(w->code, scale, w->round));
+    __m512 x = _mm512_mul_ps(code, _mm512_set1_ps(scale));
 
-    return _mm512_inserti64x4(_mm512_castsi256_si512(words), words, 1);
+    if (round == QL_ROUND_F16) {
+        x = _mm512_cvtph_ps(_mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+    }
+    return (__m512i)_mm512_cvtne2ps_pbh(x, x);
 }
 
 /* Sixteen bytes become 32 words: each byte is copied into two, and the first
@@ -36,41 +38,77 @@ static __m512i sixteen_bytes(__m512i table, __m128i bytes)
     return _mm512_permutexvar_epi16(_mm512_srlv_epi16(copies, shift), table);
 }
 
+static void store_codes(uint16_t *out, const uint8_t *bytes, __m512i table)
+{
+    const void *at = bytes;
+
+    _mm512_storeu_si512(out, sixteen_bytes(table, _mm_loadu_si128(at)));
+}
+
+/* n bytes under one scale. */
 static void fetch_bytes(uint16_t *out, const uint8_t *bytes, size_t n,
                         __m512i table)
 {
-    size_t i = 0;
+    const size_t whole = n / 16 * 16;
+    const unsigned rest = (unsigned)(n - whole);
+    const __m128i some =
+        _mm_maskz_loadu_epi8((__mmask16)((1u << rest) - 1), bytes + whole);
 
-    for (; i + 16 <= n; i += 16) {
-        const void *at = bytes + i;
-
-        _mm512_storeu_si512(out + 2 * i,
-                            sixteen_bytes(table, _mm_loadu_si128(at)));
+    for (size_t i = 0; i < whole; i += 16) {
+        store_codes(out + 2 * i, bytes + i, table);
     }
-    if (i < n) {
-        const unsigned rest = (unsigned)(n - i);
-        const __m128i some =
-            _mm_maskz_loadu_epi8((__mmask16)((1u << rest) - 1), bytes + i);
+    _mm512_mask_storeu_epi16(out + 2 * whole,
+                             (__mmask32)((1ull << 2 * rest) - 1),
+                             sixteen_bytes(table, some));
+}
 
-        _mm512_mask_storeu_epi16(out + 2 * i,
-                                 (__mmask32)((1ull << 2 * rest) - 1),
-                                 sixteen_bytes(table, some));
+/* Whole blocks of 64 under one outer scale of double quantization, in the type
+ * f32 or bf16: nearly all that there is, so this loop has no branches. */
+static void fetch_usual(uint16_t *out, const uint8_t *bytes, size_t blocks,
+                        __m512 code, const ql_scales *scales)
+{
+    const ql_scales s = *scales;
+    const float outer = *s.outer;
+
+    for (size_t b = 0; b < blocks; b++, out += 64, bytes += 32) {
+        const float scale = s.map[s.inner[b]] * outer + s.offset;
+        const __m512i table = table_of(code, scale, QL_ROUND_NONE);
+
+        store_codes(out, bytes, table);
+        store_codes(out + 32, bytes + 16, table);
     }
 }
 
 /* A run between bytes. Blocks are even, so all pieces of it are. */
-static void fetch_4bit(uint16_t *out, const ql_qtensor *w, size_t e, size_t end)
+static void fetch_4bit(uint16_t *out, const ql_qtensor *w, size_t e, size_t n)
 {
-    size_t block = ql_quotient(e, w->block);
+    const __m512 code = _mm512_loadu_ps(w->code);
+    const uint8_t *bytes = (const uint8_t *)w->data + e / 2;
+    const size_t size = w->block;
+    const size_t block = ql_quotient(e, size);
+    ql_scales scales = ql_scales_from(w, block);
+    const bool usual = size == 64 && !w->absmax && w->round != QL_ROUND_F16;
+    size_t rest = (block + 1) * size - e; /* of the block */
 
-    for (; e < end; block++) {
-        const size_t rest = (block + 1) * w->block - e;
-        const size_t n = rest < end - e ? rest : end - e;
+    while (n > 0) {
+        size_t m = rest < n ? rest : n;
 
-        fetch_bytes(out, (const uint8_t *)w->data + e / 2, n / 2,
-                    table_of(w, ql_scale_of(w, block)));
-        out += n;
-        e += n;
+        if (usual && m == size) {
+            const size_t whole = n / 64;
+            const size_t blocks = whole < scales.left ? whole : scales.left;
+
+            fetch_usual(out, bytes, blocks, code, &scales);
+            ql_scales_skip(&scales, blocks);
+            m = blocks * 64;
+        } else {
+            fetch_bytes(out, bytes, m / 2,
+                        table_of(code, ql_scales_at(&scales, 0), w->round));
+            ql_scales_skip(&scales, 1);
+        }
+        out += m;
+        bytes += m / 2;
+        n -= m;
+        rest = size;
     }
 }
 
@@ -79,7 +117,7 @@ static void fetch(void *out, const ql_qtensor *w, size_t start, size_t n)
     const size_t e = w->first + start;
 
     if (w->storage == QL_STORAGE_4BIT && e % 2 == 0 && n % 2 == 0) {
-        fetch_4bit(out, w, e, e + n);
+        fetch_4bit(out, w, e, n);
     } else if (w->storage == QL_STORAGE_BF16) {
         memcpy(out, (const char *)w->data + e * 2, n * 2);
     } else {
@@ -174,33 +212,37 @@ static void ukr(float *c, size_t ldc, const void *a, size_t lda,
     ql_put_avx512(c, ldc, sum, MR, add);
 }
 
-static void dot4(float *out, const void *a, size_t lda, const void *b, size_t n)
+static __m512 dot_step(__m512 sum, const uint16_t *x, const uint16_t *y,
+                       __mmask32 some)
+{
+    return _mm512_dpbf16_ps(sum, (__m512bh)_mm512_maskz_loadu_epi16(some, x),
+                            (__m512bh)_mm512_maskz_loadu_epi16(some, y));
+}
+
+static float dot(const void *a, const void *b, size_t n)
 {
     const uint16_t *x = a;
     const uint16_t *y = b;
-    __m512 sum[4];
+    __m512 sum[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(),
+                     _mm512_setzero_ps(), _mm512_setzero_ps()};
+    size_t p = 0;
 
-#pragma GCC unroll 4
-    for (size_t i = 0; i < 4; i++) {
-        sum[i] = _mm512_setzero_ps();
-    }
-    for (size_t p = 0; p < n; p += 32) {
-        const size_t rest = n - p;
-        const __mmask32 some =
-            (__mmask32)(rest < 32 ? (1ull << rest) - 1 : 0xffffffff);
-        const __m512bh v = (__m512bh)_mm512_maskz_loadu_epi16(some, y + p);
-
+    for (; p + 128 <= n; p += 128) {
 #pragma GCC unroll 4
         for (size_t i = 0; i < 4; i++) {
-            const __m512bh u =
-                (__m512bh)_mm512_maskz_loadu_epi16(some, x + i * lda + p);
-
-            sum[i] = _mm512_dpbf16_ps(sum[i], u, v);
+            sum[i] =
+                dot_step(sum[i], x + p + 32 * i, y + p + 32 * i, 0xffffffff);
         }
     }
-    for (size_t i = 0; i < 4; i++) {
-        out[i] += _mm512_reduce_add_ps(sum[i]);
+    for (; p < n; p += 32) {
+        const size_t rest = n - p;
+
+        sum[0] =
+            dot_step(sum[0], x + p, y + p,
+                     (__mmask32)(rest < 32 ? (1ull << rest) - 1 : 0xffffffff));
     }
+    return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sum[0], sum[1]),
+                                              _mm512_add_ps(sum[2], sum[3])));
 }
 
 const ql_kernels ql_kernels_avx512bf16 = {
@@ -209,11 +251,12 @@ const ql_kernels ql_kernels_avx512bf16 = {
     .pair = 2,
     .mr = MR,
     .nr = NR,
+    .lanes = 16,
     .decode = ql_decode_avx512,
     .fetch = fetch,
     .narrow = narrow,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
     .ukr = ukr,
-    .dot4 = dot4,
+    .dot = dot,
 };

@@ -74,19 +74,15 @@ static inline void ql_transpose_avx512(uint32_t *panel, size_t nr,
     _mm512_storeu_si512(panel + 3 * nr, _mm512_unpackhi_epi64(b, d));
 }
 
-/* ql_pack_nt_fn for panels of nr columns, a multiple of sixteen. */
+/* ql_pack_nt_fn for sixteen of nr columns. */
 static inline void ql_pack_nt_avx512(uint32_t *panel, size_t nr,
                                      const void *rows, size_t ld, size_t cells)
 {
     const size_t row = ld * sizeof(*panel);
+    const char *at = rows;
 
-    for (size_t j = 0; j < nr; j += 16) {
-        const char *at = (const char *)rows + j * row;
-
-        for (size_t p = 0; p < cells; p += 4) {
-            ql_transpose_avx512(panel + p * nr + j, nr, at + p * sizeof(*panel),
-                                row);
-        }
+    for (size_t p = 0; p < cells; p += 4) {
+        ql_transpose_avx512(panel + p * nr, nr, at + p * sizeof(*panel), row);
     }
 }
 
