@@ -1,0 +1,139 @@
+#include "tools/bench/bench_race.h"
+
+#include <cblas.h>
+#include <omp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "src/base/clock.h"
+#include "src/base/fail.h"
+#include "tools/cli/term.h"
+
+enum {
+    BUSY_SAMPLES = 20 /* a busy sample is so many others long: longer than
+                         the turns that the system gives to processes */
+};
+
+static pid_t foreign; /* 0: none */
+
+ql_status bench_busy_start(void)
+{
+    foreign = fork();
+    if (foreign == 0) {
+        volatile unsigned long turns = 0;
+
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        raise(SIGSTOP);
+        for (;;) {
+            turns++;
+        }
+    }
+    if (foreign < 0 || waitpid(foreign, NULL, WUNTRACED) != foreign) {
+        return ql_fail_errno("cannot start a process");
+    }
+    return QL_OK;
+}
+
+void bench_busy_stop(void)
+{
+    if (foreign > 0) {
+        kill(foreign, SIGKILL);
+        waitpid(foreign, NULL, 0);
+    }
+    foreign = 0;
+}
+
+static double timed(const bench_runner *r, size_t calls)
+{
+    const double start = ql_now_s();
+
+    for (size_t i = 0; i < calls; i++) {
+        r->run(r->arg);
+    }
+    return (ql_now_s() - start) / (double)calls;
+}
+
+/* OpenBLAS's threads go on spinning after a product; what is measured next
+ * must not have them beside it. */
+static void let_blas_sleep(void)
+{
+    const struct timespec spin = {.tv_nsec = 40 * 1000 * 1000};
+
+    openblas_set_num_threads(1);
+    nanosleep(&spin, NULL);
+}
+
+/* One sample. The first call of all is to warm up and to see how many make up
+ * a sample; if it alone is long enough, it is one. */
+static void take(bench_runner *r, double sample_s)
+{
+    if (r->calls == 0) {
+        const double once = timed(r, 1);
+
+        r->calls = 1 + (size_t)(sample_s / once);
+        if (r->calls == 1) {
+            r->seconds[r->n++] = once;
+            return;
+        }
+    }
+    r->seconds[r->n++] = timed(r, r->calls);
+}
+
+static void take_turn(bench_runner *r, double sample_s)
+{
+    omp_set_num_threads(r->threads);
+    if (r->blas_threads > 1) {
+        openblas_set_num_threads(r->blas_threads);
+    }
+    if (r->busy) {
+        kill(foreign, SIGCONT);
+    }
+    take(r, r->busy ? BUSY_SAMPLES * sample_s : sample_s);
+    if (r->busy) {
+        kill(foreign, SIGSTOP);
+    }
+    if (r->blas_threads > 1) {
+        let_blas_sleep();
+    }
+}
+
+static int ascending(const void *a, const void *b)
+{
+    const double x = *(const double *)a;
+    const double y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+void bench_race(bench_runner *r, size_t n, const bench_pace *pace)
+{
+    const int threads = omp_get_max_threads();
+    const double start = ql_now_s();
+    size_t round = 0;
+
+    do {
+        for (size_t i = 0; i < n; i++) {
+            take_turn(&r[i], pace->sample_s);
+        }
+        round++;
+    } while (!cli_interrupted() && round < BENCH_ROUNDS &&
+             (round < pace->least || ql_now_s() - start < pace->race_s));
+    for (size_t i = 0; i < n; i++) {
+        qsort(r[i].seconds, r[i].n, sizeof(double), ascending);
+    }
+    omp_set_num_threads(threads);
+}
+
+bench_rate bench_rate_of(const bench_runner *r, double work)
+{
+    const double *s = r->seconds;
+    const double median = (s[(r->n - 1) / 2] + s[r->n / 2]) / 2;
+
+    return (bench_rate){.median = work / median,
+                        .best = work / s[0],
+                        .spread = (s[r->n - 1] - s[0]) / median};
+}

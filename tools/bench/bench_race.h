@@ -1,0 +1,51 @@
+/* Measuring several ways to do a thing against each other: they take turns, so
+ * that whatever else the machine does hits all of them alike. */
+#ifndef QL_BENCH_RACE_H
+#define QL_BENCH_RACE_H
+
+#include "qlora/status.h"
+
+enum {
+    BENCH_ROUNDS = 9 /* most samples of a runner */
+};
+
+/* One call of what is measured. */
+typedef void bench_fn(void *arg);
+
+typedef struct bench_runner {
+    bench_fn *run;
+    void *arg;
+    int threads;      /* of OpenMP */
+    int blas_threads; /* that OpenBLAS may start by itself; 0 and 1: none */
+    bool busy;        /* beside the foreign process */
+
+    size_t calls;                 /* in a sample */
+    size_t n;                     /* samples so far */
+    double seconds[BENCH_ROUNDS]; /* of a call; ascending after the race */
+} bench_runner;
+
+typedef struct bench_pace {
+    size_t least;    /* rounds that are run in any case, 1 to BENCH_ROUNDS */
+    double race_s;   /* after which there are no more than these */
+    double sample_s; /* least duration of a sample */
+} bench_pace;
+
+/* Runs all runners in turns. Fewer rounds once Ctrl-C was pressed, but at
+ * least one. */
+void bench_race(bench_runner *r, size_t n, const bench_pace *pace);
+
+/* What a runner that does `work` in a call reached. */
+typedef struct bench_rate {
+    double median, best; /* work a second */
+    double spread;       /* (slowest - fastest) / median duration */
+} bench_rate;
+
+bench_rate bench_rate_of(const bench_runner *r, double work);
+
+/* The foreign process that runners with .busy have beside them: it computes
+ * while they are measured, and sleeps otherwise. It ends with us at the latest.
+ * Errors: QL_ENOMEM, QL_EIO. */
+ql_status bench_busy_start(void);
+void bench_busy_stop(void);
+
+#endif
