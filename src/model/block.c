@@ -99,7 +99,8 @@ size_t ql_block_scratch_bytes(const ql_config *c, const ql_layer *layer,
 static ql_drop drop_of(const ql_pass *pass, size_t layer, ql_module m)
 {
     return (ql_drop){.p = pass->dropout,
-                     .key = ql_rng_split(pass->key, layer * QL_MODULES + m)};
+                     .key = ql_rng_split(pass->key, layer * QL_MODULES + m),
+                     .profile = pass->profile};
 }
 
 /* A block's view of its own call: what every step needs. */
@@ -131,6 +132,11 @@ static float *take(const frame *f, size_t n)
     return ql_arena_take(f->pass->scratch, n, sizeof(float));
 }
 
+static void count_as(const frame *f, ql_work kind)
+{
+    ql_profile_mark(f->pass->profile, kind);
+}
+
 static void linear_fwd(const frame *f, ql_module m, float *y, bool add,
                        ql_saved *s, const float *x)
 {
@@ -149,6 +155,7 @@ static void rotate(const frame *f, float *x, size_t heads, bool backward)
 {
     const ql_config *c = f->pass->c;
 
+    count_as(f, QL_WORK_ROPE);
     ql_rope_apply(x, f->pass->pos, f->pass->cos_table, f->pass->sin_table, f->T,
                   heads, c->D, c->rope.dim, backward);
 }
@@ -157,13 +164,16 @@ static void attention_fwd(const frame *f, ql_saved *s, const float *x)
 {
     const ql_config *c = f->pass->c;
 
+    count_as(f, QL_WORK_NORM);
     ql_rmsnorm_fwd(s->n1, s->rstd1, x, f->layer->attn_norm, f->T, c->C, c->eps);
     linear_fwd(f, QL_MODULE_Q, s->q, false, s, s->n1);
     linear_fwd(f, QL_MODULE_K, s->k, false, s, s->n1);
     linear_fwd(f, QL_MODULE_V, s->v, false, s, s->n1);
     rotate(f, s->q, c->H, false);
     rotate(f, s->k, c->KV, false);
+    count_as(f, QL_WORK_ATTENTION);
     ql_attention_fwd(s->o, s->lse, s->q, s->k, s->v, &f->pass->shape, f->work);
+    count_as(f, QL_WORK_OTHER);
     memcpy(s->mid, x, f->T * c->C * sizeof(float));
     linear_fwd(f, QL_MODULE_O, s->mid, true, s, s->o);
 }
@@ -173,11 +183,14 @@ static void mlp_fwd(const frame *f, float *y, ql_saved *s)
     const ql_config *c = f->pass->c;
     float *act = take(f, f->T * c->F);
 
+    count_as(f, QL_WORK_NORM);
     ql_rmsnorm_fwd(s->n2, s->rstd2, s->mid, f->layer->mlp_norm, f->T, c->C,
                    c->eps);
     linear_fwd(f, QL_MODULE_GATE, s->gate, false, s, s->n2);
     linear_fwd(f, QL_MODULE_UP, s->up, false, s, s->n2);
+    count_as(f, QL_WORK_ACTIVATION);
     ql_swiglu_fwd(act, s->gate, s->up, f->T * c->F);
+    count_as(f, QL_WORK_OTHER);
     if (y) {
         memcpy(y, s->mid, f->T * c->C * sizeof(float));
         linear_fwd(f, QL_MODULE_DOWN, y, true, s, act);
@@ -196,6 +209,7 @@ void ql_block_fwd(float *y, ql_saved *s, const float *x, const ql_layer *layer,
 
     attention_fwd(&f, s, x);
     mlp_fwd(&f, y, s);
+    count_as(&f, QL_WORK_OTHER);
     ql_arena_reset(pass->scratch, mark);
 }
 
@@ -210,11 +224,14 @@ static void mlp_bwd(const frame *f, float *dy, const ql_saved *s)
     float *dgate = take(f, n);
     float *dup = take(f, n);
 
+    count_as(f, QL_WORK_ACTIVATION);
     ql_swiglu_fwd(act, s->gate, s->up, n);
     linear_bwd(f, QL_MODULE_DOWN, dgate, false, dy, s, act);
+    count_as(f, QL_WORK_ACTIVATION);
     ql_swiglu_bwd(dgate, dup, dgate, s->gate, s->up, n);
     linear_bwd(f, QL_MODULE_GATE, dn, false, dgate, s, s->n2);
     linear_bwd(f, QL_MODULE_UP, dn, true, dup, s, s->n2);
+    count_as(f, QL_WORK_NORM);
     ql_rmsnorm_bwd(dy, NULL, dn, s->mid, f->layer->mlp_norm, s->rstd2, f->T,
                    c->C);
     ql_arena_reset(f->pass->scratch, mark);
@@ -237,6 +254,7 @@ static void attention_bwd(const frame *f, float *dy, const ql_saved *s,
     float *dv = take(f, thin);
 
     linear_bwd(f, QL_MODULE_O, dout, false, dy, s, s->o);
+    count_as(f, QL_WORK_ATTENTION);
     ql_attention_bwd(dq, dk, dv, dout, &kept, &f->pass->shape, f->work);
     rotate(f, dq, c->H, true);
     rotate(f, dk, c->KV, true);
@@ -244,6 +262,7 @@ static void attention_bwd(const frame *f, float *dy, const ql_saved *s,
     linear_bwd(f, QL_MODULE_K, want_dx ? dn : NULL, true, dk, s, s->n1);
     linear_bwd(f, QL_MODULE_V, want_dx ? dn : NULL, true, dv, s, s->n1);
     if (want_dx) {
+        count_as(f, QL_WORK_NORM);
         ql_rmsnorm_bwd(dy, NULL, dn, x, f->layer->attn_norm, s->rstd1, f->T,
                        c->C);
     }
@@ -259,5 +278,6 @@ void ql_block_bwd(float *dy, const ql_saved *s, const float *x,
 
     mlp_bwd(&f, dy, s);
     attention_bwd(&f, dy, s, x, want_dx);
+    count_as(&f, QL_WORK_OTHER);
     ql_arena_reset(pass->scratch, mark);
 }

@@ -32,6 +32,7 @@ typedef struct ql_pass {
     float dropout;     /* 0 outside training */
     uint64_t key;      /* of this micro-batch */
     ql_arena *scratch; /* ql_block_scratch_bytes are free */
+    ql_profile *profile;
 } ql_pass;
 
 /* Bytes of one ql_saved for T tokens, and of scratch for a block's passes. */

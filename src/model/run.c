@@ -211,6 +211,7 @@ static ql_pass make_pass(ql_run *run, const ql_batch *b,
         .dropout = train ? train->dropout : 0,
         .key = train ? train->key : 0,
         .scratch = &run->scratch,
+        .profile = run->opt.profile,
     };
 }
 
@@ -231,8 +232,10 @@ static void forward(ql_run *run, const ql_batch *b, const ql_pass *pass)
         ql_block_fwd(run->h[i + 1], saved_of(run, i), run->h[i],
                      &m->weights.layers[i], i, pass);
     }
+    ql_profile_mark(pass->profile, QL_WORK_NORM);
     ql_rmsnorm_fwd(run->norm, run->rstd, run->h[c->layers],
                    m->weights.final_norm, b->T, c->C, c->eps);
+    ql_profile_mark(pass->profile, QL_WORK_OTHER);
 }
 
 /* From the gradient of run->norm in dnorm down to the first block. */
@@ -243,6 +246,7 @@ static void backward(ql_run *run, const float *dnorm, const ql_pass *pass)
     const size_t last = c->layers - 1;
 
     memset(run->dh, 0, pass->shape.T * c->C * sizeof(float));
+    ql_profile_mark(pass->profile, QL_WORK_NORM);
     ql_rmsnorm_bwd(run->dh, NULL, dnorm, run->h[c->layers],
                    m->weights.final_norm, run->rstd, pass->shape.T, c->C);
     for (size_t i = c->layers; i-- > 0;) {
@@ -269,7 +273,8 @@ void ql_run_loss(ql_run *run, const ql_batch *batch, const ql_run_train *train,
     work = ql_arena_take(&run->scratch, run->scratch.size - mark, 1);
     ql_loss_head(sum, train ? run->dh : NULL, run->norm, batch->target,
                  &run->m->weights.head, batch->T, train ? train->scale : 0,
-                 work);
+                 work, run->opt.profile);
+    ql_profile_mark(run->opt.profile, QL_WORK_OTHER);
     ql_arena_reset(&run->scratch, mark);
     if (train) {
         memcpy(run->norm, run->dh, batch->T * run->m->config.C * sizeof(float));

@@ -16,6 +16,7 @@ typedef struct ql_run_options {
     bool training;        /* backward passes will be run */
     bool keep;            /* keep all activations instead of repeating each
                              block's forward before its backward */
+    ql_profile *profile;  /* where the time of training is counted, or NULL */
 } ql_run_options;
 
 /* The model, with the adapter in use, is borrowed; the adapter's rank must not

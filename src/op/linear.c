@@ -71,6 +71,7 @@ void ql_linear_xa(float *xa, const float *x, const ql_linear *lin, size_t T,
     const size_t K = lin->w.cols;
     const size_t R = lin->lora.r;
 
+    ql_profile_mark(drop.profile, QL_WORK_LORA);
     if (R > 0) {
         ql_gemm(T, R, K, lin->lora.scale,
                 ql_mat_n(dropped(x, T * K, drop, &s), K),
@@ -88,7 +89,9 @@ void ql_linear_fwd(float *y, bool add, float *xa, const float *x,
     const ql_term terms[] = {{x, &lin->w}, {xa, &b}};
 
     ql_linear_xa(xa, x, lin, T, drop, work);
+    ql_profile_mark(drop.profile, QL_WORK_PRODUCT);
     ql_qgemm_fwd(y, terms, R > 0 ? 2 : 1, T, add, s.product);
+    ql_profile_mark(drop.profile, QL_WORK_LORA);
     if (lin->bias) {
         ql_vec_add_bias(y, lin->bias, T, N);
     }
@@ -139,10 +142,13 @@ void ql_linear_bwd(float *dx, bool add, const float *dy, const float *x,
 {
     const scratch s = lay_out(lin, T, work);
 
+    ql_profile_mark(drop.profile, QL_WORK_LORA);
     if (lin->lora.r > 0) {
         backward_pair(dy, x, xa, lin, T, drop, &s);
     }
     if (dx) {
+        ql_profile_mark(drop.profile, QL_WORK_PRODUCT);
         backward_dx(dx, add, dy, lin, T, drop, &s);
+        ql_profile_mark(drop.profile, QL_WORK_LORA);
     }
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "quant/qtensor.h"
+#include "src/op/profile.h"
 
 /* One LoRA pair; all arrays belong to the adapter. */
 typedef struct ql_lora {
@@ -29,6 +30,7 @@ typedef struct ql_linear {
 typedef struct ql_drop {
     float p; /* 0: none */
     uint64_t key;
+    ql_profile *profile; /* where the layer's time is counted, or NULL */
 } ql_drop;
 
 /* Bytes of scratch for either direction. */

@@ -89,7 +89,7 @@ static void take_chunk(chunk *c, const int32_t *target, size_t V, float scale)
 
 void ql_loss_head(ql_loss *sum, float *dh, const float *h,
                   const int32_t *target, const ql_qtensor *w, size_t T,
-                  float scale, void *work)
+                  float scale, void *work, ql_profile *profile)
 {
     const size_t V = w->rows;
     const size_t C = w->cols;
@@ -100,6 +100,7 @@ void ql_loss_head(ql_loss *sum, float *dh, const float *h,
     c.h = work;
     c.logits = (float *)((char *)work + align(most * C * sizeof(float)));
     c.work = (char *)c.logits + align(most * V * sizeof(float));
+    ql_profile_mark(profile, QL_WORK_LOSS);
     if (dh) {
         memset(dh, 0, T * C * sizeof *dh);
     }
@@ -107,10 +108,14 @@ void ql_loss_head(ql_loss *sum, float *dh, const float *h,
     const ql_term logits = {c.logits, w};
 
     while (gather(&c, &t, h, target, T, C, most), c.n > 0) {
+        ql_profile_mark(profile, QL_WORK_PRODUCT);
         ql_qgemm_fwd(c.logits, &hidden, 1, c.n, false, c.work);
+        ql_profile_mark(profile, QL_WORK_LOSS);
         take_chunk(&c, target, V, scale);
         if (dh) {
+            ql_profile_mark(profile, QL_WORK_PRODUCT);
             ql_qgemm_bwd(c.h, &logits, 1, c.n, false, c.work);
+            ql_profile_mark(profile, QL_WORK_LOSS);
         }
         for (size_t i = 0; i < c.n; i++) {
             sum->sum += c.loss[i];

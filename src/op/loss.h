@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "quant/qtensor.h"
+#include "src/op/profile.h"
 
 typedef struct ql_loss {
     double sum;   /* sum of loss[t] over the trained positions, nats */
@@ -32,10 +33,11 @@ size_t ql_loss_work_bytes(size_t T, size_t V, size_t C);
  *   w       [V, C]  the head
  *   scale   factor on dh: 1 / trained tokens of the whole optimizer step
  *   work    ql_loss_work_bytes(T, V, C) bytes, 64-byte aligned, any content
+ *   profile where the time is counted, or NULL
  * Cannot fail; a non-finite loss shows in sum. Threads: the result does not
  * depend on their number. */
 void ql_loss_head(ql_loss *sum, float *dh, const float *h,
                   const int32_t *target, const ql_qtensor *w, size_t T,
-                  float scale, void *work);
+                  float scale, void *work, ql_profile *profile);
 
 #endif

@@ -96,6 +96,7 @@ ql_status ql_step_run(ql_step *s, ql_run *run, ql_batches *batches,
                 "look for damaged weights",
                 s->number + 1);
     }
+    ql_profile_mark(s->profile, QL_WORK_OPTIMIZER);
     s->grad_norm = sqrt(ql_vec_sumsq(a->grad, a->count));
     if (!isfinite(s->grad_norm)) {
         return bad_gradient(s, a);
@@ -105,6 +106,7 @@ ql_status ql_step_run(ql_step *s, ql_run *run, ql_batches *batches,
         adam.clip = fmin(1, opt->max_grad_norm / (s->grad_norm + 1e-6));
     }
     stayed = ql_adam_update(a->param, o->m, o->v, a->grad, a->count, &adam);
+    ql_profile_mark(s->profile, QL_WORK_OTHER);
     if (stayed > 0) {
         QL_FAIL(QL_ENUMERIC,
                 "step %zu: %zu adapter weights would not be finite; lower the "

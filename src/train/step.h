@@ -22,9 +22,10 @@ typedef struct ql_step {
     size_t from, to;
     size_t number; /* of the step in the run, from 0: part of its keys */
     double lr;
-    ql_loss loss;     /* out: over all its trained tokens */
-    double grad_norm; /* out: before clipping */
-    size_t tokens;    /* out */
+    ql_profile *profile; /* where the optimizer's time is counted, or NULL */
+    ql_loss loss;        /* out: over all its trained tokens */
+    double grad_norm;    /* out: before clipping */
+    size_t tokens;       /* out */
 } ql_step;
 
 /* Runs the step. a's gradients are overwritten, its parameters updated.

@@ -82,7 +82,7 @@ static void run_loss(run *r, shape s, float scale, bool gradient)
 
     assert_non_null(work);
     ql_loss_head(&r->loss, gradient ? r->dh : NULL, r->h, r->target, &r->head,
-                 s.T, scale, work);
+                 s.T, scale, work, NULL);
     ql_free(work);
 }
 
