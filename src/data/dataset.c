@@ -1,6 +1,6 @@
 /* All samples lie one after the other in one array of ids and one of marks;
  * starts says where each begins. */
-#include "qlora/dataset.h"
+#include "src/data/dataset_handle.h"
 
 #include "src/base/fail.h"
 #include "src/base/note.h"
@@ -243,6 +243,21 @@ static void forget(ql_dataset *ds, size_t n)
     ds->ids.len = r->tokens * sizeof(int32_t);
     ds->train.len = r->tokens;
     ds->starts.len = rest * sizeof(size_t);
+}
+
+ql_status ql_dataset_of_samples(ql_dataset **out, const ql_sample *samples,
+                                size_t n)
+{
+    ql_status st = new_dataset(out);
+
+    for (size_t i = 0; st == QL_OK && i < n; i++) {
+        (*out)->report.records++;
+        st = keep(*out, samples[i], count_trained(samples[i]));
+    }
+    if (st != QL_OK) {
+        ql_dataset_close(out);
+    }
+    return st;
 }
 
 ql_status ql_dataset_split(ql_dataset *ds, size_t n, ql_dataset **tail)

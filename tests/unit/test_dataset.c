@@ -4,9 +4,9 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "qlora/dataset.h"
 #include "qlora/runtime.h"
 #include "src/base/file.h"
+#include "src/data/dataset_handle.h"
 #include "tests/check/check.h"
 #include "tests/check/toy_text.h"
 
@@ -402,6 +402,26 @@ static void dataset__split_takes_the_tail(void **state)
     ql_dataset_close(&ds);
 }
 
+static void dataset__of_samples_copies_them(void **state)
+{
+    int32_t ids[] = {1, 260, 261};
+    uint8_t train[] = {0, 1, 0};
+    const ql_sample samples[] = {{ids, train, 2}, {ids, train, 3}};
+    ql_dataset *ds = NULL;
+
+    (void)state;
+    check_ok(ql_dataset_of_samples(&ds, samples, 2));
+    ids[2] = 0;
+    train[1] = 0;
+    assert_int_equal(ql_dataset_size(ds), 2);
+    assert_string_equal(toy_text_show(tok, ql_dataset_sample(ds, 1)),
+                        "<s> [!] \"");
+    assert_int_equal(ql_dataset_report_of(ds)->records, 2);
+    assert_int_equal(ql_dataset_report_of(ds)->trained_tokens, 2);
+    assert_int_equal(ql_dataset_report_of(ds)->longest, 3);
+    ql_dataset_close(&ds);
+}
+
 static void dataset__names_of_formats(void **state)
 {
     (void)state;
@@ -435,6 +455,7 @@ int main(void)
         cmocka_unit_test(dataset__refuses_messages_it_cannot_render),
         cmocka_unit_test(dataset__missing_files),
         cmocka_unit_test(dataset__split_takes_the_tail),
+        cmocka_unit_test(dataset__of_samples_copies_them),
         cmocka_unit_test(dataset__names_of_formats),
     };
 
