@@ -25,24 +25,3 @@ for p in products:
 qlora-bench kernels --quick --threads 1 --shapes tiny --tokens 4 >table.txt
 grep -q '^instruction set ' table.txt
 grep -q '^ *64 *64 *4 bwd *1 *0 ' table.txt
-
-fail() {
-    pattern=$1
-    shift
-    code=0
-    qlora-bench "$@" >out.txt 2>err.txt || code=$?
-    # shellcheck disable=SC2254
-    case $code:$(head -n 1 err.txt) in
-    2:"qlora-bench: "$pattern) ;;
-    *) echo "$*: $code: $(cat err.txt)" && exit 1 ;;
-    esac
-    test ! -s out.txt
-}
-fail '"speed" is not measured; choose one of: kernels*' speed
-fail '*WHAT*'
-fail 'the shape "huge" is unknown; choose one of: tiny, 220m, *' \
-    kernels --shapes tiny,huge
-fail '--tokens 1x: give *from 1 to 65536' kernels --tokens 1,1x
-fail '--tokens 0: give *from 1 to 65536' kernels --tokens 0
-fail '*--repeat*10*from 1 to 9*' kernels --repeat 10
-fail '--busy needs at least two threads' kernels --busy --threads 1

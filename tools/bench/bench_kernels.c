@@ -181,7 +181,8 @@ static void measure(const session *s, bench_product *p)
     }
     bench_race(r, n, &s->pace);
     for (size_t i = 0; i < n; i++) {
-        const bench_rate rate = bench_rate_of(&r[i], gflop_of(p));
+        const bench_rate rate =
+            bench_rate_of(r[i].seconds, r[i].n, gflop_of(p));
         outcome *of = &out[entrants[i].setup];
 
         if (entrants[i].run == bench_product_4bit) {

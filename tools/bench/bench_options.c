@@ -1,5 +1,8 @@
 #include "tools/bench/bench_options.h"
 
+#include "qlora/train.h"
+#include "tools/bench/bench_race.h"
+
 static bench_options o;
 
 static const cli_opt table[] = {
@@ -9,7 +12,7 @@ static const cli_opt table[] = {
      .required = true,
      .value_name = "WHAT",
      .help = "kernels: the 4-bit products beside the machine's peaks and "
-             "OpenBLAS"},
+             "OpenBLAS; train: whole training steps"},
 
     {.name = "shapes",
      CLI_LIST(&o.shapes),
@@ -25,7 +28,7 @@ static const cli_opt table[] = {
     {.name = "repeat",
      CLI_SIZE(&o.repeat),
      .min = 1,
-     .max = 9,
+     .max = BENCH_ROUNDS,
      .value_name = "N",
      .group = "kernels",
      .help = "least samples of each; there are more where they are short"},
@@ -37,17 +40,75 @@ static const cli_opt table[] = {
      CLI_FLAG(&o.busy),
      .group = "kernels",
      .help = "measure all threads once more beside a foreign busy process"},
+
+    {.name = "shape",
+     CLI_STRING(&o.shape),
+     .value_name = "NAME",
+     .group = "train",
+     .help = "model to make, with random weights; names as for --shapes"},
+    {.name = "max-length",
+     CLI_SIZE(&o.max_length),
+     .min = 2,
+     .max = 1 << 20,
+     .value_name = "N",
+     .group = "train",
+     .help = "tokens of a sequence"},
+    {.name = "batch-size",
+     CLI_SIZE(&o.batch_size),
+     .aliases = "per-device-train-batch-size",
+     .min = 1,
+     .max = 1 << 16,
+     .value_name = "N",
+     .group = "train",
+     .help = "sequences in a step"},
+    {.name = "lora-r",
+     CLI_SIZE(&o.lora_r),
+     .aliases = "lora-rank",
+     .min = 1,
+     .max = 16384,
+     .value_name = "N",
+     .group = "train",
+     .help = "rank of the adapters, which all linear layers have"},
+    {.name = "steps",
+     CLI_SIZE(&o.steps),
+     .min = 1,
+     .max = BENCH_STEPS,
+     .value_name = "N",
+     .group = "train",
+     .help = "steps that are measured, after one to warm up"},
+    {.name = "gradient-checkpointing",
+     CLI_FLAG(&o.gradient_checkpointing),
+     .group = "train",
+     .help = "repeat each block's forward in place of keeping activations"},
+    {.name = "profile",
+     CLI_FLAG(&o.profile),
+     .group = "train",
+     .help = "show what a step's time goes to"},
+    {.name = "work-dir",
+     CLI_STRING(&o.work_dir),
+     .value_name = "DIR",
+     .group = "train",
+     .default_text = "TMPDIR, else /tmp",
+     .help = "where the model is written for the time of the run"},
     {0}};
 
 bench_options *bench_options_defaults(void)
 {
     static const char *shapes[] = {"qwen2.5-0.5b", "tinyllama", "llama-7b"};
     static const char *tokens[] = {"1", "4", "32", "128", "512", "2048"};
+    ql_train_options t;
 
+    ql_train_options_init(&t);
     o = (bench_options){
         .shapes = {shapes, sizeof(shapes) / sizeof(shapes[0])},
         .tokens = {tokens, sizeof(tokens) / sizeof(tokens[0])},
         .repeat = 2,
+        .shape = "220m",
+        .max_length = 512,
+        .batch_size = 1,
+        .lora_r = t.lora_r,
+        .steps = 3,
+        .gradient_checkpointing = t.gradient_checkpointing,
         .table = table,
     };
     return &o;

@@ -4,6 +4,10 @@
 
 #include "tools/cli/opt.h"
 
+enum {
+    BENCH_STEPS = 100 /* most that are measured */
+};
+
 typedef struct bench_options {
     const char *what; /* name of the subcommand */
 
@@ -11,6 +15,11 @@ typedef struct bench_options {
     cli_list shapes, tokens;
     size_t repeat;
     bool quick, busy;
+
+    /* train */
+    const char *shape, *work_dir;
+    size_t max_length, batch_size, lora_r, steps;
+    bool gradient_checkpointing, profile;
 
     const cli_opt *table;
 } bench_options;

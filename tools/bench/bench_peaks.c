@@ -32,7 +32,7 @@ static const bench_peak *const loops[] = {
 
 enum {
     LOOPS = sizeof(loops) / sizeof(loops[0]),
-    TURNS = 1 << 15,           /* of a loop in a call */
+    TURNS = 1 << 19,           /* of a loop in a call */
     BUFFER = 256 * 1024 * 1024 /* far beyond the caches */
 };
 
@@ -112,7 +112,8 @@ void bench_peaks_measure(bench_peaks *p, const bench_pace *pace, bool show,
         for (int c = 0; c < BENCH_COUNTS; c++) {
             const size_t flop = TURNS * of[i]->flop * (size_t)threads_of(c);
 
-            rate[c] = bench_rate_of(&r[i + c], 1e-9 * (double)flop);
+            rate[c] = bench_rate_of(r[i + c].seconds, r[i + c].n,
+                                    1e-9 * (double)flop);
             /* without bf16 instructions bf16 is computed as fp32 */
             for (int type = of[i]->type; type < BENCH_TYPES; type++) {
                 raise_to(&p->gflops[type][c], rate[c].best);
@@ -174,7 +175,7 @@ ql_status bench_memory_measure(bench_peaks *p, const bench_pace *pace,
     }
     bench_race(r, BENCH_COUNTS, pace);
     for (int c = 0; c < BENCH_COUNTS; c++) {
-        rate[c] = bench_rate_of(&r[c], 1e-9 * BUFFER);
+        rate[c] = bench_rate_of(r[c].seconds, r[c].n, 1e-9 * BUFFER);
         raise_to(&p->gbytes[c], rate[c].best);
     }
     show_memory(rate, json);

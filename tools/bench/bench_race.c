@@ -101,14 +101,6 @@ static void take_turn(bench_runner *r, double sample_s)
     }
 }
 
-static int ascending(const void *a, const void *b)
-{
-    const double x = *(const double *)a;
-    const double y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 void bench_race(bench_runner *r, size_t n, const bench_pace *pace)
 {
     const int threads = omp_get_max_threads();
@@ -122,18 +114,24 @@ void bench_race(bench_runner *r, size_t n, const bench_pace *pace)
         round++;
     } while (!cli_interrupted() && round < BENCH_ROUNDS &&
              (round < pace->least || ql_now_s() - start < pace->race_s));
-    for (size_t i = 0; i < n; i++) {
-        qsort(r[i].seconds, r[i].n, sizeof(double), ascending);
-    }
     omp_set_num_threads(threads);
 }
 
-bench_rate bench_rate_of(const bench_runner *r, double work)
+static int ascending(const void *a, const void *b)
 {
-    const double *s = r->seconds;
-    const double median = (s[(r->n - 1) / 2] + s[r->n / 2]) / 2;
+    const double x = *(const double *)a;
+    const double y = *(const double *)b;
 
+    return (x > y) - (x < y);
+}
+
+bench_rate bench_rate_of(double *seconds, size_t n, double work)
+{
+    double median;
+
+    qsort(seconds, n, sizeof(*seconds), ascending);
+    median = (seconds[(n - 1) / 2] + seconds[n / 2]) / 2;
     return (bench_rate){.median = work / median,
-                        .best = work / s[0],
-                        .spread = (s[r->n - 1] - s[0]) / median};
+                        .best = work / seconds[0],
+                        .spread = (seconds[n - 1] - seconds[0]) / median};
 }

@@ -21,7 +21,7 @@ typedef struct bench_runner {
 
     size_t calls;                 /* in a sample */
     size_t n;                     /* samples so far */
-    double seconds[BENCH_ROUNDS]; /* of a call; ascending after the race */
+    double seconds[BENCH_ROUNDS]; /* [n]: of a call */
 } bench_runner;
 
 typedef struct bench_pace {
@@ -34,13 +34,14 @@ typedef struct bench_pace {
  * least one. */
 void bench_race(bench_runner *r, size_t n, const bench_pace *pace);
 
-/* What a runner that does `work` in a call reached. */
+/* What came of n samples. */
 typedef struct bench_rate {
     double median, best; /* work a second */
     double spread;       /* (slowest - fastest) / median duration */
 } bench_rate;
 
-bench_rate bench_rate_of(const bench_runner *r, double work);
+/* For samples in which `work` took so many seconds; they are sorted. */
+bench_rate bench_rate_of(double *seconds, size_t n, double work);
 
 /* The foreign process that runners with .busy have beside them: it computes
  * while they are measured, and sleeps otherwise. It ends with us at the latest.

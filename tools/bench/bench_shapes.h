@@ -9,7 +9,6 @@ typedef struct bench_shape {
     const char *model_type; /* of config.json */
     size_t layers, C, F, H, KV, V;
     bool tied; /* the head is the embedding matrix */
-    bool bias; /* of Q, K and V */
 } bench_shape;
 
 /* The shape of this name. Borrowed, constant. Errors: QL_EINVAL, naming those

@@ -1,8 +1,9 @@
-/* qlora-bench: what the products reach on this machine. */
+/* qlora-bench: what products and training reach on this machine. */
 #include <string.h>
 
 #include "src/base/fail.h"
 #include "tools/bench/bench_kernels.h"
+#include "tools/bench/bench_train.h"
 #include "tools/cli/term.h"
 
 /* The subcommands. */
@@ -11,6 +12,7 @@ static const struct {
     ql_status (*run)(const bench_options *o, const cli_common *common);
 } commands[] = {
     {"kernels", bench_kernels},
+    {"train", bench_train},
 };
 
 enum {
@@ -54,8 +56,10 @@ int main(int argc, char **argv)
     const bench_options *o = bench_options_defaults();
     cli_common common;
     const cli_command cmd = {
-        "qlora-bench", "Measures the 4-bit products on this machine.",
-        "qlora-bench kernels --quick", o->table, cli_common_opts(&common)};
+        "qlora-bench",
+        "Measures the 4-bit products and the training on this machine.",
+        "qlora-bench train --shape 220m --profile", o->table,
+        cli_common_opts(&common)};
     cli_args args;
     int code;
 

@@ -1,0 +1,27 @@
+# What qlora-bench refuses, before anything is measured.
+. "$QL_SOURCE/tests/cli/refuse.sh"
+
+# b PATTERN ARGUMENT...
+b() {
+    pattern=$1
+    shift
+    refuse 2 "$pattern" qlora-bench "$@"
+}
+
+b '*WHAT*'
+b '"speed" is not measured; choose one of: kernels, train' speed
+b '*unexpected*train*' kernels train third
+shapes='choose one of: tiny, 220m, qwen2.5-0.5b, tinyllama, llama-7b'
+b "the shape \"huge\" is unknown; $shapes" kernels --shapes tiny,huge
+b "the shape \"huge\" is unknown; $shapes" train --shape huge
+b '--tokens 1x: give *from 1 to 65536' kernels --tokens 1,1x
+b '--tokens 0: give *from 1 to 65536' kernels --tokens 0
+b '--tokens -1: give *from 1 to 65536' kernels --tokens=-1
+b '*--repeat*10*from 1 to 9*' kernels --repeat 10
+b '*--steps*101*from 1 to 100*' train --steps 101
+b '--busy needs at least two threads' kernels --busy --threads 1
+b '--steps is an option of train, not of kernels' kernels --steps 2
+b '--quick is an option of kernels, not of train' train --quick
+b '*--isa*' train --isa
+refuse 3 '*nowhere*no such folder*' \
+    qlora-bench train --shape tiny --work-dir nowhere

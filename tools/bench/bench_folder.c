@@ -1,0 +1,219 @@
+#include "tools/bench/bench_folder.h"
+
+#include <stdio.h>
+
+#include "quant/codebook.h"
+#include "quant/dquant.h"
+#include "src/base/fail.h"
+#include "src/base/file.h"
+#include "src/base/rng.h"
+#include "src/format/qstate.h"
+#include "src/model/config.h"
+#include "tools/bench/bench_weight.h"
+#include "tools/cli/term.h"
+
+enum {
+    NAME_BYTES = 160,
+    TEXT_BYTES = 4096,
+    MAX_POSITION = 1 << 20,
+    BF16_ONE = 0x3f80,
+    BF16_SMALL = 0x3c80, /* 2^-6; up to twice that with any mantissa */
+    BF16_FREE = 0x807f   /* sign and mantissa */
+};
+
+/* One way through all tensors. There are two: one announces them, the other
+ * writes them. */
+typedef struct pass {
+    ql_safetensors_writer *w;
+    const ql_config *c;
+    uint64_t key;
+    size_t next; /* number of the weight, part of its key */
+    bool data;
+} pass;
+
+/* A tensor; a vector has 0 columns. */
+static ql_status put(const pass *p, const char *name, ql_dtype dtype,
+                     size_t rows, size_t cols, const void *data)
+{
+    const size_t shape[] = {rows, cols};
+
+    if (p->data) {
+        return ql_safetensors_writer_put(p->w, name, data);
+    }
+    return ql_safetensors_writer_add(p->w, name, dtype, shape, cols ? 2 : 1);
+}
+
+/* A tensor of BF16: small random numbers, or ones. */
+static ql_status dense(pass *p, const char *name, size_t rows, size_t cols,
+                       bool ones)
+{
+    const size_t n = rows * (cols ? cols : 1);
+    uint16_t *x = ql_alloc(QL_TAG_WEIGHTS, n, sizeof(*x));
+    ql_status st;
+
+    if (!x) {
+        return QL_ENOMEM;
+    }
+    bench_random_bytes(x, n * sizeof(*x), ql_rng_split(p->key, p->next++));
+    for (size_t i = 0; i < n; i++) {
+        x[i] = ones ? BF16_ONE : BF16_SMALL | (x[i] & BF16_FREE);
+    }
+    st = put(p, name, QL_DTYPE_BF16, rows, cols, x);
+    ql_free(x);
+    return st;
+}
+
+/* The parts of a 4-bit weight, as bitsandbytes names them. */
+static ql_status parts(const pass *p, const char *name, const bench_weight *w,
+                       const ql_buf *state)
+{
+    const struct {
+        const char *suffix;
+        ql_dtype dtype;
+        size_t rows, cols;
+        const void *data;
+    } list[] = {
+        {"", QL_DTYPE_U8, w->data_bytes, 1, w->data},
+        {".absmax", QL_DTYPE_U8, w->blocks, 0, w->absmax},
+        {".quant_map", QL_DTYPE_F32, 16, 0, w->view.code},
+        {".quant_state.bitsandbytes__nf4", QL_DTYPE_U8, state->len, 0,
+         state->data},
+        {".nested_absmax", QL_DTYPE_F32, w->outer_blocks, 0, w->outer},
+        {".nested_quant_map", QL_DTYPE_F32, 256, 0, ql_dynamic_map},
+    };
+
+    for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
+        char full[NAME_BYTES];
+
+        snprintf(full, sizeof(full), "%s%s", name, list[i].suffix);
+        QL_TRY(put(p, full, list[i].dtype, list[i].rows, list[i].cols,
+                   list[i].data));
+    }
+    return QL_OK;
+}
+
+static ql_status linear(pass *p, const char *name, size_t rows, size_t cols)
+{
+    ql_qstate state = {.book = QL_CODEBOOK_NF4,
+                       .block = BENCH_BLOCK,
+                       .dtype = QL_DTYPE_BF16,
+                       .rows = rows,
+                       .cols = cols,
+                       .nested = true,
+                       .nested_block = QL_NESTED_BLOCK};
+    bench_weight w;
+    ql_buf text;
+    ql_status st;
+
+    QL_TRY(bench_weight_init(&w, rows, cols, ql_rng_split(p->key, p->next++)));
+    state.nested_offset = (double)w.view.offset;
+    ql_buf_init(&text, QL_TAG_WORK, TEXT_BYTES);
+    QL_TRY_DONE(ql_qstate_format(&text, &state));
+    st = parts(p, name, &w, &text);
+done:
+    ql_buf_free(&text);
+    bench_weight_free(&w);
+    return st;
+}
+
+static ql_status layer(pass *p, size_t i)
+{
+    static const char *const norms[] = {"input_layernorm",
+                                        "post_attention_layernorm"};
+    char name[NAME_BYTES];
+
+    for (int m = 0; m < 2; m++) {
+        snprintf(name, sizeof(name), "model.layers.%zu.%s.weight", i, norms[m]);
+        QL_TRY(dense(p, name, p->c->C, 0, true));
+    }
+    for (int m = 0; m < QL_MODULES; m++) {
+        size_t rows;
+        size_t cols;
+
+        ql_config_module(p->c, (ql_module)m, &rows, &cols);
+        snprintf(name, sizeof(name), "model.layers.%zu.%s.weight", i,
+                 ql_module_paths[m]);
+        QL_TRY(linear(p, name, rows, cols));
+        if (p->c->bias & 1U << m) {
+            snprintf(name, sizeof(name), "model.layers.%zu.%s.bias", i,
+                     ql_module_paths[m]);
+            QL_TRY(dense(p, name, rows, 0, false));
+        }
+    }
+    return QL_OK;
+}
+
+static ql_status all(pass *p)
+{
+    const ql_config *c = p->c;
+
+    p->next = 0;
+    QL_TRY(dense(p, "model.embed_tokens.weight", c->V, c->C, false));
+    QL_TRY(dense(p, "model.norm.weight", c->C, 0, true));
+    if (!c->tied) {
+        QL_TRY(dense(p, "lm_head.weight", c->V, c->C, false));
+    }
+    for (size_t i = 0; i < c->layers; i++) {
+        if (cli_interrupted()) {
+            QL_FAIL(QL_ECANCELLED, "stopped");
+        }
+        QL_TRY(layer(p, i));
+    }
+    return QL_OK;
+}
+
+static ql_status write_weights(const char *path, const ql_config *c,
+                               uint64_t seed)
+{
+    pass p = {.c = c, .key = seed};
+    ql_status st;
+
+    QL_TRY(ql_safetensors_writer_open(&p.w, path));
+    QL_TRY_DONE(ql_safetensors_writer_metadata(p.w, "format", "pt"));
+    QL_TRY_DONE(all(&p));
+    QL_TRY_DONE(ql_safetensors_writer_begin(p.w));
+    p.data = true;
+    QL_TRY_DONE(all(&p));
+    st = ql_safetensors_writer_commit(p.w);
+done:
+    ql_safetensors_writer_close(&p.w);
+    return st;
+}
+
+static ql_status write_config(const char *path, const bench_shape *s)
+{
+    char text[TEXT_BYTES];
+    const int n = snprintf(
+        text, sizeof(text),
+        "{\"model_type\": \"%s\", \"num_hidden_layers\": %zu, "
+        "\"hidden_size\": %zu, \"intermediate_size\": %zu, "
+        "\"num_attention_heads\": %zu, \"num_key_value_heads\": %zu, "
+        "\"vocab_size\": %zu, \"tie_word_embeddings\": %s, "
+        "\"max_position_embeddings\": %d, \"rms_norm_eps\": 1e-6, "
+        "\"torch_dtype\": \"bfloat16\", \"quantization_config\": "
+        "{\"quant_method\": \"bitsandbytes\", \"load_in_4bit\": true}}\n",
+        s->model_type, s->layers, s->C, s->F, s->H, s->KV, s->V,
+        s->tied ? "true" : "false", MAX_POSITION);
+
+    return ql_file_write(path, text, (size_t)n);
+}
+
+ql_status bench_folder_write(const char *dir, const bench_shape *shape,
+                             uint64_t seed)
+{
+    char *config = ql_path_join(dir, "config.json");
+    char *weights = ql_path_join(dir, "model.safetensors");
+    ql_config c = {0};
+    ql_status st = QL_ENOMEM;
+
+    if (config && weights) {
+        QL_TRY_DONE(write_config(config, shape));
+        QL_TRY_DONE(ql_config_init(&c, dir));
+        st = write_weights(weights, &c, seed);
+    }
+done:
+    ql_config_free(&c);
+    ql_free(config);
+    ql_free(weights);
+    return st;
+}

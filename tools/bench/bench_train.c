@@ -1,0 +1,325 @@
+#include "tools/bench/bench_train.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "src/base/clock.h"
+#include "src/base/fail.h"
+#include "src/base/file.h"
+#include "src/base/rng.h"
+#include "src/data/dataset_handle.h"
+#include "src/train/step.h"
+#include "tools/bench/bench_folder.h"
+#include "tools/bench/bench_machine.h"
+#include "tools/bench/bench_peaks.h"
+#include "tools/bench/bench_table.h"
+#include "tools/cli/term.h"
+
+enum {
+    MIB = 1024 * 1024
+};
+
+/* A run of the command. */
+typedef struct session {
+    const bench_options *o;
+    const bench_shape *shape;
+    const char *work_dir;
+    uint64_t seed;
+    bool json;
+    ql_train_options train;
+    ql_model *model;
+    ql_dataset *data;
+    ql_batches batches;
+    ql_adapter adapter;
+    ql_optimizer optimizer;
+    ql_run *run;
+    ql_profile profile;
+    bench_peaks peaks;
+    ql_memory_use memory; /* after the steps */
+    double seconds[BENCH_STEPS];
+    double loss; /* of the last step, nats a token */
+} session;
+
+static const bench_pace pace = {.least = 3, .race_s = 0.5, .sample_s = 0.02};
+
+/* Lets the kernel count the largest resident size from here on, where it can
+ * do that: what was needed to make the model does not matter. */
+static void forget_peak(void)
+{
+    FILE *f = fopen("/proc/self/clear_refs", "w");
+
+    if (f) {
+        fputs("5\n", f);
+        fclose(f);
+    }
+}
+
+static const char *work_dir_of(const bench_options *o)
+{
+    const char *tmp = getenv("TMPDIR");
+
+    if (o->work_dir) {
+        return o->work_dir;
+    }
+    return tmp && *tmp ? tmp : "/tmp";
+}
+
+/* Writes the model to dir and opens it from there. */
+static ql_status make_model(session *s, const char *dir)
+{
+    const ql_status st = bench_folder_write(dir, s->shape, s->seed);
+
+    if (st != QL_OK) {
+        return st;
+    }
+    forget_peak();
+    return ql_model_open(&s->model, dir, NULL);
+}
+
+/* The folder is there only until the model is open: its files stay mapped. */
+static ql_status open_model(session *s)
+{
+    char *dir = ql_path_join(s->work_dir, "qlora-bench-XXXXXX");
+    ql_status st;
+
+    if (!dir) {
+        return QL_ENOMEM;
+    }
+    if (!mkdtemp(dir)) {
+        st = ql_fail_errno("cannot make a folder in %s", s->work_dir);
+        goto done;
+    }
+    st = make_model(s, dir);
+    ql_dir_remove(dir);
+done:
+    ql_free(dir);
+    return st;
+}
+
+/* Sequences of random tokens, all trained, so many as the steps take. */
+static ql_status make_data(session *s)
+{
+    const bench_options *o = s->o;
+    const size_t n = (o->steps + 1) * o->batch_size;
+    const size_t T = o->max_length;
+    const uint64_t key = ql_rng_split(s->seed, 1);
+    int32_t *ids = ql_alloc(QL_TAG_DATA, n * T, sizeof(*ids));
+    uint8_t *train = ql_alloc(QL_TAG_DATA, T, sizeof(*train));
+    ql_sample *samples = ql_alloc(QL_TAG_DATA, n, sizeof(*samples));
+    ql_status st = QL_ENOMEM;
+
+    if (ids && train && samples) {
+        for (size_t i = 0; i < n * T; i++) {
+            ids[i] = (int32_t)ql_rng_below(key, i, s->shape->V);
+        }
+        for (size_t t = 0; t < T; t++) {
+            train[t] = t > 0;
+        }
+        for (size_t i = 0; i < n; i++) {
+            samples[i] =
+                (ql_sample){.ids = ids + i * T, .train = train, .n = T};
+        }
+        st = ql_dataset_of_samples(&s->data, samples, n);
+    }
+    ql_free(ids);
+    ql_free(train);
+    ql_free(samples);
+    return st;
+}
+
+/* What qlora-train makes of its options, for the model and the data. */
+static ql_status prepare(session *s)
+{
+    const ql_adapter_options adapter = {
+        .r = s->train.lora_r,
+        .alpha = s->train.lora_alpha,
+        .dropout = s->train.lora_dropout,
+        .targets = s->train.lora_target_modules,
+    };
+    ql_run_options run = {
+        .training = true,
+        .keep = !s->train.gradient_checkpointing,
+        .profile = s->o->profile ? &s->profile : NULL,
+    };
+
+    QL_TRY(ql_batches_init(&s->batches, s->data, s->o->batch_size, false, 0));
+    QL_TRY(ql_adapter_init(&s->adapter, &s->model->config, &adapter, s->seed,
+                           true));
+    ql_model_use_adapter(s->model, &s->adapter);
+    QL_TRY(ql_optimizer_init(&s->optimizer, s->adapter.count));
+    run.max_tokens = s->batches.max_tokens;
+    run.max_length = s->batches.max_length;
+    run.max_sequences = s->batches.size;
+    return ql_run_open(&s->run, s->model, &run);
+}
+
+static ql_status step(session *s, size_t number)
+{
+    ql_step step = {
+        .from = number,
+        .to = number + 1,
+        .number = number,
+        .lr = s->train.learning_rate,
+        .profile = s->o->profile ? &s->profile : NULL,
+    };
+
+    if (cli_interrupted()) {
+        QL_FAIL(QL_ECANCELLED, "stopped");
+    }
+    QL_TRY(ql_step_run(&step, s->run, &s->batches, &s->adapter, &s->optimizer,
+                       &s->train));
+    s->loss = step.loss.sum / (double)step.loss.count;
+    return QL_OK;
+}
+
+/* One step to warm up, then those that count. */
+static ql_status run_steps(session *s)
+{
+    QL_TRY(step(s, 0));
+    ql_profile_start(&s->profile);
+    for (size_t i = 0; i < s->o->steps; i++) {
+        const double start = ql_now_s();
+
+        QL_TRY(step(s, i + 1));
+        s->seconds[i] = ql_now_s() - start;
+    }
+    ql_memory_read(&s->memory);
+    return QL_OK;
+}
+
+/* Parameters in products with frozen matrices: the linear layers and the head,
+ * without the embedding and the adapters. */
+static size_t product_parameters(const ql_config *c)
+{
+    size_t layer = 0;
+
+    for (int m = 0; m < QL_MODULES; m++) {
+        size_t out;
+        size_t in;
+
+        ql_config_module(c, (ql_module)m, &out, &in);
+        layer += out * in;
+    }
+    return c->layers * layer + c->V * c->C;
+}
+
+static void show_profile(const session *s)
+{
+    static const bench_column columns[] = {
+        {"work", "work", -12, BENCH_TEXT},
+        {"seconds", "s a step", 10, 4},
+        {"percent", "%", 6, 1},
+    };
+    const bench_table t = {"profile", columns, 3, s->json};
+    double sum = 0;
+
+    for (int kind = 0; kind < QL_WORK_KINDS; kind++) {
+        sum += s->profile.seconds[kind];
+    }
+    bench_table_head(&t);
+    for (int kind = 0; kind < QL_WORK_KINDS; kind++) {
+        const double seconds = s->profile.seconds[kind];
+
+        bench_table_row(&t, (const bench_cell[]){
+                                bench_text(ql_work_names[kind]),
+                                bench_number(seconds / (double)s->o->steps),
+                                bench_number(100 * seconds / sum),
+                            });
+    }
+}
+
+static void show(session *s)
+{
+    static const bench_column columns[] = {
+        {"shape", "shape", 0, BENCH_TEXT},
+        {"parameters", "parameters", 0, 0},
+        {"product_parameters", "of these in products", 0, 0},
+        {"trainable", "trainable", 0, 0},
+        {"lora_r", "rank", 0, 0},
+        {"gradient_checkpointing", "gradient checkpointing", 0, 0},
+        {"step_tokens", "tokens a step", 0, 0},
+        {"steps", "steps", 0, 0},
+        {"loss", "loss of the last step", 0, 3},
+        {"tokens_per_second", "tokens/s", 0, 2},
+        {"spread_percent", "spread, %", 0, 1},
+        {"gflops", "GFLOP/s, 4 a product parameter", 0, 1},
+        {"fp32_peak_gflops", "fp32 peak, GFLOP/s", 0, 1},
+        {"fp32_peak_percent", "share of it, %", 0, 1},
+        {"bf16_peak_gflops", "bf16 peak, GFLOP/s", 0, 1},
+        {"bf16_peak_percent", "share of it, %", 0, 1},
+        {"peak_mib", "largest resident size, MiB", 0, 1},
+        {"anonymous_mib", "private at the end, MiB", 0, 1},
+        {"file_mib", "mapped files at the end, MiB", 0, 1},
+    };
+    const bench_table t = {"train", columns,
+                           sizeof(columns) / sizeof(columns[0]), s->json};
+    const size_t tokens = s->o->batch_size * s->o->max_length;
+    const size_t P = product_parameters(&s->model->config);
+    const bench_rate rate =
+        bench_rate_of(s->seconds, s->o->steps, (double)tokens);
+    const double gflops = 4e-9 * (double)P * rate.median;
+    const double fp32 = s->peaks.gflops[BENCH_FP32][BENCH_ALL];
+    const double bf16 = s->peaks.gflops[BENCH_BF16][BENCH_ALL];
+    ql_model_info info;
+
+    ql_model_info_read(s->model, &info);
+    bench_table_list(&t, (const bench_cell[]){
+                             bench_text(s->shape->name),
+                             bench_number((double)info.parameters),
+                             bench_number((double)P),
+                             bench_number((double)s->adapter.count),
+                             bench_number((double)s->train.lora_r),
+                             bench_number(s->train.gradient_checkpointing),
+                             bench_number((double)tokens),
+                             bench_number((double)s->o->steps),
+                             bench_number(s->loss),
+                             bench_number(rate.median),
+                             bench_number(100 * rate.spread),
+                             bench_number(gflops),
+                             bench_number(fp32),
+                             bench_number(100 * gflops / fp32),
+                             bench_number(bf16),
+                             bench_number(100 * gflops / bf16),
+                             bench_number((double)s->memory.peak / MIB),
+                             bench_number((double)s->memory.anonymous / MIB),
+                             bench_number((double)s->memory.file / MIB),
+                         });
+    if (s->o->profile) {
+        show_profile(s);
+    }
+}
+
+static ql_status measure(session *s)
+{
+    bench_machine_show(s->json);
+    bench_peaks_measure(&s->peaks, &pace, false, s->json);
+    QL_TRY(open_model(s));
+    QL_TRY(make_data(s));
+    QL_TRY(prepare(s));
+    QL_TRY(run_steps(s));
+    bench_peaks_measure(&s->peaks, &pace, false, s->json);
+    show(s);
+    return QL_OK;
+}
+
+ql_status bench_train(const bench_options *o, const cli_common *common)
+{
+    session s = {.o = o, .seed = common->seed, .json = common->json};
+    ql_status st;
+
+    QL_TRY(bench_shape_find(&s.shape, o->shape));
+    s.work_dir = work_dir_of(o);
+    QL_TRY(ql_dir_need(s.work_dir, "give one with room for the model"));
+    ql_train_options_init(&s.train);
+    s.train.lora_r = o->lora_r;
+    s.train.gradient_checkpointing = o->gradient_checkpointing;
+    s.train.seed = common->seed;
+    st = measure(&s);
+    ql_run_close(&s.run);
+    ql_optimizer_free(&s.optimizer);
+    ql_batches_free(&s.batches);
+    ql_dataset_close(&s.data);
+    ql_model_close(&s.model);
+    ql_adapter_free(&s.adapter);
+    return st;
+}
