@@ -4,9 +4,9 @@
  * cells of four bytes: one float or, in sets that compute in bf16, two bf16
  * values that follow each other along the depth; where the depth is odd, the
  * last cell ends with a zero. A keeps the order of elements. B lies in panels
- * of nr columns, cell by cell along the depth:
+ * of some columns, cell by cell along the depth:
  *
- *   panel[p * nr + j] = cell p of column j
+ *   panel[p * width + j] = cell p of column j < width
  */
 #ifndef QL_QUANT_KERNELS_H
 #define QL_QUANT_KERNELS_H
@@ -29,19 +29,25 @@ typedef void ql_narrow_fn(void *out, const float *x, size_t n);
 /* Some columns of a panel, as many as the set packs at a time, each stored as
  * a row of operands; rows are ld cells apart. Rows and panel have room for
  * cells rounded up to four; what lies beyond may be anything. */
-typedef void ql_pack_nt_fn(uint32_t *panel, const void *rows, size_t ld,
-                           size_t cells);
+typedef void ql_pack_nt_fn(uint32_t *panel, size_t width, const void *rows,
+                           size_t ld, size_t cells);
 
-/* A panel from depth rows of B of nr operands each; rows are ld operands
+/* A panel from depth rows of B, of width operands each; rows are ld operands
  * apart. */
-typedef void ql_pack_nn_fn(uint32_t *panel, const void *rows, size_t ld,
-                           size_t depth);
+typedef void ql_pack_nn_fn(uint32_t *panel, size_t width, const void *rows,
+                           size_t ld, size_t depth);
 
-/* C [mr, nr] = A [mr, cells] B, or C += A B, for one panel of B; rows of A are
- * lda cells apart. Each sum runs along the depth, from zero, and is then stored
- * or added to c. cells >= 1. */
+/* C [mr, nr] = A [mr, cells] B, or C += A B, for one panel of B that is nr
+ * wide; rows of A are lda cells apart. Each sum runs along the depth, from
+ * zero, and is then stored or added to c. cells >= 1. */
 typedef void ql_ukr_fn(float *c, size_t ldc, const void *a, size_t lda,
                        const uint32_t *panel, size_t cells, bool add);
+
+/* A micro-kernel and its tile of C. */
+typedef struct ql_tile {
+    size_t mr, nr;
+    ql_ukr_fn *ukr;
+} ql_tile;
 
 /* Dot product of n operands, in an order that depends on the set and n only. */
 typedef float ql_dot_fn(const void *a, const void *b, size_t n);
@@ -50,14 +56,14 @@ typedef struct ql_kernels {
     const char *name;  /* "avx2": as QL_ISA and --isa spell it */
     uint32_t cpu_need; /* capability bits of cpu.h, all required */
     size_t pair;       /* operands in a cell: 1, or 2 in bf16 */
-    size_t mr, nr;     /* rows and columns of the micro-kernel's tile */
-    size_t lanes;      /* columns that pack_nt packs: a divisor of nr */
+    size_t lanes;      /* columns that pack_nt packs: divides both nr */
+    ql_tile tile;      /* for products with W */
+    ql_tile thin;      /* for those with few columns; mr a multiple of tile's */
     ql_decode_fn *decode;
     ql_fetch_fn *fetch;
     ql_narrow_fn *narrow;
     ql_pack_nt_fn *pack_nt;
     ql_pack_nn_fn *pack_nn;
-    ql_ukr_fn *ukr;
     ql_dot_fn *dot;
 } ql_kernels;
 

@@ -53,63 +53,48 @@ static size_t round_up(size_t a, size_t b)
     return ceil_div(a, b) * b;
 }
 
-/* One term, how it is cut, and where its strips lie. */
+/* A product A B with one matrix, and how it is cut. */
 typedef struct part {
-    const ql_qtensor *w;
+    ql_qtensor w;
     const float *in; /* of the span */
     size_t depth;
     size_t step;   /* values of a chunk, but for the last */
     size_t chunks; /* of the depth */
-    size_t lda;    /* cells between rows of a strip: off powers of two */
-    char *strips;  /* [chunks][strips][mr][lda] cells */
+    size_t lda;    /* cells between rows of A: off powers of two */
+    size_t a;      /* in the scratch: [chunks][rows of the span][lda] cells */
+
+    /* The pair that reads the same A: mid = scale A first. */
+    size_t r;
+    float scale;
+    ql_qtensor first;
+    float *mid;        /* of the span */
+    size_t thin;       /* in the scratch: panels of first, of all its columns */
+    size_t thin_bytes; /* of a panel, for one chunk */
 } part;
 
 /* A product over one span of tokens, and how it is cut. */
 typedef struct job {
     const ql_kernels *set;
-    part parts[QL_TERMS];
+    part parts[2 * QL_TERMS]; /* a pair's second product is one of its own */
     size_t n_parts;
     bool forward, add;
     float *out;
     size_t T, width; /* C is [T, width] */
-    size_t strips;   /* of mr tokens */
+    size_t rows;     /* of A, for a span: whole tiles, thin ones too */
     size_t columns;  /* of a task */
-    char *scratch;   /* for each thread: each bytes */
+    size_t ld;       /* cells between rows that are to be packed */
+    char *work;
+    size_t threads; /* in the scratch: each bytes for each of them */
     size_t each;
+    size_t end; /* of the scratch */
 } job;
 
-static size_t depth_of(const ql_qtensor *w, bool forward)
-{
-    return forward ? w->cols : w->rows;
-}
-
-/* Cuts a depth into equal chunks of whole cache lines, of at most so many
- * cells. */
-static void cut(part *p, size_t most, const ql_kernels *set)
-{
-    const size_t line = LINE * set->pair;
-
-    p->chunks = ceil_div(p->depth, most * set->pair);
-    p->step = round_up(ceil_div(p->depth, p->chunks), line);
-    p->lda = p->step / set->pair + LINE;
-}
-
-/* Tokens multiplied at a time: T in equal parts, in whole strips. */
+/* Tokens multiplied at a time: T in equal parts, in whole tiles. */
 static size_t span_tokens(size_t T, const ql_kernels *set)
 {
     const size_t spans = ceil_div(T, TOKENS);
 
-    return round_up(ceil_div(T, spans), set->mr);
-}
-
-/* Bytes of the strips of one span, for all terms together: chunks may be
- * rounded up, once in each term. */
-static size_t strips_bytes(size_t T, size_t depth, const ql_kernels *set)
-{
-    const size_t cells = depth / set->pair + QL_TERMS * 4 * LINE;
-
-    return span_tokens(T, set) * (cells + cells / (DEPTH / 2) * 2 * LINE) *
-           sizeof(uint32_t);
+    return round_up(ceil_div(T, spans), set->thin.mr);
 }
 
 /* A thread's panels, the rows they are made of, and a tile for edges. */
@@ -118,35 +103,35 @@ static size_t panel_bytes(void)
     return (size_t)COLUMNS * DEPTH * sizeof(uint32_t);
 }
 
-static size_t rows_bytes(const ql_kernels *set)
+static size_t rows_bytes(const job *j)
 {
-    const size_t nt = set->lanes * (DEPTH + LINE) * sizeof(uint32_t);
+    const size_t nt = j->set->lanes * j->ld * sizeof(uint32_t);
     const size_t nn = GROUP * COLUMNS * sizeof(float);
 
     return nt > nn ? nt : nn;
 }
 
-static size_t scratch_bytes(const ql_kernels *set)
+static size_t tile_floats(ql_tile tile)
 {
-    return panel_bytes() + rows_bytes(set) +
-           round_up(set->mr * set->nr, LINE) * sizeof(float);
+    return round_up(tile.mr * tile.nr, LINE);
 }
 
-size_t ql_qgemm_work_bytes(size_t T, size_t depth)
+static size_t thread_bytes(const job *j)
 {
-    const ql_kernels *set = ql_kernels_get();
+    const size_t whole = tile_floats(j->set->tile);
+    const size_t thin = tile_floats(j->set->thin);
 
-    return strips_bytes(T, depth, set) +
-           (size_t)omp_get_max_threads() * scratch_bytes(set);
+    return panel_bytes() + rows_bytes(j) +
+           (whole > thin ? whole : thin) * sizeof(float);
 }
 
 /* Columns of a task: as many as fit, fewer where that gives too few tasks. */
-static size_t task_columns(size_t width, const ql_kernels *set)
+static size_t task_columns(size_t width, size_t nr)
 {
-    size_t columns = COLUMNS / set->nr * set->nr;
+    size_t columns = COLUMNS / nr * nr;
 
-    while (columns > set->nr && ceil_div(width, columns) < TASKS) {
-        columns = round_up(columns / 2, set->nr);
+    while (columns > nr && ceil_div(width, columns) < TASKS) {
+        columns = round_up(columns / 2, nr);
     }
     return columns;
 }
@@ -157,38 +142,117 @@ static bool is_few(size_t T, bool forward)
     return forward && T <= FEW;
 }
 
+/* Cuts the depth of a part into equal chunks of whole cache lines, and lays
+ * out its A. */
+static void open_part(part *p, job *j, size_t T)
+{
+    const ql_kernels *set = j->set;
+    const size_t most = is_few(T, j->forward) ? DOT_DEPTH : DEPTH;
+
+    p->depth = j->forward ? p->w.cols : p->w.rows;
+    p->chunks = ceil_div(p->depth, most * set->pair);
+    p->step = round_up(ceil_div(p->depth, p->chunks), LINE * set->pair);
+    p->lda = p->step / set->pair + LINE;
+    p->a = j->end;
+    j->ld = p->lda > j->ld ? p->lda : j->ld;
+    j->end += p->chunks * span_tokens(T, set) * p->lda * sizeof(uint32_t);
+}
+
+static ql_qtensor dense(const float *data, size_t rows, size_t cols)
+{
+    return (ql_qtensor){
+        .rows = rows, .cols = cols, .storage = QL_STORAGE_F32, .data = data};
+}
+
+/* Adds a pair to the part that reads the same A, and a part of its own for its
+ * second product. */
+static void open_pair(job *j, part *p, const ql_pair *pair, size_t T)
+{
+    const ql_tile thin = j->set->thin;
+    const ql_qtensor down = dense(pair->down, pair->r, p->w.cols);
+    const ql_qtensor up = dense(pair->up, p->w.rows, pair->r);
+    part *second = &j->parts[j->n_parts++];
+
+    p->r = pair->r;
+    p->scale = pair->scale;
+    p->first = j->forward ? down : up;
+    p->thin = j->end;
+    p->thin_bytes = p->step / j->set->pair * thin.nr * sizeof(uint32_t);
+    j->end += ceil_div(p->r, thin.nr) * p->chunks * p->thin_bytes;
+    *second = (part){.w = j->forward ? up : down};
+    open_part(second, j, T);
+}
+
 /* What all spans have in common. */
-static job open_job(const ql_term *terms, size_t n, size_t T, bool forward,
-                    bool add, void *work)
+static job open_job(const ql_term *terms, size_t n, size_t T, bool forward)
 {
     const ql_kernels *set = ql_kernels_get();
-    job j = {.set = set, .n_parts = n, .forward = forward, .add = add};
-    char *strips = work;
-    size_t depth = 0;
+    job j = {.set = set, .forward = forward};
 
     assert(n >= 1 && n <= QL_TERMS);
     j.width = forward ? terms[0].w->rows : terms[0].w->cols;
-    j.columns = task_columns(j.width, set);
+    j.columns = task_columns(j.width, set->tile.nr);
+    j.rows = span_tokens(T, set);
     for (size_t i = 0; i < n; i++) {
-        part *p = &j.parts[i];
+        part *p = &j.parts[j.n_parts++];
 
-        *p = (part){.w = terms[i].w, .depth = depth_of(terms[i].w, forward)};
-        cut(p, is_few(T, forward) ? DOT_DEPTH : DEPTH, set);
-        p->strips = strips;
-        strips += p->chunks * span_tokens(T, set) * p->lda * sizeof(uint32_t);
-        depth += p->depth;
+        *p = (part){.w = *terms[i].w};
+        open_part(p, &j, T);
+        if (terms[i].pair.r > 0) {
+            open_pair(&j, p, &terms[i].pair, T);
+        }
     }
-    j.scratch = (char *)work + strips_bytes(T, depth, set);
-    assert(strips <= j.scratch);
-    j.each = scratch_bytes(set);
+    j.threads = j.end;
+    j.each = thread_bytes(&j);
+    j.end += (size_t)omp_get_max_threads() * j.each;
     return j;
 }
 
-/* Strip s of a part, or of one of its chunks. */
-static char *strip_of(const job *j, const part *p, size_t chunk, size_t s)
+size_t ql_qgemm_work_bytes(const ql_term *terms, size_t n_terms, size_t T)
 {
-    return p->strips +
-           (chunk * j->strips + s) * j->set->mr * p->lda * sizeof(uint32_t);
+    /* Spans are longest up to TOKENS; very few tokens have deeper chunks. */
+    const size_t lengths[] = {min_size(T, TOKENS), min_size(T, FEW)};
+    size_t most = 0;
+
+    for (size_t i = 0; i < 4; i++) {
+        const job j = open_job(terms, n_terms, lengths[i / 2], i % 2);
+
+        most = j.end > most ? j.end : most;
+    }
+    return most;
+}
+
+/* This thread's scratch, piece by piece. */
+static uint32_t *thread_panel(const job *j)
+{
+    const size_t i = (size_t)omp_get_thread_num();
+
+    return (uint32_t *)(void *)(j->work + j->threads + i * j->each);
+}
+
+static char *thread_rows(const job *j)
+{
+    return (char *)thread_panel(j) + panel_bytes();
+}
+
+static float *thread_edge(const job *j)
+{
+    return (float *)(void *)(thread_rows(j) + rows_bytes(j));
+}
+
+/* Row i of a part's A in a chunk. */
+static char *a_row(const job *j, const part *p, size_t chunk, size_t i)
+{
+    return j->work + p->a + (chunk * j->rows + i) * p->lda * sizeof(uint32_t);
+}
+
+/* Panel of a pair's first matrix: chunk of its columns from at on. */
+static uint32_t *thin_panel(const job *j, const part *p, size_t at,
+                            size_t chunk)
+{
+    const size_t i = at / j->set->thin.nr * p->chunks + chunk;
+
+    return (uint32_t *)(void *)(j->work + p->thin + i * p->thin_bytes);
 }
 
 /* One row of operands; the last cell is filled up. */
@@ -200,20 +264,18 @@ static void narrow_row(const job *j, void *to, const float *x, size_t n)
     j->set->narrow(to, x, n);
 }
 
-static void pack_strip(const job *j, const part *p, size_t s)
+/* Rows of A from t on, for a thin tile; zero beyond the last token. */
+static void pack_rows(const job *j, const part *p, size_t t)
 {
-    const size_t mr = j->set->mr;
-
     for (size_t c = 0; c < p->chunks; c++) {
         const size_t k = c * p->step;
         const size_t n = min_size(p->step, p->depth - k);
-        char *to = strip_of(j, p, c, s);
 
-        for (size_t i = 0; i < mr; i++, to += p->lda * sizeof(uint32_t)) {
-            const size_t t = s * mr + i;
+        for (size_t i = t; i < t + j->set->thin.mr; i++) {
+            char *to = a_row(j, p, c, i);
 
-            if (t < j->T) {
-                narrow_row(j, to, p->in + t * p->depth + k, n);
+            if (i < j->T) {
+                narrow_row(j, to, p->in + i * p->depth + k, n);
             } else {
                 memset(to, 0, p->lda * sizeof(uint32_t));
             }
@@ -221,45 +283,70 @@ static void pack_strip(const job *j, const part *p, size_t s)
     }
 }
 
-/* A piece of B: columns [at, at + n) of C, depth [k, k + depth) of a part. */
+/* mid = scale A first, for the rows of a thin tile. */
+static void pair_rows(const job *j, const part *p, size_t t)
+{
+    const ql_tile tile = j->set->thin;
+    float *whole = thread_edge(j);
+
+    for (size_t at = 0; at < p->r; at += tile.nr) {
+        const size_t columns = min_size(tile.nr, p->r - at);
+
+        for (size_t c = 0; c < p->chunks; c++) {
+            const size_t n = min_size(p->step, p->depth - c * p->step);
+
+            tile.ukr(whole, tile.nr, a_row(j, p, c, t), p->lda,
+                     thin_panel(j, p, at, c), ceil_div(n, j->set->pair), c > 0);
+        }
+        for (size_t i = t; i < min_size(t + tile.mr, j->T); i++) {
+            for (size_t k = 0; k < columns; k++) {
+                p->mid[i * p->r + at + k] =
+                    p->scale * whole[(i - t) * tile.nr + k];
+            }
+        }
+    }
+}
+
+/* A piece of B: columns [at, at + n), depth [k, k + depth) of a part; in
+ * panels that are nr wide. */
 typedef struct tile {
     const part *p;
     size_t at, n;
     size_t k, depth;
     size_t cells;
+    size_t nr;
 } tile;
 
 /* Rows of W are columns of B; beyond the last one they are zero. */
-static void fill_forward(const job *j, const tile *t, uint32_t *panel,
-                         char *rows)
+static void fill_forward(const job *j, const tile *t, const ql_qtensor *w,
+                         uint32_t *panel, char *rows)
 {
     const ql_kernels *set = j->set;
-    const size_t ld = DEPTH + LINE;
+    const size_t ld = j->ld;
 
-    for (size_t i = 0; i < round_up(t->n, set->nr); i += set->lanes) {
+    for (size_t i = 0; i < round_up(t->n, t->nr); i += set->lanes) {
         uint32_t *row = (uint32_t *)(void *)rows;
 
         for (size_t r = i; r < i + set->lanes; r++, row += ld) {
             if (r < t->n) {
                 row[t->cells - 1] = 0;
-                set->fetch(row, t->p->w, (t->at + r) * t->p->depth + t->k,
-                           t->depth);
+                set->fetch(row, w, (t->at + r) * w->cols + t->k, t->depth);
             } else {
                 memset(row, 0, t->cells * sizeof(*row));
             }
         }
-        set->pack_nt(panel + i / set->nr * set->nr * t->cells + i % set->nr,
+        set->pack_nt(panel + i / t->nr * t->nr * t->cells + i % t->nr, t->nr,
                      rows, ld, t->cells);
     }
 }
 
 /* Rows of W are rows of B. */
-static void fill_backward(const job *j, const tile *t, uint32_t *panel,
-                          char *rows)
+static void fill_backward(const job *j, const tile *t, const ql_qtensor *w,
+                          uint32_t *panel, char *rows)
 {
     const ql_kernels *set = j->set;
     const size_t size = ql_operand_bytes(set);
-    const size_t ld = round_up(t->n, set->nr);
+    const size_t ld = round_up(t->n, t->nr);
 
     for (size_t r = 0; r < t->depth; r += GROUP) {
         const size_t live = min_size(GROUP, t->depth - r);
@@ -267,29 +354,50 @@ static void fill_backward(const job *j, const tile *t, uint32_t *panel,
         for (size_t i = 0; i < live; i++) {
             char *row = rows + i * ld * size;
 
-            set->fetch(row, t->p->w, (t->k + r + i) * j->width + t->at, t->n);
+            set->fetch(row, w, (t->k + r + i) * w->cols + t->at, t->n);
             memset(row + t->n * size, 0, (ld - t->n) * size);
         }
-        for (size_t i = 0; i < ld; i += set->nr) {
-            set->pack_nn(panel + (i * t->cells + r / set->pair * set->nr),
+        for (size_t i = 0; i < ld; i += t->nr) {
+            set->pack_nn(panel + (i * t->cells + r / set->pair * t->nr), t->nr,
                          rows + i * size, ld, live);
         }
     }
 }
 
-/* Part of a tile of C, by way of a whole one. */
-static void edge_product(const job *j, float *c, const char *a, size_t lda,
-                         const uint32_t *panel, const tile *t, size_t rows,
-                         size_t columns, bool add, float *whole)
+static void fill(const job *j, const tile *t, const ql_qtensor *w,
+                 uint32_t *panel)
 {
-    const size_t nr = j->set->nr;
+    (j->forward ? fill_forward : fill_backward)(j, t, w, panel, thread_rows(j));
+}
 
-    j->set->ukr(whole, nr, a, lda, panel, t->cells, false);
+/* Panels of a pair's first matrix, for one chunk of the depth. */
+static void fill_thin(const job *j, const part *p, size_t chunk)
+{
+    const size_t nr = j->set->thin.nr;
+    const size_t k = chunk * p->step;
+    tile t = {.p = p, .k = k, .depth = min_size(p->step, p->depth - k)};
+
+    t.cells = ceil_div(t.depth, j->set->pair);
+    t.nr = nr;
+    for (; t.at < p->r; t.at += nr) {
+        t.n = min_size(nr, p->r - t.at);
+        fill(j, &t, &p->first, thin_panel(j, p, t.at, chunk));
+    }
+}
+
+/* Part of a tile of C, by way of a whole one. */
+static void edge_product(const job *j, float *c, const char *a, const tile *t,
+                         const uint32_t *panel, size_t rows, size_t columns,
+                         bool add)
+{
+    float *whole = thread_edge(j);
+
+    j->set->tile.ukr(whole, t->nr, a, t->p->lda, panel, t->cells, false);
     for (size_t i = 0; i < rows; i++) {
         for (size_t k = 0; k < columns; k++) {
             float *to = c + i * j->width + k;
 
-            *to = whole[i * nr + k] + (add ? *to : 0);
+            *to = whole[i * t->nr + k] + (add ? *to : 0);
         }
     }
 }
@@ -322,47 +430,42 @@ static void prefetch_tile(const job *j, const tile *t, size_t i, size_t of)
     const size_t column = j->forward ? t->k : t->at;
 
     for (size_t r = rows * i / of; r < rows * (i + 1) / of; r++) {
-        prefetch(t->p->w, (first + r) * t->p->w->cols + column, width);
+        prefetch(&t->p->w, (first + r) * t->p->w.cols + column, width);
     }
 }
 
-/* C of a task (+)= all strips times the panels of one tile. */
+/* C of a task (+)= A times the panels of one tile. */
 static void products(const job *j, const tile *t, const tile *next,
-                     const uint32_t *panel, bool add, float *edge)
+                     const uint32_t *panel, bool add)
 {
-    const size_t mr = j->set->mr;
-    const size_t nr = j->set->nr;
+    const size_t mr = j->set->tile.mr;
     const size_t chunk = t->k / t->p->step;
-    const size_t panels = ceil_div(t->n, nr);
+    const size_t panels = ceil_div(t->n, t->nr);
+    const size_t strips = ceil_div(j->T, mr);
 
-    for (size_t i = 0; i < panels; i++, panel += t->cells * nr) {
-        const size_t columns = min_size(nr, t->n - i * nr);
+    for (size_t i = 0; i < panels; i++, panel += t->cells * t->nr) {
+        const size_t columns = min_size(t->nr, t->n - i * t->nr);
 
-        for (size_t s = 0; s < j->strips; s++) {
+        for (size_t s = 0; s < strips; s++) {
             const size_t rows = min_size(mr, j->T - s * mr);
-            const char *a = strip_of(j, t->p, chunk, s);
-            float *c = j->out + s * mr * j->width + t->at + i * nr;
+            const char *a = a_row(j, t->p, chunk, s * mr);
+            float *c = j->out + s * mr * j->width + t->at + i * t->nr;
 
-            prefetch_tile(j, next, i * j->strips + s, panels * j->strips);
-            if (rows == mr && columns == nr) {
-                j->set->ukr(c, j->width, a, t->p->lda, panel, t->cells, add);
+            prefetch_tile(j, next, i * strips + s, panels * strips);
+            if (rows == mr && columns == t->nr) {
+                j->set->tile.ukr(c, j->width, a, t->p->lda, panel, t->cells,
+                                 add);
             } else {
-                edge_product(j, c, a, t->p->lda, panel, t, rows, columns, add,
-                             edge);
+                edge_product(j, c, a, t, panel, rows, columns, add);
             }
         }
     }
 }
 
-static char *thread_scratch(const job *j)
-{
-    return j->scratch + (size_t)omp_get_thread_num() * j->each;
-}
-
 /* The first tile of a task, which may lie beyond the last one: empty then. */
 static tile first_tile(const job *j, size_t at)
 {
-    tile t = {.p = j->parts, .at = at};
+    tile t = {.p = j->parts, .at = at, .nr = j->set->tile.nr};
 
     t.n = at < j->width ? min_size(j->columns, j->width - at) : 0;
     t.depth = min_size(t.p->step, t.p->depth);
@@ -388,9 +491,7 @@ static bool next_tile(const job *j, tile *t)
 
 static void do_task(const job *j, size_t task)
 {
-    uint32_t *panel = (uint32_t *)(void *)thread_scratch(j);
-    char *rows = (char *)panel + panel_bytes();
-    float *edge = (float *)(void *)(rows + rows_bytes(j->set));
+    uint32_t *panel = thread_panel(j);
     const size_t threads = (size_t)omp_get_num_threads();
     tile t = first_tile(j, task * j->columns);
     bool add = j->add;
@@ -403,8 +504,8 @@ static void do_task(const job *j, size_t task)
         if (!more) { /* of the task that this thread will take next, likely */
             next = first_tile(j, t.at + threads * j->columns);
         }
-        (j->forward ? fill_forward : fill_backward)(j, &t, panel, rows);
-        products(j, &t, &next, panel, add, edge);
+        fill(j, &t, &t.p->w, panel);
+        products(j, &t, &next, panel, add);
         t = next;
         add = true;
     }
@@ -415,23 +516,19 @@ static void do_task(const job *j, size_t task)
 static void do_dots(const job *j, size_t task)
 {
     const size_t end = min_size((task + 1) * DOT_ROWS, j->width);
-    char *row = thread_scratch(j);
+    uint32_t *row = thread_panel(j);
 
     for (size_t n = task * DOT_ROWS; n < end; n++) {
         float sum[FEW] = {0};
 
-        for (size_t i = 0; i < j->n_parts; i++) {
-            const part *p = &j->parts[i];
-
+        for (const part *p = j->parts; p < j->parts + j->n_parts; p++) {
             for (size_t c = 0; c < p->chunks; c++) {
                 const size_t k = c * p->step;
                 const size_t depth = min_size(p->step, p->depth - k);
-                const char *a = strip_of(j, p, c, 0);
 
-                j->set->fetch(row, p->w, n * p->depth + k, depth);
+                j->set->fetch(row, &p->w, n * p->depth + k, depth);
                 for (size_t t = 0; t < j->T; t++) {
-                    sum[t] += j->set->dot(
-                        row, a + t * p->lda * sizeof(uint32_t), depth);
+                    sum[t] += j->set->dot(row, a_row(j, p, c, t), depth);
                 }
             }
         }
@@ -454,16 +551,53 @@ static bool is_small(const job *j)
     return j->T * j->width * depth < SMALL;
 }
 
-static void do_span(const job *j)
+/* Rows of A, of all parts; those of a pair's second product are made here. */
+static void make_rows(const job *j, size_t t)
+{
+    for (const part *p = j->parts; p < j->parts + j->n_parts; p++) {
+        pack_rows(j, p, t);
+        if (p->r > 0) {
+            pair_rows(j, p, t);
+        }
+    }
+}
+
+/* The pairs' first matrices, chunk i of all parts. */
+static void make_thin(const job *j, size_t i)
+{
+    for (const part *p = j->parts; p < j->parts + j->n_parts; p++) {
+        if (p->r > 0 && i < p->chunks) {
+            fill_thin(j, p, i);
+        }
+    }
+}
+
+static size_t thin_chunks(const job *j)
+{
+    size_t most = 0;
+
+    for (const part *p = j->parts; p < j->parts + j->n_parts; p++) {
+        most = p->r > 0 && p->chunks > most ? p->chunks : most;
+    }
+    return most;
+}
+
+static void do_span(const job *j, size_t chunks)
 {
     const bool few = is_few(j->T, j->forward);
-    const size_t tasks = ceil_div(j->width, few ? DOT_ROWS : j->columns);
+    const size_t columns = few ? DOT_ROWS : j->columns;
+    const size_t tasks = j->out ? ceil_div(j->width, columns) : 0;
+    const size_t step = j->set->thin.mr;
 
 #pragma omp parallel if (!is_small(j))
     {
 #pragma omp for schedule(dynamic)
-        for (size_t i = 0; i < j->n_parts * j->strips; i++) {
-            pack_strip(j, &j->parts[i / j->strips], i % j->strips);
+        for (size_t i = 0; i < chunks; i++) {
+            make_thin(j, i);
+        }
+#pragma omp for schedule(dynamic)
+        for (size_t t = 0; t < j->T; t += step) {
+            make_rows(j, t);
         }
 #pragma omp for schedule(dynamic)
         for (size_t i = 0; i < tasks; i++) {
@@ -472,33 +606,47 @@ static void do_span(const job *j)
     }
 }
 
-static void multiply(job *j, float *out, const ql_term *terms, size_t T)
+/* Points the parts to a span that starts at token t. A pair's second product
+ * follows its first, whose result it takes. */
+static void set_span(job *j, const ql_term *terms, size_t t)
 {
-    const size_t span = span_tokens(T, j->set);
+    part *p = j->parts;
 
-    for (size_t t = 0; t < T; t += span) {
-        j->T = min_size(span, T - t);
-        j->strips = ceil_div(j->T, j->set->mr);
-        j->out = out + t * j->width;
-        for (size_t i = 0; i < j->n_parts; i++) {
-            j->parts[i].in = terms[i].in + t * j->parts[i].depth;
+    for (const ql_term *term = terms; p < j->parts + j->n_parts; term++) {
+        p->in = term->in + t * p->depth;
+        p->mid = p->r > 0 ? term->pair.mid + t * p->r : NULL;
+        if (p->r > 0) {
+            p[1].in = p->mid;
         }
-        do_span(j);
+        p += p->r > 0 ? 2 : 1;
+    }
+}
+
+static void multiply(float *out, const ql_term *terms, size_t n, size_t T,
+                     bool forward, bool add, void *work)
+{
+    job j = open_job(terms, n, T, forward);
+    size_t chunks = thin_chunks(&j);
+
+    j.work = work;
+    j.add = add;
+    for (size_t t = 0; t < T; t += j.rows) {
+        j.T = min_size(j.rows, T - t);
+        j.out = out ? out + t * j.width : NULL;
+        set_span(&j, terms, t);
+        do_span(&j, chunks);
+        chunks = 0; /* they stay for the next span */
     }
 }
 
 void ql_qgemm_fwd(float *y, const ql_term *terms, size_t n_terms, size_t T,
                   bool add, void *work)
 {
-    job j = open_job(terms, n_terms, T, true, add, work);
-
-    multiply(&j, y, terms, T);
+    multiply(y, terms, n_terms, T, true, add, work);
 }
 
 void ql_qgemm_bwd(float *dx, const ql_term *terms, size_t n_terms, size_t T,
                   bool add, void *work)
 {
-    job j = open_job(terms, n_terms, T, false, add, work);
-
-    multiply(&j, dx, terms, T);
+    multiply(dx, terms, n_terms, T, false, add, work);
 }

@@ -1,4 +1,5 @@
-/* Products with frozen matrices: forward and backward of linear layers.
+/* Products with frozen matrices: forward and backward of linear layers, with
+ * the LoRA pairs beside them.
  *
  * W is decoded tile by tile into a panel in cache, never as a whole. What a
  * thread computes, and in which order, follows from the shapes and the set
@@ -11,39 +12,53 @@
 
 #include "quant/qtensor.h"
 
-/* One product of a sum of products: that of in with W, any storage. A LoRA
- * pair is a second term, whose matrix is thin. */
+/* A LoRA pair beside a frozen matrix W [N, K]. What the first of its two
+ * products gives is kept:
+ *
+ *   forward    mid = scale X down^T,  Y  += mid up^T
+ *   backward   mid = scale dY up,     dX += mid down */
+typedef struct ql_pair {
+    size_t r;
+    float scale;
+    const float *down; /* [R, K] */
+    const float *up;   /* [N, R] */
+    float *mid;        /* [T, R] written */
+} ql_pair;
+
+/* One product of a sum of products: that of in with W, and a pair's. */
 typedef struct ql_term {
     const float *in; /* [T, K] forward, [T, N] backward */
     const ql_qtensor *w;
+    ql_pair pair; /* r is 0 where there is none */
 } ql_term;
 
 /* Most terms of a sum. */
 enum {
-    QL_TERMS = 6
+    QL_TERMS = 3
 };
 
-/* Bytes of scratch for either product with T tokens, for the kernels and the
- * number of threads in use; depth is the sum over all terms of the lengths of
- * their rows of in. */
-size_t ql_qgemm_work_bytes(size_t T, size_t depth);
+/* Bytes of scratch that either product needs with T tokens or fewer, for the
+ * kernels and the number of threads in use. Only the shapes of the terms are
+ * read. */
+size_t ql_qgemm_work_bytes(const ql_term *terms, size_t n_terms, size_t T);
 
-/* Y = sum_i X_i W_i^T, or Y += that.
+/* Y = sum_i X_i W_i^T + pair_i, or Y += that.
  *
  *   y      [T, N]    written, or added to if add
  *   terms  [n_terms] x_i [T, K_i] and w_i [N, K_i]; 1 <= n_terms <= QL_TERMS
- *   work   ql_qgemm_work_bytes(T, sum of K_i) bytes, 64-byte aligned, any
+ *   work   ql_qgemm_work_bytes(terms, n_terms, T) bytes, 64-byte aligned, any
  *          content
  *
- * y, all x and work must not overlap. Cannot fail. */
+ * y, all x, all mid and work must not overlap. Cannot fail. */
 void ql_qgemm_fwd(float *y, const ql_term *terms, size_t n_terms, size_t T,
                   bool add, void *work);
 
-/* dX = sum_i dY_i W_i, or dX += that.
+/* dX = sum_i dY_i W_i + pair_i, or dX += that.
  *
- *   dx     [T, K]    written, or added to if add
+ *   dx     [T, K]    written, or added to if add; NULL: only the pairs' mid are
+ *                    wanted
  *   terms  [n_terms] dy_i [T, N_i] and w_i [N_i, K]
- *   work   as above, with the sum of N_i */
+ *   work   as above */
 void ql_qgemm_bwd(float *dx, const ql_term *terms, size_t n_terms, size_t T,
                   bool add, void *work);
 

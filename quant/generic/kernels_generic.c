@@ -64,30 +64,32 @@ static void narrow_bf16(void *out, const float *x, size_t n)
     }
 }
 
-static void pack_nt(uint32_t *panel, const void *rows, size_t ld, size_t cells)
+static void pack_nt(uint32_t *panel, size_t width, const void *rows, size_t ld,
+                    size_t cells)
 {
     for (size_t p = 0; p < cells; p++) {
         for (size_t j = 0; j < NR; j++) {
-            panel[p * NR + j] = ql_cell(rows, j * ld + p);
+            panel[p * width + j] = ql_cell(rows, j * ld + p);
         }
     }
 }
 
-static void pack_nn(uint32_t *panel, const void *rows, size_t ld, size_t depth)
+static void pack_nn(uint32_t *panel, size_t width, const void *rows, size_t ld,
+                    size_t depth)
 {
     for (size_t p = 0; p < depth; p++) {
-        memcpy(panel + p * NR, (const float *)rows + p * ld,
-               NR * sizeof(*panel));
+        memcpy(panel + p * width, (const float *)rows + p * ld,
+               width * sizeof(*panel));
     }
 }
 
-static void pack_nn_bf16(uint32_t *panel, const void *rows, size_t ld,
-                         size_t depth)
+static void pack_nn_bf16(uint32_t *panel, size_t width, const void *rows,
+                         size_t ld, size_t depth)
 {
     const uint16_t *row = rows;
 
     for (size_t p = 0; p < depth; p += 2, row += 2 * ld) {
-        for (size_t j = 0; j < NR; j++) {
+        for (size_t j = 0; j < width; j++) {
             *panel++ = ql_cell_of(row[j], p + 1 < depth ? row[ld + j] : 0);
         }
     }
@@ -193,15 +195,14 @@ const ql_kernels ql_kernels_generic = {
     .name = "generic",
     .cpu_need = 0,
     .pair = 1,
-    .mr = MR,
-    .nr = NR,
     .lanes = NR,
+    .tile = {MR, NR, ukr},
+    .thin = {MR, NR, ukr},
     .decode = decode,
     .fetch = fetch,
     .narrow = narrow,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
-    .ukr = ukr,
     .dot = dot,
 };
 
@@ -209,14 +210,13 @@ const ql_kernels ql_kernels_generic_bf16 = {
     .name = "generic-bf16",
     .cpu_need = 0,
     .pair = 2,
-    .mr = MR,
-    .nr = NR,
     .lanes = NR,
+    .tile = {MR, NR, ukr_bf16},
+    .thin = {MR, NR, ukr_bf16},
     .decode = decode,
     .fetch = fetch_bf16,
     .narrow = narrow_bf16,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn_bf16,
-    .ukr = ukr_bf16,
     .dot = dot_bf16,
 };

@@ -7,7 +7,9 @@
 
 enum {
     MR = 6, /* 6 x 2 accumulators, 2 vectors of B, 1 of A: 15 registers */
-    NR = 16
+    NR = 16,
+    THIN_MR = 12, /* and 1 of B, 1 of A: 14 registers */
+    THIN_NR = 8
 };
 
 static __m256 round_bf16(__m256 x)
@@ -124,7 +126,7 @@ static __m256i two_rows(const char *at, size_t step)
 }
 
 /* Four cells of eight rows become four vectors of the panel. */
-static void transpose(uint32_t *panel, const char *at, size_t row)
+static void transpose(uint32_t *panel, size_t width, const char *at, size_t row)
 {
     const __m256i r0 = two_rows(at, 4 * row);
     const __m256i r1 = two_rows(at + row, 4 * row);
@@ -134,33 +136,44 @@ static void transpose(uint32_t *panel, const char *at, size_t row)
     const __m256i b = _mm256_unpackhi_epi32(r0, r1);
     const __m256i c = _mm256_unpacklo_epi32(r2, r3);
     const __m256i d = _mm256_unpackhi_epi32(r2, r3);
-    __m256i *to = (void *)panel;
+    const __m256i column[4] = {
+        _mm256_unpacklo_epi64(a, c), _mm256_unpackhi_epi64(a, c),
+        _mm256_unpacklo_epi64(b, d), _mm256_unpackhi_epi64(b, d)};
 
-    _mm256_storeu_si256(to, _mm256_unpacklo_epi64(a, c));
-    _mm256_storeu_si256(to + NR / 8, _mm256_unpackhi_epi64(a, c));
-    _mm256_storeu_si256(to + 2 * (NR / 8), _mm256_unpacklo_epi64(b, d));
-    _mm256_storeu_si256(to + 3 * (NR / 8), _mm256_unpackhi_epi64(b, d));
+#pragma GCC unroll 4
+    for (size_t p = 0; p < 4; p++) {
+        _mm256_storeu_si256((__m256i *)(void *)(panel + p * width), column[p]);
+    }
 }
 
-static void pack_nt(uint32_t *panel, const void *rows, size_t ld, size_t cells)
+static void pack_nt(uint32_t *panel, size_t width, const void *rows, size_t ld,
+                    size_t cells)
 {
     const size_t row = ld * sizeof(*panel);
     const char *at = rows;
 
     for (size_t p = 0; p < cells; p += 4) {
-        transpose(panel + p * NR, at + p * sizeof(*panel), row);
+        transpose(panel + p * width, width, at + p * sizeof(*panel), row);
     }
 }
 
-static void pack_nn(uint32_t *panel, const void *rows, size_t ld, size_t depth)
+static void pack_nn(uint32_t *panel, size_t width, const void *rows, size_t ld,
+                    size_t depth)
 {
     float *to = (float *)(void *)panel;
     const float *row = rows;
 
-    for (size_t p = 0; p < depth; p++, to += NR, row += ld) {
-        _mm256_storeu_ps(to, _mm256_loadu_ps(row));
-        _mm256_storeu_ps(to + 8, _mm256_loadu_ps(row + 8));
+    for (size_t p = 0; p < depth; p++, to += width, row += ld) {
+        for (size_t j = 0; j < width; j += 8) {
+            _mm256_storeu_ps(to + j, _mm256_loadu_ps(row + j));
+        }
     }
+}
+
+/* One vector of C (+)= sum, by a mask that is empty where nothing is added. */
+static void put(float *c, __m256i add, __m256 sum)
+{
+    _mm256_storeu_ps(c, _mm256_add_ps(_mm256_maskload_ps(c, add), sum));
 }
 
 static void ukr(float *c, size_t ldc, const void *a, size_t lda,
@@ -190,12 +203,34 @@ static void ukr(float *c, size_t ldc, const void *a, size_t lda,
     }
 #pragma GCC unroll 6
     for (size_t i = 0; i < MR; i++) {
-        float *to = c + i * ldc;
-        const __m256 c0 = _mm256_maskload_ps(to, all);
-        const __m256 c1 = _mm256_maskload_ps(to + 8, all);
+        put(c + i * ldc, all, sum[i][0]);
+        put(c + i * ldc + 8, all, sum[i][1]);
+    }
+}
 
-        _mm256_storeu_ps(to, _mm256_add_ps(c0, sum[i][0]));
-        _mm256_storeu_ps(to + 8, _mm256_add_ps(c1, sum[i][1]));
+static void thin(float *c, size_t ldc, const void *a, size_t lda,
+                 const uint32_t *panel, size_t cells, bool add)
+{
+    const float *x = a;
+    const float *b = (const float *)(const void *)panel;
+    __m256 sum[THIN_MR];
+
+#pragma GCC unroll 12
+    for (size_t i = 0; i < THIN_MR; i++) {
+        sum[i] = _mm256_setzero_ps();
+    }
+    for (size_t p = 0; p < cells; p++, b += THIN_NR) {
+        const __m256 y = _mm256_loadu_ps(b);
+
+#pragma GCC unroll 12
+        for (size_t i = 0; i < THIN_MR; i++) {
+            sum[i] = _mm256_fmadd_ps(_mm256_broadcast_ss(x + i * lda + p), y,
+                                     sum[i]);
+        }
+    }
+#pragma GCC unroll 12
+    for (size_t i = 0; i < THIN_MR; i++) {
+        put(c + i * ldc, _mm256_set1_epi32(add ? -1 : 0), sum[i]);
     }
 }
 
@@ -236,14 +271,13 @@ const ql_kernels ql_kernels_avx2 = {
     .name = "avx2",
     .cpu_need = QL_CPU_AVX2,
     .pair = 1,
-    .mr = MR,
-    .nr = NR,
     .lanes = 8,
+    .tile = {MR, NR, ukr},
+    .thin = {THIN_MR, THIN_NR, thin},
     .decode = decode,
     .fetch = fetch,
     .narrow = narrow,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
-    .ukr = ukr,
     .dot = dot,
 };

@@ -7,7 +7,9 @@
 
 enum {
     MR = 6, /* 6 x 4 accumulators, 4 vectors of B, 1 of A: 29 registers */
-    NR = 64
+    NR = 64,
+    THIN_MR = 12, /* more rows have more addresses than registers */
+    THIN_NR = 16
 };
 
 /* Eight bytes become sixteen lanes by shifting copies of their two halves;
@@ -85,17 +87,19 @@ static void narrow(void *out, const float *x, size_t n)
     memcpy(out, x, n * sizeof(*x));
 }
 
-static void pack_nt(uint32_t *panel, const void *rows, size_t ld, size_t cells)
+static void pack_nt(uint32_t *panel, size_t width, const void *rows, size_t ld,
+                    size_t cells)
 {
-    ql_pack_nt_avx512(panel, NR, rows, ld, cells);
+    ql_pack_nt_avx512(panel, width, rows, ld, cells);
 }
 
-static void pack_nn(uint32_t *panel, const void *rows, size_t ld, size_t depth)
+static void pack_nn(uint32_t *panel, size_t width, const void *rows, size_t ld,
+                    size_t depth)
 {
     const float *row = rows;
 
-    for (size_t p = 0; p < depth; p++, panel += NR, row += ld) {
-        for (size_t j = 0; j < NR; j += 16) {
+    for (size_t p = 0; p < depth; p++, panel += width, row += ld) {
+        for (size_t j = 0; j < width; j += 16) {
             _mm512_storeu_ps(panel + j, _mm512_loadu_ps(row + j));
         }
     }
@@ -130,7 +134,37 @@ static void ukr(float *c, size_t ldc, const void *a, size_t lda,
             sum[i][3] = _mm512_fmadd_ps(y, b3, sum[i][3]);
         }
     }
-    ql_put_avx512(c, ldc, sum, MR, add);
+#pragma GCC unroll 6
+    for (size_t i = 0; i < MR; i++) {
+#pragma GCC unroll 4
+        for (size_t j = 0; j < 4; j++) {
+            ql_put_avx512(c + i * ldc + 16 * j, add ? 0xffff : 0, sum[i][j]);
+        }
+    }
+}
+
+static void thin(float *c, size_t ldc, const void *a, size_t lda,
+                 const uint32_t *panel, size_t cells, bool add)
+{
+    const float *x = a;
+    __m512 sum[THIN_MR];
+
+#pragma GCC unroll 12
+    for (size_t i = 0; i < THIN_MR; i++) {
+        sum[i] = _mm512_setzero_ps();
+    }
+    for (size_t p = 0; p < cells; p++, panel += THIN_NR) {
+        const __m512 b = _mm512_loadu_ps(panel);
+
+#pragma GCC unroll 12
+        for (size_t i = 0; i < THIN_MR; i++) {
+            sum[i] = _mm512_fmadd_ps(_mm512_set1_ps(x[i * lda + p]), b, sum[i]);
+        }
+    }
+#pragma GCC unroll 12
+    for (size_t i = 0; i < THIN_MR; i++) {
+        ql_put_avx512(c + i * ldc, add ? 0xffff : 0, sum[i]);
+    }
 }
 
 static float dot(const void *a, const void *b, size_t n)
@@ -164,14 +198,13 @@ const ql_kernels ql_kernels_avx512 = {
     .name = "avx512",
     .cpu_need = QL_CPU_AVX512,
     .pair = 1,
-    .mr = MR,
-    .nr = NR,
     .lanes = 16,
+    .tile = {MR, NR, ukr},
+    .thin = {THIN_MR, THIN_NR, thin},
     .decode = ql_decode_avx512,
     .fetch = fetch,
     .narrow = narrow,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
-    .ukr = ukr,
     .dot = dot,
 };

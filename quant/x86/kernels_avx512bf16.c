@@ -8,7 +8,9 @@
 
 enum {
     MR = 6, /* 6 x 4 accumulators, 4 vectors of B, 1 of A: 29 registers */
-    NR = 64
+    NR = 64,
+    THIN_MR = 12, /* more rows have more addresses than registers */
+    THIN_NR = 16
 };
 
 /* The codes times a scale, as bf16: twice, since a look-up among 32 words takes
@@ -112,19 +114,6 @@ static void fetch_4bit(uint16_t *out, const ql_qtensor *w, size_t e, size_t n)
     }
 }
 
-static void fetch(void *out, const ql_qtensor *w, size_t start, size_t n)
-{
-    const size_t e = w->first + start;
-
-    if (w->storage == QL_STORAGE_4BIT && e % 2 == 0 && n % 2 == 0) {
-        fetch_4bit(out, w, e, n);
-    } else if (w->storage == QL_STORAGE_BF16) {
-        memcpy(out, (const char *)w->data + e * 2, n * 2);
-    } else {
-        ql_fetch_rounded(out, w, start, n, ql_decode_avx512);
-    }
-}
-
 static void narrow(void *out, const float *x, size_t n)
 {
     uint16_t *to = out;
@@ -139,34 +128,51 @@ static void narrow(void *out, const float *x, size_t n)
     }
 }
 
-static void pack_nt(uint32_t *panel, const void *rows, size_t ld, size_t cells)
+static void fetch(void *out, const ql_qtensor *w, size_t start, size_t n)
 {
-    ql_pack_nt_avx512(panel, NR, rows, ld, cells);
+    const size_t e = w->first + start;
+    const char *data = w->data;
+
+    if (w->storage == QL_STORAGE_4BIT && e % 2 == 0 && n % 2 == 0) {
+        fetch_4bit(out, w, e, n);
+    } else if (w->storage == QL_STORAGE_BF16) {
+        memcpy(out, data + e * 2, n * 2);
+    } else if (w->storage == QL_STORAGE_F32) {
+        narrow(out, (const void *)(data + e * 4), n);
+    } else {
+        ql_fetch_rounded(out, w, start, n, ql_decode_avx512);
+    }
 }
 
-/* Two rows of 32 words become 32 cells. */
-static void interleave(uint32_t *to, __m512i first, __m512i second)
+static void pack_nt(uint32_t *panel, size_t width, const void *rows, size_t ld,
+                    size_t cells)
 {
-    const __m512i low = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11,
-                                         42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37,
-                                         5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
-    const __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
-
-    _mm512_storeu_si512(to, _mm512_permutex2var_epi16(first, low, second));
-    _mm512_storeu_si512(to + 16,
-                        _mm512_permutex2var_epi16(first, high, second));
+    ql_pack_nt_avx512(panel, width, rows, ld, cells);
 }
 
-static void pack_nn(uint32_t *panel, const void *rows, size_t ld, size_t depth)
+/* Sixteen words of two rows become sixteen cells. */
+static __m512i interleave(const uint16_t *first, const uint16_t *second,
+                          __mmask16 has_second)
+{
+    const __m512i low =
+        _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)first));
+    const __m512i high =
+        _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(has_second, second));
+
+    return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+}
+
+static void pack_nn(uint32_t *panel, size_t width, const void *rows, size_t ld,
+                    size_t depth)
 {
     const uint16_t *row = rows;
 
-    for (size_t p = 0; p < depth; p += 2, panel += NR, row += 2 * ld) {
-        const __mmask32 next = p + 1 < depth ? 0xffffffff : 0;
+    for (size_t p = 0; p < depth; p += 2, panel += width, row += 2 * ld) {
+        const __mmask16 next = p + 1 < depth ? 0xffff : 0;
 
-        for (size_t j = 0; j < NR; j += 32) {
-            interleave(panel + j, _mm512_loadu_si512(row + j),
-                       _mm512_maskz_loadu_epi16(next, row + ld + j));
+        for (size_t j = 0; j < width; j += 16) {
+            _mm512_storeu_si512(panel + j,
+                                interleave(row + j, row + ld + j, next));
         }
     }
 }
@@ -209,7 +215,37 @@ static void ukr(float *c, size_t ldc, const void *a, size_t lda,
             sum[i][3] = _mm512_dpbf16_ps(sum[i][3], x, b3);
         }
     }
-    ql_put_avx512(c, ldc, sum, MR, add);
+#pragma GCC unroll 6
+    for (size_t i = 0; i < MR; i++) {
+#pragma GCC unroll 4
+        for (size_t j = 0; j < 4; j++) {
+            ql_put_avx512(c + i * ldc + 16 * j, add ? 0xffff : 0, sum[i][j]);
+        }
+    }
+}
+
+static void thin(float *c, size_t ldc, const void *a, size_t lda,
+                 const uint32_t *panel, size_t cells, bool add)
+{
+    __m512 sum[THIN_MR];
+
+#pragma GCC unroll 12
+    for (size_t i = 0; i < THIN_MR; i++) {
+        sum[i] = _mm512_setzero_ps();
+    }
+    for (size_t p = 0; p < cells; p++, panel += THIN_NR) {
+        const __m512bh b = load_cells(panel);
+
+#pragma GCC unroll 12
+        for (size_t i = 0; i < THIN_MR; i++) {
+            sum[i] =
+                _mm512_dpbf16_ps(sum[i], broadcast_cell(a, i * lda + p), b);
+        }
+    }
+#pragma GCC unroll 12
+    for (size_t i = 0; i < THIN_MR; i++) {
+        ql_put_avx512(c + i * ldc, add ? 0xffff : 0, sum[i]);
+    }
 }
 
 static __m512 dot_step(__m512 sum, const uint16_t *x, const uint16_t *y,
@@ -249,14 +285,13 @@ const ql_kernels ql_kernels_avx512bf16 = {
     .name = "avx512bf16",
     .cpu_need = QL_CPU_AVX512 | QL_CPU_AVX512BF16,
     .pair = 2,
-    .mr = MR,
-    .nr = NR,
     .lanes = 16,
+    .tile = {MR, NR, ukr},
+    .thin = {THIN_MR, THIN_NR, thin},
     .decode = ql_decode_avx512,
     .fetch = fetch,
     .narrow = narrow,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
-    .ukr = ukr,
     .dot = dot,
 };

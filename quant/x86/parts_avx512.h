@@ -56,7 +56,7 @@ static inline __m512i ql_four_rows_avx512(const char *at, size_t step)
 }
 
 /* Four cells of sixteen rows become four vectors of the panel. */
-static inline void ql_transpose_avx512(uint32_t *panel, size_t nr,
+static inline void ql_transpose_avx512(uint32_t *panel, size_t width,
                                        const char *at, size_t row)
 {
     const __m512i r0 = ql_four_rows_avx512(at, 4 * row);
@@ -69,39 +69,28 @@ static inline void ql_transpose_avx512(uint32_t *panel, size_t nr,
     const __m512i d = _mm512_unpackhi_epi32(r2, r3);
 
     _mm512_storeu_si512(panel, _mm512_unpacklo_epi64(a, c));
-    _mm512_storeu_si512(panel + nr, _mm512_unpackhi_epi64(a, c));
-    _mm512_storeu_si512(panel + 2 * nr, _mm512_unpacklo_epi64(b, d));
-    _mm512_storeu_si512(panel + 3 * nr, _mm512_unpackhi_epi64(b, d));
+    _mm512_storeu_si512(panel + width, _mm512_unpackhi_epi64(a, c));
+    _mm512_storeu_si512(panel + 2 * width, _mm512_unpacklo_epi64(b, d));
+    _mm512_storeu_si512(panel + 3 * width, _mm512_unpackhi_epi64(b, d));
 }
 
-/* ql_pack_nt_fn for sixteen of nr columns. */
-static inline void ql_pack_nt_avx512(uint32_t *panel, size_t nr,
+/* ql_pack_nt_fn for sixteen columns. */
+static inline void ql_pack_nt_avx512(uint32_t *panel, size_t width,
                                      const void *rows, size_t ld, size_t cells)
 {
     const size_t row = ld * sizeof(*panel);
     const char *at = rows;
 
     for (size_t p = 0; p < cells; p += 4) {
-        ql_transpose_avx512(panel + p * nr, nr, at + p * sizeof(*panel), row);
+        ql_transpose_avx512(panel + p * width, width, at + p * sizeof(*panel),
+                            row);
     }
 }
 
-/* The end of a ukr of mr x 4 vectors. */
-static inline void ql_put_avx512(float *c, size_t ldc, __m512 (*sum)[4],
-                                 size_t mr, bool add)
+/* One vector of C (+)= sum, by a mask that is empty where nothing is added. */
+static inline void ql_put_avx512(float *c, __mmask16 add, __m512 sum)
 {
-    const __mmask16 all = add ? 0xffff : 0;
-
-#pragma GCC unroll 6
-    for (size_t i = 0; i < mr; i++) {
-#pragma GCC unroll 4
-        for (size_t j = 0; j < 4; j++) {
-            float *to = c + i * ldc + 16 * j;
-            const __m512 old = _mm512_maskz_loadu_ps(all, to);
-
-            _mm512_storeu_ps(to, _mm512_add_ps(old, sum[i][j]));
-        }
-    }
+    _mm512_storeu_ps(c, _mm512_add_ps(_mm512_maskz_loadu_ps(add, c), sum));
 }
 
 #endif

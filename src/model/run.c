@@ -82,7 +82,8 @@ static size_t scratch_bytes(const ql_run *run)
         ql_block_scratch_bytes(c, &run->m->weights.layers[0], &shape);
     const size_t T = run->opt.max_tokens;
     const size_t loss = ql_loss_work_bytes(T, c->V, c->C);
-    const size_t head = ql_qgemm_work_bytes(T, c->C);
+    const ql_term term = {.w = &run->m->weights.head};
+    const size_t head = ql_qgemm_work_bytes(&term, 1, T);
     const size_t top = loss > head ? loss : head;
 
     return ql_arena_piece(block > top ? block : top, 1);
@@ -286,7 +287,7 @@ void ql_run_logits(ql_run *run, const ql_batch *batch, const size_t *rows,
                    size_t n, float *logits)
 {
     const ql_qtensor *head = &run->m->weights.head;
-    const ql_term term = {run->dh, head};
+    const ql_term term = {.in = run->dh, .w = head};
     const size_t C = head->cols;
     const ql_pass pass = make_pass(run, batch, NULL);
 

@@ -1,13 +1,13 @@
-/* The base product runs on the frozen weight as it is stored, and takes the
- * pair's second matrix along as a thin second term. Scratch is laid out as
+/* The base product runs on the frozen weight as it is stored, and the pair's
+ * two thin products ride along with it. Scratch is laid out as
  *
- *   [ dxa: T x R ] [ dropped x, or A's share of dx: T x K ] [ base product ]
+ *   [ dxa: T x R ] [ dropped x, or A's share of dx: T x K ] [ products ]
  */
 #include "src/op/linear.h"
 
 #include "quant/qgemm.h"
 #include "src/base/arena.h"
-#include "src/op/gemm.h"
+#include "src/op/lora_grad.h"
 #include "src/op/vec.h"
 
 typedef struct scratch {
@@ -38,29 +38,55 @@ static scratch lay_out(const ql_linear *lin, size_t T, void *work)
     };
 }
 
-size_t ql_linear_work_bytes(const ql_linear *lin, size_t T)
+/* The layer as a term of a product; mid is the pair's. */
+static ql_term term_of(const ql_linear *lin, const float *in, float *mid)
 {
-    const size_t most = lin->w.rows > lin->w.cols ? lin->w.rows : lin->w.cols;
+    const ql_lora *lora = &lin->lora;
 
-    return thin_bytes(lin, T) + wide_bytes(lin, T) +
-           ql_qgemm_work_bytes(T, most + lin->lora.r);
+    return (ql_term){.in = in,
+                     .w = &lin->w,
+                     .pair = {.r = lora->r,
+                              .scale = lora->scale,
+                              .down = lora->a,
+                              .up = lora->b,
+                              .mid = mid}};
 }
 
-/* One matrix of a pair, as a term of a product has it. */
-static ql_qtensor thin(const float *data, size_t rows, size_t cols)
+/* The second product of a pair alone. */
+static ql_qtensor dense(const float *data, size_t rows, size_t cols)
 {
     return (ql_qtensor){
         .rows = rows, .cols = cols, .storage = QL_STORAGE_F32, .data = data};
 }
 
-/* x, or x with dropout in the scratch. */
-static const float *dropped(const float *x, size_t n, ql_drop drop,
-                            const scratch *s)
+size_t ql_linear_work_bytes(const ql_linear *lin, size_t T)
 {
-    if (drop.p <= 0) {
+    const ql_term term = term_of(lin, NULL, NULL);
+    const ql_qtensor up = dense(NULL, lin->w.rows, lin->lora.r);
+    const ql_term apart[] = {{.w = &lin->w}, {.w = &up}};
+    const size_t one = ql_qgemm_work_bytes(&term, 1, T);
+    const size_t two = lin->lora.r > 0 ? ql_qgemm_work_bytes(apart, 2, T) : 0;
+    const size_t grad = ql_lora_grad_work_bytes(lin->lora.r, T);
+    const size_t product = one > two ? one : two;
+
+    return thin_bytes(lin, T) + wide_bytes(lin, T) +
+           (product > grad ? product : grad);
+}
+
+/* True if the pair sees another x than the base. */
+static bool drops(const ql_linear *lin, ql_drop drop)
+{
+    return lin->lora.r > 0 && drop.p > 0;
+}
+
+/* x as the pair sees it, in the scratch if it is another. */
+static const float *seen(const float *x, const ql_linear *lin, size_t T,
+                         ql_drop drop, const scratch *s)
+{
+    if (!drops(lin, drop)) {
         return x;
     }
-    ql_vec_dropout(s->wide, x, n, drop.p, drop.key);
+    ql_vec_dropout(s->wide, x, T * lin->w.cols, drop.p, drop.key);
     return s->wide;
 }
 
@@ -68,14 +94,10 @@ void ql_linear_xa(float *xa, const float *x, const ql_linear *lin, size_t T,
                   ql_drop drop, void *work)
 {
     const scratch s = lay_out(lin, T, work);
-    const size_t K = lin->w.cols;
-    const size_t R = lin->lora.r;
+    const ql_term term = term_of(lin, seen(x, lin, T, drop, &s), xa);
 
-    ql_profile_mark(drop.profile, QL_WORK_LORA);
-    if (R > 0) {
-        ql_gemm(T, R, K, lin->lora.scale,
-                ql_mat_n(dropped(x, T * K, drop, &s), K),
-                ql_mat_t(lin->lora.a, K), 0, xa, R);
+    if (lin->lora.r > 0) {
+        ql_qgemm_fwd(NULL, &term, 1, T, false, s.product);
     }
 }
 
@@ -83,57 +105,38 @@ void ql_linear_fwd(float *y, bool add, float *xa, const float *x,
                    const ql_linear *lin, size_t T, ql_drop drop, void *work)
 {
     const scratch s = lay_out(lin, T, work);
-    const size_t N = lin->w.rows;
-    const size_t R = lin->lora.r;
-    const ql_qtensor b = thin(lin->lora.b, N, R);
-    const ql_term terms[] = {{x, &lin->w}, {xa, &b}};
+    const ql_term term = term_of(lin, x, xa);
 
-    ql_linear_xa(xa, x, lin, T, drop, work);
     ql_profile_mark(drop.profile, QL_WORK_PRODUCT);
-    ql_qgemm_fwd(y, terms, R > 0 ? 2 : 1, T, add, s.product);
+    if (drops(lin, drop)) {
+        const ql_qtensor up = dense(lin->lora.b, lin->w.rows, lin->lora.r);
+        const ql_term apart[] = {{.in = x, .w = &lin->w}, {.in = xa, .w = &up}};
+
+        ql_linear_xa(xa, x, lin, T, drop, work);
+        ql_qgemm_fwd(y, apart, 2, T, add, s.product);
+    } else {
+        ql_qgemm_fwd(y, &term, 1, T, add, s.product);
+    }
     ql_profile_mark(drop.profile, QL_WORK_LORA);
     if (lin->bias) {
-        ql_vec_add_bias(y, lin->bias, T, N);
+        ql_vec_add_bias(y, lin->bias, T, lin->w.rows);
     }
 }
 
-/* dX. The pair's share is drop'(dxa A), which is a term of the product where
- * nothing is dropped. */
-static void backward_dx(float *dx, bool add, const float *dy,
-                        const ql_linear *lin, size_t T, ql_drop drop,
-                        const scratch *s)
+/* dX where the pair's share is drop'(dxa A). */
+static void backward_apart(float *dx, bool add, const float *dy,
+                           const ql_linear *lin, size_t T, ql_drop drop,
+                           const scratch *s)
 {
-    const size_t K = lin->w.cols;
-    const size_t R = lin->lora.r;
-    const ql_qtensor a = thin(lin->lora.a, R, K);
-    const ql_term terms[] = {{dy, &lin->w}, {s->dxa, &a}};
-    const bool dropped = R > 0 && drop.p > 0;
+    const size_t n = T * lin->w.cols;
+    const ql_qtensor down = dense(lin->lora.a, lin->lora.r, lin->w.cols);
+    const ql_term base = {.in = dy, .w = &lin->w};
+    const ql_term share = {.in = s->dxa, .w = &down};
 
-    ql_qgemm_bwd(dx, terms, R > 0 && !dropped ? 2 : 1, T, add, s->product);
-    if (dropped) {
-        ql_qgemm_bwd(s->wide, &terms[1], 1, T, false, s->product);
-        ql_vec_dropout(s->wide, s->wide, T * K, drop.p, drop.key);
-        ql_vec_add(dx, s->wide, T * K);
-    }
-}
-
-/* dxa, and the gradients of the pair. */
-static void backward_pair(const float *dy, const float *x, const float *xa,
-                          const ql_linear *lin, size_t T, ql_drop drop,
-                          const scratch *s)
-{
-    const ql_lora *lora = &lin->lora;
-    const size_t N = lin->w.rows;
-    const size_t K = lin->w.cols;
-    const size_t R = lora->r;
-
-    ql_gemm(T, R, N, lora->scale, ql_mat_n(dy, N), ql_mat_n(lora->b, R), 0,
-            s->dxa, R);
-    if (lora->da) {
-        ql_gemm(N, R, T, 1, ql_mat_t(dy, N), ql_mat_n(xa, R), 1, lora->db, R);
-        ql_gemm(R, K, T, 1, ql_mat_t(s->dxa, R),
-                ql_mat_n(dropped(x, T * K, drop, s), K), 1, lora->da, K);
-    }
+    ql_qgemm_bwd(dx, &base, 1, T, add, s->product);
+    ql_qgemm_bwd(s->wide, &share, 1, T, false, s->product);
+    ql_vec_dropout(s->wide, s->wide, n, drop.p, drop.key);
+    ql_vec_add(dx, s->wide, n);
 }
 
 void ql_linear_bwd(float *dx, bool add, const float *dy, const float *x,
@@ -141,14 +144,22 @@ void ql_linear_bwd(float *dx, bool add, const float *dy, const float *x,
                    ql_drop drop, void *work)
 {
     const scratch s = lay_out(lin, T, work);
+    const ql_lora *lora = &lin->lora;
+    const ql_term term = term_of(lin, dy, s.dxa);
+    const bool apart = dx && drops(lin, drop);
 
-    ql_profile_mark(drop.profile, QL_WORK_LORA);
-    if (lin->lora.r > 0) {
-        backward_pair(dy, x, xa, lin, T, drop, &s);
+    ql_profile_mark(drop.profile, QL_WORK_PRODUCT);
+    if (dx || lora->r > 0) {
+        ql_qgemm_bwd(apart ? NULL : dx, &term, 1, T, add, s.product);
     }
-    if (dx) {
-        ql_profile_mark(drop.profile, QL_WORK_PRODUCT);
-        backward_dx(dx, add, dy, lin, T, drop, &s);
-        ql_profile_mark(drop.profile, QL_WORK_LORA);
+    if (apart) {
+        backward_apart(dx, add, dy, lin, T, drop, &s);
+    }
+    ql_profile_mark(drop.profile, QL_WORK_LORA);
+    if (lora->da) {
+        ql_lora_grad(lora->db, true, xa, dy, lora->r, T, lin->w.rows,
+                     s.product);
+        ql_lora_grad(lora->da, false, s.dxa, seen(x, lin, T, drop, &s), lora->r,
+                     T, lin->w.cols, s.product);
     }
 }

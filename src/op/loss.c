@@ -40,9 +40,11 @@ static size_t chunk_tokens(size_t T, size_t V)
 size_t ql_loss_work_bytes(size_t T, size_t V, size_t C)
 {
     const size_t n = chunk_tokens(T, V);
+    const ql_qtensor w = {.rows = V, .cols = C};
+    const ql_term head = {.w = &w};
 
     return align(n * C * sizeof(float)) + align(n * V * sizeof(float)) +
-           ql_qgemm_work_bytes(n, V > C ? V : C);
+           ql_qgemm_work_bytes(&head, 1, n);
 }
 
 /* Takes up to most trained positions from *t on, and moves *t behind them. */
@@ -104,8 +106,8 @@ void ql_loss_head(ql_loss *sum, float *dh, const float *h,
     if (dh) {
         memset(dh, 0, T * C * sizeof *dh);
     }
-    const ql_term hidden = {c.h, w};
-    const ql_term logits = {c.logits, w};
+    const ql_term hidden = {.in = c.h, .w = w};
+    const ql_term logits = {.in = c.logits, .w = w};
 
     while (gather(&c, &t, h, target, T, C, most), c.n > 0) {
         ql_profile_mark(profile, QL_WORK_PRODUCT);

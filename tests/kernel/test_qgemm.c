@@ -115,7 +115,7 @@ static void make_term(task *t, size_t depth, ql_storage storage,
     t->w[i] = ql_qtensor_rows(&t->cases[i].w, above, rows);
     t->in[i] = guarded_init(t->T * depth);
     check_fill(t->in[i], t->T * depth, key);
-    t->terms[i] = (ql_term){t->in[i], &t->w[i]};
+    t->terms[i] = (ql_term){.in = t->in[i], .w = &t->w[i]};
     t->depth += depth;
     add_reference(t, i);
 }
@@ -151,7 +151,7 @@ static void close_task(task *t)
 /* Runs with scratch of exactly the size asked for, at any content. */
 static void run(const task *t, float *out)
 {
-    const size_t bytes = ql_qgemm_work_bytes(t->T, t->depth);
+    const size_t bytes = ql_qgemm_work_bytes(t->terms, t->n, t->T);
     const size_t room = (bytes + 63) / 64 * 64 + 64;
     unsigned char *work = aligned_alloc(64, room);
 
@@ -330,7 +330,7 @@ static void narrow(uint32_t *to, size_t at, const float *x, size_t n)
 
 /* The same matrices in all their forms, depth deep; the rest is garbage, but
  * for the end of a cell. */
-static void make_operands(operands *o, size_t depth)
+static void make_operands(operands *o, size_t nr, size_t depth)
 {
     const ql_kernels *set = ql_kernels_get();
     const size_t ld = DEPTH * set->pair; /* operands of a row of DEPTH cells */
@@ -351,11 +351,11 @@ static void make_operands(operands *o, size_t depth)
             narrow(o->b_deep, p * MOST + i, &o->b[i][p], 1);
         }
     }
-    for (size_t j = 0; j < set->nr; j += set->lanes) {
-        set->pack_nt(o->nt + j, o->b_rows + j * DEPTH, DEPTH, cells);
+    for (size_t j = 0; j < nr; j += set->lanes) {
+        set->pack_nt(o->nt + j, nr, o->b_rows + j * DEPTH, DEPTH, cells);
     }
-    set->pack_nn(o->nn, o->b_deep, MOST, depth);
-    assert_memory_equal(o->nt, o->nn, cells * set->nr * sizeof(o->nt[0]));
+    set->pack_nn(o->nn, nr, o->b_deep, MOST, depth);
+    assert_memory_equal(o->nt, o->nn, cells * nr * sizeof(o->nt[0]));
 }
 
 static double product_of(const operands *o, size_t i, size_t j, size_t depth)
@@ -368,7 +368,8 @@ static double product_of(const operands *o, size_t i, size_t j, size_t depth)
     return sum;
 }
 
-static void check_tile(const operands *o, size_t depth, bool add)
+static void check_tile(const operands *o, const ql_tile *tile, size_t depth,
+                       bool add)
 {
     const ql_kernels *set = ql_kernels_get();
     float before[MOST * LD_C];
@@ -376,12 +377,12 @@ static void check_tile(const operands *o, size_t depth, bool add)
 
     check_fill(before, MOST * LD_C, depth);
     memcpy(c, before, sizeof(c));
-    set->ukr(c, LD_C, o->a_cells, DEPTH, o->nt,
-             (depth + set->pair - 1) / set->pair, add);
+    tile->ukr(c, LD_C, o->a_cells, DEPTH, o->nt,
+              (depth + set->pair - 1) / set->pair, add);
     for (size_t i = 0; i < MOST * LD_C; i++) {
         const size_t row = i / LD_C;
         const size_t column = i % LD_C;
-        const bool inside = row < set->mr && column < set->nr;
+        const bool inside = row < tile->mr && column < tile->nr;
         double want = inside && !add ? 0 : (double)before[i];
 
         want += inside ? product_of(o, row, column, depth) : 0;
@@ -402,12 +403,18 @@ static void check_kernels(void)
     const ql_kernels *set = ql_kernels_get();
     operands *o = need(sizeof(*o));
 
-    assert_true(set->mr <= MOST && set->nr <= MOST);
-    for (size_t depth = 1; depth <= DEPTH - 4; depth++) {
-        make_operands(o, depth);
-        check_tile(o, depth, false);
-        check_tile(o, depth, true);
-        check_dot(o, depth);
+    assert_int_equal(set->thin.mr % set->tile.mr, 0);
+    for (size_t i = 0; i < 2; i++) {
+        const ql_tile *tile = i == 0 ? &set->tile : &set->thin;
+
+        assert_true(tile->mr <= MOST && tile->nr <= MOST);
+        assert_int_equal(tile->nr % set->lanes, 0);
+        for (size_t depth = 1; depth <= DEPTH - 4; depth++) {
+            make_operands(o, tile->nr, depth);
+            check_tile(o, tile, depth, false);
+            check_tile(o, tile, depth, true);
+            check_dot(o, depth);
+        }
     }
     free(o);
 }

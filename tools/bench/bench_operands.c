@@ -46,6 +46,8 @@ static void fill_inputs(bench_operands *o, size_t n)
 ql_status bench_operands_init(bench_operands *o, size_t N, size_t K, size_t T)
 {
     const size_t wide = T * (N > K ? N : K);
+    const ql_qtensor shape = {.rows = N, .cols = K};
+    const ql_term term = {.w = &shape};
     ql_status st = QL_ENOMEM;
 
     *o = (bench_operands){.N = N, .K = K};
@@ -55,7 +57,7 @@ ql_status bench_operands_init(bench_operands *o, size_t N, size_t K, size_t T)
     o->dense = ql_alloc(QL_TAG_WEIGHTS, o->dense_copies * N * K, sizeof(float));
     o->x = ql_alloc(QL_TAG_ACTIV, wide, sizeof(float));
     o->y = ql_alloc(QL_TAG_ACTIV, wide, sizeof(float));
-    o->work = ql_alloc(QL_TAG_WORK, ql_qgemm_work_bytes(T, N, K), 1);
+    o->work = ql_alloc(QL_TAG_WORK, ql_qgemm_work_bytes(&term, 1, T), 1);
     if (o->packed && o->dense && o->x && o->y && o->work) {
         fill_inputs(o, wide);
         st = fill_weights(o);
@@ -90,13 +92,11 @@ void bench_product_4bit(void *arg)
 {
     bench_product *p = arg;
     const bench_operands *o = p->o;
-    const ql_qtensor *w = &o->packed[p->calls++ % o->packed_copies].view;
+    const size_t copy = p->calls++ % o->packed_copies;
+    const ql_term term = {.in = o->x, .w = &o->packed[copy].view};
 
-    if (p->backward) {
-        ql_qgemm_bwd(o->y, o->x, w, p->M, false, o->work);
-    } else {
-        ql_qgemm_fwd(o->y, o->x, w, p->M, false, o->work);
-    }
+    (p->backward ? ql_qgemm_bwd : ql_qgemm_fwd)(o->y, &term, 1, p->M, false,
+                                                o->work);
 }
 
 /* A dense product by one of the two functions of src/op/gemm.h. */
