@@ -1,7 +1,8 @@
-#define _GNU_SOURCE /* sched_getaffinity */
+#define _GNU_SOURCE /* sched_setaffinity */
 
 #include "src/base/cores.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -34,19 +35,48 @@ static long topology(int cpu, const char *what)
     return read_number(path);
 }
 
-/* True if an earlier allowed processor lies on the same core. */
-static bool shares_core(const cpu_set_t *set, int cpu)
+/* The physical cores among the processors that the affinity mask allowed at
+ * the first look: binding threads narrows the mask. */
+static struct {
+    int n;
+    int core[MAX_CPUS]; /* of each processor, -1: not allowed */
+} allowed;
+
+/* The core of an earlier allowed processor that this one shares, or -1. */
+static int shared_core(int cpu)
 {
     const long core = topology(cpu, "core_id");
     const long package = topology(cpu, "physical_package_id");
 
     for (int i = 0; core >= 0 && i < cpu; i++) {
-        if (CPU_ISSET(i, set) && topology(i, "core_id") == core &&
+        if (allowed.core[i] >= 0 && topology(i, "core_id") == core &&
             topology(i, "physical_package_id") == package) {
-            return true;
+            return allowed.core[i];
         }
     }
-    return false;
+    return -1;
+}
+
+static void find_allowed(void)
+{
+    cpu_set_t set;
+    const bool known = sched_getaffinity(0, sizeof(set), &set) == 0;
+
+    for (int cpu = 0; cpu < MAX_CPUS; cpu++) {
+        allowed.core[cpu] = -1;
+        if (known && CPU_ISSET(cpu, &set)) {
+            const int shared = shared_core(cpu);
+
+            allowed.core[cpu] = shared >= 0 ? shared : allowed.n++;
+        }
+    }
+}
+
+static void look(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, find_allowed);
 }
 
 /* Processors' worth of time that the control group grants, 0: no limit. */
@@ -74,15 +104,25 @@ static int granted(void)
 int ql_cores(void)
 {
     const int limit = granted();
-    cpu_set_t set;
-    int n = 0;
+    int n;
 
-    if (sched_getaffinity(0, sizeof(set), &set) != 0) {
-        return 1;
-    }
-    for (int cpu = 0; cpu < MAX_CPUS; cpu++) {
-        n += CPU_ISSET(cpu, &set) && !shares_core(&set, cpu);
-    }
-    n = limit > 0 && limit < n ? limit : n;
+    look();
+    n = limit > 0 && limit < allowed.n ? limit : allowed.n;
     return n > 0 ? n : 1;
+}
+
+void ql_cores_bind(int thread, int threads)
+{
+    cpu_set_t set;
+
+    look();
+    CPU_ZERO(&set);
+    for (int cpu = 0; cpu < MAX_CPUS; cpu++) {
+        if (allowed.core[cpu] >= 0 &&
+            (threads != allowed.n || allowed.core[cpu] == thread)) {
+            CPU_SET(cpu, &set);
+        }
+    }
+    /* A thread that cannot be bound runs where it did. */
+    (void)sched_setaffinity(0, sizeof(set), &set);
 }

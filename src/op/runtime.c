@@ -58,6 +58,17 @@ static ql_status choose_isa(const char *name)
             isa_list);
 }
 
+/* Unless the user has told OpenMP what to do. */
+static void place_threads(void)
+{
+    const int threads = omp_get_max_threads();
+
+    if (omp_get_proc_bind() == omp_proc_bind_false) {
+#pragma omp parallel
+        ql_cores_bind(omp_get_thread_num(), threads);
+    }
+}
+
 ql_status ql_runtime_open(const ql_runtime_options *opt)
 {
     const ql_runtime_options none = {0};
@@ -73,6 +84,7 @@ ql_status ql_runtime_open(const ql_runtime_options *opt)
     ql_gemm_setup();
     omp_set_dynamic(0);
     omp_set_num_threads(opt->threads > 0 ? opt->threads : ql_cores());
+    place_threads();
     fill_isa_list();
     isa = opt->isa ? opt->isa : getenv("QL_ISA");
     if (!isa || !*isa) {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "src/base/clock.h"
+#include "src/base/cores.h"
 #include "src/base/fail.h"
 #include "tools/cli/term.h"
 
@@ -27,6 +28,7 @@ ql_status bench_busy_start(void)
         volatile unsigned long turns = 0;
 
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        ql_cores_bind(0, 0); /* anywhere */
         raise(SIGSTOP);
         for (;;) {
             turns++;
