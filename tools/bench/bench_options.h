@@ -19,6 +19,7 @@ typedef struct bench_options {
     /* train */
     const char *shape, *work_dir;
     size_t max_length, batch_size, lora_r, steps;
+    double lora_dropout;
     bool gradient_checkpointing, profile;
 
     const cli_opt *table;

@@ -236,6 +236,7 @@ static void show(session *s)
         {"product_parameters", "of these in products", 0, 0},
         {"trainable", "trainable", 0, 0},
         {"lora_r", "rank", 0, 0},
+        {"lora_dropout", "dropout", 0, 2},
         {"gradient_checkpointing", "gradient checkpointing", 0, 0},
         {"step_tokens", "tokens a step", 0, 0},
         {"steps", "steps", 0, 0},
@@ -269,6 +270,7 @@ static void show(session *s)
                              bench_number((double)P),
                              bench_number((double)s->adapter.count),
                              bench_number((double)s->train.lora_r),
+                             bench_number(s->train.lora_dropout),
                              bench_number(s->train.gradient_checkpointing),
                              bench_number((double)tokens),
                              bench_number((double)s->o->steps),
@@ -312,6 +314,7 @@ ql_status bench_train(const bench_options *o, const cli_common *common)
     QL_TRY(ql_dir_need(s.work_dir, "give one with room for the model"));
     ql_train_options_init(&s.train);
     s.train.lora_r = o->lora_r;
+    s.train.lora_dropout = o->lora_dropout;
     s.train.gradient_checkpointing = o->gradient_checkpointing;
     s.train.seed = common->seed;
     st = measure(&s);
