@@ -29,7 +29,8 @@ enum {
     TOKENS = 512,     /* multiplied at a time, about */
     DEPTH = 256,      /* cells of a chunk */
     COLUMNS = 256,    /* of a task, at most */
-    TASKS = 16,       /* made by narrowing them */
+    NARROW = 4,       /* what a task costs beside its columns, in columns */
+    TASKS = 4,        /* for each thread, made by narrowing them */
     GROUP = 16,       /* rows of W fetched before they are packed: even */
     LINE = 16,        /* cells in a cache line */
     FEW = 3,          /* tokens that go by dot products in the forward */
@@ -125,15 +126,24 @@ static size_t thread_bytes(const job *j)
            (whole > thin ? whole : thin) * sizeof(float);
 }
 
-/* Columns of a task: as many as fit, fewer where that gives too few tasks. */
+/* Columns of a task: those with which equal threads are done first, and enough
+ * tasks for threads that are not. */
 static size_t task_columns(size_t width, size_t nr)
 {
-    size_t columns = COLUMNS / nr * nr;
+    const size_t threads = (size_t)omp_get_max_threads();
+    size_t best = nr;
+    size_t least = SIZE_MAX;
 
-    while (columns > nr && ceil_div(width, columns) < TASKS) {
-        columns = round_up(columns / 2, nr);
+    for (size_t columns = nr; columns <= COLUMNS; columns += nr) {
+        const size_t tasks = ceil_div(width, columns);
+        const size_t cost = ceil_div(tasks, threads) * (columns + NARROW);
+
+        if (cost < least && (columns == nr || tasks >= TASKS * threads)) {
+            best = columns;
+            least = cost;
+        }
     }
-    return columns;
+    return best;
 }
 
 /* True where dot products are faster. */

@@ -9,7 +9,8 @@
 
 enum {
     CHUNK = 256,      /* most tokens at a time */
-    LOGITS = 1 << 21, /* most logits at a time: 8 MiB */
+    FEWEST = 64,      /* fewer make the products slow */
+    LOGITS = 1 << 23, /* most logits at a time, unless V is large: 32 MiB */
     ALIGN = 64
 };
 
@@ -31,7 +32,7 @@ static size_t align(size_t bytes)
 
 static size_t chunk_tokens(size_t T, size_t V)
 {
-    const size_t fit = V < LOGITS ? LOGITS / V : 1;
+    const size_t fit = LOGITS / V < FEWEST ? FEWEST : LOGITS / V;
     const size_t most = fit < CHUNK ? fit : CHUNK;
 
     return T < most ? T : most;
