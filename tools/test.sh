@@ -110,8 +110,8 @@ if [ -x "$build/tools/qlora-quantize" ]; then
 fi
 for isa in $isas; do
     suites=("${isa_suites[@]}")
-    # Gradients and golden values are held to the accuracy of f32.
-    [[ $isa == *bf16 ]] && suites=(kernel)
+    # Golden values are held to the accuracy of f32.
+    [[ $isa == *bf16 ]] && suites=(kernel grad)
     say "suites ${suites[*]} with $isa"
     QL_ISA=$isa run "$build" "release-$isa" "${suites[@]/#/--suite=}"
 done

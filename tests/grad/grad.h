@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "quant/kernels.h"
 #include "tests/check/check.h"
 
 enum {
@@ -72,15 +73,22 @@ static inline double *widen(const float *x, size_t n)
     return y;
 }
 
+/* What is allowed where that much is in f32: sets that round operands to bf16
+ * are off by 2^-9 at each, here of the largest or of the norm. */
+static inline double slack(double tolerance)
+{
+    return ql_kernels_get()->pair > 1 ? fmax(tolerance, 0.01) : tolerance;
+}
+
 /* Fails unless got is close to want: in norm, relative to it. */
 static inline void check_near(const float *got, const double *want, size_t n,
                               double tolerance, const char *what)
 {
     const double d = check_distance(got, want, n);
 
-    if (!(d <= tolerance)) {
+    if (!(d <= slack(tolerance))) {
         fail_msg("%s: off by %.3g of its norm, allowed %.3g", what, d,
-                 tolerance);
+                 slack(tolerance));
     }
 }
 
@@ -113,7 +121,7 @@ static inline void check_slope(const float *got, double *x, size_t n,
     for (size_t i = n % step; i < n; i += step, m++) {
         const double off = fabs((double)got[i] - slope[m]);
 
-        if (!(off <= tolerance * largest)) {
+        if (!(off <= slack(tolerance) * largest)) {
             fail_msg("%s[%zu]: %.9g, but the slope is %.9g (largest %.3g)",
                      what, i, (double)got[i], slope[m], largest);
         }

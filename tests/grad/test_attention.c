@@ -197,7 +197,9 @@ static void check_run(const ql_attention_shape *s, float spread, double allowed)
     run_open(room, s, spread);
     r = truth_open(room, s);
     check_near(room[O], r.o, room_size(s, O), allowed, "o");
-    check_close(room[LSE], r.lse, room_size(s, LSE), 40 * allowed, "lse");
+    check_close(room[LSE], r.lse, room_size(s, LSE),
+                fmax(40 * allowed, (double)(spread * spread) * slack(0)),
+                "lse");
     check_near(room[DV], r.dv, room_size(s, DV), allowed, "dv");
     check_near(room[DQ], r.dq, room_size(s, DQ), 4 * allowed, "dq");
     check_near(room[DK], r.dk, room_size(s, DK), 4 * allowed, "dk");
@@ -208,7 +210,7 @@ static void check_run(const ql_attention_shape *s, float spread, double allowed)
 static void attention__agrees_with_double(void **state)
 {
     const size_t heads[][2] = {{1, 1}, {4, 2}, {6, 3}, {3, 1}};
-    const size_t widths[] = {1, 5, 16, 80};
+    const size_t widths[] = {1, 5, 64, 80};
 
     (void)state;
     for (size_t i = 0; i < 16; i++) {

@@ -1,0 +1,311 @@
+/* The backward: an item is one head of one sequence. With p the softmax and
+ * o = p v:
+ *
+ *   dv = p^T dout
+ *   dp = dout v^T
+ *   ds = p (dp - delta),  delta[i] = sum_j p[i,j] dp[i,j] = dout[i] . o[i]
+ *   dq = scale ds k,      dk = ds^T (scale q)
+ *
+ * Scores are made with keys as rows, so that p and ds are rows of operands as
+ * they are, for dv and dk; for dq, ds is turned round. */
+#include "src/op/attention.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "src/op/attention_item.h"
+#include "src/op/exp.h"
+#include "src/op/parallel.h"
+#include "src/op/row.h"
+
+enum {
+    ROWS = QL_ATTENTION_ROWS,
+    COLUMNS = QL_ATTENTION_COLUMNS,
+    TURNED = 128 /* ROWS in whole vectors of any set */
+};
+
+/* A thread's scratch. */
+typedef struct scratch {
+    uint32_t *k, *v;             /* rows of operands, keys */
+    uint32_t *k_nn;              /* panels for dq */
+    uint32_t *q_nt, *q_nn;       /* panels of queries */
+    uint32_t *dout_nt, *dout_nn; /* and of their gradients */
+    uint32_t *p, *ds;            /* rows of operands, keys */
+    uint32_t *ds_turned;         /* rows of operands, queries */
+    uint32_t *packing;           /* for filling panels */
+    float *score, *dscore;       /* [TURNED, COLUMNS] */
+    float *turned;               /* [COLUMNS, TURNED] */
+    float *dk, *dv;              /* [ROWS, D] */
+    float *dq;                   /* [COLUMNS, D] */
+    float *lse, *delta;          /* [COLUMNS] */
+} scratch;
+
+static scratch lay_out(ql_pieces *piece, const ql_attention_shape *s)
+{
+    const ql_kernels *set = ql_kernels_get();
+    const size_t D = s->D;
+    const size_t rows = ql_tiles_rows(set, ROWS);
+    const size_t columns = ql_tiles_rows(set, COLUMNS);
+    const size_t wide = ql_tiles_columns(set, D);
+    const size_t nt = ql_tiles_panel(set, COLUMNS, D);
+    const size_t nn = ql_tiles_panel(set, D, COLUMNS);
+
+    return (scratch){
+        .k = ql_pieces_take(piece, rows * ql_tiles_lda(set, D)),
+        .v = ql_pieces_take(piece, rows * ql_tiles_lda(set, D)),
+        .k_nn = ql_pieces_take(piece, ql_tiles_panel(set, D, ROWS)),
+        .q_nt = ql_pieces_take(piece, nt),
+        .q_nn = ql_pieces_take(piece, nn),
+        .dout_nt = ql_pieces_take(piece, nt),
+        .dout_nn = ql_pieces_take(piece, nn),
+        .p = ql_pieces_take(piece, rows * ql_tiles_lda(set, COLUMNS)),
+        .ds = ql_pieces_take(piece, rows * ql_tiles_lda(set, COLUMNS)),
+        .ds_turned = ql_pieces_take(piece, columns * ql_tiles_lda(set, ROWS)),
+        .packing = ql_pieces_take(piece, ql_tiles_work(set, D)),
+        .score = ql_pieces_take(piece, TURNED * COLUMNS),
+        .dscore = ql_pieces_take(piece, TURNED * COLUMNS),
+        .turned = ql_pieces_take(piece, COLUMNS * TURNED),
+        .dk = ql_pieces_take(piece, rows * wide),
+        .dv = ql_pieces_take(piece, rows * wide),
+        .dq = ql_pieces_take(piece, columns * wide),
+        .lse = ql_pieces_take(piece, COLUMNS),
+        .delta = ql_pieces_take(piece, COLUMNS),
+    };
+}
+
+size_t ql_attention_bwd_bytes(const ql_attention_shape *s)
+{
+    ql_pieces piece = {0};
+
+    lay_out(&piece, s);
+    return piece.used * sizeof(uint32_t);
+}
+
+/* Where a head's gradients of keys and values go. */
+typedef struct target {
+    float *dk, *dv;
+    size_t ld;
+} target;
+
+/* Everything of one item. */
+typedef struct call {
+    const ql_kernels *set;
+    const ql_attention_shape *s;
+    size_t head, first, end;
+    size_t ldq, ldk;               /* between tokens */
+    const float *q, *k, *v, *dout; /* of the head */
+    const float *lse, *delta;      /* of the head, H apart */
+    float *dq;
+    target to;
+    scratch t;
+} call;
+
+/* Panels of m queries from i on. */
+static void take_queries(const call *c, size_t i, size_t m)
+{
+    const size_t D = c->s->D;
+    const ql_rows q = {c->q + i * c->ldq, c->ldq, m, D, c->s->scale};
+    const ql_rows dout = {c->dout + i * c->ldq, c->ldq, m, D, 1};
+    const scratch *t = &c->t;
+
+    ql_tiles_nt(c->set, t->q_nt, &q, t->packing);
+    ql_tiles_nn(c->set, t->q_nn, &q, t->packing);
+    ql_tiles_nt(c->set, t->dout_nt, &dout, t->packing);
+    ql_tiles_nn(c->set, t->dout_nn, &dout, t->packing);
+    for (size_t n = 0; n < m; n++) {
+        t->lse[n] = c->lse[(i + n) * c->s->H];
+        t->delta[n] = c->delta[(i + n) * c->s->H];
+    }
+}
+
+/* Scores and dp of a key become p and ds; the first queries do not see it. */
+static void take_row(float *score, float *dscore, const float *lse,
+                     const float *delta, size_t hidden, size_t m)
+{
+    memset(score, 0, hidden * sizeof *score);
+    memset(dscore, 0, hidden * sizeof *dscore);
+#pragma omp simd
+    for (size_t n = hidden; n < m; n++) {
+        score[n] = ql_exp(score[n] - lse[n]);
+        dscore[n] = score[n] * (dscore[n] - delta[n]);
+    }
+}
+
+/* p and ds of n keys from j on and m queries from i on; keys that no query sees
+ * are zero. Returns how many are seen. */
+static size_t scores(const call *c, size_t j, size_t n, size_t i, size_t m)
+{
+    const size_t D = c->s->D;
+    const size_t lda = ql_tiles_lda(c->set, D);
+    const size_t cells = ql_tiles_cells(c->set, D);
+    const size_t rows = i + m - j < n ? i + m - j : n;
+    const scratch *t = &c->t;
+
+    ql_tiles_product(c->set, t->score, COLUMNS, rows, m, t->k, lda, t->q_nt,
+                     cells, false);
+    ql_tiles_product(c->set, t->dscore, COLUMNS, rows, m, t->v, lda, t->dout_nt,
+                     cells, false);
+    for (size_t r = 0; r < rows; r++) {
+        take_row(t->score + r * COLUMNS, t->dscore + r * COLUMNS, t->lse,
+                 t->delta, j + r > i ? j + r - i : 0, m);
+    }
+    memset(t->dscore + rows * COLUMNS, 0, (n - rows) * COLUMNS * sizeof(float));
+    return rows;
+}
+
+/* dq of m queries from i on += ds k, for the n keys of a block. */
+static void add_dq(const call *c, size_t n, size_t i, size_t m, bool add)
+{
+    const size_t D = c->s->D;
+    const size_t ld = ql_tiles_columns(c->set, D);
+    const size_t lda = ql_tiles_lda(c->set, ROWS);
+    const scratch *t = &c->t;
+
+    /* Floats are cells: packing them turns a matrix round. */
+    for (size_t r = 0; r < n; r += c->set->lanes) {
+        c->set->pack_nt((uint32_t *)(void *)t->turned + r, TURNED,
+                        t->dscore + r * COLUMNS, COLUMNS, m);
+    }
+    ql_tiles_a(c->set, t->ds_turned, lda,
+               &(ql_rows){t->turned, TURNED, m, n, 1});
+    ql_tiles_product(c->set, t->dq, ld, m, D, t->ds_turned, lda, t->k_nn,
+                     ql_tiles_cells(c->set, n), false);
+    for (size_t q = 0; q < m; q++) {
+        float *out = c->dq + (i + q) * c->ldq;
+
+        for (size_t d = 0; d < D; d++) {
+            out[d] = c->s->scale * t->dq[q * ld + d] + (add ? out[d] : 0);
+        }
+    }
+}
+
+/* dk and dv += ds^T q and p^T dout, for the keys that are seen. */
+static void add_dkv(const call *c, size_t rows, size_t m, bool add)
+{
+    const size_t D = c->s->D;
+    const size_t ld = ql_tiles_columns(c->set, D);
+    const size_t lda = ql_tiles_lda(c->set, COLUMNS);
+    const size_t cells = ql_tiles_cells(c->set, m);
+    const scratch *t = &c->t;
+
+    ql_tiles_a(c->set, t->p, lda, &(ql_rows){t->score, COLUMNS, rows, m, 1});
+    ql_tiles_a(c->set, t->ds, lda, &(ql_rows){t->dscore, COLUMNS, rows, m, 1});
+    ql_tiles_product(c->set, t->dv, ld, rows, D, t->p, lda, t->dout_nn, cells,
+                     add);
+    ql_tiles_product(c->set, t->dk, ld, rows, D, t->ds, lda, t->q_nn, cells,
+                     add);
+}
+
+/* The n keys from j on against all queries that see them. */
+static void take_keys(const call *c, size_t j, size_t n)
+{
+    const size_t D = c->s->D;
+    const size_t ld = ql_tiles_columns(c->set, D);
+    const size_t bytes = ql_tiles_rows(c->set, n) * ld * sizeof(float);
+    const ql_rows k = {c->k + j * c->ldk, c->ldk, n, D, 1};
+    const ql_rows v = {c->v + j * c->ldk, c->ldk, n, D, 1};
+    const scratch *t = &c->t;
+
+    ql_tiles_a(c->set, t->k, ql_tiles_lda(c->set, D), &k);
+    ql_tiles_a(c->set, t->v, ql_tiles_lda(c->set, D), &v);
+    ql_tiles_nn(c->set, t->k_nn, &k, t->packing);
+    memset(t->dk, 0, bytes);
+    memset(t->dv, 0, bytes);
+    for (size_t i = j; i < c->end; i += COLUMNS) {
+        const size_t m = c->end - i < COLUMNS ? c->end - i : COLUMNS;
+        size_t rows;
+
+        take_queries(c, i, m);
+        rows = scores(c, j, n, i, m);
+        add_dq(c, n, i, m, j > c->first);
+        add_dkv(c, rows, m, true);
+    }
+    for (size_t r = 0; r < n; r++) {
+        const size_t at = (j + r) * c->to.ld;
+
+        memcpy(c->to.dk + at, t->dk + r * ld, D * sizeof(float));
+        memcpy(c->to.dv + at, t->dv + r * ld, D * sizeof(float));
+    }
+}
+
+/* Heads that share keys: their gradients are added up, in order. */
+static void add_groups(float *dk, float *dv, const target *part,
+                       const ql_attention_shape *s)
+{
+    const size_t D = s->D;
+    const size_t group = s->H / s->KV;
+
+#pragma omp parallel for schedule(dynamic, 64)
+    for (size_t i = 0; i < s->T * s->KV; i++) {
+        for (size_t h = 0; h < group; h++) {
+            const size_t from = (i * group + h) * D;
+
+            for (size_t d = 0; d < D; d++) {
+                dk[i * D + d] =
+                    (h > 0 ? dk[i * D + d] : 0) + part->dk[from + d];
+                dv[i * D + d] =
+                    (h > 0 ? dv[i * D + d] : 0) + part->dv[from + d];
+            }
+        }
+    }
+}
+
+/* Item number index: a head of a sequence. */
+static call open_item(const ql_attention_kept *f, const ql_attention_shape *s,
+                      size_t index, uint32_t *work)
+{
+    ql_pieces piece = {.start = work};
+    const size_t head = index % s->H;
+    const size_t kv = head / (s->H / s->KV) * s->D;
+
+    return (call){
+        .set = ql_kernels_get(),
+        .s = s,
+        .head = head,
+        .first = s->start[index / s->H],
+        .end = s->start[index / s->H + 1],
+        .ldq = s->H * s->D,
+        .ldk = s->KV * s->D,
+        .q = f->q + head * s->D,
+        .k = f->k + kv,
+        .v = f->v + kv,
+        .lse = f->lse + head,
+        .t = lay_out(&piece, s),
+    };
+}
+
+void ql_attention_bwd(float *dq, float *dk, float *dv, const float *dout,
+                      const ql_attention_kept *f, const ql_attention_shape *s,
+                      void *work)
+{
+    const size_t D = s->D;
+    const size_t each = ql_attention_bwd_bytes(s) / sizeof(float);
+    const bool grouped = s->H > s->KV;
+    float *delta = (float *)work + ql_max_threads() * each;
+    target to = {dk, dv, s->H * D};
+
+    assert(s->KV > 0 && s->H % s->KV == 0);
+    if (grouped) {
+        to.dk = delta + s->T * s->H;
+        to.dv = to.dk + s->T * s->H * D;
+    }
+#pragma omp parallel for schedule(dynamic, 64)
+    for (size_t i = 0; i < s->T * s->H; i++) {
+        delta[i] = (float)ql_row_dot(dout + i * D, f->o + i * D, D);
+    }
+#pragma omp parallel for schedule(dynamic)
+    for (size_t i = 0; i < s->sequences * s->H; i++) {
+        call c = open_item(f, s, i, (uint32_t *)work + ql_thread() * each);
+
+        c.dout = dout + c.head * D;
+        c.delta = delta + c.head;
+        c.dq = dq + c.head * D;
+        c.to = (target){to.dk + c.head * D, to.dv + c.head * D, to.ld};
+        for (size_t j = c.first; j < c.end; j += ROWS) {
+            take_keys(&c, j, c.end - j < ROWS ? c.end - j : ROWS);
+        }
+    }
+    if (grouped) {
+        add_groups(dk, dv, &to, s);
+    }
+}

@@ -1,0 +1,56 @@
+#include "src/op/attention_item.h"
+
+#include "src/op/parallel.h"
+
+static size_t blocks_of(const ql_attention_shape *s, size_t sequence)
+{
+    const size_t n = s->start[sequence + 1] - s->start[sequence];
+
+    return (n + QL_ATTENTION_ROWS - 1) / QL_ATTENTION_ROWS;
+}
+
+size_t ql_attention_blocks(const ql_attention_shape *s)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->sequences; i++) {
+        n += blocks_of(s, i);
+    }
+    return n;
+}
+
+ql_item ql_attention_item(const ql_attention_shape *s, size_t index)
+{
+    size_t block = index / s->H;
+    size_t sequence = 0;
+    ql_item it = {.head = index % s->H};
+
+    while (block >= blocks_of(s, sequence)) {
+        block -= blocks_of(s, sequence++);
+    }
+    it.first = s->start[sequence];
+    it.end = s->start[sequence + 1];
+    it.at = it.first + block * QL_ATTENTION_ROWS;
+    it.n =
+        it.end - it.at < QL_ATTENTION_ROWS ? it.end - it.at : QL_ATTENTION_ROWS;
+    return it;
+}
+
+void *ql_pieces_take(ql_pieces *p, size_t cells)
+{
+    uint32_t *at = p->start ? p->start + p->used : NULL;
+
+    p->used += (cells + QL_TILES_LINE - 1) / QL_TILES_LINE * QL_TILES_LINE;
+    return at;
+}
+
+size_t ql_attention_work_bytes(const ql_attention_shape *s)
+{
+    const size_t fwd = ql_attention_fwd_bytes(s);
+    const size_t bwd = ql_attention_bwd_bytes(s);
+    const size_t partial = s->H > s->KV ? 2 * s->T * s->H * s->D : 0;
+    const size_t delta = s->T * s->H;
+
+    return ql_max_threads() * (fwd > bwd ? fwd : bwd) +
+           (partial + delta) * sizeof(float);
+}

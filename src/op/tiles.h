@@ -1,0 +1,62 @@
+/* Products of small matrices by one thread, on the micro-kernels of the set in
+ * use: C = A B, where A is rows of operands and B is panels of columns; see
+ * quant/kernels.h. Panels are as wide as the set's tile, the last ones as its
+ * thin tile. Nothing here allocates or fails. */
+#ifndef QL_OP_TILES_H
+#define QL_OP_TILES_H
+
+#include "quant/kernels.h"
+
+enum {
+    QL_TILES_LINE = 16 /* cells in a cache line */
+};
+
+/* A matrix of floats: n rows of width values, ld apart, taken times scale. */
+typedef struct ql_rows {
+    const float *x;
+    size_t ld;
+    size_t n, width;
+    float scale;
+} ql_rows;
+
+/* Rows of A for n rows of C, and columns of panels for n columns: whole
+ * tiles. */
+size_t ql_tiles_rows(const ql_kernels *set, size_t n);
+size_t ql_tiles_columns(const ql_kernels *set, size_t n);
+
+/* Cells of a depth; cells between rows of A of that depth, off powers of
+ * two. */
+size_t ql_tiles_cells(const ql_kernels *set, size_t depth);
+size_t ql_tiles_lda(const ql_kernels *set, size_t depth);
+
+/* Cells that panels of n columns need. */
+size_t ql_tiles_panel(const ql_kernels *set, size_t n, size_t depth);
+
+/* Cells of scratch for the two functions that fill panels, of rows up to so
+ * wide. */
+size_t ql_tiles_work(const ql_kernels *set, size_t width);
+
+/* a[i] = r[i] as operands, lda cells apart; zero beyond, in whole tiles. */
+void ql_tiles_a(const ql_kernels *set, uint32_t *a, size_t lda,
+                const ql_rows *r);
+
+/* Panels of r^T: rows of r are columns of B, its width is the depth. Columns
+ * beyond the last are zero. */
+void ql_tiles_nt(const ql_kernels *set, uint32_t *panel, const ql_rows *r,
+                 void *work);
+
+/* Panels of r: its rows run along the depth. */
+void ql_tiles_nn(const ql_kernels *set, uint32_t *panel, const ql_rows *r,
+                 void *work);
+
+/* C [rows, columns] = A B, or C += A B if add.
+ *
+ *   c      ldc floats between rows; written in whole tiles, so it has
+ *          ql_tiles_rows x ql_tiles_columns values
+ *   a      lda cells between rows, in whole tiles
+ *   panel  columns of B, cells deep; cells >= 1 */
+void ql_tiles_product(const ql_kernels *set, float *c, size_t ldc, size_t rows,
+                      size_t columns, const uint32_t *a, size_t lda,
+                      const uint32_t *panel, size_t cells, bool add);
+
+#endif
