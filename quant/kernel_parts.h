@@ -89,6 +89,15 @@ static inline void ql_scales_skip(ql_scales *s, size_t n)
     }
 }
 
+/* The scale of this block; moves on by one. */
+static inline float ql_scales_next(ql_scales *s)
+{
+    const float scale = ql_scales_at(s, 0);
+
+    ql_scales_skip(s, 1);
+    return scale;
+}
+
 /* ql_decode_fn for 4-bit storage, given how to decode a run of whole bytes.
  * Blocks are even, so a run of whole bytes lies between odd edges. */
 static inline void ql_decode_walk(float *out, const ql_qtensor *w, size_t start,
@@ -103,9 +112,8 @@ static inline void ql_decode_walk(float *out, const ql_qtensor *w, size_t start,
     ql_scales scales = ql_scales_from(w, block);
 
     while (e < end) {
-        const float scale = ql_scales_at(&scales, 0);
+        const float scale = ql_scales_next(&scales);
 
-        ql_scales_skip(&scales, 1);
         stop = stop + size < end ? stop + size : end;
         if (e % 2) {
             *out++ = ql_decode_one(w, e++, scale);
@@ -172,6 +180,27 @@ static inline void ql_fetch_rounded(void *out, const ql_qtensor *w,
         decode(piece, w, start + i, m);
         for (size_t j = 0; j < m; j++) {
             to[i + j] = ql_f32_to_bf16(piece[j]);
+        }
+    }
+}
+
+/* ql_dot4_fn where a set has nothing faster: x keeps its order. */
+static inline void ql_dot4_fetched(float *sum, const ql_qtensor *w,
+                                   size_t start, size_t n, const uint32_t *x,
+                                   size_t ldx, size_t T, ql_fetch_fn *fetch,
+                                   ql_dot_fn *dot, size_t pair)
+{
+    enum {
+        PIECE = 256
+    };
+    uint32_t piece[PIECE];
+
+    for (size_t i = 0; i < n; i += PIECE) {
+        const size_t m = n - i < PIECE ? n - i : PIECE;
+
+        fetch(piece, w, start - w->first + i, m);
+        for (size_t t = 0; t < T; t++) {
+            sum[t] += dot(piece, x + t * ldx + i / pair, m);
         }
     }
 }

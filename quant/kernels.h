@@ -52,6 +52,27 @@ typedef struct ql_tile {
 /* Dot product of n operands, in an order that depends on the set and n only. */
 typedef float ql_dot_fn(const void *a, const void *b, size_t n);
 
+/* sum[t] += w[start] x_t[0] + ... + w[start + n - 1] x_t[n - 1], for t < T;
+ * 1 <= T <= QL_DOT4_TOKENS.
+ *
+ *   w      4-bit in blocks of 64, double quantized or not
+ *   start  a multiple of 64, counted from the start of the storage
+ *   n      a multiple of 64
+ *   x      arranged n at a time; ldx cells between tokens
+ *
+ * Sets in bf16 round codes and x, and scale the sum of a block in f32. */
+typedef void ql_dot4_fn(float *sum, const ql_qtensor *w, size_t start, size_t n,
+                        const uint32_t *x, size_t ldx, size_t T);
+
+/* n floats as operands in the order that dot4 takes them; n is a multiple of
+ * 64, and out has room for a multiple of 128. */
+typedef void ql_arrange_fn(void *out, const float *x, size_t n);
+
+enum {
+    QL_DOT4_TOKENS = 4,
+    QL_DOT4_BLOCK = 64
+};
+
 typedef struct ql_kernels {
     const char *name;  /* "avx2": as QL_ISA and --isa spell it */
     uint32_t cpu_need; /* capability bits of cpu.h, all required */
@@ -65,6 +86,9 @@ typedef struct ql_kernels {
     ql_pack_nt_fn *pack_nt;
     ql_pack_nn_fn *pack_nn;
     ql_dot_fn *dot;
+    size_t few; /* tokens up to which products go by dot products */
+    ql_arrange_fn *arrange;
+    ql_dot4_fn *dot4;
 } ql_kernels;
 
 /* Bytes of an operand. */

@@ -33,8 +33,8 @@ enum {
     TASKS = 4,        /* for each thread, made by narrowing them */
     GROUP = 16,       /* rows of W fetched before they are packed: even */
     LINE = 16,        /* cells in a cache line */
-    FEW = 3,          /* tokens that go by dot products in the forward */
-    DOT_ROWS = 16,    /* rows of W in a task of them */
+    MOST_FEW = 8,     /* of any set */
+    DOT_ROWS = 32,    /* rows of W in a task of dot products */
     DOT_DEPTH = 4096, /* cells of a chunk of them */
     SMALL = 1 << 21,  /* products of pairs that one thread does alone */
 };
@@ -63,6 +63,7 @@ typedef struct part {
     size_t chunks; /* of the depth */
     size_t lda;    /* cells between rows of A: off powers of two */
     size_t a;      /* in the scratch: [chunks][rows of the span][lda] cells */
+    size_t dot4;   /* the same as dot4 takes it; 0: it does not */
 
     /* The pair that reads the same A: mid = scale A first. */
     size_t r;
@@ -147,25 +148,40 @@ static size_t task_columns(size_t width, size_t nr)
 }
 
 /* True where dot products are faster. */
-static bool is_few(size_t T, bool forward)
+static bool is_few(const job *j, size_t T)
 {
-    return forward && T <= FEW;
+    return j->forward && T <= j->set->few;
 }
 
-/* Cuts the depth of a part into equal chunks of whole cache lines, and lays
- * out its A. */
+/* True if dot4 takes the rows of w. */
+static bool suits_dot4(const ql_qtensor *w)
+{
+    return w->storage == QL_STORAGE_4BIT && w->block == QL_DOT4_BLOCK &&
+           w->cols % QL_DOT4_BLOCK == 0 && w->first % QL_DOT4_BLOCK == 0;
+}
+
+/* Cuts the depth of a part into equal chunks of whole cache lines, for dot4 of
+ * whole pairs of blocks, and lays out its A. */
 static void open_part(part *p, job *j, size_t T)
 {
     const ql_kernels *set = j->set;
-    const size_t most = is_few(T, j->forward) ? DOT_DEPTH : DEPTH;
+    const bool few = is_few(j, T);
+    const size_t most = (few ? DOT_DEPTH : DEPTH) * set->pair;
+    const size_t unit = few ? 2 * QL_DOT4_BLOCK : LINE * set->pair;
+    size_t bytes;
 
     p->depth = j->forward ? p->w.cols : p->w.rows;
-    p->chunks = ceil_div(p->depth, most * set->pair);
-    p->step = round_up(ceil_div(p->depth, p->chunks), LINE * set->pair);
+    p->chunks = ceil_div(p->depth, most);
+    p->step = round_up(ceil_div(p->depth, p->chunks), unit);
     p->lda = p->step / set->pair + LINE;
-    p->a = j->end;
     j->ld = p->lda > j->ld ? p->lda : j->ld;
-    j->end += p->chunks * span_tokens(T, set) * p->lda * sizeof(uint32_t);
+    bytes = p->chunks * span_tokens(T, set) * p->lda * sizeof(uint32_t);
+    p->a = j->end;
+    j->end += bytes;
+    if (few && suits_dot4(&p->w)) {
+        p->dot4 = j->end;
+        j->end += bytes;
+    }
 }
 
 static ql_qtensor dense(const float *data, size_t rows, size_t cols)
@@ -221,7 +237,8 @@ static job open_job(const ql_term *terms, size_t n, size_t T, bool forward)
 size_t ql_qgemm_work_bytes(const ql_term *terms, size_t n_terms, size_t T)
 {
     /* Spans are longest up to TOKENS; very few tokens have deeper chunks. */
-    const size_t lengths[] = {min_size(T, TOKENS), min_size(T, FEW)};
+    const size_t few = ql_kernels_get()->few;
+    const size_t lengths[] = {min_size(T, TOKENS), min_size(T, few)};
     size_t most = 0;
 
     for (size_t i = 0; i < 4; i++) {
@@ -256,6 +273,12 @@ static char *a_row(const job *j, const part *p, size_t chunk, size_t i)
     return j->work + p->a + (chunk * j->rows + i) * p->lda * sizeof(uint32_t);
 }
 
+/* The same, as dot4 takes it. */
+static char *dot4_row(const job *j, const part *p, size_t chunk, size_t i)
+{
+    return a_row(j, p, chunk, i) + (p->dot4 - p->a);
+}
+
 /* Panel of a pair's first matrix: chunk of its columns from at on. */
 static uint32_t *thin_panel(const job *j, const part *p, size_t at,
                             size_t chunk)
@@ -286,6 +309,10 @@ static void pack_rows(const job *j, const part *p, size_t t)
 
             if (i < j->T) {
                 narrow_row(j, to, p->in + i * p->depth + k, n);
+                if (p->dot4) {
+                    j->set->arrange(dot4_row(j, p, c, i),
+                                    p->in + i * p->depth + k, n);
+                }
             } else {
                 memset(to, 0, p->lda * sizeof(uint32_t));
             }
@@ -521,26 +548,41 @@ static void do_task(const job *j, size_t task)
     }
 }
 
+/* Adds to sum[t] the products of row n of a part's W with all tokens. */
+static void add_dots(const job *j, const part *p, size_t n, float *sum)
+{
+    uint32_t *row = thread_panel(j);
+
+    for (size_t c = 0; c < p->chunks; c++) {
+        const size_t k = c * p->step;
+        const size_t depth = min_size(p->step, p->depth - k);
+
+        if (p->dot4) {
+            for (size_t t = 0; t < j->T; t += QL_DOT4_TOKENS) {
+                j->set->dot4(sum + t, &p->w, p->w.first + n * p->depth + k,
+                             depth, (void *)dot4_row(j, p, c, t), p->lda,
+                             min_size(QL_DOT4_TOKENS, j->T - t));
+            }
+            continue;
+        }
+        j->set->fetch(row, &p->w, n * p->depth + k, depth);
+        for (size_t t = 0; t < j->T; t++) {
+            sum[t] += j->set->dot(row, a_row(j, p, c, t), depth);
+        }
+    }
+}
+
 /* Columns of C by dot products with rows of W, which are read from end to
  * end. */
 static void do_dots(const job *j, size_t task)
 {
     const size_t end = min_size((task + 1) * DOT_ROWS, j->width);
-    uint32_t *row = thread_panel(j);
 
     for (size_t n = task * DOT_ROWS; n < end; n++) {
-        float sum[FEW] = {0};
+        float sum[MOST_FEW] = {0};
 
         for (const part *p = j->parts; p < j->parts + j->n_parts; p++) {
-            for (size_t c = 0; c < p->chunks; c++) {
-                const size_t k = c * p->step;
-                const size_t depth = min_size(p->step, p->depth - k);
-
-                j->set->fetch(row, &p->w, n * p->depth + k, depth);
-                for (size_t t = 0; t < j->T; t++) {
-                    sum[t] += j->set->dot(row, a_row(j, p, c, t), depth);
-                }
-            }
+            add_dots(j, p, n, sum);
         }
         for (size_t t = 0; t < j->T; t++) {
             float *to = j->out + t * j->width + n;
@@ -594,7 +636,7 @@ static size_t thin_chunks(const job *j)
 
 static void do_span(const job *j, size_t chunks)
 {
-    const bool few = is_few(j->T, j->forward);
+    const bool few = is_few(j, j->T);
     const size_t columns = few ? DOT_ROWS : j->columns;
     const size_t tasks = j->out ? ceil_div(j->width, columns) : 0;
     const size_t step = j->set->thin.mr;

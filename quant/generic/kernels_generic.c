@@ -6,7 +6,8 @@
 enum {
     MR = 4,
     NR = 8,
-    LANES = 8
+    LANES = 8,
+    FEW = 3
 };
 
 static void pairs(float *out, const uint8_t *bytes, size_t n,
@@ -191,6 +192,18 @@ static float dot_bf16(const void *a, const void *b, size_t n)
     return sum_lanes(lane);
 }
 
+static void dot4(float *sum, const ql_qtensor *w, size_t start, size_t n,
+                 const uint32_t *x, size_t ldx, size_t T)
+{
+    ql_dot4_fetched(sum, w, start, n, x, ldx, T, fetch, dot, 1);
+}
+
+static void dot4_bf16(float *sum, const ql_qtensor *w, size_t start, size_t n,
+                      const uint32_t *x, size_t ldx, size_t T)
+{
+    ql_dot4_fetched(sum, w, start, n, x, ldx, T, fetch_bf16, dot_bf16, 2);
+}
+
 const ql_kernels ql_kernels_generic = {
     .name = "generic",
     .cpu_need = 0,
@@ -204,6 +217,9 @@ const ql_kernels ql_kernels_generic = {
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
     .dot = dot,
+    .few = FEW,
+    .arrange = narrow,
+    .dot4 = dot4,
 };
 
 const ql_kernels ql_kernels_generic_bf16 = {
@@ -219,4 +235,7 @@ const ql_kernels ql_kernels_generic_bf16 = {
     .pack_nt = pack_nt,
     .pack_nn = pack_nn_bf16,
     .dot = dot_bf16,
+    .few = FEW,
+    .arrange = narrow_bf16,
+    .dot4 = dot4_bf16,
 };

@@ -4,46 +4,15 @@
 #include "quant/cpu.h"
 #include "quant/kernel_parts.h"
 #include "quant/kernels.h"
+#include "quant/x86/parts_avx2.h"
 
 enum {
     MR = 6, /* 6 x 2 accumulators, 2 vectors of B, 1 of A: 15 registers */
     NR = 16,
     THIN_MR = 12, /* and 1 of B, 1 of A: 14 registers */
-    THIN_NR = 8
+    THIN_NR = 8,
+    FEW = 4
 };
-
-static __m256 round_bf16(__m256 x)
-{
-    const __m256i u = _mm256_castps_si256(x);
-    const __m256i odd =
-        _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
-    const __m256i near =
-        _mm256_add_epi32(u, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
-    const __m256i quiet = _mm256_or_si256(u, _mm256_set1_epi32(0x400000));
-    const __m256 nan = _mm256_cmp_ps(x, x, _CMP_UNORD_Q);
-    const __m256 top = _mm256_blendv_ps(_mm256_castsi256_ps(near),
-                                        _mm256_castsi256_ps(quiet), nan);
-
-    return _mm256_and_ps(
-        top, _mm256_castsi256_ps(_mm256_set1_epi32((int)0xffff0000)));
-}
-
-/* Eight entries of the table of codes times the scale, rounded. */
-static __m256 scaled(const float *code, float scale, ql_round round)
-{
-    const __m256 x =
-        _mm256_mul_ps(_mm256_loadu_ps(code), _mm256_set1_ps(scale));
-
-    switch (round) {
-    case QL_ROUND_BF16:
-        return round_bf16(x);
-    case QL_ROUND_F16:
-        return _mm256_cvtph_ps(_mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
-    case QL_ROUND_NONE:
-        break;
-    }
-    return x;
-}
 
 /* Four bytes become eight lanes by shifting copies of them; the table's two
  * halves are looked up with three bits and the fourth picks the half. */
@@ -51,8 +20,8 @@ static void pairs(float *out, const uint8_t *bytes, size_t n,
                   const ql_qtensor *w, float scale)
 {
     const __m256i shift = _mm256_setr_epi32(4, 0, 12, 8, 20, 16, 28, 24);
-    const __m256 low = scaled(w->code, scale, w->round);
-    const __m256 high = scaled(w->code + 8, scale, w->round);
+    const __m256 low = ql_scaled_avx2(w->code, scale, w->round);
+    const __m256 high = ql_scaled_avx2(w->code + 8, scale, w->round);
     float value[16];
     size_t i = 0;
 
@@ -234,15 +203,6 @@ static void thin(float *c, size_t ldc, const void *a, size_t lda,
     }
 }
 
-static float sum_lanes(__m256 x)
-{
-    const __m128 four =
-        _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-
-    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
-}
-
 static float dot(const void *a, const void *b, size_t n)
 {
     const float *x = a;
@@ -262,8 +222,8 @@ static float dot(const void *a, const void *b, size_t n)
     for (; p < n; p++) {
         tail += x[p] * y[p];
     }
-    return sum_lanes(_mm256_add_ps(_mm256_add_ps(sum[0], sum[1]),
-                                   _mm256_add_ps(sum[2], sum[3]))) +
+    return ql_sum_avx2(_mm256_add_ps(_mm256_add_ps(sum[0], sum[1]),
+                                     _mm256_add_ps(sum[2], sum[3]))) +
            tail;
 }
 
@@ -280,4 +240,7 @@ const ql_kernels ql_kernels_avx2 = {
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
     .dot = dot,
+    .few = FEW,
+    .arrange = ql_arrange_avx2,
+    .dot4 = ql_dot4_avx2,
 };

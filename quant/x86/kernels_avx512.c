@@ -9,7 +9,8 @@ enum {
     MR = 6, /* 6 x 4 accumulators, 4 vectors of B, 1 of A: 29 registers */
     NR = 64,
     THIN_MR = 12, /* more rows have more addresses than registers */
-    THIN_NR = 16
+    THIN_NR = 16,
+    FEW = 8
 };
 
 /* Eight bytes become sixteen lanes by shifting copies of their two halves;
@@ -207,4 +208,7 @@ const ql_kernels ql_kernels_avx512 = {
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
     .dot = dot,
+    .few = FEW,
+    .arrange = ql_arrange_avx512,
+    .dot4 = ql_dot4_avx512,
 };

@@ -10,7 +10,8 @@ enum {
     MR = 6, /* 6 x 4 accumulators, 4 vectors of B, 1 of A: 29 registers */
     NR = 64,
     THIN_MR = 12, /* more rows have more addresses than registers */
-    THIN_NR = 16
+    THIN_NR = 16,
+    FEW = 8
 };
 
 /* The codes times a scale, as bf16: twice, since a look-up among 32 words takes
@@ -294,4 +295,7 @@ const ql_kernels ql_kernels_avx512bf16 = {
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
     .dot = dot,
+    .few = FEW,
+    .arrange = ql_arrange_avx512bf16,
+    .dot4 = ql_dot4_avx512bf16,
 };

@@ -9,6 +9,10 @@
 /* The decoder of the fp32 set. */
 ql_decode_fn ql_decode_avx512;
 
+/* Few tokens, in f32 and in bf16. */
+ql_arrange_fn ql_arrange_avx512, ql_arrange_avx512bf16;
+ql_dot4_fn ql_dot4_avx512, ql_dot4_avx512bf16;
+
 static inline __m512 ql_round_bf16_avx512(__m512 x)
 {
     const __m512i u = _mm512_castps_si512(x);

@@ -77,7 +77,7 @@ static inline double *widen(const float *x, size_t n)
  * are off by 2^-9 at each, here of the largest or of the norm. */
 static inline double slack(double tolerance)
 {
-    return ql_kernels_get()->pair > 1 ? fmax(tolerance, 0.01) : tolerance;
+    return ql_kernels_get()->pair > 1 ? fmax(tolerance, 0.02) : tolerance;
 }
 
 /* Fails unless got is close to want: in norm, relative to it. */

@@ -1,0 +1,55 @@
+/* What the files of the AVX2 set share. */
+#ifndef QL_QUANT_PARTS_AVX2_H
+#define QL_QUANT_PARTS_AVX2_H
+
+#include <immintrin.h>
+
+#include "quant/kernels.h"
+
+ql_arrange_fn ql_arrange_avx2;
+ql_dot4_fn ql_dot4_avx2;
+
+static inline __m256 ql_round_bf16_avx2(__m256 x)
+{
+    const __m256i u = _mm256_castps_si256(x);
+    const __m256i odd =
+        _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
+    const __m256i near =
+        _mm256_add_epi32(u, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    const __m256i quiet = _mm256_or_si256(u, _mm256_set1_epi32(0x400000));
+    const __m256 nan = _mm256_cmp_ps(x, x, _CMP_UNORD_Q);
+    const __m256 top = _mm256_blendv_ps(_mm256_castsi256_ps(near),
+                                        _mm256_castsi256_ps(quiet), nan);
+
+    return _mm256_and_ps(
+        top, _mm256_castsi256_ps(_mm256_set1_epi32((int)0xffff0000)));
+}
+
+/* Eight entries of the table of codes times the scale, rounded. */
+static inline __m256 ql_scaled_avx2(const float *code, float scale,
+                                    ql_round round)
+{
+    const __m256 x =
+        _mm256_mul_ps(_mm256_loadu_ps(code), _mm256_set1_ps(scale));
+
+    switch (round) {
+    case QL_ROUND_BF16:
+        return ql_round_bf16_avx2(x);
+    case QL_ROUND_F16:
+        return _mm256_cvtph_ps(_mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+    case QL_ROUND_NONE:
+        break;
+    }
+    return x;
+}
+
+static inline float ql_sum_avx2(__m256 x)
+{
+    const __m128 four =
+        _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+#endif
