@@ -9,19 +9,32 @@
  * runs the library call. */
 typedef void ql_note_fn(const char *text, void *user);
 
+/* The type that products of frozen matrices and attention take their operands
+ * in; sums are in f32 in any case. */
+typedef enum ql_compute {
+    QL_COMPUTE_AUTO, /* bf16 where the machine has instructions for it */
+    QL_COMPUTE_FP32,
+    QL_COMPUTE_BF16
+} ql_compute;
+
 typedef struct ql_runtime_options {
-    int threads;      /* 0: physical cores this process may use (default) */
-    const char *isa;  /* NULL: QL_ISA from the environment, else the best */
-    ql_note_fn *note; /* NULL: notes are dropped (default) */
-    void *note_user;  /* handed to note */
+    int threads;        /* 0: physical cores this process may use (default) */
+    ql_compute compute; /* QL_COMPUTE_AUTO (default) */
+    const char *isa;    /* NULL: QL_ISA from the environment, else the best;
+                           one that is named must compute as asked for */
+    ql_note_fn *note;   /* NULL: notes are dropped (default) */
+    void *note_user;    /* handed to note */
 } ql_runtime_options;
 
 /* Sets up threads, the instruction set and BLAS (held to one thread, since we
- * call it inside our own parallel regions). Call it once, before all else,
+ * call it inside our own parallel regions). As many threads as the process has
+ * cores are bound to one each, the calling thread among them, unless OpenMP was
+ * told to bind them (OMP_PROC_BIND). Call it once, before all else,
  * from the main thread; opt may be NULL for all defaults.
  *
  * Errors: QL_EINVAL for a negative or absurd thread count or an unknown
- * instruction set; QL_EUNSUPPORTED for one that this machine cannot run. */
+ * instruction set; QL_EUNSUPPORTED for one that this machine cannot run, or
+ * that does not compute in the type asked for. */
 QL_API ql_status ql_runtime_open(const ql_runtime_options *opt);
 
 /* Threads in use, at least 1. */
@@ -29,6 +42,9 @@ QL_API int ql_runtime_threads(void);
 
 /* Instruction set in use, as --isa spells it. Borrowed, constant. */
 QL_API const char *ql_runtime_isa(void);
+
+/* The type it computes in: "fp32" or "bf16". Borrowed, constant. */
+QL_API const char *ql_runtime_compute(void);
 
 /* All instruction sets this build has and this machine can run, weakest
  * first, separated by spaces. Borrowed, constant. */

@@ -21,6 +21,14 @@ enum {
 
 static char isa_list[LIST_BYTES];
 
+/* By operands in a cell. */
+static const char *const type_names[] = {[1] = "fp32", [2] = "bf16"};
+
+static size_t pair_of(ql_compute compute)
+{
+    return compute == QL_COMPUTE_BF16 ? 2 : 1;
+}
+
 /* Names of the sets this machine can run, for messages. */
 static void fill_isa_list(void)
 {
@@ -38,12 +46,19 @@ static void fill_isa_list(void)
     }
 }
 
-static ql_status choose_isa(const char *name)
+/* The set of that name, on this machine and in that type. */
+static ql_status choose_isa(const char *name, ql_compute compute)
 {
     size_t n;
     const ql_kernels *const *list = ql_kernels_list(&n);
 
     if (ql_kernels_choose(name)) {
+        if (compute != QL_COMPUTE_AUTO &&
+            ql_kernels_get()->pair != pair_of(compute)) {
+            QL_FAIL(QL_EUNSUPPORTED,
+                    "instruction set %s computes in %s, not in %s", name,
+                    ql_runtime_compute(), type_names[pair_of(compute)]);
+        }
         return QL_OK;
     }
     for (size_t i = 0; i < n; i++) {
@@ -69,6 +84,23 @@ static void place_threads(void)
     }
 }
 
+/* The best set in that type; the portable one in bf16 is for tests. */
+static ql_status choose_best(ql_compute compute)
+{
+    const ql_kernels *bf16 = ql_kernels_best(2);
+    const bool has_bf16 = bf16->cpu_need != 0;
+
+    if (compute == QL_COMPUTE_BF16 && !has_bf16) {
+        QL_FAIL(QL_EUNSUPPORTED,
+                "this machine has no instructions that compute in bf16; "
+                "compute in fp32");
+    }
+    ql_kernels_choose(compute != QL_COMPUTE_FP32 && has_bf16
+                          ? bf16->name
+                          : ql_kernels_best(1)->name);
+    return QL_OK;
+}
+
 ql_status ql_runtime_open(const ql_runtime_options *opt)
 {
     const ql_runtime_options none = {0};
@@ -88,9 +120,9 @@ ql_status ql_runtime_open(const ql_runtime_options *opt)
     fill_isa_list();
     isa = opt->isa ? opt->isa : getenv("QL_ISA");
     if (!isa || !*isa) {
-        return QL_OK;
+        return choose_best(opt->compute);
     }
-    st = choose_isa(isa);
+    st = choose_isa(isa, opt->compute);
     return st == QL_OK || opt->isa ? st : ql_fail_prefix(st, "QL_ISA: ");
 }
 
@@ -102,6 +134,11 @@ int ql_runtime_threads(void)
 const char *ql_runtime_isa(void)
 {
     return ql_kernels_get()->name;
+}
+
+const char *ql_runtime_compute(void)
+{
+    return type_names[ql_kernels_get()->pair];
 }
 
 const char *ql_runtime_isa_list(void)

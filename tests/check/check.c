@@ -11,16 +11,22 @@
 #include "src/base/file.h"
 #include "src/base/rng.h"
 
+ql_runtime_options check_runtime = {.compute = QL_COMPUTE_FP32};
+
 /* Every test program runs on the instruction set that QL_ISA names, so that
  * whole suites can be repeated for each. */
 __attribute__((constructor)) static void choose_isa(void)
 {
     const char *isa = getenv("QL_ISA");
 
-    if (isa && *isa && !ql_kernels_choose(isa)) {
+    if (!isa || !*isa) {
+        return;
+    }
+    if (!ql_kernels_choose(isa)) {
         printf("SKIP: this machine cannot run QL_ISA=%s\n", isa);
         exit(77);
     }
+    check_runtime.compute = QL_COMPUTE_AUTO;
 }
 
 enum {

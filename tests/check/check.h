@@ -10,7 +10,11 @@
 
 #include <cmocka.h>
 
-#include "qlora/status.h"
+#include "qlora/runtime.h"
+
+/* What tests open the runtime with: fp32, since they are held to its accuracy,
+ * unless QL_ISA names a set. */
+extern ql_runtime_options check_runtime;
 
 /* Path of a file under QL_SHARED (default ../shared). Borrowed: one of eight
  * buffers used in turn. */

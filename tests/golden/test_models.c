@@ -465,6 +465,6 @@ int main(void)
     };
 
     check_need_shared();
-    check_ok(ql_runtime_open(NULL));
+    check_ok(ql_runtime_open(&check_runtime));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

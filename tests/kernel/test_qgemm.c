@@ -176,9 +176,9 @@ static void start_out(const task *t, float *out)
     }
 }
 
-/* What a sum of k products may be off by. Sets in bf16 round the codes in
- * place of the weights where tokens are few: that is off by 2^-8. bf16 instructions take denormals for
- * zero, in operands and results. */
+/* What a sum of k products may be off by. Sets in bf16 round the codes in place
+ * of the weights where tokens are few: that is off by 2^-8. bf16 instructions
+ * take denormals for zero, in operands and results. */
 static double allowed(const task *t, size_t i)
 {
     const ql_kernels *set = ql_kernels_get();

@@ -189,7 +189,7 @@ static int quantize(const char *in, const char *out)
 
     ql_quantize_options_init(&o);
     o.verify = true;
-    if (ql_runtime_open(NULL) != QL_OK ||
+    if (ql_runtime_open(&check_runtime) != QL_OK ||
         ql_quantize_model(in, out, &o, NULL) != QL_OK) {
         fprintf(stderr, "%s\n", ql_last_error());
         return 1;

@@ -402,6 +402,6 @@ int main(void)
         cmocka_unit_test(training__that_explodes_keeps_the_last_sound_adapter),
     };
 
-    check_ok(ql_runtime_open(NULL));
+    check_ok(ql_runtime_open(&check_runtime));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -354,7 +354,7 @@ int main(void)
     };
     int failed;
 
-    check_ok(ql_runtime_open(NULL));
+    check_ok(ql_runtime_open(&check_runtime));
     check_ok(ql_model_open(&model, toy_model(), NULL));
     check_ok(ql_tokenizer_open(&tok, toy_model()));
     failed = cmocka_run_group_tests(tests, NULL, NULL);

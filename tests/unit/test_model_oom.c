@@ -196,7 +196,7 @@ int main(void)
     };
     int failed;
 
-    check_ok(ql_runtime_open(NULL));
+    check_ok(ql_runtime_open(&check_runtime));
     omp_set_num_threads(1);
     check_ok(ql_model_open(&model, toy_model(), NULL));
     check_ok(ql_tokenizer_open(&tok, toy_model()));

@@ -256,6 +256,6 @@ int main(void)
         cmocka_unit_test(weights__that_are_not_finite_are_named),
     };
 
-    check_ok(ql_runtime_open(NULL));
+    check_ok(ql_runtime_open(&check_runtime));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

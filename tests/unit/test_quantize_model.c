@@ -624,6 +624,6 @@ int main(void)
         cmocka_unit_test(dry_run__tells_the_sizes_and_writes_nothing),
     };
 
-    check_ok(ql_runtime_open(NULL));
+    check_ok(ql_runtime_open(&check_runtime));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,10 +4,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "qlora/runtime.h"
 #include "qlora/version.h"
 #include "tools/cli/exit.h"
 #include "tools/cli/term.h"
+
+static const cli_choice computes[] = {{"auto", QL_COMPUTE_AUTO},
+                                      {"fp32", QL_COMPUTE_FP32},
+                                      {"bf16", QL_COMPUTE_BF16},
+                                      {0}};
 
 const cli_opt *cli_common_opts(cli_common *common)
 {
@@ -17,6 +21,10 @@ const cli_opt *cli_common_opts(cli_common *common)
          .value_name = "N", .group = "General",
          .help = "threads to compute with",
          .default_text = "the physical cores this process may use"},
+        {.name = "compute", CLI_CHOICE(&common->compute, computes),
+         .value_name = "TYPE", .group = "General",
+         .help = "type that products compute in: auto (bf16 where the machine "
+                 "has it), fp32, bf16"},
         {.name = "isa", CLI_STRING(&common->isa), .value_name = "NAME",
          .group = "General", .help = "instruction set; also QL_ISA",
          .default_text = "the best that this machine runs"},
@@ -56,6 +64,7 @@ static ql_status open_runtime(cli_common *common)
 {
     const ql_runtime_options opt = {
         .threads = common->threads,
+        .compute = common->compute,
         .isa = common->isa,
         .note = common->quiet ? NULL : note,
         .note_user = common,
@@ -107,8 +116,8 @@ static ql_status read_args(cli_args *args, const cli_command *cmd,
 static void settle_environment(char **argv)
 {
     static const char *const settings[][2] = {
-        {"GOMP_SPINCOUNT", "1000"}, /* GNU OpenMP: some microseconds */
-        {"KMP_BLOCKTIME", "0"},     /* LLVM OpenMP */
+        {"GOMP_SPINCOUNT", "10000"}, /* GNU OpenMP: tens of microseconds */
+        {"KMP_BLOCKTIME", "0"},      /* LLVM OpenMP */
         {"OPENBLAS_NUM_THREADS", "1"},
     };
 

@@ -20,14 +20,16 @@
 #ifndef QL_CLI_COMMON_H
 #define QL_CLI_COMMON_H
 
+#include "qlora/runtime.h"
 #include "tools/cli/opt.h"
 
 enum {
-    CLI_COMMON_OPTS = 8
+    CLI_COMMON_OPTS = 9
 };
 
 typedef struct cli_common {
-    int threads;     /* 0: the library's choice */
+    int threads; /* 0: the library's choice */
+    ql_compute compute;
     const char *isa; /* NULL: QL_ISA, else the best */
     size_t seed;     /* 42 */
     bool json;       /* results as JSON lines */
