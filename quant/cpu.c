@@ -1,5 +1,6 @@
-/* CPUID tells what the processor has, XGETBV what the system saves when it
- * switches threads; vector code needs both. */
+/* On x86-64, CPUID tells what the processor has, XGETBV what the system saves
+ * when it switches threads; vector code needs both. On aarch64 the system
+ * tells what programs may use. */
 #include "quant/cpu.h"
 
 #include <stdatomic.h>
@@ -58,6 +59,23 @@ static uint32_t find_bits(void)
         bits |= QL_CPU_AVX512;
         if (has(cpuid(7, 1).eax, avx512bf16)) {
             bits |= QL_CPU_AVX512BF16;
+        }
+    }
+    return bits;
+}
+
+#elif defined(__aarch64__) && defined(__linux__)
+
+#include <sys/auxv.h>
+
+static uint32_t find_bits(void)
+{
+    uint32_t bits = 0;
+
+    if (getauxval(AT_HWCAP) & HWCAP_ASIMD) {
+        bits |= QL_CPU_NEON;
+        if (getauxval(AT_HWCAP2) & HWCAP2_BF16) {
+            bits |= QL_CPU_NEONBF16;
         }
     }
     return bits;

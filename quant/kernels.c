@@ -22,6 +22,18 @@ static const ql_kernels *const sets[] = {
     &ql_kernels_avx512,       &ql_kernels_avx512bf16,
 };
 
+#elif defined(__aarch64__)
+
+extern const ql_kernels ql_kernels_neon;
+extern const ql_kernels ql_kernels_neonbf16;
+
+static const ql_kernels *const sets[] = {
+    &ql_kernels_generic_bf16,
+    &ql_kernels_generic,
+    &ql_kernels_neon,
+    &ql_kernels_neonbf16,
+};
+
 #else
 
 static const ql_kernels *const sets[] = {

@@ -7,6 +7,9 @@
  * of some columns, cell by cell along the depth:
  *
  *   panel[p * width + j] = cell p of column j < width
+ *
+ * A set that packs whole panels (lanes is nr) may order the 2 width cells of
+ * rows p and p + 1, p even, as it likes.
  */
 #ifndef QL_QUANT_KERNELS_H
 #define QL_QUANT_KERNELS_H

@@ -31,7 +31,7 @@ enum {
     COLUMNS = 256,    /* of a task, at most */
     NARROW = 4,       /* what a task costs beside its columns, in columns */
     TASKS = 4,        /* for each thread, made by narrowing them */
-    GROUP = 16,       /* rows of W fetched before they are packed: even */
+    GROUP = 16,       /* rows of W packed at a time: a multiple of four */
     LINE = 16,        /* cells in a cache line */
     MOST_FEW = 8,     /* of any set */
     DOT_ROWS = 32,    /* rows of W in a task of dot products */
