@@ -22,6 +22,17 @@ static const bench_peak *const loops[] = {
     &bench_peak_avx512bf16,
 };
 
+#elif defined(__aarch64__)
+
+extern const bench_peak bench_peak_neon;
+extern const bench_peak bench_peak_neonbf16;
+
+static const bench_peak *const loops[] = {
+    &bench_peak_generic,
+    &bench_peak_neon,
+    &bench_peak_neonbf16,
+};
+
 #else
 
 static const bench_peak *const loops[] = {
