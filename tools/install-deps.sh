@@ -13,6 +13,7 @@ set -eu
 build="meson ninja-build gcc libc6-dev pkg-config libopenblas-dev zlib1g-dev
 libjansson-dev libpcre2-dev libutf8proc-dev libyaml-dev libcmocka-dev python3"
 tests="clang clang-format libomp-dev mandoc"
+cross="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 
 case "$#:${1-}" in
 0:) packages=$build ;;
@@ -82,6 +83,15 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     say "this is no Debian or Ubuntu; install by hand what stands for:" \
         $packages
     exit 1
+fi
+# The cross compiler and gcc-multilib shut each other out.
+if [ "${1-}" = tests ] && [ "$(dpkg --print-architecture)" = amd64 ]; then
+    if [ -n "$(missing gcc-multilib)" ]; then
+        packages="$packages $cross"
+    else
+        say "without $cross, for gcc-multilib is installed;" \
+            "the tests for aarch64 will be skipped"
+    fi
 fi
 wanted=$(missing $packages)
 if [ -n "$wanted" ]; then

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds qlora and runs all of its tests:
 #
-#   1. a release build by gcc, in which warnings are errors: all tests;
+#   1. a release build by gcc, in which warnings are errors: all tests, those
+#      of aarch64 under emulation;
 #   2. the same build: suites kernel, grad and golden again for each
 #      instruction set that this machine has;
 #   3. a build by clang with assertions, AddressSanitizer and
