@@ -88,6 +88,7 @@ typedef struct ql_kernels {
     ql_narrow_fn *narrow;
     ql_pack_nt_fn *pack_nt;
     ql_pack_nn_fn *pack_nn;
+    ql_pack_nt_fn *turn; /* pack_nt in plain order: a matrix turned round */
     ql_dot_fn *dot;
     size_t few; /* tokens up to which products go by dot products */
     ql_arrange_fn *arrange;

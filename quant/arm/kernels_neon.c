@@ -6,7 +6,8 @@
 enum {
     MR = 8, /* 8 x 2 accumulators, 8 vectors of A, 2 of B: 26 registers */
     NR = 8,
-    LANES = 4
+    LANES = 4,
+    FEW = 3
 };
 
 /* The lower halves of eight floats, and the upper ones. */
@@ -122,8 +123,8 @@ static void narrow(void *out, const float *x, size_t n)
 }
 
 /* Four cells of four rows become four vectors of the panel. */
-static void pack_nt(uint32_t *panel, size_t width, const void *rows, size_t ld,
-                    size_t cells)
+void ql_turn_neon(uint32_t *panel, size_t width, const void *rows, size_t ld,
+                  size_t cells)
 {
     const uint32_t *at = rows;
 
@@ -229,6 +230,12 @@ static float dot(const void *a, const void *b, size_t n)
            tail;
 }
 
+static void dot4(float *sum, const ql_qtensor *w, size_t start, size_t n,
+                 const uint32_t *x, size_t ldx, size_t T)
+{
+    ql_dot4_fetched(sum, w, start, n, x, ldx, T, fetch, dot, 1);
+}
+
 const ql_kernels ql_kernels_neon = {
     .name = "neon",
     .cpu_need = QL_CPU_NEON,
@@ -239,7 +246,11 @@ const ql_kernels ql_kernels_neon = {
     .decode = ql_decode_neon,
     .fetch = fetch,
     .narrow = narrow,
-    .pack_nt = pack_nt,
+    .pack_nt = ql_turn_neon,
     .pack_nn = pack_nn,
+    .turn = ql_turn_neon,
     .dot = dot,
+    .few = FEW,
+    .arrange = narrow,
+    .dot4 = dot4,
 };

@@ -9,6 +9,13 @@
 /* The decoder of the fp32 set. */
 ql_decode_fn ql_decode_neon;
 
+/* Operands in bf16. */
+ql_fetch_fn ql_fetch_neonbf16;
+ql_narrow_fn ql_narrow_neonbf16;
+
+/* Turns a matrix round, four columns at a time. */
+ql_pack_nt_fn ql_turn_neon;
+
 static inline float32x4_t ql_round_bf16_neon(float32x4_t x)
 {
     const uint32x4_t u = vreinterpretq_u32_f32(x);

@@ -239,6 +239,7 @@ const ql_kernels ql_kernels_avx2 = {
     .narrow = narrow,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
+    .turn = pack_nt,
     .dot = dot,
     .few = FEW,
     .arrange = ql_arrange_avx2,

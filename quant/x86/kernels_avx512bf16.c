@@ -294,6 +294,7 @@ const ql_kernels ql_kernels_avx512bf16 = {
     .narrow = narrow,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
+    .turn = pack_nt,
     .dot = dot,
     .few = FEW,
     .arrange = ql_arrange_avx512bf16,

@@ -161,10 +161,9 @@ static void add_dq(const call *c, size_t n, size_t i, size_t m, bool add)
     const size_t lda = ql_tiles_lda(c->set, ROWS);
     const scratch *t = &c->t;
 
-    /* Floats are cells: packing them turns a matrix round. */
     for (size_t r = 0; r < n; r += c->set->lanes) {
-        c->set->pack_nt((uint32_t *)(void *)t->turned + r, TURNED,
-                        t->dscore + r * COLUMNS, COLUMNS, m);
+        c->set->turn((uint32_t *)(void *)t->turned + r, TURNED,
+                     t->dscore + r * COLUMNS, COLUMNS, m);
     }
     ql_tiles_a(c->set, t->ds_turned, lda,
                &(ql_rows){t->turned, TURNED, m, n, 1});
