@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "quant/qgemm.h"
-#include "src/op/row.h"
+#include "src/op/loops.h"
 
 enum {
     CHUNK = 256,      /* most tokens at a time */
@@ -62,31 +62,31 @@ static void gather(chunk *c, size_t *t, const float *h, const int32_t *target,
 }
 
 /* Loss of one row of logits z, which become scale (softmax(z) - onehot). */
-static double take_row(float *z, size_t V, size_t target, float scale,
-                       bool *hit)
+static double take_row(const ql_loops *loops, float *z, size_t V, size_t target,
+                       float scale, bool *hit)
 {
-    const float max = ql_row_max(z, V);
+    const float max = loops->max(z, V);
     const float aim = z[target];
-    const double sum = ql_row_exp(z, V, max);
+    const double sum = loops->exp(z, V, max);
     const float factor = (float)((double)scale / sum);
 
     *hit = aim == max;
-#pragma omp simd
-    for (size_t v = 0; v < V; v++) {
-        z[v] *= factor;
-    }
+    loops->scale(z, V, factor);
     z[target] -= scale;
     return log(sum) + ((double)max - (double)aim);
 }
 
 static void take_chunk(chunk *c, const int32_t *target, size_t V, float scale)
 {
+    const ql_loops *loops = ql_loops_get();
+
 #pragma omp parallel for schedule(dynamic)
     for (size_t i = 0; i < c->n; i++) {
         const size_t aim = (size_t)target[c->row[i]];
 
         assert(aim < V);
-        c->loss[i] = take_row(c->logits + i * V, V, aim, scale, &c->hit[i]);
+        c->loss[i] =
+            take_row(loops, c->logits + i * V, V, aim, scale, &c->hit[i]);
     }
 }
 

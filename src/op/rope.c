@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <math.h>
 
+#include "src/op/loops.h"
 #include "src/op/parallel.h"
 
 static const double pi = 3.14159265358979323846;
@@ -170,27 +171,11 @@ void ql_rope_table(float *cos_table, float *sin_table, const double *inv_freq,
     }
 }
 
-/* One head; sign -1 turns back. */
-static void rotate(float *x, const float *c, const float *s, size_t half,
-                   float sign)
-{
-    float *y = x + half;
-
-#pragma omp simd
-    for (size_t i = 0; i < half; i++) {
-        const float turn = sign * s[i];
-        const float a = x[i];
-        const float b = y[i];
-
-        x[i] = a * c[i] - b * turn;
-        y[i] = b * c[i] + a * turn;
-    }
-}
-
 void ql_rope_apply(float *x, const uint32_t *pos, const float *cos_table,
                    const float *sin_table, size_t T, size_t heads, size_t D,
                    size_t dim, bool backward)
 {
+    const ql_loops *loops = ql_loops_get();
     const size_t half = dim / 2;
     const float sign = backward ? -1 : 1;
 
@@ -201,7 +186,7 @@ void ql_rope_apply(float *x, const uint32_t *pos, const float *cos_table,
         const float *s = sin_table + pos[t] * half;
 
         for (size_t h = 0; h < heads; h++) {
-            rotate(x + (t * heads + h) * D, c, s, half, sign);
+            loops->rotate(x + (t * heads + h) * D, c, s, half, sign);
         }
     }
 }

@@ -1,5 +1,4 @@
-/* Primitives over one row, by the calling thread alone. Sums are taken in
- * double, in an order that depends on n only. */
+/* Loops over one row, in the set in use: see loops.h. */
 #ifndef QL_OP_ROW_H
 #define QL_OP_ROW_H
 

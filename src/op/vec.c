@@ -4,68 +4,56 @@
 
 #include <assert.h>
 
-#include "src/base/rng.h"
-#include "src/op/row.h"
+#include "src/op/loops.h"
 
 enum {
-    PIECE = 8192,  /* elements handed to a thread at a time */
+    PIECE = 8192,  /* elements handed to a thread at a time: even */
     SUM_PARTS = 64 /* partial sums of a sum over everything */
 };
 
+static size_t piece_length(size_t n, size_t at)
+{
+    return n - at < PIECE ? n - at : PIECE;
+}
+
 void ql_vec_add(float *y, const float *x, size_t n)
 {
-#pragma omp parallel for simd schedule(dynamic, PIECE) if (n > PIECE)
-    for (size_t i = 0; i < n; i++) {
-        y[i] += x[i];
+    const ql_loops *loops = ql_loops_get();
+
+#pragma omp parallel for schedule(dynamic) if (n > PIECE)
+    for (size_t i = 0; i < n; i += PIECE) {
+        loops->add(y + i, x + i, piece_length(n, i));
     }
 }
 
 void ql_vec_add_bias(float *y, const float *b, size_t T, size_t N)
 {
+    const ql_loops *loops = ql_loops_get();
+
 #pragma omp parallel for schedule(dynamic, 8) if (T * N > PIECE)
     for (size_t t = 0; t < T; t++) {
-        float *row = y + t * N;
-
-#pragma omp simd
-        for (size_t n = 0; n < N; n++) {
-            row[n] += b[n];
-        }
-    }
-}
-
-/* Elements 2 i and 2 i + 1 take the lower and the upper half of number i. */
-static void dropout_piece(float *y, const float *x, size_t begin, size_t end,
-                          float p, uint64_t key)
-{
-    const uint64_t drop_below = (uint64_t)((double)p * 0x1p32);
-    const float keep = (float)(1 / (1 - (double)p));
-    size_t i = begin;
-
-    for (; i + 2 <= end; i += 2) {
-        const uint64_t r = ql_rng_at(key, i / 2);
-
-        y[i] = (uint32_t)r < drop_below ? 0 : x[i] * keep;
-        y[i + 1] = r >> 32 < drop_below ? 0 : x[i + 1] * keep;
-    }
-    if (i < end) {
-        const uint64_t r = ql_rng_at(key, i / 2);
-
-        y[i] = (uint32_t)r < drop_below ? 0 : x[i] * keep;
+        loops->add(y + t * N, b, N);
     }
 }
 
 void ql_vec_dropout(float *y, const float *x, size_t n, float p, uint64_t key)
 {
+    const ql_loops *loops = ql_loops_get();
+    const uint32_t drop_below = (uint32_t)((double)p * 0x1p32);
+    const float keep = (float)(1 / (1 - (double)p));
+
     assert(p >= 0 && p < 1);
 #pragma omp parallel for schedule(dynamic) if (n > PIECE)
     for (size_t i = 0; i < n; i += PIECE) {
-        dropout_piece(y, x, i, n - i < PIECE ? n : i + PIECE, p, key);
+        loops->dropout(y + i, x + i, piece_length(n, i), i, key, drop_below,
+                       keep);
     }
 }
 
 double ql_vec_sumsq(const float *x, size_t n)
 {
     const size_t len = (n + SUM_PARTS - 1) / SUM_PARTS;
+    const ql_loops *loops = ql_loops_get();
     double part[SUM_PARTS] = {0};
     double total = 0;
 
@@ -74,7 +62,7 @@ double ql_vec_sumsq(const float *x, size_t n)
         const size_t begin = i * len < n ? i * len : n;
         const size_t end = n - begin < len ? n : begin + len;
 
-        part[i] = ql_row_dot(x + begin, x + begin, end - begin);
+        part[i] = loops->sumsq(x + begin, end - begin);
     }
     for (size_t i = 0; i < SUM_PARTS; i++) {
         total += part[i];

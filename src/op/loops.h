@@ -1,0 +1,127 @@
+/* The inner loops of a training step, for each instruction set. They are plain
+ * C in one file, loops_set.c, which is compiled once for each set.
+ *
+ * All sets give the same bits, except that of two NaNs either may come out.
+ * Sums are taken in double, in an order that depends on n only. Arrays need no
+ * alignment. n may be 0. A loop runs in the calling thread alone. */
+#ifndef QL_OP_LOOPS_H
+#define QL_OP_LOOPS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Largest x[i], i < n; NaN is passed over; -inf when nothing is left. */
+typedef float ql_max_loop(const float *x, size_t n);
+
+/* x[i] = exp(x[i] - shift), as exp.h has it; returns their sum. */
+typedef double ql_exp_loop(float *x, size_t n, float shift);
+
+/* x[i] *= by. */
+typedef void ql_scale_loop(float *x, size_t n, float by);
+
+/* y[i] += x[i]. */
+typedef void ql_add_loop(float *y, const float *x, size_t n);
+
+/* Sum of a[i] b[i]; each product is exact. */
+typedef double ql_dot_loop(const float *a, const float *b, size_t n);
+
+/* Sum of x[i]^2; each square is exact. */
+typedef double ql_sumsq_loop(const float *x, size_t n);
+
+/* The backward of a row of softmax, with ds = dout v^T at first:
+ *
+ *   p[i]  = exp(p[i] - lse)
+ *   ds[i] = p[i] (ds[i] - delta) */
+typedef void ql_softmax_bwd_loop(float *p, float *ds, size_t n, float lse,
+                                 float delta);
+
+/* y[i] = w[i] (x[i] rstd); y may be x. */
+typedef void ql_norm_fwd_loop(float *y, const float *x, const float *w,
+                              size_t n, float rstd);
+
+/* Sum of dy[i] w[i] x[i]; dy w is rounded, its product with x exact. */
+typedef double ql_norm_dot_loop(const float *dy, const float *w, const float *x,
+                                size_t n);
+
+/* dx[i] += rstd (dy[i] w[i] - x[i] back). */
+typedef void ql_norm_bwd_loop(float *dx, const float *dy, const float *x,
+                              const float *w, size_t n, float rstd, float back);
+
+/* dw[i] += dy[i] (x[i] rstd), added in double. */
+typedef void ql_norm_dw_loop(double *dw, const float *dy, const float *x,
+                             size_t n, float rstd);
+
+/* Turns the pairs x[i], x[i + half], i < half:
+ *
+ *   x' [i]        = x[i] c[i] - x[i + half] s[i]
+ *   x' [i + half] = x[i + half] c[i] + x[i] s[i]
+ *
+ * sign is 1, or -1 to turn back. */
+typedef void ql_rotate_loop(float *x, const float *c, const float *s,
+                            size_t half, float sign);
+
+/* y[i] = g[i] / (1 + exp(-g[i])) u[i]; y may be g or u. Error below 3 ulp
+ * unless the result is denormal. */
+typedef void ql_swiglu_fwd_loop(float *y, const float *g, const float *u,
+                                size_t n);
+
+/* dg[i] = dy[i] u[i] silu'(g[i]), du[i] = dy[i] silu(g[i]); dg may be g or dy,
+ * du may be u or dy. */
+typedef void ql_swiglu_bwd_loop(float *dg, float *du, const float *dy,
+                                const float *g, const float *u, size_t n);
+
+/* The numbers of an optimizer step; see adam.h. */
+typedef struct ql_adam_factors {
+    float b1, b2, c1, c2; /* c1 = 1 - b1, c2 = 1 - b2 */
+    float clip;           /* on the gradient */
+    float keep;           /* 1 - lr wd */
+    float rate;           /* lr / (1 - b1^t) */
+    float root;           /* 1 / sqrt(1 - b2^t) */
+    float eps;
+} ql_adam_factors;
+
+/* One step for n parameters, n < 2^32:
+ *
+ *   m[i] = b1 m[i] + c1 (clip g[i])
+ *   v[i] = b2 v[i] + c2 (clip g[i])^2
+ *   p[i] = keep p[i] - rate m[i] / (sqrt(v[i]) root + eps)
+ *
+ * A p[i] that would not be finite stays. Returns how many stayed. */
+typedef size_t ql_adam_loop(float *p, float *m, float *v, const float *g,
+                            size_t n, const ql_adam_factors *f);
+
+/* y[i] = x[i] keep where element first + i of the mask of key is kept, else 0;
+ * first is even. Elements 2 k and 2 k + 1 take the lower and the upper half of
+ * number k of key, and are kept unless it is below drop_below. y may be x. */
+typedef void ql_dropout_loop(float *y, const float *x, size_t n, size_t first,
+                             uint64_t key, uint32_t drop_below, float keep);
+
+typedef struct ql_loops {
+    const char *name;  /* "generic", "avx2", "avx512" */
+    uint32_t cpu_need; /* capability bits of quant/cpu.h, all required */
+    ql_max_loop *max;
+    ql_exp_loop *exp;
+    ql_scale_loop *scale;
+    ql_add_loop *add;
+    ql_dot_loop *dot;
+    ql_sumsq_loop *sumsq;
+    ql_softmax_bwd_loop *softmax_bwd;
+    ql_norm_fwd_loop *norm_fwd;
+    ql_norm_dot_loop *norm_dot;
+    ql_norm_bwd_loop *norm_bwd;
+    ql_norm_dw_loop *norm_dw;
+    ql_rotate_loop *rotate;
+    ql_swiglu_fwd_loop *swiglu_fwd;
+    ql_swiglu_bwd_loop *swiglu_bwd;
+    ql_adam_loop *adam;
+    ql_dropout_loop *dropout;
+} ql_loops;
+
+/* All sets of this build, weakest first; n receives their number. */
+const ql_loops *const *ql_loops_list(size_t *n);
+
+/* The strongest set that needs no more than the kernels in use do: one choice
+ * of an instruction set holds for both. */
+const ql_loops *ql_loops_get(void);
+
+#endif

@@ -1,0 +1,329 @@
+/* The loops of one instruction set. This file is compiled once for each, with
+ * other flags; the name of the table, of the set and what it needs come from
+ * the command line (src/meson.build).
+ *
+ * Sums and maxima run in a fixed number of lanes, which a compiler keeps in
+ * vector registers of any width without having to reorder anything. Nothing is
+ * contracted to fused operations, so that all sets give the same bits. */
+#include "src/op/loops.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "quant/cpu.h"
+#include "src/base/rng.h"
+#include "src/op/exp.h"
+
+enum {
+    LANES = 16,     /* of a sum in double */
+    MAX_LANES = 32, /* of a maximum */
+    PIECE = 512,    /* elements kept in cache between exp and sum */
+    NUMBERS = 256   /* random numbers made at a time */
+};
+
+static double sum_lanes(const double *lane)
+{
+    double four[4];
+
+    for (size_t j = 0; j < 4; j++) {
+        four[j] = (lane[j] + lane[j + 8]) + (lane[j + 4] + lane[j + 12]);
+    }
+    return (four[0] + four[2]) + (four[1] + four[3]);
+}
+
+/* a unless b is as large, or a is NaN. */
+static inline float larger(float a, float b)
+{
+    return a > b ? a : b;
+}
+
+static float max_lanes(const float *lane)
+{
+    float eight[8];
+
+    for (size_t j = 0; j < 8; j++) {
+        eight[j] = larger(larger(lane[j], lane[j + 8]),
+                          larger(lane[j + 16], lane[j + 24]));
+    }
+    for (size_t j = 1; j < 8; j++) {
+        eight[0] = larger(eight[j], eight[0]);
+    }
+    return eight[0];
+}
+
+static float max(const float *x, size_t n)
+{
+    float lane[MAX_LANES];
+    size_t i = 0;
+
+    for (size_t j = 0; j < MAX_LANES; j++) {
+        lane[j] = -INFINITY;
+    }
+    for (; i + MAX_LANES <= n; i += MAX_LANES) {
+#pragma omp simd
+        for (size_t j = 0; j < MAX_LANES; j++) {
+            lane[j] = larger(x[i + j], lane[j]);
+        }
+    }
+    for (size_t j = 0; i < n; i++, j++) {
+        lane[j] = larger(x[i], lane[j]);
+    }
+    return max_lanes(lane);
+}
+
+static double sum(const float *x, size_t n)
+{
+    double lane[LANES] = {0};
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES) {
+#pragma omp simd
+        for (size_t j = 0; j < LANES; j++) {
+            lane[j] += (double)x[i + j];
+        }
+    }
+    for (size_t j = 0; i < n; i++, j++) {
+        lane[j] += (double)x[i];
+    }
+    return sum_lanes(lane);
+}
+
+static double exp_sum(float *x, size_t n, float shift)
+{
+    double total = 0;
+
+    for (size_t i = 0; i < n; i += PIECE) {
+        const size_t m = n - i < PIECE ? n - i : PIECE;
+        float *piece = x + i;
+
+#pragma omp simd
+        for (size_t j = 0; j < m; j++) {
+            piece[j] = ql_exp(piece[j] - shift);
+        }
+        total += sum(piece, m);
+    }
+    return total;
+}
+
+static void scale(float *x, size_t n, float by)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        x[i] *= by;
+    }
+}
+
+static void add(float *y, const float *x, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        y[i] += x[i];
+    }
+}
+
+static double dot(const float *a, const float *b, size_t n)
+{
+    double lane[LANES] = {0};
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES) {
+#pragma omp simd
+        for (size_t j = 0; j < LANES; j++) {
+            lane[j] += (double)a[i + j] * (double)b[i + j];
+        }
+    }
+    for (size_t j = 0; i < n; i++, j++) {
+        lane[j] += (double)a[i] * (double)b[i];
+    }
+    return sum_lanes(lane);
+}
+
+static double sumsq(const float *x, size_t n)
+{
+    double lane[LANES] = {0};
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES) {
+#pragma omp simd
+        for (size_t j = 0; j < LANES; j++) {
+            const double e = (double)x[i + j];
+
+            lane[j] += e * e;
+        }
+    }
+    for (size_t j = 0; i < n; i++, j++) {
+        lane[j] += (double)x[i] * (double)x[i];
+    }
+    return sum_lanes(lane);
+}
+
+static void softmax_bwd(float *p, float *ds, size_t n, float lse, float delta)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        const float e = ql_exp(p[i] - lse);
+
+        p[i] = e;
+        ds[i] = e * (ds[i] - delta);
+    }
+}
+
+static void norm_fwd(float *y, const float *x, const float *w, size_t n,
+                     float rstd)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        y[i] = w[i] * (x[i] * rstd);
+    }
+}
+
+static double norm_dot(const float *dy, const float *w, const float *x,
+                       size_t n)
+{
+    double lane[LANES] = {0};
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES) {
+#pragma omp simd
+        for (size_t j = 0; j < LANES; j++) {
+            lane[j] += (double)(dy[i + j] * w[i + j]) * (double)x[i + j];
+        }
+    }
+    for (size_t j = 0; i < n; i++, j++) {
+        lane[j] += (double)(dy[i] * w[i]) * (double)x[i];
+    }
+    return sum_lanes(lane);
+}
+
+static void norm_bwd(float *dx, const float *dy, const float *x, const float *w,
+                     size_t n, float rstd, float back)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        dx[i] += rstd * (dy[i] * w[i] - x[i] * back);
+    }
+}
+
+static void norm_dw(double *dw, const float *dy, const float *x, size_t n,
+                    float rstd)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        dw[i] += (double)(dy[i] * (x[i] * rstd));
+    }
+}
+
+static void rotate(float *x, const float *c, const float *s, size_t half,
+                   float sign)
+{
+    float *y = x + half;
+
+#pragma omp simd
+    for (size_t i = 0; i < half; i++) {
+        const float turn = sign * s[i];
+        const float a = x[i];
+        const float b = y[i];
+
+        x[i] = a * c[i] - b * turn;
+        y[i] = b * c[i] + a * turn;
+    }
+}
+
+static void swiglu_fwd(float *y, const float *g, const float *u, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        y[i] = g[i] / (1 + ql_exp(-g[i])) * u[i];
+    }
+}
+
+/* With s = 1 / (1 + e) and e = exp(-g), hence 1 - s = e s:
+ *
+ *   silu(g)  = g s
+ *   silu'(g) = s + g s (1 - s) = s (1 + g e s)
+ *
+ * Below g = -80 e is held, or e s were inf * 0; s is no more than 2e-35 there
+ * in either case. */
+static void swiglu_bwd(float *dg, float *du, const float *dy, const float *g,
+                       const float *u, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        const float gate = g[i];
+        const float up = u[i];
+        const float d = dy[i];
+        const float e = ql_exp(-(gate < -80.0F ? -80.0F : gate));
+        const float s = 1 / (1 + e);
+
+        dg[i] = d * up * (s * (1 + gate * (e * s)));
+        du[i] = d * (gate * s);
+    }
+}
+
+static size_t adam(float *p, float *m, float *v, const float *g, size_t n,
+                   const ql_adam_factors *f)
+{
+    const ql_adam_factors k = *f; /* nothing that is written is a factor */
+    uint32_t stayed = 0;
+
+#pragma omp simd reduction(+ : stayed)
+    for (size_t i = 0; i < n; i++) {
+        const float gi = g[i] * k.clip;
+        const float mi = k.b1 * m[i] + k.c1 * gi;
+        const float vi = k.b2 * v[i] + k.c2 * gi * gi;
+        const float next =
+            k.keep * p[i] - k.rate * mi / (sqrtf(vi) * k.root + k.eps);
+        const uint32_t bad = !(fabsf(next) <= FLT_MAX);
+
+        m[i] = mi;
+        v[i] = vi;
+        p[i] = bad ? p[i] : next;
+        stayed += bad;
+    }
+    return stayed;
+}
+
+static void dropout(float *y, const float *x, size_t n, size_t first,
+                    uint64_t key, uint32_t drop_below, float keep)
+{
+    uint64_t number[NUMBERS];
+    uint32_t half[2 * NUMBERS];
+
+    for (size_t i = 0; i < n; i += 2 * NUMBERS) {
+        const size_t m = n - i < 2 * NUMBERS ? n - i : 2 * NUMBERS;
+        const uint64_t from = (first + i) / 2;
+
+        for (size_t j = 0; j < (m + 1) / 2; j++) {
+            number[j] = ql_rng_at(key, from + j);
+        }
+        memcpy(half, number, (m + 1) / 2 * sizeof number[0]);
+#pragma omp simd
+        for (size_t j = 0; j < m; j++) {
+            const float kept = x[i + j] * keep;
+
+            y[i + j] = half[j] < drop_below ? 0 : kept;
+        }
+    }
+}
+
+const ql_loops QL_LOOPS = {
+    .name = QL_LOOPS_NAME,
+    .cpu_need = QL_LOOPS_NEED,
+    .max = max,
+    .exp = exp_sum,
+    .scale = scale,
+    .add = add,
+    .dot = dot,
+    .sumsq = sumsq,
+    .softmax_bwd = softmax_bwd,
+    .norm_fwd = norm_fwd,
+    .norm_dot = norm_dot,
+    .norm_bwd = norm_bwd,
+    .norm_dw = norm_dw,
+    .rotate = rotate,
+    .swiglu_fwd = swiglu_fwd,
+    .swiglu_bwd = swiglu_bwd,
+    .adam = adam,
+    .dropout = dropout,
+};
