@@ -132,6 +132,14 @@ double check_distance(const float *got, const double *want, size_t n)
     return size > 0 ? sqrt(off / size) : HUGE_VAL;
 }
 
+double check_ulps(float got, double want)
+{
+    int exponent;
+
+    frexp(fmax(fabs(want), 0x1p-126), &exponent);
+    return fabs((double)got - want) / ldexp(1, exponent - 24);
+}
+
 uint64_t check_seed(void)
 {
     static bool known;

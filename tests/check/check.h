@@ -53,6 +53,9 @@ void check_close(const float *got, const double *want, size_t n,
 /* ||got - want|| / ||want||, in double; 0 when both are 0. */
 double check_distance(const float *got, const double *want, size_t n);
 
+/* Distance of a float from a number, in units of its last place. */
+double check_ulps(float got, double want);
+
 /* Seed of this run: QL_SEED, else a fixed one. Printed on first use. */
 uint64_t check_seed(void);
 

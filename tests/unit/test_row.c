@@ -9,15 +9,6 @@
 #include "src/op/exp.h"
 #include "tests/check/check.h"
 
-/* Distance of a float from a number, in units of its last place. */
-static double ulps(float got, double want)
-{
-    int exponent;
-
-    frexp(fmax(fabs(want), 0x1p-126), &exponent);
-    return fabs((double)got - want) / ldexp(1, exponent - 24);
-}
-
 /* Every 61st float between the bits of from and to. */
 static double worst(float from, float to)
 {
@@ -27,7 +18,7 @@ static double worst(float from, float to)
     for (uint32_t bits = ql_exp_bits(from); bits <= end; bits += 61) {
         const float x = ql_exp_float(bits);
 
-        most = fmax(most, ulps(ql_exp(x), exp((double)x)));
+        most = fmax(most, check_ulps(ql_exp(x), exp((double)x)));
     }
     return most;
 }
