@@ -52,7 +52,7 @@ static void quantized_base(layer *l)
 
 static layer layer_open(shape s)
 {
-    layer l = {.s = s, .drop = {s.p, 99}};
+    layer l = {.s = s, .drop = {.p = s.p, .key = 99}};
 
     quantized_base(&l);
     l.bias = room_fill(s.N, 2);
