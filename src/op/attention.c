@@ -9,8 +9,8 @@
 
 #include "src/op/attention_item.h"
 #include "src/op/exp.h"
+#include "src/op/loops.h"
 #include "src/op/parallel.h"
-#include "src/op/row.h"
 
 /* The softmax of a row of scores so far: exp(s - max) sums to sum. */
 typedef struct running {
@@ -60,26 +60,26 @@ size_t ql_attention_fwd_bytes(const ql_attention_shape *s)
 
 /* Turns n scores of a row into exp(s - max), the rest of COLUMNS into 0, and
  * brings o, the sum of p v so far, to the new maximum. */
-static void take_row(float *score, size_t n, running *r, float *o, size_t D)
+static void take_row(const ql_loops *loops, float *score, size_t n, running *r,
+                     float *o, size_t D)
 {
-    const float tile_max = ql_row_max(score, n);
+    const float tile_max = loops->max(score, n);
 
     if (tile_max > r->max) {
         const float shrink = ql_exp(r->max - tile_max);
 
         r->max = tile_max;
         r->sum *= (double)shrink;
-        for (size_t d = 0; d < D; d++) {
-            o[d] *= shrink;
-        }
+        loops->scale(o, D, shrink);
     }
-    r->sum += ql_row_exp(score, n, r->max);
+    r->sum += loops->exp(score, n, r->max);
     memset(score + n, 0, (QL_ATTENTION_COLUMNS - n) * sizeof *score);
 }
 
 /* Everything of one item. */
 typedef struct call {
     const ql_kernels *set;
+    const ql_loops *loops;
     const ql_attention_shape *s;
     const float *k, *v; /* of the item's head */
     size_t ldk;
@@ -111,8 +111,8 @@ static void take_keys(const call *c, const ql_item *it, size_t j, size_t n)
             it->at + i < j ? 0 : ql_attention_seen(it->at + i, j, n);
 
         if (seen > 0) {
-            take_row(t->score + i * QL_ATTENTION_COLUMNS, seen, &t->row[i],
-                     t->o + i * ldo, D);
+            take_row(c->loops, t->score + i * QL_ATTENTION_COLUMNS, seen,
+                     &t->row[i], t->o + i * ldo, D);
         } else {
             memset(t->score + i * QL_ATTENTION_COLUMNS, 0,
                    QL_ATTENTION_COLUMNS * sizeof(float));
@@ -173,6 +173,7 @@ void ql_attention_fwd(float *o, float *lse, const float *q, const float *k,
         ql_pieces piece = {.start = (uint32_t *)work +
                                     ql_thread() * each / sizeof(uint32_t)};
         const call c = {.set = ql_kernels_get(),
+                        .loops = ql_loops_get(),
                         .s = s,
                         .k = k + kv,
                         .v = v + kv,

@@ -14,9 +14,8 @@
 #include <string.h>
 
 #include "src/op/attention_item.h"
-#include "src/op/exp.h"
+#include "src/op/loops.h"
 #include "src/op/parallel.h"
-#include "src/op/row.h"
 
 enum {
     ROWS = QL_ATTENTION_ROWS,
@@ -90,6 +89,7 @@ typedef struct target {
 /* Everything of one item. */
 typedef struct call {
     const ql_kernels *set;
+    const ql_loops *loops;
     const ql_attention_shape *s;
     size_t head, first, end;
     size_t ldq, ldk;               /* between tokens */
@@ -119,16 +119,15 @@ static void take_queries(const call *c, size_t i, size_t m)
 }
 
 /* Scores and dp of a key become p and ds; the first queries do not see it. */
-static void take_row(float *score, float *dscore, const float *lse,
-                     const float *delta, size_t hidden, size_t m)
+static void take_row(const call *c, size_t r, size_t hidden, size_t m)
 {
+    float *score = c->t.score + r * COLUMNS;
+    float *dscore = c->t.dscore + r * COLUMNS;
+
     memset(score, 0, hidden * sizeof *score);
     memset(dscore, 0, hidden * sizeof *dscore);
-#pragma omp simd
-    for (size_t n = hidden; n < m; n++) {
-        score[n] = ql_exp(score[n] - lse[n]);
-        dscore[n] = score[n] * (dscore[n] - delta[n]);
-    }
+    c->loops->softmax_bwd(score + hidden, dscore + hidden, m - hidden,
+                          c->t.lse + hidden, c->t.delta + hidden);
 }
 
 /* p and ds of n keys from j on and m queries from i on; keys that no query sees
@@ -146,8 +145,7 @@ static size_t scores(const call *c, size_t j, size_t n, size_t i, size_t m)
     ql_tiles_product(c->set, t->dscore, COLUMNS, rows, m, t->v, lda, t->dout_nt,
                      cells, false);
     for (size_t r = 0; r < rows; r++) {
-        take_row(t->score + r * COLUMNS, t->dscore + r * COLUMNS, t->lse,
-                 t->delta, j + r > i ? j + r - i : 0, m);
+        take_row(c, r, j + r > i ? (j + r - i < m ? j + r - i : m) : 0, m);
     }
     memset(t->dscore + rows * COLUMNS, 0, (n - rows) * COLUMNS * sizeof(float));
     return rows;
@@ -259,6 +257,7 @@ static call open_item(const ql_attention_kept *f, const ql_attention_shape *s,
 
     return (call){
         .set = ql_kernels_get(),
+        .loops = ql_loops_get(),
         .s = s,
         .head = head,
         .first = s->start[index / s->H],
@@ -290,7 +289,7 @@ void ql_attention_bwd(float *dq, float *dk, float *dv, const float *dout,
     }
 #pragma omp parallel for schedule(dynamic, 64)
     for (size_t i = 0; i < s->T * s->H; i++) {
-        delta[i] = (float)ql_row_dot(dout + i * D, f->o + i * D, D);
+        delta[i] = (float)ql_loops_get()->dot(dout + i * D, f->o + i * D, D);
     }
 #pragma omp parallel for schedule(dynamic)
     for (size_t i = 0; i < s->sequences * s->H; i++) {

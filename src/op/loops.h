@@ -28,12 +28,13 @@ typedef double ql_dot_loop(const float *a, const float *b, size_t n);
 /* Sum of x[i]^2; each square is exact. */
 typedef double ql_sumsq_loop(const float *x, size_t n);
 
-/* The backward of a row of softmax, with ds = dout v^T at first:
+/* The backward of softmax for one key, with ds = dout v^T at first; i counts
+ * queries:
  *
- *   p[i]  = exp(p[i] - lse)
- *   ds[i] = p[i] (ds[i] - delta) */
-typedef void ql_softmax_bwd_loop(float *p, float *ds, size_t n, float lse,
-                                 float delta);
+ *   p[i]  = exp(p[i] - lse[i])
+ *   ds[i] = p[i] (ds[i] - delta[i]) */
+typedef void ql_softmax_bwd_loop(float *p, float *ds, size_t n,
+                                 const float *lse, const float *delta);
 
 /* y[i] = w[i] (x[i] rstd); y may be x. */
 typedef void ql_norm_fwd_loop(float *y, const float *x, const float *w,

@@ -158,14 +158,15 @@ static double sumsq(const float *x, size_t n)
     return sum_lanes(lane);
 }
 
-static void softmax_bwd(float *p, float *ds, size_t n, float lse, float delta)
+static void softmax_bwd(float *p, float *ds, size_t n, const float *lse,
+                        const float *delta)
 {
 #pragma omp simd
     for (size_t i = 0; i < n; i++) {
-        const float e = ql_exp(p[i] - lse);
+        const float e = ql_exp(p[i] - lse[i]);
 
         p[i] = e;
-        ds[i] = e * (ds[i] - delta);
+        ds[i] = e * (ds[i] - delta[i]);
     }
 }
 

@@ -140,7 +140,7 @@ static double call_sumsq(const ql_loops *l, arrays *s)
 
 static double call_softmax_bwd(const ql_loops *l, arrays *s)
 {
-    l->softmax_bwd(s->x[0], s->x[1], s->n, s->a, s->b);
+    l->softmax_bwd(s->x[0], s->x[1], s->n, s->x[2], s->x[3]);
     return 0;
 }
 

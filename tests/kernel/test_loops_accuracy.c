@@ -133,12 +133,14 @@ static void check_softmax(const ql_loops *l)
 {
     fill(0, 20);
     fill(1, 3);
-    l->softmax_bwd(out[0], out[1], N, 19.7F, 0.7F);
+    fill(2, 20);
+    fill(3, 3);
+    l->softmax_bwd(out[0], out[1], N, in[2], in[3]);
     for (size_t i = 0; i < N; i++) {
         const double p = (double)out[0][i];
 
-        assert_true(out[0][i] == ql_exp(in[0][i] - 19.7F));
-        note_ulps(out[1][i], p * ((double)in[1][i] - (double)0.7F));
+        assert_true(out[0][i] == ql_exp(in[0][i] - in[2][i]));
+        note_ulps(out[1][i], p * ((double)in[1][i] - (double)in[3][i]));
     }
     judge(l, "softmax_bwd", 2);
 }
