@@ -68,6 +68,11 @@ ql_status ql_quote_utf8(ql_buf *b, const char *s)
     return quote(b, s, strlen(s), 0x110000);
 }
 
+ql_status ql_quote_utf8_n(ql_buf *b, const char *s, size_t n)
+{
+    return quote(b, s, n, 0x110000);
+}
+
 ql_status ql_quote_ascii(ql_buf *b, const char *s, size_t n)
 {
     return quote(b, s, n, 0x7f); /* json.dumps escapes DEL as well */

@@ -10,9 +10,11 @@
  * ql_buf_append.
  *
  *   _utf8   the rest as it is: serde_json, and so the safetensors crate
+ *   _utf8_n s[n]; the same, for text that may hold NULs
  *   _ascii  s[n]; the rest as \uxxxx, in pairs beyond the basic plane:
  *           Python's json.dumps */
 ql_status ql_quote_utf8(ql_buf *b, const char *s);
+ql_status ql_quote_utf8_n(ql_buf *b, const char *s, size_t n);
 ql_status ql_quote_ascii(ql_buf *b, const char *s, size_t n);
 
 /* True when the n bytes are valid UTF-8. */
