@@ -24,12 +24,8 @@ static ql_status characters(ql_jinja *j, ql_jval v, ql_jlist **out)
 {
     QL_TRY(ql_jinja_list(j, (size_t)ql_jval_len(v), out));
     for (size_t i = 0, len; i < v.n; i += len) {
-        ql_jval c;
-
         len = ql_utf8_len(v.s + i, v.n - i);
-        c = ql_jval_str(v.s + i, len);
-        c.markup = v.markup;
-        (*out)->v[(*out)->n++] = c;
+        (*out)->v[(*out)->n++] = ql_jval_str(v.s + i, len);
     }
     return QL_OK;
 }
@@ -277,6 +273,17 @@ static ql_status element(ql_jinja *j, ql_jval obj, ql_jval key, ql_jval *out)
     }
 }
 
+/* Nothing was found. Python's own attributes are there, but unsafe. */
+static ql_status missing(ql_jinja *j, ql_jval obj, ql_jval name, ql_jval *out)
+{
+    const bool inner = ql_jval_is_str(name) && name.n > 4 &&
+                       memcmp(name.s, "__", 2) == 0 &&
+                       memcmp(name.s + name.n - 2, "__", 2) == 0;
+
+    return inner ? unsafe(j, obj, name, out)
+                 : ql_jinja_undefined(j, obj, name, out);
+}
+
 ql_status ql_jinja_attr(ql_jinja *j, ql_jval obj, ql_jval name, ql_jval *out)
 {
     if (obj.kind == QL_J_UNDEFINED) {
@@ -286,8 +293,7 @@ ql_status ql_jinja_attr(ql_jinja *j, ql_jval obj, ql_jval name, ql_jval *out)
     if (out->kind == QL_J_ABSENT) {
         QL_TRY(element(j, obj, name, out));
     }
-    return out->kind == QL_J_ABSENT ? ql_jinja_undefined(j, obj, name, out)
-                                    : QL_OK;
+    return out->kind == QL_J_ABSENT ? missing(j, obj, name, out) : QL_OK;
 }
 
 ql_status ql_jinja_attr_only(ql_jinja *j, ql_jval obj, ql_jval name,
@@ -297,8 +303,7 @@ ql_status ql_jinja_attr_only(ql_jinja *j, ql_jval obj, ql_jval name,
         return ql_jinja_use_undefined(j, obj);
     }
     QL_TRY(attribute(j, obj, name, out));
-    return out->kind == QL_J_ABSENT ? ql_jinja_undefined(j, obj, name, out)
-                                    : QL_OK;
+    return out->kind == QL_J_ABSENT ? missing(j, obj, name, out) : QL_OK;
 }
 
 ql_status ql_jinja_item(ql_jinja *j, ql_jval obj, ql_jval key, ql_jval *out)
@@ -310,8 +315,7 @@ ql_status ql_jinja_item(ql_jinja *j, ql_jval obj, ql_jval key, ql_jval *out)
     if (out->kind == QL_J_ABSENT && ql_jval_is_str(key)) {
         QL_TRY(attribute(j, obj, key, out));
     }
-    return out->kind == QL_J_ABSENT ? ql_jinja_undefined(j, obj, key, out)
-                                    : QL_OK;
+    return out->kind == QL_J_ABSENT ? missing(j, obj, key, out) : QL_OK;
 }
 
 /* A bound of a slice of n elements with this step. */
@@ -347,6 +351,22 @@ static ql_status read_bound(ql_jinja *j, ql_jval v, int64_t fallback,
     return QL_OK;
 }
 
+static ql_status part_of_range(ql_jinja *j, const ql_jrange *r, int64_t from,
+                               int64_t step, size_t count, ql_jval *out)
+{
+    ql_jrange *part = ql_jinja_take(&j->mem, 1, sizeof(*part));
+
+    if (!part) {
+        return QL_ENOMEM;
+    }
+    part->start = r->start + from * r->step;
+    part->step = step * r->step;
+    part->stop = part->start + (int64_t)count * part->step;
+    part->n = count;
+    *out = (ql_jval){.kind = QL_J_RANGE, .range = part};
+    return QL_OK;
+}
+
 /* Elements from, from + step, ... of a list, count of them. */
 static ql_status pick(ql_jinja *j, ql_jval obj, int64_t from, int64_t step,
                       size_t count, ql_jval *out)
@@ -354,6 +374,9 @@ static ql_status pick(ql_jinja *j, ql_jval obj, int64_t from, int64_t step,
     ql_jlist *all;
     ql_jlist *picked;
 
+    if (obj.kind == QL_J_RANGE) {
+        return part_of_range(j, obj.range, from, step, count, out);
+    }
     QL_TRY(ql_jinja_iterate(j, obj, &all));
     QL_TRY(ql_jinja_list(j, count, &picked));
     for (size_t i = 0; i < count; i++) {
@@ -363,7 +386,6 @@ static ql_status pick(ql_jinja *j, ql_jval obj, int64_t from, int64_t step,
     *out = obj;
     out->list = picked;
     if (!ql_jval_is_str(obj)) {
-        out->kind = obj.kind == QL_J_TUPLE ? QL_J_TUPLE : QL_J_LIST;
         return QL_OK;
     }
     ql_jinja_scratch(j);

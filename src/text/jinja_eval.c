@@ -311,6 +311,19 @@ static ql_status eval_or(ql_jinja *j, const ql_jnode *n, ql_jval *out)
     return ql_jval_truth(*out) ? QL_OK : ql_jinja_eval(j, n->b, out);
 }
 
+/* What "a if b" gives when b is false. */
+static ql_status no_else(ql_jinja *j, const ql_jnode *n, ql_jval *out)
+{
+    ql_jval hint;
+
+    QL_TRY(ql_buf_printf(ql_jinja_scratch(j),
+                         "the inline if-expression on line %zu evaluated to "
+                         "false and no else section was defined.",
+                         n->line));
+    QL_TRY(ql_jinja_scratch_done(j, &hint));
+    return ql_jinja_undefined_hint(j, hint.s, out);
+}
+
 static ql_status eval_cond(ql_jinja *j, const ql_jnode *n, ql_jval *out)
 {
     ql_jval a;
@@ -322,11 +335,7 @@ static ql_status eval_cond(ql_jinja *j, const ql_jnode *n, ql_jval *out)
     if (n->c) {
         return ql_jinja_eval(j, n->c, out);
     }
-    return ql_jinja_undefined_hint(
-        j,
-        "the inline if-expression evaluated to false and no else section was "
-        "defined.",
-        out);
+    return no_else(j, n, out);
 }
 
 static eval_fn *const evals[QL_J_N_PAIR] = {

@@ -140,30 +140,32 @@ static ql_status items(ql_jinja *j, const ql_jcall *c, ql_jval *out)
     return ql_jinja_iterate(j, v, &out->list);
 }
 
+/* A batch ends when it has its size: one of size 0 does so at once, and the
+ * next, which starts with an element, never. */
 static ql_status batch(ql_jinja *j, const ql_jcall *c, ql_jval *out)
 {
     ql_jlist *batches;
+    ql_jlist *part;
     ql_jlist *list;
     int64_t size = 0;
 
     QL_TRY(ql_jarg_int(j, c, 0, &size));
     QL_TRY(ql_jinja_iterate(j, c->self, &list));
     QL_TRY(ql_jinja_list(j, 0, &batches));
-    size = size < 1 ? 1 : size;
-    for (size_t i = 0; i < list->n; i += (size_t)size) {
-        const size_t left = list->n - i;
-        const size_t n = left < (size_t)size ? left : (size_t)size;
-        ql_jlist *part;
-
-        QL_TRY(copy(j, list, i, i + n, &part));
-        while (!ql_jarg_none(c, 1) && part->n < (size_t)size) {
+    QL_TRY(ql_jinja_list(j, 0, &part));
+    for (size_t i = 0; i < list->n; i++) {
+        if ((int64_t)part->n == size) {
+            QL_TRY(ql_jinja_push(j, batches, ql_jval_list(part)));
+            QL_TRY(ql_jinja_list(j, 0, &part));
+        }
+        QL_TRY(ql_jinja_push(j, part, list->v[i]));
+    }
+    if (part->n > 0) {
+        while (!ql_jarg_none(c, 1) && (int64_t)part->n < size) {
             QL_TRY(ql_jinja_spend(j, 1));
             QL_TRY(ql_jinja_push(j, part, c->arg[1]));
         }
         QL_TRY(ql_jinja_push(j, batches, ql_jval_list(part)));
-        if (n == left) {
-            break;
-        }
     }
     *out = ql_jval_list(batches);
     return QL_OK;

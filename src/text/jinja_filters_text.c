@@ -208,7 +208,11 @@ static ql_status truncate(ql_jinja *j, const ql_jcall *c, ql_jval *out)
     ql_jval s;
     size_t n;
 
-    QL_TRY(ql_jinja_soft_str(j, c->self, &s));
+    s = c->self;
+    if (ql_jval_len(s) < 0) {
+        QL_RAISE(j, "TypeError", "object of type '%s' has no len()",
+                 ql_jval_type(s));
+    }
     QL_TRY(ql_jarg_int(j, c, 0, &length));
     QL_TRY(ql_jarg_str(j, c, 2, &end));
     if (!ql_jarg_none(c, 3)) {
@@ -222,6 +226,10 @@ static ql_status truncate(ql_jinja *j, const ql_jcall *c, ql_jval *out)
     if (ql_jval_len(s) <= leeway || ql_jval_len(s) - leeway <= length) {
         *out = s;
         return QL_OK;
+    }
+    if (!ql_jval_is_str(s)) {
+        QL_RAISE(j, "TypeError", "truncate() wants a string, not %s",
+                 ql_jval_type(s));
     }
     n = ql_jchars_offset(s.s, s.n, (size_t)(length - ql_jval_len(end)));
     if (!ql_jarg_truth(c, 1, false)) {

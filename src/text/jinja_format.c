@@ -229,7 +229,7 @@ static ql_status percent(source *s, ql_buf *b)
         }
     }
     if (s->used < (k == QL_J_TUPLE ? s->args.list->n : 1) && k != QL_J_DICT &&
-        k != QL_J_LIST && k != QL_J_UNDEFINED) {
+        k != QL_J_LIST && k != QL_J_RANGE && k != QL_J_UNDEFINED) {
         QL_RAISE(s->j, "TypeError",
                  "not all arguments converted during string formatting");
     }

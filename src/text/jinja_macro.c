@@ -192,7 +192,7 @@ ql_status ql_jmacro_attr(ql_jinja *j, const ql_jmacro *m, ql_jval name,
         for (const ql_jnode *p = m->node->list; p; p = p->next) {
             QL_TRY(ql_jinja_push(j, list, p->value));
         }
-        *out = ql_jval_list(list);
+        *out = (ql_jval){.kind = QL_J_TUPLE, .list = list};
     }
     for (size_t i = 0; i < sizeof(flags) / sizeof(*flags); i++) {
         if (ql_jval_says(name, flags[i].name)) {

@@ -159,8 +159,7 @@ static ql_status split_blanks(ql_jinja *j, ql_jval s, uint64_t count,
             end += ql_utf8_len(s.s + end, s.n - end);
         }
         if (out->n == count) {
-            end = i + ql_jchars_rstrip(s.s + i, s.n - i);
-            return ql_jinja_push(j, out, cut(s, i, end));
+            return ql_jinja_push(j, out, cut(s, i, s.n));
         }
         QL_TRY(ql_jinja_push(j, out, cut(s, i, end)));
         i = end + ql_jchars_blanks(s.s + end, s.n - end);
@@ -186,8 +185,7 @@ static ql_status rsplit_blanks(ql_jinja *j, ql_jval s, uint64_t count,
             from = at;
         }
         if (out->n == count) {
-            from = ql_jchars_blanks(s.s, to);
-            return ql_jinja_push(j, out, cut(s, from, to));
+            return ql_jinja_push(j, out, cut(s, 0, to));
         }
         QL_TRY(ql_jinja_push(j, out, cut(s, from, to)));
         to = ql_jchars_rstrip(s.s, from);
