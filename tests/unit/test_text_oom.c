@@ -6,6 +6,8 @@
 #include "qlora/runtime.h"
 #include "src/base/alloc.h"
 #include "src/base/file.h"
+#include "src/base/json.h"
+#include "src/text/chat_file.h"
 #include "tests/check/check.h"
 #include "tests/check/toy_text.h"
 
@@ -148,12 +150,102 @@ static void oom__datasets(void **state)
                   "[{\"type\": \"text\", \"text\": \"ab\"}]}]}\n");
 }
 
+/* A template that uses most of the language. */
+static const char template[] =
+    "{%- macro m(a, b='x') -%}[{{ a }}{{ b }}{{ varargs }}{{ kwargs }}]"
+    "{%- endmacro -%}{% macro c() %}{{ caller() }}{% endmacro %}"
+    "{% set ns = namespace(s='', l=[]) %}"
+    "{% for k, v in d|dictsort if v is defined %}{{ loop.index }}/"
+    "{{ loop.length }}{% set ns.s = ns.s ~ k %}{% set ns.l = ns.l + [v] %}"
+    "{{ m(k, 2, 3, z=4) }}{% else %}none{% endfor %}"
+    "{% for x in [[[]], []] recursive %}({{ loop(x) }}){% endfor %}"
+    "{% call c() %}{% set y %}{{ 'aé\\n' * 3 }}{% endset %}{{ y|title }}"
+    "{% endcall %}{% filter upper|indent(2) %}a\nb{% endfilter %}"
+    "{{ d|tojson(indent=2, sort_keys=true) }}{{ d }}{{ ns }}{{ d.items() }}"
+    "{{ d|items|map('first')|map('upper')|join(',') }}{{ 'a,b'.split(',') }}"
+    "{{ ['b', 'a']|sort(reverse=true)|list }}{{ [1, 1]|unique|list }}"
+    "{{ [{'k': 1}]|groupby('k') }}{{ [1, 2, 3]|batch(2, 0)|list }}"
+    "{{ '%s %5.1f' % ('a', 2) }}{{ '{} {a:>5}'.format(1, a='b') }}"
+    "{{ ('<'|safe) + '<' }}{{ 'abc'[::-1] }}{{ range(5)[1:]|list }}"
+    "{{ '42'|int + '2.5'|float }}{{ (x.y is defined) if x else 1 }}"
+    "{% generation %}{{ 'ab'.replace('a', 'c').center(9) }}"
+    "{% endgeneration %}{{ strftime_now('%Y') }}";
+
+static ql_status render(void *ctx)
+{
+    const ql_chat_input in = {.extra = ctx};
+    ql_chat_template *t = NULL;
+    ql_status st;
+    ql_buf spans;
+    ql_buf text;
+
+    ql_buf_init(&text, QL_TAG_TEXT, 1 << 20);
+    ql_buf_init(&spans, QL_TAG_TEXT, 1 << 20);
+    st = ql_chat_template_open(&t, template, strlen(template), "t");
+    assert_true((st == QL_OK) == (t != NULL));
+    if (st == QL_OK) {
+        st = ql_chat_render(t, &in, &text, &spans);
+    }
+    assert_true(st == QL_OK || (text.len == 0 && spans.len == 0));
+    ql_chat_template_close(&t);
+    ql_buf_free(&text);
+    ql_buf_free(&spans);
+    return st;
+}
+
+static void oom__chat_template(void **state)
+{
+    const char *text =
+        "{\"x\": {\"y\": 1}, \"d\": {\"b\": [1, 2.5, null], \"a\": \"é\"}}";
+    json_t *extra;
+
+    (void)state;
+    check_ok(ql_json_parse(&extra, text, strlen(text), "extra"));
+    survives(render, extra);
+    json_decref(extra);
+}
+
+static ql_status find_template(void *ctx)
+{
+    ql_chat_source s;
+    json_t *tokens = NULL;
+    ql_status st = ql_chat_source_find(&s, ctx, NULL, true);
+
+    if (st == QL_OK) {
+        st = ql_chat_tokens_read(&tokens, ctx);
+    }
+    json_decref(tokens);
+    ql_chat_source_free(&s);
+    return st;
+}
+
+static void oom__chat_files(void **state)
+{
+    char dir[4096];
+
+    (void)state;
+    snprintf(dir, sizeof(dir), "%s", check_tmp_path("toy"));
+    toy_text_file("toy/tokenizer_config.json",
+                  "{\"bos_token\": \"b\", \"chat_template\": [{\"name\": "
+                  "\"default\", \"template\": \"x\"}]}");
+    survives(find_template, dir);
+    check_ok(ql_dir_make(check_tmp_path("toy/additional_chat_templates")));
+    toy_text_file("toy/chat_template.jinja", "x");
+    toy_text_file("toy/additional_chat_templates/tool_use.jinja", "y");
+    survives(find_template, dir);
+    check_ok(ql_dir_remove(check_tmp_path("toy/additional_chat_templates")));
+    toy_text_file("toy/chat_template.jinja", NULL);
+    toy_text_file("toy/tokenizer_config.json", NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(oom__tokenizer_open),
         cmocka_unit_test(oom__encode_and_decode),
         cmocka_unit_test(oom__datasets),
+        cmocka_unit_test(oom__chat_template),
+        cmocka_unit_test(oom__chat_files),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
