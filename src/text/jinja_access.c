@@ -65,7 +65,9 @@ static ql_status rest(ql_jinja *j, ql_jlazy *lazy, ql_jlist **out)
     }
     lazy->read = true;
     if (lazy->entry) {
+        QL_TRY(ql_jinja_enter(j)); /* it may read another iterator */
         QL_TRY(lazy->entry->fn(j, &lazy->call, &made));
+        ql_jinja_leave(j);
         lazy->items = made.list;
     }
     *out = lazy->items;
@@ -120,20 +122,20 @@ ql_status ql_jinja_need_key(ql_jinja *j, ql_jval key)
 
 ql_status ql_jinja_lookup(ql_jinja *j, ql_jdict *d, ql_jval key, ql_jval **out)
 {
+    const bool text = ql_jval_is_str(key);
+
     QL_TRY(ql_jinja_spend(j, d->n / KEYS_A_STEP));
     *out = NULL;
-    for (size_t i = 0; i < d->n; i++) {
+    for (size_t i = 0; i < d->n && !*out; i++) {
         bool same = false;
 
-        if (ql_jval_is_str(key) && ql_jval_is_str(d->k[i])) {
+        if (text && ql_jval_is_str(d->k[i])) {
             same = ql_jval_same_text(key, d->k[i]);
-        } else if (!ql_jval_is_str(key) && !ql_jval_is_str(d->k[i])) {
+            QL_TRY(ql_jinja_spend_bytes(j, key.n == d->k[i].n ? key.n : 0));
+        } else if (!text && !ql_jval_is_str(d->k[i])) {
             QL_TRY(ql_jinja_equal(j, key, d->k[i], &same));
         }
-        if (same) {
-            *out = &d->v[i];
-            break;
-        }
+        *out = same ? &d->v[i] : NULL;
     }
     return QL_OK;
 }
@@ -195,12 +197,12 @@ static ql_status method(ql_jinja *j, ql_jval obj, ql_jval name, ql_jval *out)
 /* *out is absent when there is no such attribute. */
 static ql_status attribute(ql_jinja *j, ql_jval obj, ql_jval name, ql_jval *out)
 {
-    const ql_jval *found;
+    ql_jval *found;
 
     *out = (ql_jval){.kind = QL_J_ABSENT};
     switch (obj.kind) {
     case QL_J_NAMESPACE:
-        found = ql_jdict_find(obj.dict, name);
+        QL_TRY(ql_jinja_lookup(j, obj.dict, name, &found));
         *out = found ? *found : *out;
         return QL_OK;
     case QL_J_LOOP:

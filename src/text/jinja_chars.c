@@ -36,9 +36,24 @@ bool ql_jchar_is_alpha(int32_t c)
     return k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO;
 }
 
-bool ql_jchar_is_digit(int32_t c)
+bool ql_jchar_is_decimal(int32_t c)
 {
     return utf8proc_category(c) == UTF8PROC_CATEGORY_ND;
+}
+
+bool ql_jchar_is_digit(int32_t c)
+{
+    return ql_jchar_is_decimal(c) || c == 0xb2 || c == 0xb3 || c == 0xb9 ||
+           c == 0x2070 || (c >= 0x2074 && c <= 0x2079) ||
+           (c >= 0x2080 && c <= 0x2089);
+}
+
+bool ql_jchar_is_alnum(int32_t c)
+{
+    const utf8proc_category_t k = utf8proc_category(c);
+
+    return ql_jchar_is_alpha(c) || k == UTF8PROC_CATEGORY_ND ||
+           k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
 }
 
 bool ql_jchar_is_printable(int32_t c)

@@ -16,11 +16,14 @@ typedef enum ql_jcase {
 /* What str.isspace() and \s say: White_Space, and four separators. */
 bool ql_jchar_is_space(int32_t c);
 
-/* Letters that have case; letters; decimal digits; what repr() prints. */
+/* Letters that have case; letters; decimal digits; those and raised or lowered
+ * ones; letters and numbers of all kinds; what repr() prints. */
 bool ql_jchar_is_upper(int32_t c);
 bool ql_jchar_is_lower(int32_t c);
 bool ql_jchar_is_alpha(int32_t c);
+bool ql_jchar_is_decimal(int32_t c);
 bool ql_jchar_is_digit(int32_t c);
+bool ql_jchar_is_alnum(int32_t c);
 bool ql_jchar_is_printable(int32_t c);
 
 /* True when s[n] has letters of this case and none of the other. */

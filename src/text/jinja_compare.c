@@ -87,7 +87,7 @@ static ql_status equal(ql_jinja *j, ql_jval a, ql_jval b, int depth, bool *out)
         *out = false;
     } else if (ql_jval_is_str(a)) {
         *out = ql_jval_same_text(a, b);
-        return ql_jinja_spend_bytes(j, *out ? a.n : 0);
+        return ql_jinja_spend_bytes(j, a.n == b.n ? a.n : 0);
     } else if (a.kind == QL_J_LIST || a.kind == QL_J_TUPLE) {
         return equal_lists(j, a.list, b.list, depth + 1, out);
     } else if (is_dict(a)) {
@@ -187,6 +187,7 @@ ql_status ql_jinja_compare(ql_jinja *j, ql_jop op, ql_jval a, ql_jval b,
 {
     rank r = SAME;
 
+    QL_TRY(ql_jinja_spend(j, 1));
     if (op == QL_J_IN || op == QL_J_NOT_IN) {
         QL_TRY(contains(j, a, b, out));
         *out = *out == (op == QL_J_IN);

@@ -351,23 +351,6 @@ static eval_fn *const evals[QL_J_N_PAIR] = {
     [QL_J_N_COND] = eval_cond,
 };
 
-ql_status ql_jinja_enter(ql_jinja *j)
-{
-    if (j->depth == QL_JINJA_DEPTH) {
-        QL_RAISE(j, "",
-                 "stopped %d evaluations deep: the template calls itself"
-                 " without end",
-                 QL_JINJA_DEPTH);
-    }
-    j->depth++;
-    return QL_OK;
-}
-
-void ql_jinja_leave(ql_jinja *j)
-{
-    j->depth--;
-}
-
 ql_status ql_jinja_eval(ql_jinja *j, const ql_jnode *n, ql_jval *out)
 {
     j->line = n->line;

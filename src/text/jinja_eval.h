@@ -30,9 +30,4 @@ ql_status ql_jinja_assign(ql_jinja *j, const ql_jnode *target, ql_jval v);
 size_t ql_jinja_capture(ql_jinja *j);
 ql_status ql_jinja_captured(ql_jinja *j, size_t mark, ql_jval *out);
 
-/* Counts evaluations within evaluations; each enter needs a leave unless it
- * fails. */
-ql_status ql_jinja_enter(ql_jinja *j);
-void ql_jinja_leave(ql_jinja *j);
-
 #endif

@@ -249,7 +249,8 @@ static ql_status wordcount(ql_jinja *j, const ql_jcall *c, ql_jval *out)
     QL_TRY(ql_jinja_str(j, c->self, &s));
     QL_TRY(ql_jinja_spend_bytes(j, s.n));
     for (size_t i = 0; i < s.n; i += ql_utf8_len(s.s + i, s.n - i)) {
-        const bool word = ql_utf8_is_word(ql_utf8_get(s.s + i, s.n - i));
+        const int32_t ch = ql_utf8_get(s.s + i, s.n - i);
+        const bool word = ch == '_' || ql_jchar_is_alnum(ch);
 
         count += word && !inside;
         inside = word;

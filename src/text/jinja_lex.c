@@ -21,12 +21,14 @@ typedef struct lexer {
     size_t open;
 } lexer;
 
+/* Puts the place before a sentence, unless it is about memory. */
 static ql_status place(const lexer *l, ql_status st)
 {
+    const char *type = st == QL_EFORMAT ? "TemplateSyntaxError: " : "";
+
     return st == QL_ENOMEM
                ? st
-               : ql_fail_prefix(st, "%s:%zu: TemplateSyntaxError: ", l->where,
-                                l->line);
+               : ql_fail_prefix(st, "%s:%zu: %s", l->where, l->line, type);
 }
 
 #define FAIL(l, ...) return place((l), ql_fail(QL_EFORMAT, __VA_ARGS__))

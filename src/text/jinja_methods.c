@@ -110,11 +110,6 @@ static ql_status all(ql_jinja *j, const ql_jcall *c, char_fn *is, ql_jval *out)
     return QL_OK;
 }
 
-static bool is_alnum(int32_t c)
-{
-    return ql_jchar_is_alpha(c) || ql_jchar_is_digit(c);
-}
-
 static bool is_ascii_char(int32_t c)
 {
     return c < 128;
@@ -125,6 +120,11 @@ static ql_status isdigit_all(ql_jinja *j, const ql_jcall *c, ql_jval *out)
     return all(j, c, ql_jchar_is_digit, out);
 }
 
+static ql_status isdecimal_all(ql_jinja *j, const ql_jcall *c, ql_jval *out)
+{
+    return all(j, c, ql_jchar_is_decimal, out);
+}
+
 static ql_status isalpha_all(ql_jinja *j, const ql_jcall *c, ql_jval *out)
 {
     return all(j, c, ql_jchar_is_alpha, out);
@@ -132,7 +132,7 @@ static ql_status isalpha_all(ql_jinja *j, const ql_jcall *c, ql_jval *out)
 
 static ql_status isalnum_all(ql_jinja *j, const ql_jcall *c, ql_jval *out)
 {
-    return all(j, c, is_alnum, out);
+    return all(j, c, ql_jchar_is_alnum, out);
 }
 
 static ql_status isspace_all(ql_jinja *j, const ql_jcall *c, ql_jval *out)
@@ -174,7 +174,7 @@ static ql_status istitle_all(ql_jinja *j, const ql_jcall *c, ql_jval *out)
 
 const ql_jentry ql_jinja_str_questions[] = {
     {"isdigit", isdigit_all, NULL, 0, 0, NULL},
-    {"isdecimal", isdigit_all, NULL, 0, 0, NULL},
+    {"isdecimal", isdecimal_all, NULL, 0, 0, NULL},
     {"isalpha", isalpha_all, NULL, 0, 0, NULL},
     {"isalnum", isalnum_all, NULL, 0, 0, NULL},
     {"isspace", isspace_all, NULL, 0, 0, NULL},

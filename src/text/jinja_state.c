@@ -41,6 +41,23 @@ ql_status ql_jinja_refuse(ql_jinja *j, const char *fmt, ...)
     return report(j, QL_EUNSUPPORTED, "", text);
 }
 
+ql_status ql_jinja_enter(ql_jinja *j)
+{
+    if (j->depth == QL_JINJA_DEPTH) {
+        QL_RAISE(j, "",
+                 "stopped %d evaluations deep: the template calls itself"
+                 " without end",
+                 QL_JINJA_DEPTH);
+    }
+    j->depth++;
+    return QL_OK;
+}
+
+void ql_jinja_leave(ql_jinja *j)
+{
+    j->depth--;
+}
+
 ql_status ql_jinja_spend(ql_jinja *j, size_t n)
 {
     if (n > j->steps) {

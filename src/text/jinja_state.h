@@ -126,6 +126,11 @@ ql_status ql_jinja_refuse(ql_jinja *j, const char *fmt, ...) QL_PRINTF(2, 3);
 
 #define QL_RAISE(j, type, ...) return ql_jinja_raise((j), (type), __VA_ARGS__)
 
+/* Counts evaluations within evaluations; each enter needs a leave unless it
+ * fails. */
+ql_status ql_jinja_enter(ql_jinja *j);
+void ql_jinja_leave(ql_jinja *j);
+
 /* Counts n steps. Fails with QL_EFORMAT when the limit is met. */
 ql_status ql_jinja_spend(ql_jinja *j, size_t n);
 

@@ -132,6 +132,7 @@ ql_status ql_jstr_pad(ql_jinja *j, ql_jval s, int64_t width, ql_jval fill,
                  "The fill character must be exactly one character long");
     }
     *out = s;
+    QL_TRY(ql_jinja_spend_bytes(j, s.n));
     if (width <= ql_jval_len(s)) {
         return QL_OK;
     }

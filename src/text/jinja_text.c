@@ -118,7 +118,7 @@ static ql_status put_range(ql_buf *b, const ql_jrange *r)
     return ql_buf_putc(b, ')');
 }
 
-static ql_status put_other(ql_jinja *j, ql_buf *b, ql_jval v)
+static ql_status put_other(ql_buf *b, ql_jval v)
 {
     if (v.kind == QL_J_MACRO) {
         QL_TRY(ql_buf_puts(b, "<Macro "));
@@ -128,7 +128,6 @@ static ql_status put_other(ql_jinja *j, ql_buf *b, ql_jval v)
     if (v.kind == QL_J_FUNCTION) {
         return ql_buf_printf(b, "<function %s>", v.function->name);
     }
-    (void)j;
     return ql_buf_printf(b, "<%s object>", ql_jval_type(v));
 }
 
@@ -165,7 +164,7 @@ static ql_status put(ql_jinja *j, ql_buf *b, ql_jval v, int depth)
     case QL_J_VIEW:
         return put_view(j, b, v, depth + 1);
     default:
-        return put_other(j, b, v);
+        return put_other(b, v);
     }
 }
 

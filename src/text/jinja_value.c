@@ -100,13 +100,3 @@ const char *ql_jval_type(ql_jval v)
         return types[v.kind];
     }
 }
-
-const ql_jval *ql_jdict_find(const ql_jdict *d, ql_jval key)
-{
-    for (size_t i = 0; i < d->n; i++) {
-        if (ql_jval_is_str(d->k[i]) && ql_jval_same_text(d->k[i], key)) {
-            return &d->v[i];
-        }
-    }
-    return NULL;
-}

@@ -166,7 +166,4 @@ int64_t ql_jval_len(ql_jval v);
 /* The name of the type, as Python's errors have it: "str", "NoneType". */
 const char *ql_jval_type(ql_jval v);
 
-/* The value of a key that is a string; NULL if there is none. Borrowed. */
-const ql_jval *ql_jdict_find(const ql_jdict *d, ql_jval key);
-
 #endif

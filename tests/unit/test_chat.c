@@ -182,6 +182,9 @@ static void chat__endless_templates(void **state)
           QL_EFORMAT, "calls itself without end");
     stops("{% for a in [1] recursive %}{{ loop([1]) }}{% endfor %}", QL_EFORMAT,
           "calls itself without end");
+    stops("{% set ns = namespace(g=[1]) %}{% for i in range(90000) %}"
+          "{% set ns.g = ns.g|map('string') %}{% endfor %}{{ ns.g|list }}",
+          QL_EFORMAT, "calls itself without end");
     stops("{{ range(1000000000) }}", QL_EFORMAT, "Range too big");
     stops("{% for i in range(100000) %}{% for j in range(10000) %}"
           "{% endfor %}{% endfor %}",
@@ -219,6 +222,15 @@ static void chat__exploding_templates(void **state)
           "nested deeper than 200");
     stops("{% set s = 'a' * 3000000 %}{% for i in range(99999) %}"
           "{{ 'b' in s }}{% endfor %}",
+          QL_EFORMAT, "does not come to an end");
+    stops("{% set s = 'a' * 3000000 %}{% for i in range(99999) %}"
+          "{% if s.center(0) == 1 %}{% endif %}{% endfor %}",
+          QL_EFORMAT, "does not come to an end");
+    stops("{% set s = 'a' * 3000000 %}{% set t = 'a' * 2999999 + 'b' %}"
+          "{% for i in range(99999) %}{% if s == t %}{% endif %}{% endfor %}",
+          QL_EFORMAT, "does not come to an end");
+    stops("{% set s = 'a' * 3000000 %}{% set d = {'a' * 2999999 + 'b': 1} %}"
+          "{% for i in range(99999) %}{% if s in d %}{% endif %}{% endfor %}",
           QL_EFORMAT, "does not come to an end");
 }
 

@@ -621,8 +621,9 @@ static void jinja__unsupported(void **state)
         {"{{ lipsum() }}", "t:1: lipsum() is not supported"},
         {"{{ (-8) ** 0.5 }}", "t:1: complex numbers are not supported"},
         {"{{ 99999999999999999999 }}",
-         "the number 99999999999999999999 is beyond 64 bits"},
-        {"{{ '\\N{BULLET}' }}", "characters by name (\\N) are not supported"},
+         "t:1: the number 99999999999999999999 is beyond 64 bits"},
+        {"{{ '\\N{BULLET}' }}",
+         "t:1: characters by name (\\N) are not supported"},
     };
 
     (void)state;
