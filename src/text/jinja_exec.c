@@ -120,7 +120,8 @@ static ql_status exec_set(ql_jinja *j, const ql_jnode *n)
     return ql_jinja_assign(j, n->a, v);
 }
 
-/* What a body prints, through filters. */
+/* What a body prints, through filters. It is of no use when the body leaves
+ * the loop around it. */
 static ql_status filtered(ql_jinja *j, const ql_jnode *body,
                           const ql_jnode *filter, ql_jval *out)
 {
@@ -140,7 +141,7 @@ static ql_status exec_set_block(ql_jinja *j, const ql_jnode *n)
 
     QL_TRY(filtered(j, n->body, n->b, &v));
     j->line = n->line;
-    return ql_jinja_assign(j, n->a, v);
+    return j->flow == QL_J_NEXT ? ql_jinja_assign(j, n->a, v) : QL_OK;
 }
 
 static ql_status exec_filter_block(ql_jinja *j, const ql_jnode *n)
@@ -148,7 +149,7 @@ static ql_status exec_filter_block(ql_jinja *j, const ql_jnode *n)
     ql_jval v;
 
     QL_TRY(filtered(j, n->body, n->a, &v));
-    return ql_jinja_put_str(j, &j->out, v);
+    return j->flow == QL_J_NEXT ? ql_jinja_put_str(j, &j->out, v) : QL_OK;
 }
 
 static ql_status exec_macro(ql_jinja *j, const ql_jnode *n)

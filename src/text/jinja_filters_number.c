@@ -177,9 +177,9 @@ static ql_status round_to(ql_jinja *j, const ql_jcall *c, ql_jval *out)
 }
 
 const ql_jentry ql_jinja_number_filters[] = {
-    {"int", to_int, "default base", 0, 0, NULL},
-    {"float", to_float, "default", 0, 0, NULL},
-    {"abs", absolute, NULL, 0, 0, NULL},
-    {"round", round_to, "precision method", 0, 0, NULL},
+    {"int", to_int, "default base", 0, 0},
+    {"float", to_float, "default", 0, 0},
+    {"abs", absolute, NULL, 0, 0},
+    {"round", round_to, "precision method", 0, 0},
     {0},
 };

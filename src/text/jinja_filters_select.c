@@ -161,10 +161,10 @@ static ql_status rejectattr(ql_jinja *j, const ql_jcall *c, ql_jval *out)
 }
 
 const ql_jentry ql_jinja_select_filters[] = {
-    {"map", map, NULL, 0, QL_J_VARIADIC | QL_J_MAKES_LAZY, NULL},
-    {"select", select, NULL, 0, QL_J_VARIADIC | QL_J_MAKES_LAZY, NULL},
-    {"reject", reject, NULL, 0, QL_J_VARIADIC | QL_J_MAKES_LAZY, NULL},
-    {"selectattr", selectattr, NULL, 0, QL_J_VARIADIC | QL_J_MAKES_LAZY, NULL},
-    {"rejectattr", rejectattr, NULL, 0, QL_J_VARIADIC | QL_J_MAKES_LAZY, NULL},
+    {"map", map, NULL, 0, QL_J_VARIADIC | QL_J_MAKES_LAZY},
+    {"select", select, NULL, 0, QL_J_VARIADIC | QL_J_MAKES_LAZY},
+    {"reject", reject, NULL, 0, QL_J_VARIADIC | QL_J_MAKES_LAZY},
+    {"selectattr", selectattr, NULL, 0, QL_J_VARIADIC | QL_J_MAKES_LAZY},
+    {"rejectattr", rejectattr, NULL, 0, QL_J_VARIADIC | QL_J_MAKES_LAZY},
     {0},
 };

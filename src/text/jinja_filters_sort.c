@@ -209,11 +209,11 @@ static ql_status groupby(ql_jinja *j, const ql_jcall *c, ql_jval *out)
 }
 
 const ql_jentry ql_jinja_sort_filters[] = {
-    {"sort", sort, "reverse case_sensitive attribute", 0, 0, NULL},
-    {"dictsort", dictsort, "case_sensitive by reverse", 0, 0, NULL},
-    {"unique", unique, "case_sensitive attribute", 0, QL_J_MAKES_LAZY, NULL},
-    {"min", min, "case_sensitive attribute", 0, 0, NULL},
-    {"max", max, "case_sensitive attribute", 0, 0, NULL},
-    {"groupby", groupby, "attribute default case_sensitive", 1, 0, NULL},
+    {"sort", sort, "reverse case_sensitive attribute", 0, 0},
+    {"dictsort", dictsort, "case_sensitive by reverse", 0, 0},
+    {"unique", unique, "case_sensitive attribute", 0, QL_J_MAKES_LAZY},
+    {"min", min, "case_sensitive attribute", 0, 0},
+    {"max", max, "case_sensitive attribute", 0, 0},
+    {"groupby", groupby, "attribute default case_sensitive", 1, 0},
     {0},
 };

@@ -230,19 +230,19 @@ static ql_status joiner(ql_jinja *j, const ql_jcall *c, ql_jval *out)
 }
 
 const ql_jentry ql_jinja_cycler_methods[] = {
-    {"next", cycler_next, NULL, 0, 0, NULL},
-    {"reset", cycler_reset, NULL, 0, 0, NULL},
+    {"next", cycler_next, NULL, 0, 0},
+    {"reset", cycler_reset, NULL, 0, 0},
     {0},
 };
 
 const ql_jentry ql_jinja_functions[] = {
-    {"range", range, NULL, 0, QL_J_VARIADIC, NULL},
-    {"dict", dict, NULL, 0, QL_J_VARIADIC, NULL},
-    {"namespace", namespace, NULL, 0, QL_J_VARIADIC, NULL},
-    {"raise_exception", raise_exception, "message", 1, 0, NULL},
-    {"strftime_now", strftime_now, "format", 1, 0, NULL},
-    {"cycler", cycler, NULL, 0, QL_J_VARIADIC, NULL},
-    {"joiner", joiner, "sep", 0, 0, NULL},
-    {"lipsum", NULL, NULL, 0, QL_J_MISSING, NULL},
+    {"range", range, NULL, 0, QL_J_VARIADIC},
+    {"dict", dict, NULL, 0, QL_J_VARIADIC},
+    {"namespace", namespace, NULL, 0, QL_J_VARIADIC},
+    {"raise_exception", raise_exception, "message", 1, 0},
+    {"strftime_now", strftime_now, "format", 1, 0},
+    {"cycler", cycler, NULL, 0, QL_J_VARIADIC},
+    {"joiner", joiner, "sep", 0, 0},
+    {"lipsum", NULL, NULL, 0, QL_J_MISSING},
     {0},
 };

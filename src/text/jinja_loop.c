@@ -235,7 +235,7 @@ static ql_status changed(ql_jinja *j, const ql_jcall *c, ql_jval *out)
 }
 
 const ql_jentry ql_jinja_loop_methods[] = {
-    {"cycle", cycle, NULL, 0, QL_J_VARIADIC, NULL},
-    {"changed", changed, NULL, 0, QL_J_VARIADIC, NULL},
+    {"cycle", cycle, NULL, 0, QL_J_VARIADIC},
+    {"changed", changed, NULL, 0, QL_J_VARIADIC},
     {0},
 };

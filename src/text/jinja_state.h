@@ -100,7 +100,6 @@ struct ql_jentry {
     const char *params; /* names, separated by blanks */
     int need;           /* how many of them must be given */
     int flags;
-    const char *type; /* of what a lazy one makes; NULL: "generator" */
 };
 
 struct ql_jmethod {

@@ -143,8 +143,7 @@ ql_status ql_jinja_apply(ql_jinja *j, const ql_jentry *e, ql_jval self,
         QL_TRY(sort(j, e, &c));
     }
     if (e->flags & QL_J_MAKES_LAZY) {
-        QL_TRY(
-            ql_jinja_iterator(j, e->type ? e->type : "generator", NULL, out));
+        QL_TRY(ql_jinja_iterator(j, "generator", NULL, out));
         out->lazy->entry = e;
         out->lazy->call = c;
         return QL_OK;
