@@ -9,6 +9,10 @@
 /* The decoder of the fp32 set. */
 ql_decode_fn ql_decode_avx512;
 
+/* Operands in bf16. */
+ql_fetch_fn ql_fetch_avx512bf16;
+ql_narrow_fn ql_narrow_avx512bf16;
+
 /* Few tokens, in f32 and in bf16. */
 ql_arrange_fn ql_arrange_avx512, ql_arrange_avx512bf16;
 ql_dot4_fn ql_dot4_avx512, ql_dot4_avx512bf16;
