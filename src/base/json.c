@@ -13,11 +13,14 @@
 ql_status ql_json_parse(json_t **out, const char *text, size_t len,
                         const char *where)
 {
+    const size_t flags =
+        JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL;
     json_error_t e;
 
-    *out = json_loadb(text, len,
-                      JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL,
-                      &e);
+    *out = json_loadb(text, len, flags, &e);
+    if (!*out && json_error_code(&e) == json_error_numeric_overflow) {
+        *out = json_loadb(text, len, flags | JSON_DECODE_INT_AS_REAL, &e);
+    }
     if (*out) {
         return QL_OK;
     }

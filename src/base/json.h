@@ -8,7 +8,9 @@
 #include "src/base/buf.h"
 
 /* Parses text that must be one JSON value. where: what the error names, as
- * "data.jsonl:12" or a path. Duplicate keys are refused. Owned: json_decref.
+ * "data.jsonl:12" or a path. Duplicate keys are refused. Where a whole number
+ * is beyond 64 bits, as transformers writes "no limit", all numbers become
+ * reals. Owned: json_decref.
  * Errors: QL_EFORMAT, QL_ENOMEM. */
 ql_status ql_json_parse(json_t **out, const char *text, size_t len,
                         const char *where);
