@@ -23,6 +23,15 @@ QL_API ql_status ql_tokenizer_encode(const ql_tokenizer *tok, const char *text,
                                      size_t len, bool specials, int32_t **ids,
                                      size_t *n);
 
+/* Ids of two texts that belong together, as the post-processor joins them,
+ * and of each the type of token that BERT counts the texts by. Otherwise as
+ * above. Owned: ql_free(*ids), ql_free(*types). */
+QL_API ql_status ql_tokenizer_encode_pair(const ql_tokenizer *tok,
+                                          const char *const texts[2],
+                                          const size_t lens[2], bool specials,
+                                          int32_t **ids, uint8_t **types,
+                                          size_t *n);
+
 /* Text of n ids, NUL-terminated. skip_specials: leave special tokens out.
  * Errors: QL_EINVAL for an id outside the vocabulary, QL_ENOMEM. Owned:
  * ql_free(*text). */

@@ -37,14 +37,14 @@ static ql_status read_entry(const json_t *o, const char *where, entry *e,
     return ql_json_bool(o, "single_word", where, &token->single_word);
 }
 
-/* The content is either in the vocabulary, with this id, or new. */
+/* A content that the model knows has its id, as the reference does it, and not
+ * the one in the list. */
 static ql_status join_vocab(ql_vocab *vocab, const entry *e, const char *where)
 {
     const size_t len = strlen(e->content);
-    const int32_t known = ql_vocab_find(vocab, e->content, len);
     ql_status st;
 
-    if (known >= 0 && known == e->id) {
+    if (ql_vocab_find(vocab, e->content, len) >= 0) {
         return QL_OK;
     }
     st = ql_vocab_add(vocab, e->content, len, e->id);
@@ -56,20 +56,18 @@ static ql_status set_content(ql_added_token *token, const entry *e,
                              const ql_normalizer *normalizer)
 {
     ql_view v = {.s = e->content, .n = strlen(e->content)};
-    ql_draft drafts[2];
+    ql_normal_work work;
     ql_status st = QL_OK;
 
-    ql_draft_init(&drafts[0], false);
-    ql_draft_init(&drafts[1], false);
+    ql_normal_work_init(&work);
     if (e->normalized) {
-        QL_TRY_DONE(ql_normalizer_run(normalizer, v, drafts, &v));
+        QL_TRY_DONE(ql_normalizer_run(normalizer, v, &work, &v));
     }
     token->content = ql_strndup(QL_TAG_TEXT, v.s, v.n);
     token->len = v.n;
     st = token->content ? QL_OK : QL_ENOMEM;
 done:
-    ql_draft_free(&drafts[0]);
-    ql_draft_free(&drafts[1]);
+    ql_normal_work_free(&work);
     return st;
 }
 
@@ -90,8 +88,9 @@ static ql_status push(ql_added_set *set, const ql_added_token *token)
     return QL_OK;
 }
 
-/* A content of which the normalizer leaves nothing is never found. */
-static ql_status add(ql_added *a, const json_t *o, ql_vocab *vocab,
+/* The i-th of the list. A content of which the normalizer leaves nothing is
+ * never found. The reference has special tokens before the others. */
+static ql_status add(ql_added *a, const json_t *o, size_t i, ql_vocab *vocab,
                      const ql_normalizer *normalizer, const char *where)
 {
     ql_added_token token = {0};
@@ -100,7 +99,8 @@ static ql_status add(ql_added *a, const json_t *o, ql_vocab *vocab,
 
     QL_TRY(read_entry(o, where, &e, &token));
     QL_TRY(join_vocab(vocab, &e, where));
-    token.id = (int32_t)e.id;
+    token.id = ql_vocab_find(vocab, e.content, strlen(e.content));
+    token.rank = e.special ? i : i + SIZE_MAX / 2;
     QL_TRY(set_content(&token, &e, normalizer));
     st = token.len > 0 ? push(e.normalized ? &a->normalized : &a->raw, &token)
                        : QL_OK;
@@ -110,15 +110,14 @@ static ql_status add(ql_added *a, const json_t *o, ql_vocab *vocab,
     return st;
 }
 
-/* By content; among equal ones the smaller id comes first and is the one
- * that is found. */
+/* By content; among equal ones the first is the one that is found. */
 static int compare(const void *x, const void *y)
 {
     const ql_added_token *a = x;
     const ql_added_token *b = y;
     const int order = strcmp(a->content, b->content);
 
-    return order != 0 ? order : (a->id > b->id) - (a->id < b->id);
+    return order != 0 ? order : (a->rank > b->rank) - (a->rank < b->rank);
 }
 
 static void seal(ql_added_set *set)
@@ -148,7 +147,10 @@ static ql_status mark_special(ql_added *a, const json_t *list,
         const json_t *o = json_array_get(list, i);
 
         if (json_is_true(json_object_get(o, "special"))) {
-            a->special[json_integer_value(json_object_get(o, "id"))] = 1;
+            const json_t *content = json_object_get(o, "content");
+
+            a->special[ql_vocab_find(vocab, json_string_value(content),
+                                     json_string_length(content))] = 1;
         }
     }
     return QL_OK;
@@ -162,7 +164,7 @@ ql_status ql_added_init(ql_added *a, const json_t *list, ql_vocab *vocab,
         QL_FAIL(QL_EFORMAT, "%s: \"added_tokens\" must be a list", where);
     }
     for (size_t i = 0; i < json_array_size(list); i++) {
-        QL_TRY(add(a, json_array_get(list, i), vocab, normalizer, where));
+        QL_TRY(add(a, json_array_get(list, i), i, vocab, normalizer, where));
     }
     seal(&a->raw);
     seal(&a->normalized);
@@ -243,7 +245,7 @@ static bool inside_word(ql_view v, size_t from, size_t to)
 
 /* Widens a match over white space, not before byte floor. */
 static void strip(const ql_added_token *token, ql_view v, size_t floor,
-                  ql_added_match *m)
+                  ql_added_search *m)
 {
     while (token->lstrip && m->from > floor) {
         const size_t back = ql_utf8_back(v.s, m->from);
@@ -259,27 +261,28 @@ static void strip(const ql_added_token *token, ql_view v, size_t floor,
     }
 }
 
-ql_added_match ql_added_find(const ql_added_set *set, ql_view v, size_t pos)
+bool ql_added_next(const ql_added_set *set, ql_view v, ql_added_search *search)
 {
-    ql_added_match m = {v.n, v.n, -1};
-    size_t i = pos;
+    const size_t floor = search->to;
+    size_t i = search->pos;
 
     while (set->n > 0 && i < v.n) {
         const ql_added_token *token = longest(set, v.s + i, v.n - i);
+        const size_t end = i + (token ? token->len : 0);
 
         if (!token) {
             i++;
             continue;
         }
-        if (token->single_word && inside_word(v, i, i + token->len)) {
-            i += token->len;
+        if (token->single_word && inside_word(v, i, end)) {
+            i = end;
             continue;
         }
-        m = (ql_added_match){i, i + token->len, token->id};
-        strip(token, v, pos, &m);
-        break;
+        *search = (ql_added_search){i, end, token->id, end};
+        strip(token, v, floor, search);
+        return true;
     }
-    return m;
+    return false;
 }
 
 bool ql_added_is_special(const ql_added *a, int32_t id)

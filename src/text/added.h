@@ -13,6 +13,7 @@ typedef struct ql_added_token {
     char *content; /* as it is looked for */
     size_t len;
     int32_t id;
+    size_t rank;      /* among those with the same content the least is found */
     bool lstrip;      /* takes the white space before it */
     bool rstrip;      /* takes the white space after it */
     bool single_word; /* not inside a word */
@@ -38,16 +39,18 @@ ql_status ql_added_init(ql_added *a, const json_t *list, ql_vocab *vocab,
                         const ql_normalizer *normalizer, const char *where);
 void ql_added_free(ql_added *a);
 
-/* Where a token was found: bytes [from, to), id < 0 for nowhere. */
-typedef struct ql_added_match {
-    size_t from;
-    size_t to;
+/* Where a search stands. All zero at first. */
+typedef struct ql_added_search {
+    size_t from; /* the match found: bytes [from, to), */
+    size_t to;   /* white space that the token takes included */
     int32_t id;
-} ql_added_match;
+    size_t pos; /* where to look on: the end of its content */
+} ql_added_search;
 
-/* The first match in v at or after byte pos, which is 0 or the end of the
- * match before. Without one: id -1, from = to = v.n. */
-ql_added_match ql_added_find(const ql_added_set *set, ql_view v, size_t pos);
+/* Moves on to the next match in v; false if there is none. White space is
+ * not taken from a match before; a token that lies within the white space of
+ * that match is found nevertheless, as the reference does. */
+bool ql_added_next(const ql_added_set *set, ql_view v, ql_added_search *search);
 
 bool ql_added_is_special(const ql_added *a, int32_t id);
 

@@ -1,11 +1,14 @@
 #include "src/text/bpe.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "src/base/fail.h"
-#include "src/base/rng.h"
 #include "src/text/utf8.h"
+
+enum {
+    SHORT_WORD = 24, /* symbols that are merged without a heap */
+    LONG_WORD = 32   /* from here on a word is cut where no merge reaches */
+};
 
 /* A token of the word, linked to its neighbours by index. */
 typedef struct ql_bpe_symbol {
@@ -22,241 +25,6 @@ typedef struct ql_bpe_pair {
     int32_t id;   /* the merged token; tells stale pairs from valid ones */
 } ql_bpe_pair;
 
-/* The slot of a pair, or the empty one where it belongs. */
-static ql_bpe_merge *slot_of(const ql_bpe *b, int32_t left, int32_t right)
-{
-    const size_t mask = b->n_slots - 1;
-    const uint64_t key = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-    size_t i = (size_t)ql_rng_mix(key) & mask;
-
-    while (b->merges[i].left >= 0 &&
-           (b->merges[i].left != left || b->merges[i].right != right)) {
-        i = (i + 1) & mask;
-    }
-    return &b->merges[i];
-}
-
-/* Index of the bit in joins for neighbours of these contents. */
-static size_t join_bit(const char *left, size_t n_left, const char *right,
-                       size_t n_right)
-{
-    const unsigned char x = (unsigned char)left[n_left - 1];
-    const unsigned char y =
-        (unsigned char)right[ql_utf8_len(right, n_right) - 1];
-
-    return (size_t)x << 8 | y;
-}
-
-/* Reading. */
-
-static ql_status read_vocab(const json_t *model, ql_vocab *vocab,
-                            const char *where)
-{
-    json_t *o = json_object_get(model, "vocab");
-    const char *key;
-    json_t *id;
-
-    if (!json_is_object(o)) {
-        QL_FAIL(QL_EFORMAT, "%s: model: \"vocab\" must be an object", where);
-    }
-    json_object_foreach(o, key, id)
-    {
-        ql_status st;
-
-        if (!json_is_integer(id)) {
-            QL_FAIL(QL_EFORMAT, "%s: model: the id of \"%s\" must be a number",
-                    where, key);
-        }
-        st = ql_vocab_add(vocab, key, strlen(key), json_integer_value(id));
-        if (st != QL_OK) {
-            return ql_fail_prefix(st, "%s: model: ", where);
-        }
-    }
-    return QL_OK;
-}
-
-/* The two sides of a merge, written "left right" or ["left", "right"]. */
-typedef struct sides {
-    const char *s[2];
-    size_t n[2];
-} sides;
-
-static bool read_sides(const json_t *merge, sides *out)
-{
-    for (size_t i = 0; i < 2 && json_is_array(merge); i++) {
-        const json_t *side = json_array_get(merge, i);
-
-        if (!json_is_string(side) || json_array_size(merge) != 2) {
-            return false;
-        }
-        out->s[i] = json_string_value(side);
-        out->n[i] = json_string_length(side);
-    }
-    if (json_is_string(merge)) {
-        const char *s = json_string_value(merge);
-        const char *space = strchr(s, ' ');
-
-        if (!space || strchr(space + 1, ' ')) {
-            return false;
-        }
-        *out =
-            (sides){{s, space + 1}, {(size_t)(space - s), strlen(space + 1)}};
-    }
-    return (json_is_string(merge) || json_is_array(merge)) && out->n[0] > 0 &&
-           out->n[1] > 0;
-}
-
-static ql_status unknown_token(const char *where, size_t rank, const char *s,
-                               size_t n)
-{
-    QL_FAIL(QL_EFORMAT,
-            "%s: model: merge %zu needs the token \"%.*s\", which is not in "
-            "the vocabulary",
-            where, rank, (int)(n < 200 ? n : 200), s);
-}
-
-/* Ids of the sides and of what they become. both is scratch. */
-static ql_status find_merge(const ql_vocab *vocab, const sides *m, size_t rank,
-                            const char *where, ql_buf *both, ql_bpe_merge *out)
-{
-    int32_t ids[3];
-
-    ql_buf_clear(both);
-    for (size_t i = 0; i < 2; i++) {
-        ids[i] = ql_vocab_find(vocab, m->s[i], m->n[i]);
-        if (ids[i] < 0) {
-            return unknown_token(where, rank, m->s[i], m->n[i]);
-        }
-        QL_TRY(ql_buf_append(both, m->s[i], m->n[i]));
-    }
-    ids[2] = ql_vocab_find(vocab, both->data, both->len);
-    if (ids[2] < 0) {
-        return unknown_token(where, rank, both->data, both->len);
-    }
-    *out = (ql_bpe_merge){ids[0], ids[1], (uint32_t)rank, ids[2]};
-    return QL_OK;
-}
-
-static ql_status read_merge(ql_bpe *b, const json_t *merge, size_t rank,
-                            const ql_vocab *vocab, const char *where,
-                            ql_buf *both)
-{
-    ql_bpe_merge found;
-    size_t bit;
-    sides m;
-
-    if (!read_sides(merge, &m)) {
-        QL_FAIL(QL_EFORMAT, "%s: model: merge %zu must name two tokens", where,
-                rank);
-    }
-    QL_TRY(find_merge(vocab, &m, rank, where, both, &found));
-    *slot_of(b, found.left, found.right) = found;
-    bit = join_bit(m.s[0], m.n[0], m.s[1], m.n[1]);
-    b->joins[bit / 8] |= (uint8_t)(1 << bit % 8);
-    return QL_OK;
-}
-
-static ql_status read_merges(ql_bpe *b, const json_t *model,
-                             const ql_vocab *vocab, const char *where)
-{
-    const json_t *list = json_object_get(model, "merges");
-    const size_t n = json_array_size(list);
-    ql_status st = QL_OK;
-    ql_buf both;
-
-    if (!json_is_array(list) || n > UINT32_MAX / 4) {
-        QL_FAIL(QL_EFORMAT, "%s: model: \"merges\" must be a list", where);
-    }
-    b->n_slots = 2;
-    while (b->n_slots < 2 * n) {
-        b->n_slots *= 2;
-    }
-    b->merges = ql_alloc(QL_TAG_TEXT, b->n_slots, sizeof(*b->merges));
-    if (!b->merges) {
-        return QL_ENOMEM;
-    }
-    memset(b->merges, 0xff, b->n_slots * sizeof(*b->merges));
-    ql_buf_init(&both, QL_TAG_TEXT, SIZE_MAX / 4);
-    for (size_t i = 0; i < n && st == QL_OK; i++) {
-        st = read_merge(b, json_array_get(list, i), i, vocab, where, &both);
-    }
-    ql_buf_free(&both);
-    return st;
-}
-
-/* Options that change the result in ways not built here must be off. */
-static ql_status refuse_options(const json_t *model, const char *where)
-{
-    static const char *const affixes[] = {"continuing_subword_prefix",
-                                          "end_of_word_suffix"};
-    const ql_part p = {model, where, "model"};
-    double dropout = 0;
-
-    QL_TRY(ql_json_real(model, "dropout", where, &dropout));
-    if (dropout != 0) {
-        return ql_part_unsupported(&p, "\"dropout\"");
-    }
-    for (size_t i = 0; i < 2; i++) {
-        const char *affix = "";
-
-        QL_TRY(ql_json_string(model, affixes[i], where, &affix));
-        if (*affix) {
-            return ql_part_unsupported(&p, affixes[i]);
-        }
-    }
-    return QL_OK;
-}
-
-static ql_status read_unk(ql_bpe *b, const json_t *model, const ql_vocab *vocab,
-                          const char *where)
-{
-    const char *unk = NULL;
-
-    b->unk = -1;
-    QL_TRY(ql_json_string(model, "unk_token", where, &unk));
-    if (!unk) {
-        return QL_OK;
-    }
-    b->unk = ql_vocab_find(vocab, unk, strlen(unk));
-    if (b->unk < 0) {
-        QL_FAIL(QL_EFORMAT, "%s: model: \"unk_token\" is not in the vocabulary",
-                where);
-    }
-    return QL_OK;
-}
-
-static void find_bytes(ql_bpe *b, const ql_vocab *vocab)
-{
-    for (int i = 0; i < 256; i++) {
-        char name[8];
-
-        snprintf(name, sizeof(name), "<0x%02X>", (unsigned)i);
-        b->bytes[i] = ql_vocab_find(vocab, name, strlen(name));
-    }
-}
-
-ql_status ql_bpe_init(ql_bpe *b, const json_t *model, ql_vocab *vocab,
-                      const char *where)
-{
-    *b = (ql_bpe){0};
-    QL_TRY(refuse_options(model, where));
-    QL_TRY(ql_json_bool(model, "fuse_unk", where, &b->fuse_unk));
-    QL_TRY(ql_json_bool(model, "byte_fallback", where, &b->byte_fallback));
-    QL_TRY(ql_json_bool(model, "ignore_merges", where, &b->ignore_merges));
-    QL_TRY(read_vocab(model, vocab, where));
-    QL_TRY(read_unk(b, model, vocab, where));
-    find_bytes(b, vocab);
-    return read_merges(b, model, vocab, where);
-}
-
-void ql_bpe_free(ql_bpe *b)
-{
-    ql_free(b->merges);
-    *b = (ql_bpe){0};
-}
-
-/* Encoding. */
-
 /* What the encoding of one word carries along. */
 typedef struct run {
     const ql_bpe *b;
@@ -267,8 +35,15 @@ typedef struct run {
     size_t unk_start;
 } run;
 
+void ql_bpe_work_init(ql_bpe_work *w)
+{
+    *w = (ql_bpe_work){0};
+    ql_buf_init(&w->text, QL_TAG_TEXT, SIZE_MAX / 4);
+}
+
 void ql_bpe_work_free(ql_bpe_work *w)
 {
+    ql_buf_free(&w->text);
     ql_free(w->symbols);
     ql_free(w->heap);
     *w = (ql_bpe_work){0};
@@ -339,13 +114,11 @@ static ql_bpe_pair heap_pop(ql_bpe_work *w)
 static const ql_bpe_merge *merge_at(const run *r, int32_t left)
 {
     const ql_bpe_symbol *s = r->w->symbols;
-    const ql_bpe_merge *m;
 
     if (left < 0 || s[left].id < 0 || s[left].next < 0) {
         return NULL;
     }
-    m = slot_of(r->b, s[left].id, s[s[left].next].id);
-    return m->left >= 0 ? m : NULL;
+    return ql_bpe_merge_of(r->b, s[left].id, s[s[left].next].id);
 }
 
 static void offer(const run *r, int32_t left)
@@ -371,8 +144,8 @@ static void join(ql_bpe_symbol *s, int32_t left, int32_t id)
     }
 }
 
-/* Merges the symbols at hand, writes them and forgets them. */
-static ql_status flush(run *r)
+/* Merges many symbols: time n log n. */
+static void merge_long(const run *r)
 {
     ql_bpe_work *w = r->w;
 
@@ -390,6 +163,58 @@ static ql_status flush(run *r)
             offer(r, top.left);
         }
     }
+}
+
+/* Merges few symbols, which stay side by side: a look at all pairs is faster
+ * than a heap. */
+static void merge_short(const run *r)
+{
+    const ql_bpe_merge *merges[SHORT_WORD];
+    ql_bpe_symbol *s = r->w->symbols;
+    size_t n = r->w->n;
+
+    for (size_t i = 0; i + 1 < n; i++) {
+        merges[i] = ql_bpe_merge_of(r->b, s[i].id, s[i + 1].id);
+    }
+    for (;;) {
+        const ql_bpe_merge *best = NULL;
+        size_t at = 0;
+
+        for (size_t i = 0; i + 1 < n; i++) {
+            if (merges[i] && (!best || merges[i]->rank < best->rank)) {
+                best = merges[i];
+                at = i;
+            }
+        }
+        if (!best) {
+            break;
+        }
+        s[at].id = best->id;
+        n--;
+        for (size_t i = at + 1; i < n; i++) {
+            s[i] = s[i + 1];
+            merges[i - 1] = merges[i];
+        }
+        if (at > 0) {
+            merges[at - 1] = ql_bpe_merge_of(r->b, s[at - 1].id, s[at].id);
+        }
+        if (at + 1 < n) {
+            merges[at] = ql_bpe_merge_of(r->b, s[at].id, s[at + 1].id);
+        }
+    }
+    r->w->n = n;
+}
+
+/* Merges the symbols at hand, writes them and forgets them. */
+static ql_status flush(run *r)
+{
+    ql_bpe_work *w = r->w;
+
+    if (w->n <= SHORT_WORD) {
+        merge_short(r);
+    } else {
+        merge_long(r);
+    }
     for (size_t i = 0; i < w->n; i++) {
         if (w->symbols[i].id >= 0) {
             QL_TRY(ql_encoding_push(r->out, w->symbols[i].id,
@@ -400,26 +225,13 @@ static ql_status flush(run *r)
     return QL_OK;
 }
 
-static bool can_join(const run *r, int32_t left, int32_t right)
-{
-    size_t n[2] = {0, 0};
-    const char *x = ql_vocab_get(r->vocab, left, &n[0]);
-    const char *y = ql_vocab_get(r->vocab, right, &n[1]);
-    size_t bit;
-
-    if (n[0] == 0 || n[1] == 0) {
-        return false;
-    }
-    bit = join_bit(x, n[0], y, n[1]);
-    return r->b->joins[bit / 8] >> bit % 8 & 1;
-}
-
 static ql_status push(run *r, int32_t id, size_t start)
 {
     ql_bpe_work *w = r->w;
     int32_t i;
 
-    if (w->n > 0 && !can_join(r, w->symbols[w->n - 1].id, id)) {
+    if (w->n >= LONG_WORD &&
+        !ql_bpe_joins(r->b, r->vocab, w->symbols[w->n - 1].id, id)) {
         QL_TRY(flush(r));
     }
     QL_TRY(reserve(w));
@@ -442,7 +254,7 @@ static ql_status push_unk(run *r)
 
 static bool has_bytes(const ql_bpe *b, const char *s, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; b->byte_fallback && i < n; i++) {
         if (b->bytes[(unsigned char)s[i]] < 0) {
             return false;
         }
@@ -450,20 +262,15 @@ static bool has_bytes(const ql_bpe *b, const char *s, size_t n)
     return b->byte_fallback;
 }
 
-/* One character. The reference writes an unknown one only when a known one
- * or the end follows, so bytes may overtake it; we do the same. */
-static ql_status push_char(run *r, ql_view c)
+/* A character without a token. The reference writes an unknown one only when
+ * a known one or the end follows, so bytes may overtake it; we do the same.
+ * text[n]: the character with what the model puts around it. */
+static ql_status push_unknown(run *r, ql_view c, const char *text, size_t n)
 {
-    const int32_t id = ql_vocab_find(r->vocab, c.s, c.n);
-
-    if (id >= 0) {
-        QL_TRY(push_unk(r));
-        return push(r, id, ql_view_at(c, 0));
-    }
-    if (has_bytes(r->b, c.s, c.n)) {
-        for (size_t i = 0; i < c.n; i++) {
-            QL_TRY(
-                push(r, r->b->bytes[(unsigned char)c.s[i]], ql_view_at(c, i)));
+    if (has_bytes(r->b, text, n)) {
+        for (size_t i = 0; i < n; i++) {
+            QL_TRY(push(r, r->b->bytes[(unsigned char)text[i]],
+                        ql_view_at(c, i < c.n ? i : c.n - 1)));
         }
         return QL_OK;
     }
@@ -476,9 +283,45 @@ static ql_status push_char(run *r, ql_view c)
     return QL_OK;
 }
 
+static ql_status push_token(run *r, int32_t id, ql_view c)
+{
+    QL_TRY(push_unk(r));
+    return push(r, id, ql_view_at(c, 0));
+}
+
+/* One character; first and last: it begins and ends the word. */
+static ql_status push_affixed(run *r, ql_view c, bool first, bool last)
+{
+    ql_buf *text = &r->w->text;
+    int32_t id;
+
+    ql_buf_clear(text);
+    if (!first && r->b->prefix) {
+        QL_TRY(ql_buf_puts(text, r->b->prefix));
+    }
+    QL_TRY(ql_buf_append(text, c.s, c.n));
+    if (last && r->b->suffix) {
+        QL_TRY(ql_buf_puts(text, r->b->suffix));
+    }
+    id = ql_vocab_find(r->vocab, text->data, text->len);
+    return id >= 0 ? push_token(r, id, c)
+                   : push_unknown(r, c, text->data, text->len);
+}
+
+/* One character of a model that puts nothing around it. */
+static ql_status push_char(run *r, ql_view c)
+{
+    const int32_t point = c.n <= 2 ? ql_utf8_get(c.s, c.n) : QL_BPE_CHARS;
+    const int32_t id = point < QL_BPE_CHARS ? r->b->chars[point]
+                                            : ql_vocab_find(r->vocab, c.s, c.n);
+
+    return id >= 0 ? push_token(r, id, c) : push_unknown(r, c, c.s, c.n);
+}
+
 ql_status ql_bpe_run(const ql_bpe *b, const ql_vocab *vocab, ql_view word,
                      ql_bpe_work *work, ql_encoding *out)
 {
+    const bool affixed = b->prefix || b->suffix;
     run r = {.b = b, .vocab = vocab, .w = work, .out = out};
 
     if (b->ignore_merges) {
@@ -490,8 +333,12 @@ ql_status ql_bpe_run(const ql_bpe *b, const ql_vocab *vocab, ql_view word,
     }
     work->n = 0;
     for (size_t i = 0, n; i < word.n; i += n) {
+        ql_view c;
+
         n = ql_utf8_len(word.s + i, word.n - i);
-        QL_TRY(push_char(&r, ql_view_cut(word, i, i + n)));
+        c = ql_view_cut(word, i, i + n);
+        QL_TRY(affixed ? push_affixed(&r, c, i == 0, i + n == word.n)
+                       : push_char(&r, c));
     }
     QL_TRY(push_unk(&r));
     return flush(&r);

@@ -23,6 +23,12 @@ ql_status ql_encoding_push(ql_encoding *e, int32_t id, size_t start)
     return ql_buf_append(&e->ids, &id, sizeof(id));
 }
 
+void ql_encoding_cut(ql_encoding *e, size_t n)
+{
+    e->ids.len = n * sizeof(int32_t);
+    e->starts.len = e->track ? n * sizeof(size_t) : 0;
+}
+
 size_t ql_encoding_size(const ql_encoding *e)
 {
     return e->ids.len / sizeof(int32_t);

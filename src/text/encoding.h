@@ -16,6 +16,9 @@ void ql_encoding_free(ql_encoding *e);
 /* Errors: QL_ENOMEM. */
 ql_status ql_encoding_push(ql_encoding *e, int32_t id, size_t start);
 
+/* Takes back all but the first n. */
+void ql_encoding_cut(ql_encoding *e, size_t n);
+
 size_t ql_encoding_size(const ql_encoding *e);
 
 /* [size] each. Borrowed until the next push. */

@@ -44,20 +44,6 @@ ql_status ql_part_string(const ql_part *p, const char *key, char **out)
     return copy_string(p, json_object_get(p->json, key), key, out);
 }
 
-ql_status ql_part_pattern(const ql_part *p, char **out)
-{
-    const json_t *v = json_object_get(p->json, "pattern");
-
-    if (json_object_get(v, "Regex")) {
-        return ql_part_unsupported(p, "a \"pattern\" of kind Regex");
-    }
-    v = json_object_get(v, "String");
-    if (json_is_string(v) && json_string_length(v) == 0) {
-        return ql_part_unsupported(p, "an empty \"pattern\"");
-    }
-    return copy_string(p, v, "pattern", out);
-}
-
 static ql_status each(const ql_part *p, const char *list, ql_part_fn *read,
                       void *ctx, int depth)
 {

@@ -19,10 +19,6 @@ ql_status ql_part_type(const ql_part *p, const char **type);
  * another type or a NUL byte; QL_ENOMEM. */
 ql_status ql_part_string(const ql_part *p, const char *key, char **out);
 
-/* As above for {"pattern": {"String": ...}}, which must not be empty; any
- * other kind of pattern is QL_EUNSUPPORTED. */
-ql_status ql_part_pattern(const ql_part *p, char **out);
-
 /* Calls read(ctx, part) for each part that p stands for: p itself, or, for a
  * Sequence, those in its array named list, in order. Sequences may nest, to a
  * depth that no sound file exceeds. Errors: QL_EFORMAT and those of read. */

@@ -43,7 +43,8 @@ void ql_tokenizer_close(ql_tokenizer **tok)
     ql_vocab_free(&t->vocab);
     ql_added_free(&t->added);
     ql_normalizer_free(&t->normalizer);
-    ql_bpe_free(&t->bpe);
+    ql_pretokenizer_free(&t->pretokenizer);
+    ql_subword_free(&t->model);
     ql_postprocessor_free(&t->postprocessor);
     ql_decoder_free(&t->decoder);
     ql_free(t->chat_template);
@@ -53,59 +54,58 @@ void ql_tokenizer_close(ql_tokenizer **tok)
 /* What one encoding carries along. */
 typedef struct encoder {
     const ql_tokenizer *tok;
-    ql_draft drafts[3]; /* two of the normalizer, one of the pre-tokenizer */
-    ql_bpe_work work;
+    ql_normal_work normal;
+    ql_pre_work pre;
+    ql_subword_work model;
     ql_encoding *out;
 } encoder;
 
-/* Steps 3 and 4. first: the stretch begins the document, in all three. */
-static ql_status encode_stretch(encoder *e, ql_view v, bool first)
+/* Step 4. */
+static ql_status encode_word(void *ctx, ql_view word)
 {
-    const ql_tokenizer *t = e->tok;
-    size_t n;
+    encoder *e = ctx;
 
-    if (v.n == 0) {
-        return QL_OK;
-    }
-    QL_TRY(ql_pretokenizer_run(&t->pretokenizer, v, first, &e->drafts[2], &v));
-    for (size_t i = 0; i < v.n; i += n) {
-        const ql_view rest = ql_view_cut(v, i, v.n);
-
-        n = ql_pretokenizer_word(&t->pretokenizer, rest);
-        QL_TRY(ql_bpe_run(&t->bpe, &t->vocab, ql_view_cut(rest, 0, n), &e->work,
-                          e->out));
-    }
-    return QL_OK;
+    return ql_subword_run(&e->tok->model, &e->tok->vocab, word, &e->model,
+                          e->out);
 }
 
-typedef ql_status stretch_fn(encoder *e, ql_view v, bool first);
+/* Step 3. */
+static ql_status encode_stretch(encoder *e, ql_view v)
+{
+    return ql_pretokenizer_run(&e->pre, v);
+}
+
+typedef ql_status stretch_fn(encoder *e, ql_view v);
 
 /* Cuts v at the tokens of a set, writes those and hands on what is between
  * them. */
-static ql_status cut(encoder *e, const ql_added_set *set, ql_view v, bool first,
+static ql_status cut(encoder *e, const ql_added_set *set, ql_view v,
                      stretch_fn *between)
 {
-    size_t pos = 0;
-    ql_added_match m;
+    ql_added_search search = {0};
 
-    do {
-        m = ql_added_find(set, v, pos);
-        QL_TRY(between(e, ql_view_cut(v, pos, m.from), first && pos == 0));
-        if (m.id >= 0) {
-            QL_TRY(ql_encoding_push(e->out, m.id, ql_view_at(v, m.from)));
+    for (;;) {
+        const size_t done = search.to;
+        const bool found = ql_added_next(set, v, &search);
+        const size_t end = found ? search.from : v.n;
+
+        if (done < end) {
+            QL_TRY(between(e, ql_view_cut(v, done, end)));
         }
-        pos = m.to;
-    } while (m.id >= 0);
-    return QL_OK;
+        if (!found) {
+            return QL_OK;
+        }
+        QL_TRY(ql_encoding_push(e->out, search.id, ql_view_at(v, search.from)));
+    }
 }
 
 /* Step 2. */
-static ql_status encode_raw(encoder *e, ql_view v, bool first)
+static ql_status encode_raw(encoder *e, ql_view v)
 {
     const ql_tokenizer *t = e->tok;
 
-    QL_TRY(ql_normalizer_run(&t->normalizer, v, e->drafts, &v));
-    return cut(e, &t->added.normalized, v, first, encode_stretch);
+    QL_TRY(ql_normalizer_run(&t->normalizer, v, &e->normal, &v));
+    return cut(e, &t->added.normalized, v, encode_stretch);
 }
 
 ql_status ql_tokenizer_append(const ql_tokenizer *tok, const char *text,
@@ -122,51 +122,99 @@ ql_status ql_tokenizer_append(const ql_tokenizer *tok, const char *text,
     if (valid < len) {
         QL_FAIL(QL_EFORMAT, "the text is not UTF-8 at byte %zu", valid);
     }
-    for (size_t i = 0; i < 3; i++) {
-        ql_draft_init(&e.drafts[i], out->track);
-    }
-    st = cut(&e, &tok->added.raw, v, begins, encode_raw);
-    for (size_t i = 0; i < 3; i++) {
-        ql_draft_free(&e.drafts[i]);
-    }
-    ql_bpe_work_free(&e.work);
+    ql_normal_work_init(&e.normal);
+    ql_subword_work_init(&e.model);
+    QL_TRY_DONE(ql_pre_work_init(&e.pre, &tok->pretokenizer));
+    e.pre.begins = begins;
+    e.pre.word = encode_word;
+    e.pre.ctx = &e;
+    st = cut(&e, &tok->added.raw, v, encode_raw);
+done:
+    ql_normal_work_free(&e.normal);
+    ql_pre_work_free(&e.pre);
+    ql_subword_work_free(&e.model);
     return st;
 }
 
-/* Special tokens [from, to) of the post-processor. */
-static ql_status push_specials(const ql_postprocessor *p, size_t from,
-                               size_t to, ql_encoding *e)
+/* A text as it comes in. */
+typedef struct input {
+    const char *s;
+    size_t n;
+} input;
+
+/* Ids and types of up to two texts, as a row of the post-processor has
+ * them. */
+static ql_status encode_row(const ql_tokenizer *tok, const ql_post_row *row,
+                            const input texts[2], bool specials, ql_encoding *e,
+                            ql_buf *types)
 {
-    for (size_t i = from; i < to; i++) {
-        QL_TRY(ql_encoding_push(e, p->ids[i], 0));
+    for (size_t i = 0; i < row->n; i++) {
+        const ql_post_item item = row->items[i];
+        const input text = texts[item.id == QL_POST_B];
+
+        if (item.id < 0) {
+            QL_TRY(ql_tokenizer_append(tok, text.s, text.n, true, e));
+        } else if (specials) {
+            QL_TRY(ql_encoding_push(e, item.id, 0));
+        }
+        while (types->len < ql_encoding_size(e)) {
+            QL_TRY(ql_buf_putc(types, (char)item.type));
+        }
     }
     return QL_OK;
+}
+
+static ql_status encode(const ql_tokenizer *tok, const ql_post_row *row,
+                        const input texts[2], bool specials, int32_t **ids,
+                        uint8_t **types, size_t *n)
+{
+    ql_encoding e;
+    ql_buf kinds;
+    ql_status st;
+
+    *ids = NULL;
+    *types = NULL;
+    *n = 0;
+    ql_encoding_init(&e, QL_TAG_TEXT, false);
+    ql_buf_init(&kinds, QL_TAG_TEXT, SIZE_MAX / 4);
+    QL_TRY_DONE(encode_row(tok, row, texts, specials, &e, &kinds));
+    *types = (void *)ql_buf_take(&kinds, n);
+    QL_TRY_DONE(*types ? QL_OK : QL_ENOMEM);
+    *ids = (void *)ql_buf_take(&e.ids, NULL);
+    st = *ids ? QL_OK : QL_ENOMEM;
+done:
+    if (st != QL_OK) {
+        ql_free(*types);
+        *types = NULL;
+        *n = 0;
+    }
+    ql_encoding_free(&e);
+    ql_buf_free(&kinds);
+    return st;
 }
 
 ql_status ql_tokenizer_encode(const ql_tokenizer *tok, const char *text,
                               size_t len, bool specials, int32_t **ids,
                               size_t *n)
 {
-    const ql_postprocessor *p = &tok->postprocessor;
-    ql_encoding e;
+    const input texts[2] = {{text, len}, {"", 0}};
+    uint8_t *types;
     ql_status st;
 
-    *ids = NULL;
-    *n = 0;
-    ql_encoding_init(&e, QL_TAG_TEXT, false);
-    if (specials) {
-        QL_TRY_DONE(push_specials(p, 0, p->before, &e));
-    }
-    QL_TRY_DONE(ql_tokenizer_append(tok, text, len, true, &e));
-    if (specials) {
-        QL_TRY_DONE(push_specials(p, p->before, p->before + p->after, &e));
-    }
-    *n = ql_encoding_size(&e);
-    *ids = (void *)ql_buf_take(&e.ids, NULL);
-    st = *ids ? QL_OK : QL_ENOMEM;
-done:
-    ql_encoding_free(&e);
+    st = encode(tok, &tok->postprocessor.single, texts, specials, ids, &types,
+                n);
+    ql_free(types);
     return st;
+}
+
+ql_status ql_tokenizer_encode_pair(const ql_tokenizer *tok,
+                                   const char *const texts[2],
+                                   const size_t lens[2], bool specials,
+                                   int32_t **ids, uint8_t **types, size_t *n)
+{
+    const input pair[2] = {{texts[0], lens[0]}, {texts[1], lens[1]}};
+
+    return encode(tok, &tok->postprocessor.pair, pair, specials, ids, types, n);
 }
 
 static ql_status push_contents(const ql_tokenizer *tok, const int32_t *ids,

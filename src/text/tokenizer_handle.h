@@ -5,11 +5,11 @@
 
 #include "qlora/tokenizer.h"
 #include "src/text/added.h"
-#include "src/text/bpe.h"
 #include "src/text/decoder.h"
 #include "src/text/normalize.h"
 #include "src/text/postprocess.h"
 #include "src/text/pretokenize.h"
+#include "src/text/subword.h"
 #include "src/text/vocab.h"
 
 struct ql_tokenizer {
@@ -17,7 +17,7 @@ struct ql_tokenizer {
     ql_added added;
     ql_normalizer normalizer;
     ql_pretokenizer pretokenizer;
-    ql_bpe bpe;
+    ql_subword model;
     ql_postprocessor postprocessor;
     ql_decoder decoder;
     int32_t bos;

@@ -28,6 +28,35 @@ size_t ql_utf8_check(const char *s, size_t n)
     return i;
 }
 
+size_t ql_utf8_broken(const char *s, size_t n)
+{
+    /* The second byte has fewer values after some first bytes. */
+    static const struct {
+        uint8_t first, last; /* first bytes, */
+        uint8_t low, high;   /* second bytes */
+        uint8_t len;         /* of the whole character */
+    } forms[] = {
+        {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+        {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3},
+        {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
+        {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+    };
+    const uint8_t *b = (const uint8_t *)s;
+    size_t i = 1;
+
+    for (size_t k = 0; k < sizeof(forms) / sizeof(*forms); k++) {
+        if (b[0] < forms[k].first || b[0] > forms[k].last) {
+            continue;
+        }
+        while (i < n && i < forms[k].len &&
+               b[i] >= (i == 1 ? forms[k].low : 0x80) &&
+               b[i] <= (i == 1 ? forms[k].high : 0xbf)) {
+            i++;
+        }
+    }
+    return i;
+}
+
 size_t ql_utf8_len(const char *s, size_t n)
 {
     const unsigned char c = (unsigned char)s[0];
@@ -50,6 +79,11 @@ size_t ql_utf8_back(const char *s, size_t n)
         n--;
     } while (n > 0 && ((unsigned char)s[n] & 0xc0) == 0x80);
     return n;
+}
+
+size_t ql_utf8_put(int32_t c, char out[4])
+{
+    return (size_t)utf8proc_encode_char(c, (utf8proc_uint8_t *)out);
 }
 
 bool ql_utf8_is_space(int32_t c)
@@ -84,4 +118,36 @@ bool ql_utf8_is_word(int32_t c)
     default:
         return c == 0x200c || c == 0x200d || is_letter_symbol(c);
     }
+}
+
+static bool within(int32_t c, utf8proc_category_t first,
+                   utf8proc_category_t last)
+{
+    const utf8proc_category_t category = utf8proc_category(c);
+
+    return category >= first && category <= last;
+}
+
+bool ql_utf8_is_number(int32_t c)
+{
+    return within(c, UTF8PROC_CATEGORY_ND, UTF8PROC_CATEGORY_NO);
+}
+
+bool ql_utf8_is_mark(int32_t c)
+{
+    return within(c, UTF8PROC_CATEGORY_MN, UTF8PROC_CATEGORY_ME);
+}
+
+bool ql_utf8_is_nonspacing(int32_t c)
+{
+    return utf8proc_category(c) == UTF8PROC_CATEGORY_MN;
+}
+
+bool ql_utf8_is_punctuation(int32_t c)
+{
+    if (c < 0x80) {
+        return c > ' ' && c < 0x7f && !(c >= '0' && c <= '9') &&
+               !((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+    }
+    return within(c, UTF8PROC_CATEGORY_PC, UTF8PROC_CATEGORY_PO);
 }

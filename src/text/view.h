@@ -3,13 +3,13 @@
 #ifndef QL_TEXT_VIEW_H
 #define QL_TEXT_VIEW_H
 
-#include "src/base/buf.h"
+#include "qlora/status.h"
 
 /* A stretch of text. Borrowed from whoever made it. */
 typedef struct ql_view {
     const char *s;
     size_t n;
-    const size_t *at; /* [n] original offsets; NULL: base, base + 1, ... */
+    const uint32_t *at; /* [n] original offsets; NULL: base, base + 1, ... */
     size_t base;
 } ql_view;
 
@@ -28,26 +28,29 @@ static inline ql_view ql_view_cut(ql_view v, size_t from, size_t to)
                      .base = v.base + from};
 }
 
-/* Text that a stage writes. */
+/* Text that a stage writes. All zero: empty. */
 typedef struct ql_draft {
-    ql_buf text;
-    ql_buf at;  /* size_t per byte of text, empty unless track */
-    bool track; /* original offsets are wanted */
+    char *s;
+    uint32_t *at; /* [n] original offsets */
+    size_t n;
+    size_t cap;
 } ql_draft;
 
-void ql_draft_init(ql_draft *d, bool track);
 void ql_draft_free(ql_draft *d);
+
+/* Empties it and keeps the memory. */
 void ql_draft_clear(ql_draft *d);
 
-/* Appends a stretch with its offsets. Errors of both: QL_ENOMEM; QL_EFORMAT
- * beyond what a text may become. */
+/* Appends a stretch with its offsets. Errors of all three: QL_ENOMEM;
+ * QL_EFORMAT beyond what a text may become. */
 ql_status ql_draft_copy(ql_draft *d, ql_view v);
 
-/* Appends n bytes that stand for what is at one original offset. */
+/* Appends n bytes, or a code point, that stand for what is at one original
+ * offset. */
 ql_status ql_draft_put(ql_draft *d, const char *s, size_t n, size_t offset);
+ql_status ql_draft_put_point(ql_draft *d, int32_t c, size_t offset);
 
-/* What was written. Borrowed until the next change. Without track the
- * offsets have no meaning. */
+/* What was written. Borrowed until the next change. */
 ql_view ql_draft_view(const ql_draft *d);
 
 #endif

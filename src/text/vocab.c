@@ -114,6 +114,10 @@ static ql_status check(const ql_vocab *v, const char *s, size_t n, int64_t id)
 {
     int32_t other;
 
+    if (n > QL_VOCAB_MAX_BYTES) {
+        QL_FAIL(QL_EFORMAT, "the token with id %lld has %zu bytes (limit %d)",
+                (long long)id, n, QL_VOCAB_MAX_BYTES);
+    }
     if (memchr(s, 0, n) || ql_utf8_check(s, n) != n) {
         QL_FAIL(QL_EFORMAT, "the token with id %lld is not text",
                 (long long)id);

@@ -6,7 +6,8 @@
 #include "src/base/buf.h"
 
 enum {
-    QL_VOCAB_MAX_ID = 16777215 /* far beyond any vocabulary in use */
+    QL_VOCAB_MAX_ID = 16777215, /* far beyond any vocabulary in use */
+    QL_VOCAB_MAX_BYTES = 16384  /* of a token, likewise */
 };
 
 typedef struct ql_vocab_entry {
@@ -28,8 +29,8 @@ void ql_vocab_init(ql_vocab *v);
 void ql_vocab_free(ql_vocab *v);
 
 /* Adds a token of n bytes. Errors: QL_EFORMAT for an id outside [0,
- * QL_VOCAB_MAX_ID], an id or content that is there already, content with a
- * NUL byte or that is not UTF-8; QL_ENOMEM. */
+ * QL_VOCAB_MAX_ID], an id or content that is there already, content that is
+ * too long, not UTF-8 or with a NUL byte; QL_ENOMEM. */
 ql_status ql_vocab_add(ql_vocab *v, const char *s, size_t n, int64_t id);
 
 /* Id of a content, -1 if there is none. */

@@ -14,8 +14,8 @@ both() {
 both "$t: not valid JSON: *"
 toy cut $t 700
 both "$t: not valid JSON: *"
-toy set $t model.type '"Unigram"'
-both "$t: model: Unigram is not supported"
+toy set $t model.type '"Gibberish"'
+both "$t: model: Gibberish is not supported"
 toy set $t pre_tokenizer '{"type": "Gibberish"}'
 both "$t: pre_tokenizer: Gibberish is not supported"
 toy set $t model.vocab '[]'

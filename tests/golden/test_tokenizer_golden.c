@@ -1,5 +1,6 @@
 /* Ids and texts as the reference, the tokenizers library, makes them. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "qlora/runtime.h"
@@ -101,22 +102,24 @@ static void check_lines(const char *model, const char *golden)
     ql_tokenizer_close(&tok);
 }
 
-static void golden__stories260K(void **state)
+/* Each folder of texts and ids has the name of its tokenizer. */
+static void golden__real_tokenizers(void **state)
 {
-    (void)state;
-    check_lines("models/stories260K", "tokenizers/golden/stories260K.jsonl");
-}
+    static const char *const folders[] = {
+        "models/stories260K", "models/stories3M",
+        "tokenizers/llama2",  "tokenizers/llama3-instruct",
+        "tokenizers/qwen3",   "tokenizers/gemma3",
+        "tokenizers/gpt2",    "tokenizers/bert-base-uncased",
+    };
 
-static void golden__stories3M(void **state)
-{
     (void)state;
-    check_lines("models/stories3M", "tokenizers/golden/stories3M.jsonl");
-}
+    for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++) {
+        char file[128];
 
-static void golden__llama2(void **state)
-{
-    (void)state;
-    check_lines("tokenizers/llama2", "tokenizers/golden/llama2.jsonl");
+        snprintf(file, sizeof(file), "tokenizers/golden/%s.jsonl",
+                 strchr(folders[i], '/') + 1);
+        check_lines(folders[i], file);
+    }
 }
 
 /* The text whose loss the model tests compare. */
@@ -146,12 +149,35 @@ static void golden__texts_of_the_models(void **state)
     }
 }
 
+/* {"a", "b", "ids", "type_ids"}, special tokens included. */
+static void encodes_pair(const ql_tokenizer *tok, const json_t *pair)
+{
+    const json_t *a = json_object_get(pair, "a");
+    const json_t *b = json_object_get(pair, "b");
+    const json_t *want = json_object_get(pair, "type_ids");
+    const char *texts[] = {json_string_value(a), json_string_value(b)};
+    const size_t lens[] = {json_string_length(a), json_string_length(b)};
+    uint8_t *types;
+    int32_t *ids;
+    size_t n;
+
+    check_ok(
+        ql_tokenizer_encode_pair(tok, texts, lens, true, &ids, &types, &n));
+    same_ids(ids, n, json_object_get(pair, "ids"), texts[0]);
+    assert_int_equal(json_array_size(want), n);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(types[i], json_integer_value(json_array_get(want, i)));
+    }
+    ql_free(ids);
+    ql_free(types);
+}
+
 /* One of the small files, which stand for a family each. */
 static void check_small(const char *name, const json_t *inputs,
                         const json_t *expected)
 {
-    const json_t *cases =
-        json_object_get(json_object_get(expected, name), "cases");
+    const json_t *all = json_object_get(expected, name);
+    const json_t *cases = json_object_get(all, "cases");
     char file[128];
     ql_tokenizer *tok;
 
@@ -172,18 +198,18 @@ static void check_small(const char *name, const json_t *inputs,
         decodes(tok, json_object_get(c, "ids_special"), true,
                 json_object_get(c, "dec_skip"));
     }
+    encodes_pair(tok, json_object_get(all, "pair"));
     ql_tokenizer_close(&tok);
 }
 
 static void golden__families(void **state)
 {
-    static const char *const names[] = {
-        "llama2_legacy", "bpe_unk_nofallback_nofuse", "llama2_metaspace_first",
-        "spm_metaspace_always_split", "phi3_rstrip"};
     const char *dir = "golden/tokenizers/";
     json_error_t e;
     json_t *inputs;
     json_t *expected;
+    const char *name;
+    json_t *cases;
     char path[64];
 
     (void)state;
@@ -192,21 +218,88 @@ static void golden__families(void **state)
     snprintf(path, sizeof(path), "%s_expected.json", dir);
     expected = json_load_file(check_shared(path), JSON_ALLOW_NUL, &e);
     assert_true(json_is_array(inputs) && json_is_object(expected));
-    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
-        check_small(names[i], inputs, expected);
+    assert_int_equal(json_object_size(expected), 15);
+    json_object_foreach(expected, name, cases)
+    {
+        check_small(name, inputs, expected);
     }
     json_decref(inputs);
     json_decref(expected);
 }
 
+/* One of llama.cpp's texts, and the line of its ids. */
+static void check_line(const ql_tokenizer *tok, const char *text, size_t len,
+                       const char *line)
+{
+    int32_t *ids;
+    size_t n;
+
+    check_ok(ql_tokenizer_encode(tok, text, len, false, &ids, &n));
+    for (size_t i = 0; i < n; i++) {
+        char *end;
+        const long want = strtol(line, &end, 10);
+
+        if (end == line || ids[i] != want) {
+            fail_msg("token %zu of \"%.*s\": %d instead of %ld", i, (int)len,
+                     text, ids[i], want);
+        }
+        line = end;
+    }
+    assert_int_equal(strspn(line, " "), strcspn(line, "\n"));
+    ql_free(ids);
+}
+
+/* Texts, each followed by a line of its own that marks its end, and ids, a
+ * line each. */
+static void check_cases(const char *name, const char *model)
+{
+    static const char mark[] = "\n__ggml_vocab_test__\n";
+    ql_tokenizer *tok = open_at(check_shared(model));
+    size_t count = 0;
+    char file[128];
+    char *texts;
+    char *lines;
+    char *line;
+    char *text;
+    char *end;
+    size_t len;
+
+    snprintf(file, sizeof(file), "tokenizers/expected/ggml-vocab-%s.inp", name);
+    check_ok(ql_file_read(check_shared(file), LINE_BYTES, &texts, &len));
+    snprintf(file, sizeof(file), "tokenizers/expected/ggml-vocab-%s.out", name);
+    check_ok(ql_file_read(check_shared(file), LINE_BYTES, &lines, &len));
+    text = texts;
+    line = lines;
+    while ((end = strstr(text, mark))) {
+        check_line(tok, text, (size_t)(end - text), line);
+        line = strchr(line, '\n') + 1;
+        text = end + strlen(mark);
+        count++;
+    }
+    assert_int_equal(count, 46);
+    ql_free(texts);
+    ql_free(lines);
+    ql_tokenizer_close(&tok);
+}
+
+static void golden__cases_of_llama_cpp(void **state)
+{
+    (void)state;
+    check_cases("llama-spm", "tokenizers/llama2");
+    check_cases("llama-bpe", "tokenizers/llama3-instruct");
+    check_cases("qwen2", "tokenizers/qwen3");
+    check_cases("gpt-2", "tokenizers/gpt2");
+    check_cases("bert-bge", "tokenizers/bert-base-uncased");
+    check_cases("phi-3", "tokenizers/llama2");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden__stories260K),
-        cmocka_unit_test(golden__stories3M),
-        cmocka_unit_test(golden__llama2),
+        cmocka_unit_test(golden__real_tokenizers),
         cmocka_unit_test(golden__texts_of_the_models),
         cmocka_unit_test(golden__families),
+        cmocka_unit_test(golden__cases_of_llama_cpp),
     };
 
     check_need_shared();
