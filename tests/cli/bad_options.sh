@@ -49,6 +49,9 @@ refuse 2 "QL_ISA: $isas" qlora-quantize d out
 refuse 2 "QL_ISA: $isas" qlora-generate --model d --prompt a
 unset QL_ISA
 refuse 2 "*--isa*" qlora-train --isa
+t "*--compute*fp64*auto, fp32 or bf16*" --compute fp64
+refuse 3 "instruction set generic computes in fp32, not in bf16" \
+    qlora-quantize --isa generic --compute bf16 d out
 refuse 2 "*--output*" qlora-train --model d --data data.jsonl
 refuse 2 "*MODEL*" qlora-quantize
 refuse 2 "*OUT*" qlora-quantize d
