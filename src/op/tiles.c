@@ -22,11 +22,20 @@ size_t ql_tiles_rows(const ql_kernels *set, size_t n)
     return round_up(n, set->thin.mr);
 }
 
+/* Width of the panel for so many columns or more: thin where few are left. */
+static size_t panel_width(const ql_kernels *set, size_t columns)
+{
+    return columns > set->tile.nr / 2 ? set->tile.nr : set->thin.nr;
+}
+
 size_t ql_tiles_columns(const ql_kernels *set, size_t n)
 {
-    const size_t whole = n / set->tile.nr * set->tile.nr;
+    size_t at = 0;
 
-    return whole + round_up(n - whole, set->thin.nr);
+    while (at < n) {
+        at += panel_width(set, n - at);
+    }
+    return at;
 }
 
 size_t ql_tiles_cells(const ql_kernels *set, size_t depth)
@@ -83,12 +92,6 @@ void ql_tiles_a(const ql_kernels *set, uint32_t *a, size_t lda,
     memset(a + r->n * lda, 0, (rows - r->n) * lda * sizeof(*a));
 }
 
-/* Width of the panel that starts at a column. */
-static size_t panel_width(const ql_kernels *set, size_t columns, size_t at)
-{
-    return columns - at >= set->tile.nr ? set->tile.nr : set->thin.nr;
-}
-
 void ql_tiles_nt(const ql_kernels *set, uint32_t *panel, const ql_rows *r,
                  void *work)
 {
@@ -97,7 +100,7 @@ void ql_tiles_nt(const ql_kernels *set, uint32_t *panel, const ql_rows *r,
     uint32_t *rows = work;
 
     for (size_t at = 0; at < r->n;) {
-        const size_t nr = panel_width(set, r->n, at);
+        const size_t nr = panel_width(set, r->n - at);
 
         for (size_t j = 0; j < nr; j += set->lanes) {
             for (size_t i = 0; i < set->lanes; i++) {
@@ -131,7 +134,7 @@ void ql_tiles_nn(const ql_kernels *set, uint32_t *panel, const ql_rows *r,
             memset(row + r->width * size, 0, (ld - r->width) * size);
         }
         for (size_t at = 0; at < r->width;) {
-            const size_t nr = panel_width(set, r->width, at);
+            const size_t nr = panel_width(set, r->width - at);
 
             set->pack_nn(panel + at * cells + d / set->pair * nr, nr,
                          rows + at * size, ld, live);
@@ -145,7 +148,7 @@ void ql_tiles_product(const ql_kernels *set, float *c, size_t ldc, size_t rows,
                       const uint32_t *panel, size_t cells, bool add)
 {
     for (size_t at = 0; at < columns;) {
-        const size_t nr = panel_width(set, columns, at);
+        const size_t nr = panel_width(set, columns - at);
         const ql_tile *tile = nr == set->tile.nr ? &set->tile : &set->thin;
 
         for (size_t i = 0; i < rows; i += tile->mr) {

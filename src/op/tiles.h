@@ -1,7 +1,7 @@
 /* Products of small matrices by one thread, on the micro-kernels of the set in
  * use: C = A B, where A is rows of operands and B is panels of columns; see
- * quant/kernels.h. Panels are as wide as the set's tile, the last ones as its
- * thin tile. Nothing here allocates or fails. */
+ * quant/kernels.h. Panels are as wide as the set's tile; the last ones, where
+ * few columns are left, as its thin tile. Nothing here allocates or fails. */
 #ifndef QL_OP_TILES_H
 #define QL_OP_TILES_H
 
