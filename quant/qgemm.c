@@ -643,9 +643,11 @@ static void do_span(const job *j, size_t chunks)
 
 #pragma omp parallel if (!is_small(j))
     {
+        if (chunks > 0) { /* no pair, no waiting */
 #pragma omp for schedule(dynamic)
-        for (size_t i = 0; i < chunks; i++) {
-            make_thin(j, i);
+            for (size_t i = 0; i < chunks; i++) {
+                make_thin(j, i);
+            }
         }
 #pragma omp for schedule(dynamic)
         for (size_t t = 0; t < j->T; t += step) {
