@@ -14,26 +14,31 @@
     "\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}"                \
     "\\x{3001}-\\x{10ffff}"
 
-/* Letters, marks, numbers that are letters, and the symbols that are letters
- * by the property Alphabetic. */
-#define ALPHABETIC                                                             \
-    "\\p{L}\\p{Nl}\\p{M}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}"              \
-    "\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
-#define WORD ALPHABETIC "\\p{Nd}\\p{Pc}"
-#define HEX "0-9A-Fa-f"
-
-/* A place with a word on one side; one with a word on both or on none. */
-#define EDGE "(?:(?<=[" WORD "])(?![" WORD "])|(?<![" WORD "])(?=[" WORD "]))"
-#define NO_EDGE                                                                \
-    "(?:(?<=[" WORD "])(?=[" WORD "])|(?<![" WORD "])(?![" WORD "]))"
-
-/* PCRE2 means the script extensions by the bare name of a script since it has
- * another name for the script itself. */
+/* Some names are newer than PCRE2 10.40. The property Alphabetic is then told
+ * from its neighbours in Unicode, and a script by its bare name, which means
+ * the script extensions since there is another name for the script itself. */
 #if PCRE2_MAJOR > 10 || PCRE2_MINOR >= 40
+#define ALPHABETIC "\\p{Alphabetic}"
 #define SCRIPT "sc:"
 #else
+#define ALPHABETIC "\\p{L}\\p{Nl}\\p{Mc}"
 #define SCRIPT ""
 #endif
+
+/* Letters, marks, digits, numbers and symbols that are letters, connectors:
+ * what Oniguruma has for \w within brackets. Outside it has six numbers of
+ * Latin-1 more, superscripts and fractions. */
+#define WORD                                                                   \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}"                     \
+    "\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+#define WORD_OUTSIDE WORD "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
+#define HEX "0-9A-Fa-f"
+
+/* Behind a place, or before it, is a part of a word; or not. */
+#define BEHIND "(?<=[" WORD_OUTSIDE "])"
+#define NOT_BEHIND "(?<![" WORD_OUTSIDE "])"
+#define AHEAD "(?=[" WORD_OUTSIDE "])"
+#define NOT_AHEAD "(?![" WORD_OUTSIDE "])"
 
 static const struct {
     char name;
@@ -42,14 +47,14 @@ static const struct {
 } escapes[] = {
     {'s', "[" SPACE "]", SPACE},
     {'S', "[^" SPACE "]", NOT_SPACE},
-    {'w', "[" WORD "]", WORD},
-    {'W', "[^" WORD "]", NULL},
+    {'w', "[" WORD_OUTSIDE "]", WORD},
+    {'W', "[^" WORD_OUTSIDE "]", NULL},
     {'d', "\\p{Nd}", "\\p{Nd}"},
     {'D', "\\P{Nd}", "\\P{Nd}"},
     {'h', "[" HEX "]", HEX},
     {'H', "[^" HEX "]", NULL},
-    {'b', EDGE, "\\x{08}"},
-    {'B', NO_EDGE, NULL},
+    {'b', "(?:" BEHIND NOT_AHEAD "|" NOT_BEHIND AHEAD ")", "\\x{08}"},
+    {'B', "(?:" BEHIND AHEAD "|" NOT_BEHIND NOT_AHEAD ")", NULL},
     {'A', "\\A", NULL},
     {'z', "\\z", NULL},
     {'Z', "(?=\\n?\\z)", NULL},

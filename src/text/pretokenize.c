@@ -12,11 +12,14 @@ enum {
     MAX_STEPS = 64 /* they call each other */
 };
 
-/* What ByteLevel and Whitespace look for, spelled as in tokenizer.json. */
+/* What ByteLevel and Whitespace look for, spelled as in tokenizer.json. The
+ * second is not Oniguruma's in the reference: there the two joiners are parts
+ * of words. */
 static const char byte_level_words[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|"
     "\\s+(?!\\S)|\\s+";
-static const char whitespace_words[] = "\\w+|[^\\w\\s]+";
+static const char whitespace_words[] =
+    "[\\w\\x{200c}\\x{200d}]+|[^\\w\\s\\x{200c}\\x{200d}]+";
 
 /* Gives a piece to step i, or to the model after the last one. */
 static ql_status give(ql_pre_work *w, size_t i, ql_view v)

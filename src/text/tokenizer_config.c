@@ -1,11 +1,10 @@
-/* The files beside tokenizer.json: which tokens begin and end a text, and the
- * chat template.
+/* The files beside tokenizer.json: which tokens begin and end a text, whether
+ * they are put there, and the chat template.
  *
  * The first file that has something to say about a token decides, a null
  * included: tokenizer_config.json (by content), special_tokens_map.json (by
  * content), config.json and generation_config.json (by id; of a list the
- * first). That tokenizer_config.json may also say add_bos_token is of no
- * consequence: the post-processor in tokenizer.json carries it out. */
+ * first). */
 #include <string.h>
 
 #include "src/base/fail.h"
@@ -111,6 +110,65 @@ static ql_status read_tokens(ql_tokenizer *t, const char *dir)
     return st;
 }
 
+/* Classes of transformers that make their post-processor of the settings
+ * add_bos_token and add_eos_token, whatever tokenizer.json says, and the tokens
+ * that they put there where no file names others. All other classes take the
+ * post-processor of tokenizer.json. */
+static const struct class
+{
+    const char *name;
+    const char *tokens[2];
+} classes[] = {
+    {"CodeLlamaTokenizer", {"<s>", "</s>"}},
+    {"CodeLlamaTokenizerFast", {"<s>", "</s>"}},
+    {"GemmaTokenizer", {"<bos>", "<eos>"}},
+    {"GemmaTokenizerFast", {"<bos>", "<eos>"}},
+    {"LlamaTokenizer", {"<s>", "</s>"}},
+    {"LlamaTokenizerFast", {"<s>", "</s>"}},
+};
+
+static ql_status set_specials(ql_tokenizer *t, const json_t *root,
+                              const struct class *c, const char *path)
+{
+    static const char *const keys[] = {"add_bos_token", "add_eos_token"};
+    int32_t ids[] = {t->bos, t->eos};
+    bool add[] = {true, false};
+
+    for (size_t i = 0; i < 2; i++) {
+        QL_TRY(ql_json_bool(root, keys[i], path, &add[i]));
+        if (ids[i] < 0) {
+            ids[i] = ql_tokenizer_id(t, c->tokens[i]);
+        }
+        if (add[i] && ids[i] < 0) {
+            QL_FAIL(QL_EFORMAT,
+                    "%s: \"%s\" holds for a %s, but no file names the token",
+                    path, keys[i], c->name);
+        }
+    }
+    return ql_postprocessor_set(&t->postprocessor, add[0] ? ids[0] : -1,
+                                add[1] ? ids[1] : -1);
+}
+
+static ql_status read_specials(ql_tokenizer *t, const char *dir)
+{
+    json_t *root = NULL;
+    char *path = NULL;
+    const char *name = "";
+    ql_status st;
+
+    QL_TRY_DONE(load(dir, "tokenizer_config.json", &path, &root));
+    QL_TRY_DONE(ql_json_string(root, "tokenizer_class", path, &name));
+    for (size_t i = 0; i < sizeof(classes) / sizeof(*classes); i++) {
+        if (strcmp(name, classes[i].name) == 0) {
+            QL_TRY_DONE(set_specials(t, root, &classes[i], path));
+        }
+    }
+done:
+    json_decref(root);
+    ql_free(path);
+    return st;
+}
+
 /* "chat_template" is a string, or a list of {"name", "template"}, of which
  * the one named default counts. */
 static ql_status pick_template(const json_t *v, const char *path, char **out)
@@ -177,5 +235,6 @@ static ql_status read_template(ql_tokenizer *t, const char *dir)
 ql_status ql_tokenizer_read_config(ql_tokenizer *t, const char *dir)
 {
     QL_TRY(read_tokens(t, dir));
+    QL_TRY(read_specials(t, dir));
     return read_template(t, dir);
 }

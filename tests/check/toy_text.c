@@ -1,6 +1,5 @@
 #include "tests/check/toy_text.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,8 +28,7 @@ static const char frame[] =
     "'byte_fallback': true, 'vocab': {}, 'merges': ['▁ ▁', '▁ h',"
     "['▁h', 'i'], 'a b']}}";
 
-/* JSON with ' for ", which C strings make hard to read. */
-static json_t *parse(const char *text)
+json_t *toy_text_json(const char *text)
 {
     char *copy = ql_strdup(QL_TAG_MISC, text);
     json_error_t e;
@@ -85,12 +83,12 @@ void toy_text_file(const char *name, const char *text)
 
 ql_status toy_text_open(ql_tokenizer **out, const char *change)
 {
-    json_t *root = parse(frame);
+    json_t *root = toy_text_json(frame);
     char *text;
 
     add_tokens(root);
     if (change) {
-        json_t *over = parse(change);
+        json_t *over = toy_text_json(change);
 
         json_object_update_recursive(root, over);
         json_decref(over);

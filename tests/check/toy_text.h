@@ -8,7 +8,13 @@
 #ifndef QL_TESTS_TOY_TEXT_H
 #define QL_TESTS_TOY_TEXT_H
 
+#include <jansson.h>
+
 #include "qlora/dataset.h"
+
+/* JSON with ' for ", which C strings make hard to read. Owned:
+ * json_decref. */
+json_t *toy_text_json(const char *text);
 
 /* Writes a folder with this tokenizer and opens it. change: NULL, or a JSON
  * object that is laid over tokenizer.json: its objects are merged, all else
