@@ -243,7 +243,8 @@ static bool inside_word(ql_view v, size_t from, size_t to)
     return ql_utf8_is_word(ql_utf8_get(v.s + back, from - back));
 }
 
-/* Widens a match over white space, not before byte floor. */
+/* Widens a match over white space. What a match before has taken, up to byte
+ * floor, is not for a token that takes white space before it. */
 static void strip(const ql_added_token *token, ql_view v, size_t floor,
                   ql_added_search *m)
 {
@@ -254,6 +255,9 @@ static void strip(const ql_added_token *token, ql_view v, size_t floor,
             break;
         }
         m->from = back;
+    }
+    if (token->lstrip && m->from < floor) {
+        m->from = floor;
     }
     while (token->rstrip && m->to < v.n &&
            ql_utf8_is_space(ql_utf8_get(v.s + m->to, v.n - m->to))) {
@@ -268,19 +272,23 @@ bool ql_added_next(const ql_added_set *set, ql_view v, ql_added_search *search)
 
     while (set->n > 0 && i < v.n) {
         const ql_added_token *token = longest(set, v.s + i, v.n - i);
-        const size_t end = i + (token ? token->len : 0);
+        ql_added_search m;
 
         if (!token) {
             i++;
             continue;
         }
-        if (token->single_word && inside_word(v, i, end)) {
-            i = end;
+        m = (ql_added_search){i, i + token->len, token->id, i + token->len};
+        if (token->single_word && inside_word(v, m.from, m.to)) {
+            i = m.pos;
             continue;
         }
-        *search = (ql_added_search){i, end, token->id, end};
-        strip(token, v, floor, search);
-        return true;
+        strip(token, v, floor, &m);
+        if (m.from < m.to) {
+            *search = m;
+            return true;
+        }
+        i = m.pos;
     }
     return false;
 }

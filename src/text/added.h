@@ -47,9 +47,9 @@ typedef struct ql_added_search {
     size_t pos; /* where to look on: the end of its content */
 } ql_added_search;
 
-/* Moves on to the next match in v; false if there is none. White space is
- * not taken from a match before; a token that lies within the white space of
- * that match is found nevertheless, as the reference does. */
+/* Moves on to the next match in v; false if there is none. A token may begin
+ * within the white space that the match before has taken, as in the reference,
+ * unless it takes white space before it itself. */
 bool ql_added_next(const ql_added_set *set, ql_view v, ql_added_search *search);
 
 bool ql_added_is_special(const ql_added *a, int32_t id);

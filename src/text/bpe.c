@@ -303,7 +303,7 @@ static ql_status push_affixed(run *r, ql_view c, bool first, bool last)
     if (last && r->b->suffix) {
         QL_TRY(ql_buf_puts(text, r->b->suffix));
     }
-    id = ql_vocab_find(r->vocab, text->data, text->len);
+    id = ql_vocab_find_word(r->vocab, text->data, text->len);
     return id >= 0 ? push_token(r, id, c)
                    : push_unknown(r, c, text->data, text->len);
 }
@@ -312,8 +312,9 @@ static ql_status push_affixed(run *r, ql_view c, bool first, bool last)
 static ql_status push_char(run *r, ql_view c)
 {
     const int32_t point = c.n <= 2 ? ql_utf8_get(c.s, c.n) : QL_BPE_CHARS;
-    const int32_t id = point < QL_BPE_CHARS ? r->b->chars[point]
-                                            : ql_vocab_find(r->vocab, c.s, c.n);
+    const int32_t id = point < QL_BPE_CHARS
+                           ? r->b->chars[point]
+                           : ql_vocab_find_word(r->vocab, c.s, c.n);
 
     return id >= 0 ? push_token(r, id, c) : push_unknown(r, c, c.s, c.n);
 }
@@ -325,7 +326,7 @@ ql_status ql_bpe_run(const ql_bpe *b, const ql_vocab *vocab, ql_view word,
     run r = {.b = b, .vocab = vocab, .w = work, .out = out};
 
     if (b->ignore_merges) {
-        const int32_t id = ql_vocab_find(vocab, word.s, word.n);
+        const int32_t id = ql_vocab_find_word(vocab, word.s, word.n);
 
         if (id >= 0) {
             return ql_encoding_push(out, id, ql_view_at(word, 0));

@@ -154,6 +154,15 @@ static ql_status grow(ql_bpe *b, size_t n)
     return QL_OK;
 }
 
+/* The first line of a file of merges may have come into the list. */
+static bool is_version(const ql_json_scan *list)
+{
+    static const char mark[] = "\"#version";
+    const size_t n = sizeof(mark) - 1;
+
+    return (size_t)(list->end - list->p) > n && memcmp(list->p, mark, n) == 0;
+}
+
 /* Of equal merges the last one counts. */
 static ql_status read_merge(void *ctx, ql_json_scan *list, size_t i)
 {
@@ -164,6 +173,9 @@ static ql_status read_merge(void *ctx, ql_json_scan *list, size_t i)
 
     if (!pair && ql_json_scan_peek(list) != '"') {
         return not_two(list, i);
+    }
+    if (!pair && is_version(list)) {
+        return ql_json_scan_skip(list);
     }
     QL_TRY(pair ? read_pair(r, list, i) : read_line(r, list, i));
     if (r->sides[0].len == 0 || r->sides[1].len == 0) {

@@ -73,7 +73,7 @@ static ql_status run_wordlevel(const ql_subword *s, const ql_vocab *vocab,
                                ql_view word, ql_subword_work *w,
                                ql_encoding *out)
 {
-    const int32_t id = ql_vocab_find(vocab, word.s, word.n);
+    const int32_t id = ql_vocab_find_word(vocab, word.s, word.n);
 
     (void)w;
     return ql_encoding_push(out, id >= 0 ? id : s->unk, ql_view_at(word, 0));

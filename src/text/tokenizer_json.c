@@ -110,6 +110,7 @@ static ql_status read_parts(ql_tokenizer *t, const source *s,
         .merges = s->merges};
 
     QL_TRY(ql_subword_init(&t->model, &model, &t->vocab));
+    t->vocab.sealed = true;
     QL_TRY(ql_normalizer_init(&t->normalizer,
                               json_object_get(root, "normalizer"), where));
     QL_TRY(ql_added_init(&t->added, json_object_get(root, "added_tokens"),

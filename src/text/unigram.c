@@ -212,7 +212,7 @@ static ql_status trace(const ql_unigram *u, ql_view word, ql_unigram_work *w)
 static ql_status write(const ql_unigram *u, const ql_vocab *vocab, ql_view v,
                        ql_encoding *out)
 {
-    const int32_t id = ql_vocab_find(vocab, v.s, v.n);
+    const int32_t id = ql_vocab_find_word(vocab, v.s, v.n);
     bool bytes = u->byte_fallback;
 
     if (id >= 0) {

@@ -148,7 +148,7 @@ ql_status ql_vocab_add(ql_vocab *v, const char *s, size_t n, int64_t id)
     QL_TRY(ql_buf_append(&v->pool, s, n));
     QL_TRY(ql_buf_putc(&v->pool, '\0'));
     v->slots[slot_of(v, s, n)] = (int32_t)id;
-    v->entries[id] = (ql_vocab_entry){(uint32_t)at, (uint32_t)n};
+    v->entries[id] = (ql_vocab_entry){(uint32_t)at, (uint32_t)n, v->sealed};
     v->size = (size_t)id >= v->size ? (size_t)id + 1 : v->size;
     v->count++;
     return QL_OK;
@@ -157,6 +157,13 @@ ql_status ql_vocab_add(ql_vocab *v, const char *s, size_t n, int64_t id)
 int32_t ql_vocab_find(const ql_vocab *v, const char *s, size_t n)
 {
     return v->n_slots ? v->slots[slot_of(v, s, n)] : -1;
+}
+
+int32_t ql_vocab_find_word(const ql_vocab *v, const char *s, size_t n)
+{
+    const int32_t id = ql_vocab_find(v, s, n);
+
+    return id >= 0 && v->entries[id].added ? -1 : id;
 }
 
 const char *ql_vocab_get(const ql_vocab *v, int64_t id, size_t *n)

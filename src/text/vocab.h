@@ -13,6 +13,7 @@ enum {
 typedef struct ql_vocab_entry {
     uint32_t at;  /* offset in the pool */
     uint32_t len; /* bytes; UINT32_MAX where no token has this id */
+    bool added;   /* it is none of the model's */
 } ql_vocab_entry;
 
 typedef struct ql_vocab {
@@ -21,6 +22,7 @@ typedef struct ql_vocab {
     size_t cap;
     size_t size;    /* one more than the largest id */
     size_t count;   /* tokens */
+    bool sealed;    /* the model has all its tokens, others are added */
     int32_t *slots; /* [n_slots] ids, -1 for an empty one; open addressing */
     size_t n_slots; /* a power of two, 0 at first */
 } ql_vocab;
@@ -35,6 +37,9 @@ ql_status ql_vocab_add(ql_vocab *v, const char *s, size_t n, int64_t id);
 
 /* Id of a content, -1 if there is none. */
 int32_t ql_vocab_find(const ql_vocab *v, const char *s, size_t n);
+
+/* The same, of those tokens that the model may make words of. */
+int32_t ql_vocab_find_word(const ql_vocab *v, const char *s, size_t n);
 
 /* Content of an id, *n its bytes. NULL where no token has it. Borrowed. */
 const char *ql_vocab_get(const ql_vocab *v, int64_t id, size_t *n);

@@ -38,7 +38,7 @@ json_t *toy_text_json(const char *text)
     for (char *p = copy; *p; p++) {
         *p = *p == '\'' ? '"' : *p;
     }
-    o = json_loads(copy, JSON_ALLOW_NUL, &e);
+    o = json_loads(copy, JSON_ALLOW_NUL | JSON_DECODE_ANY, &e);
     if (!o) {
         fail_msg("%s in %s", e.text, copy);
     }

@@ -31,6 +31,23 @@ static void use(const ql_tokenizer *tok)
     ql_free(ids);
 }
 
+/* A pair of texts: as many types as ids. */
+static void use_pair(const ql_tokenizer *tok)
+{
+    const char *const texts[] = {"\xC3\xA4 a\xCC\xA3\xCC\x81", "b's 12"};
+    const size_t lens[] = {8, 6};
+    uint8_t *types = NULL;
+    int32_t *ids = NULL;
+    size_t n;
+
+    if (ql_tokenizer_encode_pair(tok, texts, lens, true, &ids, &types, &n) !=
+        QL_OK) {
+        FUZZ_CHECK(!ids && !types && *ql_last_error());
+    }
+    ql_free(ids);
+    ql_free(types);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *dir = fuzz_folder_write("tokenizer.json", data, size);
@@ -38,6 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (ql_tokenizer_open(&tok, dir) == QL_OK) {
         use(tok);
+        use_pair(tok);
     } else {
         FUZZ_CHECK(!tok && *ql_last_error());
     }

@@ -227,6 +227,17 @@ static void golden__families(void **state)
     json_decref(expected);
 }
 
+/* The largest one: 33 MB, of which jansson sees only what is small. */
+static void golden__takes_little_memory(void **state)
+{
+    ql_tokenizer *tok = open_at(check_shared("tokenizers/gemma3"));
+
+    (void)state;
+    assert_true(ql_alloc_peak(QL_TAG_TEXT) < (size_t)100 << 20);
+    assert_int_equal(ql_tokenizer_size(tok), 262145);
+    ql_tokenizer_close(&tok);
+}
+
 /* One of llama.cpp's texts, and the line of its ids. */
 static void check_line(const ql_tokenizer *tok, const char *text, size_t len,
                        const char *line)
@@ -300,6 +311,7 @@ int main(void)
         cmocka_unit_test(golden__texts_of_the_models),
         cmocka_unit_test(golden__families),
         cmocka_unit_test(golden__cases_of_llama_cpp),
+        cmocka_unit_test(golden__takes_little_memory),
     };
 
     check_need_shared();

@@ -90,15 +90,52 @@ static ql_status encode_and_back(void *ctx)
     return st;
 }
 
-static void oom__encode_and_decode(void **state)
+/* Reading, encoding and decoding by a tokenizer with these changes. */
+static void tokenizer_survives(const char *change)
 {
     ql_tokenizer *tok = NULL;
+    char dir[4096];
 
-    (void)state;
-    check_ok(toy_text_open(
-        &tok, "{'pre_tokenizer': {'type': 'Metaspace', 'split': false}}"));
+    check_ok(toy_text_open(&tok, change));
+    snprintf(dir, sizeof(dir), "%s", check_tmp_path("toy"));
     survives(encode_and_back, tok);
+    survives(open_tokenizer, dir);
     ql_tokenizer_close(&tok);
+}
+
+static void oom__encode_and_decode(void **state)
+{
+    (void)state;
+    tokenizer_survives(
+        "{'pre_tokenizer': {'type': 'Metaspace', 'split': false}}");
+}
+
+static void oom__components(void **state)
+{
+    (void)state;
+    tokenizer_survives(
+        "{'normalizer': {'type': 'Sequence', 'normalizers': ["
+        "{'type': 'NFKD'}, {'type': 'BertNormalizer'},"
+        "{'type': 'Replace', 'pattern': {'Regex': 'a+'}, 'content': 'b'}]},"
+        "'pre_tokenizer': {'type': 'Sequence', 'pretokenizers': ["
+        "{'type': 'Split', 'pattern': {'Regex': '\\\\p{L}+'},"
+        "'behavior': 'MergedWithNext'}, {'type': 'UnicodeScripts'},"
+        "{'type': 'ByteLevel', 'add_prefix_space': true}]},"
+        "'post_processor': {'type': 'RobertaProcessing', 'sep': ['', 1],"
+        "'cls': ['', 2]},"
+        "'decoder': {'decoders': [{'type': 'ByteLevel'}, {'type': 'Replace',"
+        "'pattern': {'Regex': 'b'}, 'content': 'a'}]},"
+        "'model': {'continuing_subword_prefix': '##',"
+        "'end_of_word_suffix': '.', 'merges': []}}");
+    tokenizer_survives("{'model': {'type': 'WordPiece', 'unk_token': '<unk>'},"
+                       "'decoder': {'type': 'WordPiece', 'prefix': '##'}}");
+    tokenizer_survives("{'model': {'type': 'WordLevel'},"
+                       "'decoder': {'type': 'BPEDecoder', 'suffix': 'x'}}");
+    tokenizer_survives(
+        "{'model': {'type': 'Unigram', 'unk_id': 0, 'vocab': [['<unk>', 0],"
+        "['h', -1], ['i', -1], ['hi', -1.5]]}, 'added_tokens': [],"
+        "'post_processor': null, 'decoder': {'type': 'CTC',"
+        "'pad_token': 'h', 'word_delimiter_token': 'i'}}");
 }
 
 typedef struct loading {
@@ -243,6 +280,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(oom__tokenizer_open),
         cmocka_unit_test(oom__encode_and_decode),
+        cmocka_unit_test(oom__components),
         cmocka_unit_test(oom__datasets),
         cmocka_unit_test(oom__chat_template),
         cmocka_unit_test(oom__chat_files),

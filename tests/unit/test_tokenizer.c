@@ -114,6 +114,22 @@ static void tokenizer__added_tokens(void **state)
           "xx xxx éxx xx.", "xx ▁▁ x x x ▁ <0xC3> <0xA9> x x ▁ xx ▁ .");
 }
 
+/* A token within the white space that the one before has taken is found,
+ * unless it takes white space itself; ids of known contents are the model's. */
+static void tokenizer__added_tokens_side_by_side(void **state)
+{
+    (void)state;
+    gives("{'normalizer': null, 'added_tokens': [{'id': 400, 'content': 'xx',"
+          "'rstrip': true, 'normalized': false}, {'id': 401, 'content':"
+          "'\\n', 'normalized': false}]}",
+          "xx \nz", "xx \n z");
+    gives("{'normalizer': null, 'added_tokens': [{'id': 400, 'content': 'xx',"
+          "'rstrip': true, 'normalized': false}, {'id': 401, 'content':"
+          "'\\n', 'lstrip': true, 'normalized': false}]}",
+          "xx \nz", "xx z");
+    gives("{'added_tokens': [{'id': 900, 'content': '<s>'}]}", "<s>", "<s>");
+}
+
 static void tokenizer__added_tokens_in_normalized_text(void **state)
 {
     const char *change =
@@ -280,6 +296,10 @@ static void tokenizer__refuses_a_wrong_vocabulary(void **state)
     refuses("{'model': {'unk_token': 'nope'}}", QL_EFORMAT, "unk_token");
     refuses("{'model': 3}", QL_EFORMAT, "model");
     refuses("{'model': {'merges': 3}}", QL_EFORMAT, "\"merges\"");
+    refuses("{'post_processor': {'type': 'Sequence', 'processors': ["
+            "{'type': 'BertProcessing', 'sep': ['', 1], 'cls': ['', 1]},"
+            "{'type': 'BertProcessing', 'sep': ['', 1], 'cls': ['', 1]}]}}",
+            QL_EUNSUPPORTED, "second part");
     refuses("{'model': {'merges': ['ab']}}", QL_EFORMAT, "merge 0");
     refuses("{'model': {'merges': ['a b', 'a b c']}}", QL_EFORMAT, "merge 1");
     refuses("{'model': {'merges': [['a', 'b', 'c']]}}", QL_EFORMAT, "merge 0");
@@ -388,6 +408,42 @@ static void tokenizer__refuses_tokens_that_are_not_there(void **state)
     toy_text_file("toy/config.json", NULL);
 }
 
+/* The tokens of "hi" with specials, beside a tokenizer_config.json. */
+static void config_gives(const char *config, const char *tokens)
+{
+    ql_tokenizer *tok = NULL;
+
+    toy_text_file("toy/tokenizer_config.json", config);
+    check_ok(toy_text_open(&tok, NULL));
+    assert_string_equal(tokens_of(tok, "hi", true), tokens);
+    ql_tokenizer_close(&tok);
+    toy_text_file("toy/tokenizer_config.json", NULL);
+}
+
+static void tokenizer__classes_that_decide_specials(void **state)
+{
+    ql_tokenizer *tok = NULL;
+
+    (void)state;
+    config_gives("{\"add_bos_token\": false}", "<s> \u2581hi");
+    config_gives("{\"tokenizer_class\": \"Other\", \"add_eos_token\": true}",
+                 "<s> \u2581hi");
+    config_gives("{\"tokenizer_class\": \"LlamaTokenizer\"}", "<s> \u2581hi");
+    config_gives("{\"tokenizer_class\": \"LlamaTokenizerFast\","
+                 "\"add_bos_token\": false}",
+                 "\u2581hi");
+    config_gives("{\"tokenizer_class\": \"GemmaTokenizer\", \"bos_token\":"
+                 "\"</s>\", \"eos_token\": \"<unk>\","
+                 "\"add_eos_token\": true, \"model_max_length\":"
+                 "1000000000000000019884624838656}",
+                 "</s> \u2581hi <unk>");
+    toy_text_file("toy/tokenizer_config.json",
+                  "{\"tokenizer_class\": \"GemmaTokenizer\"}");
+    check_fails(toy_text_open(&tok, NULL), QL_EFORMAT,
+                "tokenizer_config.json: \"add_bos_token\" holds");
+    toy_text_file("toy/tokenizer_config.json", NULL);
+}
+
 static void has_template(const char *want)
 {
     ql_tokenizer *tok = NULL;
@@ -444,7 +500,9 @@ int main(void)
         cmocka_unit_test(tokenizer__unknown_characters),
         cmocka_unit_test(tokenizer__post_processor),
         cmocka_unit_test(tokenizer__added_tokens),
+        cmocka_unit_test(tokenizer__added_tokens_side_by_side),
         cmocka_unit_test(tokenizer__added_tokens_in_normalized_text),
+        cmocka_unit_test(tokenizer__classes_that_decide_specials),
         cmocka_unit_test(tokenizer__metaspace),
         cmocka_unit_test(tokenizer__decodes),
         cmocka_unit_test(tokenizer__decodes_bytes_that_are_no_text),
