@@ -184,19 +184,13 @@ static void open_part(part *p, job *j, size_t T)
     }
 }
 
-static ql_qtensor dense(const float *data, size_t rows, size_t cols)
-{
-    return (ql_qtensor){
-        .rows = rows, .cols = cols, .storage = QL_STORAGE_F32, .data = data};
-}
-
 /* Adds a pair to the part that reads the same A, and a part of its own for its
  * second product. */
 static void open_pair(job *j, part *p, const ql_pair *pair, size_t T)
 {
     const ql_tile thin = j->set->thin;
-    const ql_qtensor down = dense(pair->down, pair->r, p->w.cols);
-    const ql_qtensor up = dense(pair->up, p->w.rows, pair->r);
+    const ql_qtensor down = ql_qtensor_dense(pair->down, pair->r, p->w.cols);
+    const ql_qtensor up = ql_qtensor_dense(pair->up, p->w.rows, pair->r);
     part *second = &j->parts[j->n_parts++];
 
     p->r = pair->r;

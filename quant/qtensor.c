@@ -1,5 +1,11 @@
 #include "quant/qtensor.h"
 
+ql_qtensor ql_qtensor_dense(const float *data, size_t rows, size_t cols)
+{
+    return (ql_qtensor){
+        .rows = rows, .cols = cols, .storage = QL_STORAGE_F32, .data = data};
+}
+
 ql_qtensor ql_qtensor_rows(const ql_qtensor *w, size_t row, size_t n)
 {
     ql_qtensor view = *w;

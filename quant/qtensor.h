@@ -54,6 +54,9 @@ typedef struct ql_qtensor {
     ql_round round;
 } ql_qtensor;
 
+/* A view of a matrix of floats. */
+ql_qtensor ql_qtensor_dense(const float *data, size_t rows, size_t cols);
+
 /* A view of rows [row, row + n) of w. */
 ql_qtensor ql_qtensor_rows(const ql_qtensor *w, size_t row, size_t n);
 

@@ -52,17 +52,10 @@ static ql_term term_of(const ql_linear *lin, const float *in, float *mid)
                               .mid = mid}};
 }
 
-/* The second product of a pair alone. */
-static ql_qtensor dense(const float *data, size_t rows, size_t cols)
-{
-    return (ql_qtensor){
-        .rows = rows, .cols = cols, .storage = QL_STORAGE_F32, .data = data};
-}
-
 size_t ql_linear_work_bytes(const ql_linear *lin, size_t T)
 {
     const ql_term term = term_of(lin, NULL, NULL);
-    const ql_qtensor up = dense(NULL, lin->w.rows, lin->lora.r);
+    const ql_qtensor up = ql_qtensor_dense(NULL, lin->w.rows, lin->lora.r);
     const ql_term apart[] = {{.w = &lin->w}, {.w = &up}};
     const size_t one = ql_qgemm_work_bytes(&term, 1, T);
     const size_t two = lin->lora.r > 0 ? ql_qgemm_work_bytes(apart, 2, T) : 0;
@@ -109,7 +102,8 @@ void ql_linear_fwd(float *y, bool add, float *xa, const float *x,
 
     ql_profile_mark(drop.profile, QL_WORK_PRODUCT);
     if (drops(lin, drop)) {
-        const ql_qtensor up = dense(lin->lora.b, lin->w.rows, lin->lora.r);
+        const ql_qtensor up =
+            ql_qtensor_dense(lin->lora.b, lin->w.rows, lin->lora.r);
         const ql_term apart[] = {{.in = x, .w = &lin->w}, {.in = xa, .w = &up}};
 
         ql_linear_xa(xa, x, lin, T, drop, work);
@@ -129,7 +123,8 @@ static void backward_apart(float *dx, bool add, const float *dy,
                            const scratch *s)
 {
     const size_t n = T * lin->w.cols;
-    const ql_qtensor down = dense(lin->lora.a, lin->lora.r, lin->w.cols);
+    const ql_qtensor down =
+        ql_qtensor_dense(lin->lora.a, lin->lora.r, lin->w.cols);
     const ql_term base = {.in = dy, .w = &lin->w};
     const ql_term share = {.in = s->dxa, .w = &down};
 
