@@ -177,7 +177,7 @@ static void add_dq(const call *c, size_t n, size_t i, size_t m, bool add)
 }
 
 /* dk and dv += ds^T q and p^T dout, for the keys that are seen. */
-static void add_dkv(const call *c, size_t rows, size_t m, bool add)
+static void add_dkv(const call *c, size_t rows, size_t m)
 {
     const size_t D = c->s->D;
     const size_t ld = ql_tiles_columns(c->set, D);
@@ -188,9 +188,9 @@ static void add_dkv(const call *c, size_t rows, size_t m, bool add)
     ql_tiles_a(c->set, t->p, lda, &(ql_rows){t->score, COLUMNS, rows, m, 1});
     ql_tiles_a(c->set, t->ds, lda, &(ql_rows){t->dscore, COLUMNS, rows, m, 1});
     ql_tiles_product(c->set, t->dv, ld, rows, D, t->p, lda, t->dout_nn, cells,
-                     add);
+                     true);
     ql_tiles_product(c->set, t->dk, ld, rows, D, t->ds, lda, t->q_nn, cells,
-                     add);
+                     true);
 }
 
 /* The n keys from j on against all queries that see them. */
@@ -215,7 +215,7 @@ static void take_keys(const call *c, size_t j, size_t n)
         take_queries(c, i, m);
         rows = scores(c, j, n, i, m);
         add_dq(c, n, i, m, j > c->first);
-        add_dkv(c, rows, m, true);
+        add_dkv(c, rows, m);
     }
     for (size_t r = 0; r < n; r++) {
         const size_t at = (j + r) * c->to.ld;
@@ -279,6 +279,7 @@ void ql_attention_bwd(float *dq, float *dk, float *dv, const float *dout,
     const size_t D = s->D;
     const size_t each = ql_attention_bwd_bytes(s) / sizeof(float);
     const bool grouped = s->H > s->KV;
+    const ql_loops *loops = ql_loops_get();
     float *delta = (float *)work + ql_max_threads() * each;
     target to = {dk, dv, s->H * D};
 
@@ -289,7 +290,7 @@ void ql_attention_bwd(float *dq, float *dk, float *dv, const float *dout,
     }
 #pragma omp parallel for schedule(dynamic, 64)
     for (size_t i = 0; i < s->T * s->H; i++) {
-        delta[i] = (float)ql_loops_get()->dot(dout + i * D, f->o + i * D, D);
+        delta[i] = (float)loops->dot(dout + i * D, f->o + i * D, D);
     }
 #pragma omp parallel for schedule(dynamic)
     for (size_t i = 0; i < s->sequences * s->H; i++) {
