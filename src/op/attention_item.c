@@ -36,14 +36,6 @@ ql_item ql_attention_item(const ql_attention_shape *s, size_t index)
     return it;
 }
 
-void *ql_pieces_take(ql_pieces *p, size_t cells)
-{
-    uint32_t *at = p->start ? p->start + p->used : NULL;
-
-    p->used += (cells + QL_TILES_LINE - 1) / QL_TILES_LINE * QL_TILES_LINE;
-    return at;
-}
-
 size_t ql_attention_work_bytes(const ql_attention_shape *s)
 {
     const size_t fwd = ql_attention_fwd_bytes(s);

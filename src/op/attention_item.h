@@ -32,15 +32,6 @@ static inline size_t ql_attention_seen(size_t query, size_t key, size_t n)
     return query - key < n ? query - key + 1 : n;
 }
 
-/* Pieces of scratch, taken one after the other; without a start they are only
- * counted. */
-typedef struct ql_pieces {
-    uint32_t *start;
-    size_t used; /* cells */
-} ql_pieces;
-
-void *ql_pieces_take(ql_pieces *p, size_t cells);
-
 /* Bytes of scratch for one thread, in either direction. */
 size_t ql_attention_fwd_bytes(const ql_attention_shape *s);
 size_t ql_attention_bwd_bytes(const ql_attention_shape *s);

@@ -5,78 +5,89 @@
 
 #include <string.h>
 
-#include "quant/kernels.h"
+#include "src/op/loops.h"
 #include "src/op/parallel.h"
+#include "src/op/tiles.h"
 
 enum {
     TOKENS = 512, /* summed at a time */
-    COLUMNS = 64, /* of a task, and of the widest panel */
-    GROUP = 16,   /* tokens packed at a time: even */
-    LINE = 16     /* cells in a cache line */
+    COLUMNS = 64  /* of a task: no set's panel is wider */
 };
+
+/* A thread's pieces. */
+typedef struct scratch {
+    uint32_t *panel;
+    uint32_t *packing; /* for filling it */
+    float *tile;       /* rows of a thin tile, COLUMNS wide */
+    float *row;        /* [TOKENS] */
+} scratch;
+
+static scratch lay_out(ql_pieces *piece, const ql_kernels *set)
+{
+    return (scratch){
+        .panel = ql_pieces_take(piece, ql_tiles_panel(set, COLUMNS, TOKENS)),
+        .packing = ql_pieces_take(piece, ql_tiles_work(set, COLUMNS)),
+        .tile = ql_pieces_take(piece, set->thin.mr * COLUMNS),
+        .row = ql_pieces_take(piece, TOKENS),
+    };
+}
+
+typedef struct job {
+    const ql_kernels *set;
+    const ql_loops *loops;
+    float *g;
+    bool transposed;
+    const float *p, *z;
+    size_t R, T, W;
+    size_t tokens;  /* of this round */
+    size_t rows;    /* R in whole tiles */
+    size_t lda;     /* cells between rows of P^T */
+    uint32_t *a;    /* [rows][lda] cells */
+    uint32_t *each; /* for each thread */
+    size_t cells;   /* of a thread's pieces */
+} job;
 
 static size_t min_size(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
 
-static size_t round_up(size_t n, size_t unit)
-{
-    return (n + unit - 1) / unit * unit;
-}
-
-typedef struct job {
-    const ql_kernels *set;
-    float *g;
-    bool transposed;
-    const float *p, *z;
-    size_t R, T, W;
-    size_t tokens; /* of this round */
-    size_t rows;   /* R in whole tiles */
-    size_t lda;    /* cells between rows of P^T: off powers of two */
-    char *a;       /* [rows][lda] cells */
-    char *each;    /* for each thread */
-} job;
-
-/* A thread's pieces. */
-typedef struct scratch {
-    uint32_t panel[TOKENS * COLUMNS];
-    uint32_t group[GROUP * COLUMNS]; /* operands of some tokens */
-    float tile[COLUMNS * COLUMNS];   /* mr <= COLUMNS */
-    float row[TOKENS];
-} scratch;
-
-static job open_job(size_t R, size_t T, void *work)
+/* Takes the scratch of all threads as pieces. */
+static job open_job(size_t R, size_t T, ql_pieces *work)
 {
     const ql_kernels *set = ql_kernels_get();
-    const size_t most = min_size(T, TOKENS);
-    job j = {.set = set, .R = R, .T = T, .a = work};
+    job j = {.set = set, .loops = ql_loops_get(), .R = R, .T = T};
+    ql_pieces one = {0};
 
-    j.rows = round_up(R, set->tile.mr);
-    j.lda = round_up(most, LINE * set->pair) / set->pair + LINE;
-    j.each = j.a + j.rows * j.lda * sizeof(uint32_t);
+    lay_out(&one, set);
+    j.cells = one.used;
+    j.rows = ql_tiles_rows(set, R);
+    j.lda = ql_tiles_lda(set, min_size(T, TOKENS));
+    j.a = ql_pieces_take(work, j.rows * j.lda);
+    j.each = ql_pieces_take(work, ql_max_threads() * j.cells);
     return j;
 }
 
 size_t ql_lora_grad_work_bytes(size_t R, size_t T)
 {
-    const size_t longest = min_size(T, TOKENS);
-    const size_t rows = round_up(R, ql_kernels_get()->tile.mr);
+    ql_pieces work = {0};
 
-    return rows * (longest + 3 * LINE) * sizeof(uint32_t) +
-           ql_max_threads() * sizeof(scratch);
+    open_job(R, T, &work);
+    return work.used * sizeof(uint32_t);
 }
 
-static scratch *thread_scratch(const job *j)
+static scratch thread_scratch(const job *j)
 {
-    return (scratch *)(void *)(j->each) + ql_thread();
+    ql_pieces piece = {.start = j->each + ql_thread() * j->cells};
+
+    return lay_out(&piece, j->set);
 }
 
 /* Row r of P^T: a column of P. */
 static void make_row(const job *j, size_t r)
 {
-    float *row = thread_scratch(j)->row;
-    uint32_t *to = (uint32_t *)(void *)(j->a + r * j->lda * sizeof(*to));
+    float *row = thread_scratch(j).row;
+    uint32_t *to = j->a + r * j->lda;
 
     if (r >= j->R) {
         memset(to, 0, j->lda * sizeof(*to));
@@ -89,66 +100,44 @@ static void make_row(const job *j, size_t r)
     j->set->narrow(to, row, j->tokens);
 }
 
-/* Columns [at, at + n) of Z as panels. */
-static void fill(const job *j, scratch *s, size_t at, size_t n, size_t cells)
+/* G += some rows of a tile that starts at [r, at]. */
+static void add_tile(const job *j, const float *tile, size_t r, size_t rows,
+                     size_t at, size_t columns)
 {
-    const ql_kernels *set = j->set;
-    const size_t nr = set->tile.nr;
-    const size_t size = ql_operand_bytes(set);
-    char *group = (char *)s->group;
-
-    for (size_t t = 0; t < j->tokens; t += GROUP) {
-        const size_t live = min_size(GROUP, j->tokens - t);
-
-        for (size_t i = 0; i < live; i++) {
-            char *row = group + i * COLUMNS * size;
-
-            set->narrow(row, j->z + (t + i) * j->W + at, n);
-            memset(row + n * size, 0, (COLUMNS - n) * size);
+    for (size_t i = 0; i < rows; i++, tile += COLUMNS) {
+        if (!j->transposed) {
+            j->loops->add(j->g + (r + i) * j->W + at, tile, columns);
+            continue;
         }
-        for (size_t k = 0; k < n; k += nr) {
-            set->pack_nn(s->panel + k * cells + t / set->pair * nr, nr,
-                         group + k * size, COLUMNS, live);
-        }
-    }
-}
-
-/* G += a tile that starts at [r, at]. */
-static void add_tile(const job *j, const float *tile, size_t r, size_t at)
-{
-    const size_t nr = j->set->tile.nr;
-    const size_t rows = min_size(j->set->tile.mr, j->R - r);
-    const size_t columns = min_size(nr, j->W - at);
-
-    for (size_t i = 0; i < rows; i++) {
         for (size_t k = 0; k < columns; k++) {
-            j->g[j->transposed ? (at + k) * j->R + r + i
-                               : (r + i) * j->W + at + k] += tile[i * nr + k];
+            j->g[(at + k) * j->R + r + i] += tile[k];
         }
     }
 }
 
 static void do_columns(const job *j, size_t at)
 {
-    scratch *s = thread_scratch(j);
-    const ql_tile *tile = &j->set->tile;
+    const scratch s = thread_scratch(j);
     const size_t n = min_size(COLUMNS, j->W - at);
-    const size_t cells = (j->tokens + j->set->pair - 1) / j->set->pair;
+    const size_t most = j->set->thin.mr;
 
-    fill(j, s, at, n, cells);
-    for (size_t k = 0; k < n; k += tile->nr) {
-        for (size_t r = 0; r < j->rows; r += tile->mr) {
-            tile->ukr(s->tile, tile->nr, j->a + r * j->lda * sizeof(uint32_t),
-                      j->lda, s->panel + k * cells, cells, false);
-            add_tile(j, s->tile, r, at + k);
-        }
+    ql_tiles_nn(j->set, s.panel, &(ql_rows){j->z + at, j->W, j->tokens, n, 1},
+                s.packing);
+    for (size_t r = 0; r < j->R; r += most) {
+        const size_t rows = min_size(most, j->R - r);
+
+        ql_tiles_product(j->set, s.tile, COLUMNS, rows, n, j->a + r * j->lda,
+                         j->lda, s.panel, ql_tiles_cells(j->set, j->tokens),
+                         false);
+        add_tile(j, s.tile, r, rows, at, n);
     }
 }
 
 void ql_lora_grad(float *g, bool transposed, const float *p, const float *z,
                   size_t R, size_t T, size_t W, void *work)
 {
-    job j = open_job(R, T, work);
+    ql_pieces pieces = {.start = work};
+    job j = open_job(R, T, &pieces);
 
     j.g = g;
     j.transposed = transposed;

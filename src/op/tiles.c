@@ -17,6 +17,14 @@ static size_t round_up(size_t n, size_t unit)
     return (n + unit - 1) / unit * unit;
 }
 
+void *ql_pieces_take(ql_pieces *p, size_t cells)
+{
+    uint32_t *at = p->start ? p->start + p->used : NULL;
+
+    p->used += round_up(cells, QL_TILES_LINE);
+    return at;
+}
+
 size_t ql_tiles_rows(const ql_kernels *set, size_t n)
 {
     return round_up(n, set->thin.mr);

@@ -11,6 +11,15 @@ enum {
     QL_TILES_LINE = 16 /* cells in a cache line */
 };
 
+/* Pieces of scratch, taken one after the other; without a start they are only
+ * counted. */
+typedef struct ql_pieces {
+    uint32_t *start;
+    size_t used; /* cells */
+} ql_pieces;
+
+void *ql_pieces_take(ql_pieces *p, size_t cells);
+
 /* A matrix of floats: n rows of width values, ld apart, taken times scale. */
 typedef struct ql_rows {
     const float *x;
