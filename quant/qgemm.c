@@ -291,25 +291,41 @@ static void narrow_row(const job *j, void *to, const float *x, size_t n)
     j->set->narrow(to, x, n);
 }
 
+/* True if a part's A is multiplied by tiles: always, but for dot products
+ * without a pair. */
+static bool needs_tiles(const job *j, const part *p)
+{
+    return !is_few(j, j->T) || p->r > 0;
+}
+
+/* Row i of a chunk of A, in the orders in which it is read. */
+static void pack_row(const job *j, const part *p, size_t chunk, size_t i)
+{
+    const size_t k = chunk * p->step;
+    const size_t n = min_size(p->step, p->depth - k);
+    const float *x = p->in + i * p->depth + k;
+
+    if (p->dot4) {
+        j->set->arrange(dot4_row(j, p, chunk, i), x, n);
+    }
+    if (!p->dot4 || needs_tiles(j, p)) {
+        narrow_row(j, a_row(j, p, chunk, i), x, n);
+    }
+}
+
 /* Rows of A from t on, for a thin tile; zero beyond the last token. */
 static void pack_rows(const job *j, const part *p, size_t t)
 {
+    const size_t end = t + j->set->thin.mr;
+    const size_t last = min_size(end, j->T);
+
     for (size_t c = 0; c < p->chunks; c++) {
-        const size_t k = c * p->step;
-        const size_t n = min_size(p->step, p->depth - k);
-
-        for (size_t i = t; i < t + j->set->thin.mr; i++) {
-            char *to = a_row(j, p, c, i);
-
-            if (i < j->T) {
-                narrow_row(j, to, p->in + i * p->depth + k, n);
-                if (p->dot4) {
-                    j->set->arrange(dot4_row(j, p, c, i),
-                                    p->in + i * p->depth + k, n);
-                }
-            } else {
-                memset(to, 0, p->lda * sizeof(uint32_t));
-            }
+        for (size_t i = t; i < last; i++) {
+            pack_row(j, p, c, i);
+        }
+        if (last < end && needs_tiles(j, p)) {
+            memset(a_row(j, p, c, last), 0,
+                   (end - last) * p->lda * sizeof(uint32_t));
         }
     }
 }

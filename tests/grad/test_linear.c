@@ -19,6 +19,7 @@ static const shape shapes[] = {
     {1, 3, 5, 1, false, 0},       {7, 20, 36, 3, true, 0},
     {65, 33, 77, 4, false, 0.3F}, {9, 64, 128, 16, true, 0.5F},
     {130, 50, 127, 2, true, 0},   {5, 40, 30, 0, true, 0},
+    {1, 70, 128, 5, false, 0},    {4, 33, 192, 3, false, 0.2F},
 };
 
 /* All arrays of one layer and one call. */
