@@ -184,6 +184,30 @@ static inline void ql_fetch_rounded(void *out, const ql_qtensor *w,
     }
 }
 
+/* Elements [e, e + n) of 4-bit storage, e and n even, in bf16. */
+typedef void ql_fetch4_fn(uint16_t *out, const ql_qtensor *w, size_t e,
+                          size_t n);
+
+/* ql_fetch_fn in bf16, given what a set has for 4-bit storage and for floats;
+ * decode for what is left. */
+static inline void ql_fetch_by(void *out, const ql_qtensor *w, size_t start,
+                               size_t n, ql_fetch4_fn *four_bits,
+                               ql_narrow_fn *narrow, ql_decode_fn *decode)
+{
+    const size_t e = w->first + start;
+    const char *data = w->data;
+
+    if (w->storage == QL_STORAGE_4BIT && e % 2 == 0 && n % 2 == 0) {
+        four_bits(out, w, e, n);
+    } else if (w->storage == QL_STORAGE_BF16) {
+        memcpy(out, data + e * 2, n * 2);
+    } else if (w->storage == QL_STORAGE_F32) {
+        narrow(out, (const void *)(data + e * 4), n);
+    } else {
+        ql_fetch_rounded(out, w, start, n, decode);
+    }
+}
+
 /* ql_dot4_fn where a set has nothing faster: x keeps its order. */
 static inline void ql_dot4_fetched(float *sum, const ql_qtensor *w,
                                    size_t start, size_t n, const uint32_t *x,

@@ -92,16 +92,6 @@ void ql_narrow_neonbf16(void *out, const float *x, size_t n)
 
 void ql_fetch_neonbf16(void *out, const ql_qtensor *w, size_t start, size_t n)
 {
-    const size_t e = w->first + start;
-    const char *data = w->data;
-
-    if (w->storage == QL_STORAGE_4BIT && e % 2 == 0 && n % 2 == 0) {
-        fetch_4bit(out, w, e, n);
-    } else if (w->storage == QL_STORAGE_BF16) {
-        memcpy(out, data + e * 2, n * 2);
-    } else if (w->storage == QL_STORAGE_F32) {
-        ql_narrow_neonbf16(out, (const void *)(data + e * 4), n);
-    } else {
-        ql_fetch_rounded(out, w, start, n, ql_decode_neon);
-    }
+    ql_fetch_by(out, w, start, n, fetch_4bit, ql_narrow_neonbf16,
+                ql_decode_neon);
 }
