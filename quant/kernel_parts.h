@@ -229,6 +229,27 @@ static inline void ql_dot4_fetched(float *sum, const ql_qtensor *w,
     }
 }
 
+/* ql_dot4_fn, given one that is compiled for each number of tokens: its sums
+ * then stay in registers. */
+static inline __attribute__((always_inline)) void
+ql_dot4_unrolled(float *sum, const ql_qtensor *w, size_t start, size_t n,
+                 const uint32_t *x, size_t ldx, size_t T, ql_dot4_fn *tokens)
+{
+    switch (T) {
+    case 1:
+        tokens(sum, w, start, n, x, ldx, 1);
+        break;
+    case 2:
+        tokens(sum, w, start, n, x, ldx, 2);
+        break;
+    case 3:
+        tokens(sum, w, start, n, x, ldx, 3);
+        break;
+    default:
+        tokens(sum, w, start, n, x, ldx, 4);
+    }
+}
+
 /* Cell i of an array of operands. */
 static inline uint32_t ql_cell(const void *operands, size_t i)
 {

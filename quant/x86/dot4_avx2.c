@@ -47,8 +47,9 @@ dot4_block(sums *s, const uint8_t *bytes, __m256 low, __m256 high,
 
 static inline __attribute__((always_inline)) void
 dot4_tokens(float *sum, const ql_qtensor *w, size_t start, size_t n,
-            const float *x, size_t ldx, size_t T)
+            const uint32_t *cells, size_t ldx, size_t T)
 {
+    const float *x = (const float *)(const void *)cells;
     const uint8_t *bytes = (const uint8_t *)w->data + start / 2;
     ql_scales scales = ql_scales_from(w, start / QL_DOT4_BLOCK);
     sums s;
@@ -75,21 +76,7 @@ dot4_tokens(float *sum, const ql_qtensor *w, size_t start, size_t n,
 void ql_dot4_avx2(float *sum, const ql_qtensor *w, size_t start, size_t n,
                   const uint32_t *x, size_t ldx, size_t T)
 {
-    const float *at = (const float *)(const void *)x;
-
-    switch (T) {
-    case 1:
-        dot4_tokens(sum, w, start, n, at, ldx, 1);
-        break;
-    case 2:
-        dot4_tokens(sum, w, start, n, at, ldx, 2);
-        break;
-    case 3:
-        dot4_tokens(sum, w, start, n, at, ldx, 3);
-        break;
-    default:
-        dot4_tokens(sum, w, start, n, at, ldx, 4);
-    }
+    ql_dot4_unrolled(sum, w, start, n, x, ldx, T, dot4_tokens);
 }
 
 /* High nibbles come first in memory, and second in a word. */

@@ -39,9 +39,10 @@ block(sums *s, const uint8_t *bytes, __m512 table, const float *x, size_t ldx,
 }
 
 static inline __attribute__((always_inline)) void
-tokens(float *sum, const ql_qtensor *w, size_t start, size_t n, const float *x,
-       size_t ldx, size_t T)
+tokens(float *sum, const ql_qtensor *w, size_t start, size_t n,
+       const uint32_t *cells, size_t ldx, size_t T)
 {
+    const float *x = (const float *)(const void *)cells;
     const uint8_t *bytes = (const uint8_t *)w->data + start / 2;
     ql_scales scales = ql_scales_from(w, start / QL_DOT4_BLOCK);
     sums s;
@@ -68,21 +69,7 @@ tokens(float *sum, const ql_qtensor *w, size_t start, size_t n, const float *x,
 void ql_dot4_avx512(float *sum, const ql_qtensor *w, size_t start, size_t n,
                     const uint32_t *x, size_t ldx, size_t T)
 {
-    const float *at = (const float *)(const void *)x;
-
-    switch (T) {
-    case 1:
-        tokens(sum, w, start, n, at, ldx, 1);
-        break;
-    case 2:
-        tokens(sum, w, start, n, at, ldx, 2);
-        break;
-    case 3:
-        tokens(sum, w, start, n, at, ldx, 3);
-        break;
-    default:
-        tokens(sum, w, start, n, at, ldx, 4);
-    }
+    ql_dot4_unrolled(sum, w, start, n, x, ldx, T, tokens);
 }
 
 /* The high nibble of a byte comes first in memory, and second in a word. */

@@ -39,8 +39,9 @@ two_blocks(__m512 sum[QL_DOT4_TOKENS], __m512i codes, __m512i table,
 
 static inline __attribute__((always_inline)) void
 tokens(float *sum, const ql_qtensor *w, size_t start, size_t n,
-       const uint16_t *x, size_t ldx, size_t T)
+       const uint32_t *cells, size_t ldx, size_t T)
 {
+    const uint16_t *x = (const uint16_t *)(const void *)cells;
     const __m512 code = _mm512_loadu_ps(w->code);
     const __m512i table = (__m512i)_mm512_cvtne2ps_pbh(code, code);
     const uint8_t *bytes = (const uint8_t *)w->data + start / 2;
@@ -55,15 +56,15 @@ tokens(float *sum, const ql_qtensor *w, size_t start, size_t n,
             first, 0xff00, _mm_set_ss(ql_scales_next(&scales)));
 
         _mm_prefetch((const char *)bytes + AHEAD, _MM_HINT_T0);
-        two_blocks(lanes, _mm512_loadu_si512(bytes), table, both, x + i, ldx,
-                   T);
+        two_blocks(lanes, _mm512_loadu_si512(bytes), table, both, x + i,
+                   2 * ldx, T);
     }
     if (i < n) {
         const __m512 first = _mm512_maskz_broadcastss_ps(
             0x00ff, _mm_set_ss(ql_scales_next(&scales)));
 
         two_blocks(lanes, _mm512_maskz_loadu_epi64(0x0f, bytes), table, first,
-                   x + i, ldx, T);
+                   x + i, 2 * ldx, T);
     }
     for (size_t t = 0; t < T; t++) {
         sum[t] += _mm512_reduce_add_ps(lanes[t]);
@@ -73,21 +74,7 @@ tokens(float *sum, const ql_qtensor *w, size_t start, size_t n,
 void ql_dot4_avx512bf16(float *sum, const ql_qtensor *w, size_t start, size_t n,
                         const uint32_t *x, size_t ldx, size_t T)
 {
-    const uint16_t *at = (const uint16_t *)(const void *)x;
-
-    switch (T) {
-    case 1:
-        tokens(sum, w, start, n, at, 2 * ldx, 1);
-        break;
-    case 2:
-        tokens(sum, w, start, n, at, 2 * ldx, 2);
-        break;
-    case 3:
-        tokens(sum, w, start, n, at, 2 * ldx, 3);
-        break;
-    default:
-        tokens(sum, w, start, n, at, 2 * ldx, 4);
-    }
+    ql_dot4_unrolled(sum, w, start, n, x, ldx, T, tokens);
 }
 
 /* The high nibble of a byte comes first in memory, and second in a word. What
