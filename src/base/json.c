@@ -53,6 +53,17 @@ ql_status ql_json_load(json_t **out, const char *path, size_t max)
     return st;
 }
 
+ql_status ql_json_load_optional(json_t **out, char **path, const char *dir,
+                                const char *name, size_t max)
+{
+    *out = NULL;
+    *path = ql_path_join(dir, name);
+    if (!*path) {
+        return QL_ENOMEM;
+    }
+    return ql_path_exists(*path) ? ql_json_load(out, *path, max) : QL_OK;
+}
+
 /* The value of a key that is there and not null, else NULL. */
 static const json_t *given(const json_t *o, const char *key)
 {

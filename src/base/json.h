@@ -18,6 +18,11 @@ ql_status ql_json_parse(json_t **out, const char *text, size_t len,
 /* Reads and parses a file of at most max bytes whose root is an object. */
 ql_status ql_json_load(json_t **out, const char *path, size_t max);
 
+/* The same of a file in a folder, which need not be there: *out is NULL then.
+ * Owned: *path, on failure too; NULL where memory is lacking. */
+ql_status ql_json_load_optional(json_t **out, char **path, const char *dir,
+                                const char *name, size_t max);
+
 /* Typed reads of object o. A missing or null key leaves *out as it is, so the
  * caller stores the default first; a value of another type is QL_EFORMAT with
  * where and key in the sentence. Numbers: an integer is accepted where a real

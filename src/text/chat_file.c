@@ -168,24 +168,12 @@ static ql_status offer_values(search *s, const json_t *v, const char *path)
     return QL_OK;
 }
 
-/* Loads dir/name; *root is NULL if there is no such file. Owned: *path. */
-static ql_status load(const char *dir, const char *name, char **path,
-                      json_t **root)
-{
-    *root = NULL;
-    *path = ql_path_join(dir, name);
-    if (!*path) {
-        return QL_ENOMEM;
-    }
-    return ql_path_exists(*path) ? ql_json_load(root, *path, FILE_BYTES)
-                                 : QL_OK;
-}
-
 static ql_status search_json(search *s, const char *name)
 {
     json_t *root;
     char *path;
-    ql_status st = load(s->dir, name, &path, &root);
+    ql_status st =
+        ql_json_load_optional(&root, &path, s->dir, name, FILE_BYTES);
 
     if (st == QL_OK) {
         st = offer_values(s, json_object_get(root, "chat_template"), path);
@@ -331,7 +319,7 @@ static ql_status read_file(json_t *out, const char *dir, const char *name)
 {
     json_t *root;
     char *path;
-    ql_status st = load(dir, name, &path, &root);
+    ql_status st = ql_json_load_optional(&root, &path, dir, name, FILE_BYTES);
 
     if (st == QL_OK) {
         st = put_tokens(out, root, path);

@@ -15,19 +15,6 @@ enum {
     FILE_BYTES = 1 << 26
 };
 
-/* Loads dir/name; *root is NULL if there is no such file. Owned: *path. */
-static ql_status load(const char *dir, const char *name, char **path,
-                      json_t **root)
-{
-    *root = NULL;
-    *path = ql_path_join(dir, name);
-    if (!*path) {
-        return QL_ENOMEM;
-    }
-    return ql_path_exists(*path) ? ql_json_load(root, *path, FILE_BYTES)
-                                 : QL_OK;
-}
-
 /* A token given by content, as a string or {"content": ...}, or null. */
 static ql_status by_content(const ql_tokenizer *t, const json_t *v,
                             const char *path, const char *key, int32_t *id)
@@ -93,7 +80,8 @@ static ql_status read_tokens(ql_tokenizer *t, const char *dir)
         json_t *root = NULL;
         char *path = NULL;
 
-        st = load(dir, sources[i].file, &path, &root);
+        st = ql_json_load_optional(&root, &path, dir, sources[i].file,
+                                   FILE_BYTES);
         for (size_t k = 0; k < 2 && st == QL_OK; k++) {
             const char *key = sources[i].keys[k];
             const json_t *v = json_object_get(root, key);
@@ -156,7 +144,8 @@ static ql_status read_specials(ql_tokenizer *t, const char *dir)
     const char *name = "";
     ql_status st;
 
-    QL_TRY_DONE(load(dir, "tokenizer_config.json", &path, &root));
+    QL_TRY_DONE(ql_json_load_optional(&root, &path, dir,
+                                      "tokenizer_config.json", FILE_BYTES));
     QL_TRY_DONE(ql_json_string(root, "tokenizer_class", path, &name));
     for (size_t i = 0; i < sizeof(classes) / sizeof(*classes); i++) {
         if (strcmp(name, classes[i].name) == 0) {
@@ -203,7 +192,8 @@ static ql_status read_template_key(ql_tokenizer *t, const char *dir)
     const json_t *v;
     ql_status st;
 
-    st = load(dir, "tokenizer_config.json", &path, &root);
+    st = ql_json_load_optional(&root, &path, dir, "tokenizer_config.json",
+                               FILE_BYTES);
     v = json_object_get(root, "chat_template");
     if (st == QL_OK && v && !json_is_null(v)) {
         st = pick_template(v, path, &t->chat_template);
