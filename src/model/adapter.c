@@ -49,6 +49,8 @@ static void lay_out(ql_adapter *a, const ql_config *c)
             e->a = a->count;
             e->b = e->a + a->opt.r * e->in;
             a->count = e->b + a->opt.r * e->out;
+            a->sizes[2 * a->n] = e->b - e->a;
+            a->sizes[2 * a->n + 1] = a->count - e->b;
             a->n++;
         }
     }
@@ -76,7 +78,10 @@ ql_status ql_adapter_init(ql_adapter *a, const ql_config *c,
     QL_TRY(ql_adapter_options_check(opt));
     a->entries =
         ql_calloc(QL_TAG_MISC, c->layers * QL_MODULES, sizeof(*a->entries));
-    if (!a->entries) {
+    a->sizes =
+        ql_alloc(QL_TAG_MISC, c->layers * QL_MODULES, 2 * sizeof(*a->sizes));
+    if (!a->entries || !a->sizes) {
+        ql_adapter_free(a);
         return QL_ENOMEM;
     }
     lay_out(a, c);
@@ -95,6 +100,7 @@ ql_status ql_adapter_init(ql_adapter *a, const ql_config *c,
 void ql_adapter_free(ql_adapter *a)
 {
     ql_free(a->entries);
+    ql_free(a->sizes);
     ql_free(a->param);
     ql_free(a->grad);
     *a = (ql_adapter){0};

@@ -24,7 +24,9 @@ typedef struct ql_adapter_entry {
 
 typedef struct ql_adapter {
     ql_adapter_options opt;
-    ql_adapter_entry *entries;
+    ql_adapter_entry *entries; /* [n] */
+    size_t *sizes;             /* [2 n] elements of each A and B, as they lie
+                                  in param */
     size_t n;
     float *param; /* [count] */
     float *grad;  /* [count]; NULL when not trained */

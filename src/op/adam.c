@@ -3,7 +3,15 @@
 #include <math.h>
 
 #include "src/op/loops.h"
-#include "src/op/parallel.h"
+
+enum {
+    ALIGN = 64
+};
+
+size_t ql_adam_state_bytes(size_t n)
+{
+    return (2 * n * sizeof(float) + ALIGN - 1) / ALIGN * ALIGN;
+}
 
 /* The numbers of a step in f32. */
 static ql_adam_factors prepare(const ql_adam_step *s)
@@ -23,22 +31,21 @@ static ql_adam_factors prepare(const ql_adam_step *s)
     };
 }
 
-size_t ql_adam_update(float *p, float *m, float *v, const float *g, size_t n,
+size_t ql_adam_update(float *p, float *g, void *state,
+                      const ql_adam_piece *piece, size_t n,
                       const ql_adam_step *s)
 {
     const ql_loops *loops = ql_loops_get();
     const ql_adam_factors f = prepare(s);
     size_t stayed = 0;
 
-#pragma omp parallel for schedule(static) if (n > QL_SMALL)
-    for (size_t i = 0; i < n; i += QL_SMALL) {
-        const size_t len = n - i < QL_SMALL ? n - i : QL_SMALL;
-        const size_t here = loops->adam(p + i, m + i, v + i, g + i, len, &f);
+#pragma omp parallel for schedule(dynamic) if (n > 1) reduction(+ : stayed)
+    for (size_t i = 0; i < n; i++) {
+        const ql_adam_piece *e = &piece[i];
+        float *m = (float *)((char *)state + (e->at - piece->at));
 
-        if (here > 0) {
-#pragma omp atomic
-            stayed += here;
-        }
+        stayed +=
+            loops->adam(p + e->first, m, m + e->n, g + e->first, e->n, &f);
     }
     return stayed;
 }

@@ -1,4 +1,4 @@
-/* One AdamW update of an array of parameters.
+/* AdamW updates of parameters, piece by piece.
  *
  *   p = (1 - lr wd) p
  *   m = b1 m + (1 - b1) g        g: gradient times clip
@@ -6,11 +6,15 @@
  *   p = p - lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + eps)
  *
  * Source: Loshchilov, Hutter: Decoupled Weight Decay Regularization, 2019;
- * order of operations as torch.optim.AdamW. */
+ * order of operations as torch.optim.AdamW.
+ *
+ * The moments of a piece lie together, so that a run of pieces is a run of
+ * bytes, which can be kept in memory or in a file. */
 #ifndef QL_OP_ADAM_H
 #define QL_OP_ADAM_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct ql_adam_step {
     double lr, beta1, beta2, eps, weight_decay;
@@ -18,11 +22,31 @@ typedef struct ql_adam_step {
     size_t t;    /* number of this update, from 1 */
 } ql_adam_step;
 
-/*   p, m, v  [n]  updated; a p that would not be finite stays as it is
- *   g        [n]  read
- * Returns how many stayed: the run has diverged, but p can still be saved.
- * Threads: splits n. */
-size_t ql_adam_update(float *p, float *m, float *v, const float *g, size_t n,
+enum {
+    QL_ADAM_PIECE = 1 << 14 /* most parameters of a piece */
+};
+
+/* A run of parameters and their state: m [n], then v [n]. */
+typedef struct ql_adam_piece {
+    uint64_t at;  /* byte where its state begins, a multiple of 64 */
+    size_t first; /* its first parameter */
+    size_t n;     /* its parameters */
+} ql_adam_piece;
+
+/* Bytes of the state of a piece of n parameters, a multiple of 64; what lies
+ * behind the moments is never touched. */
+size_t ql_adam_state_bytes(size_t n);
+
+/* Updates all parameters of n consecutive pieces.
+ *
+ *   p      [.]  all parameters; one that would not be finite stays as it is
+ *   g      [.]  all gradients; those of the pieces are replaced by their
+ *               parameters as they were, so that the update can be undone
+ *   state       that of piece[0], 64-byte aligned; the others follow
+ * Returns how many parameters stayed: the run has diverged. Threads: splits
+ * the pieces; the result does not depend on their number. */
+size_t ql_adam_update(float *p, float *g, void *state,
+                      const ql_adam_piece *piece, size_t n,
                       const ql_adam_step *s);
 
 #endif

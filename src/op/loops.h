@@ -88,9 +88,10 @@ typedef struct ql_adam_factors {
  *   v[i] = b2 v[i] + c2 (clip g[i])^2
  *   p[i] = keep p[i] - rate m[i] / (sqrt(v[i]) root + eps)
  *
- * A p[i] that would not be finite stays. Returns how many stayed. */
-typedef size_t ql_adam_loop(float *p, float *m, float *v, const float *g,
-                            size_t n, const ql_adam_factors *f);
+ * A p[i] that would not be finite, or whose v[i] is not, stays. Returns how
+ * many stayed. g[i] receives the old p[i]. */
+typedef size_t ql_adam_loop(float *p, float *m, float *v, float *g, size_t n,
+                            const ql_adam_factors *f);
 
 /* y[i] = x[i] keep where element first + i of the mask of key is kept, else 0;
  * first is even. Elements 2 k and 2 k + 1 take the lower and the upper half of

@@ -262,7 +262,7 @@ static void swiglu_bwd(float *dg, float *du, const float *dy, const float *g,
     }
 }
 
-static size_t adam(float *p, float *m, float *v, const float *g, size_t n,
+static size_t adam(float *p, float *m, float *v, float *g, size_t n,
                    const ql_adam_factors *f)
 {
     const ql_adam_factors k = *f; /* nothing that is written is a factor */
@@ -273,13 +273,15 @@ static size_t adam(float *p, float *m, float *v, const float *g, size_t n,
         const float gi = g[i] * k.clip;
         const float mi = k.b1 * m[i] + k.c1 * gi;
         const float vi = k.b2 * v[i] + k.c2 * gi * gi;
+        const float old = p[i];
         const float next =
-            k.keep * p[i] - k.rate * mi / (sqrtf(vi) * k.root + k.eps);
-        const uint32_t bad = !(fabsf(next) <= FLT_MAX);
+            k.keep * old - k.rate * mi / (sqrtf(vi) * k.root + k.eps);
+        const uint32_t bad = !(fabsf(next) <= FLT_MAX && vi <= FLT_MAX);
 
         m[i] = mi;
         v[i] = vi;
-        p[i] = bad ? p[i] : next;
+        g[i] = old;
+        p[i] = bad ? old : next;
         stayed += bad;
     }
     return stayed;

@@ -3,30 +3,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "src/base/alloc.h"
 #include "src/base/fail.h"
 #include "src/base/rng.h"
-#include "src/op/adam.h"
 #include "src/op/vec.h"
-
-ql_status ql_optimizer_init(ql_optimizer *o, size_t n)
-{
-    *o = (ql_optimizer){.n = n};
-    o->m = ql_calloc(QL_TAG_OPTIM, n, sizeof(float));
-    o->v = ql_calloc(QL_TAG_OPTIM, n, sizeof(float));
-    if (!o->m || !o->v) {
-        ql_optimizer_free(o);
-        return QL_ENOMEM;
-    }
-    return QL_OK;
-}
-
-void ql_optimizer_free(ql_optimizer *o)
-{
-    ql_free(o->m);
-    ql_free(o->v);
-    *o = (ql_optimizer){0};
-}
 
 /* Losses and gradients of all micro-batches, each scaled by the number of
  * trained tokens in the whole step. */
@@ -76,19 +55,9 @@ static ql_status bad_gradient(const ql_step *s, const ql_adapter *a)
             s->number + 1, name);
 }
 
-ql_status ql_step_run(ql_step *s, ql_run *run, ql_batches *batches,
-                      ql_adapter *a, ql_optimizer *o,
-                      const ql_train_options *opt)
+ql_status ql_step_gradient(ql_step *s, ql_run *run, ql_batches *batches,
+                           ql_adapter *a, const ql_train_options *opt)
 {
-    ql_adam_step adam = {.lr = s->lr,
-                         .beta1 = opt->adam_beta1,
-                         .beta2 = opt->adam_beta2,
-                         .eps = opt->adam_epsilon,
-                         .weight_decay = opt->weight_decay,
-                         .clip = 1,
-                         .t = o->t + 1};
-    size_t stayed;
-
     accumulate(s, run, batches, a, opt);
     if (!isfinite(s->loss.sum)) {
         QL_FAIL(QL_ENUMERIC,
@@ -101,18 +70,27 @@ ql_status ql_step_run(ql_step *s, ql_run *run, ql_batches *batches,
     if (!isfinite(s->grad_norm)) {
         return bad_gradient(s, a);
     }
+    return QL_OK;
+}
+
+ql_status ql_step_run(ql_step *s, ql_run *run, ql_batches *batches,
+                      ql_adapter *a, ql_optimizer *o,
+                      const ql_train_options *opt)
+{
+    ql_adam_step adam = {.lr = s->lr,
+                         .beta1 = opt->adam_beta1,
+                         .beta2 = opt->adam_beta2,
+                         .eps = opt->adam_epsilon,
+                         .weight_decay = opt->weight_decay,
+                         .clip = 1};
+    ql_status st;
+
+    QL_TRY(ql_step_gradient(s, run, batches, a, opt));
     if (opt->max_grad_norm > 0) {
         /* torch.nn.utils.clip_grad_norm_ */
         adam.clip = fmin(1, opt->max_grad_norm / (s->grad_norm + 1e-6));
     }
-    stayed = ql_adam_update(a->param, o->m, o->v, a->grad, a->count, &adam);
+    st = ql_optimizer_update(o, a->param, a->grad, &adam);
     ql_profile_mark(s->profile, QL_WORK_OTHER);
-    if (stayed > 0) {
-        QL_FAIL(QL_ENUMERIC,
-                "step %zu: %zu adapter weights would not be finite; lower the "
-                "learning rate",
-                s->number + 1, stayed);
-    }
-    o->t++;
-    return QL_OK;
+    return st == QL_OK ? st : ql_fail_prefix(st, "step %zu: ", s->number + 1);
 }

@@ -5,17 +5,7 @@
 #include "qlora/train.h"
 #include "src/data/batches.h"
 #include "src/model/run.h"
-
-/* State of the optimizer: two moments for each parameter. */
-typedef struct ql_optimizer {
-    float *m, *v; /* [n] */
-    size_t n;
-    size_t t; /* updates done */
-} ql_optimizer;
-
-/* Errors: QL_ENOMEM. */
-ql_status ql_optimizer_init(ql_optimizer *o, size_t n);
-void ql_optimizer_free(ql_optimizer *o);
+#include "src/train/optimizer.h"
 
 /* Micro-batches [from, to) of the current epoch, as one step. */
 typedef struct ql_step {
@@ -28,9 +18,15 @@ typedef struct ql_step {
     size_t tokens;       /* out */
 } ql_step;
 
-/* Runs the step. a's gradients are overwritten, its parameters updated.
- * Errors: QL_ENUMERIC when the loss or a gradient is not finite (names the
- * step and the layer); the parameters are then as before the step. */
+/* Its first half: the gradients of a, and all that s says of them. Errors:
+ * QL_ENUMERIC when the loss or a gradient is not finite (names the step and
+ * the layer). */
+ql_status ql_step_gradient(ql_step *s, ql_run *run, ql_batches *batches,
+                           ql_adapter *a, const ql_train_options *opt);
+
+/* Runs the step. a's gradients are used up, its parameters updated. Errors:
+ * those of ql_step_gradient and ql_optimizer_update; the parameters are then
+ * as before the step. */
 ql_status ql_step_run(ql_step *s, ql_run *run, ql_batches *batches,
                       ql_adapter *a, ql_optimizer *o,
                       const ql_train_options *opt);

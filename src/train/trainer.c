@@ -32,7 +32,7 @@ typedef struct trainer {
     ql_train_length length;
     ql_adapter adapter;
     ql_output output;
-    ql_optimizer optimizer;
+    ql_optimizer *optimizer;
     ql_run *run;
     ql_buf csv;
     double started; /* ql_now_s of the first step */
@@ -101,7 +101,7 @@ static ql_status make_adapter(trainer *t)
     QL_TRY(ql_adapter_init(&t->adapter, &t->m->config, &opt,
                            ql_rng_split(o->seed, 1), true));
     ql_model_use_adapter(t->m, &t->adapter);
-    return ql_optimizer_init(&t->optimizer, t->adapter.count);
+    return ql_optimizer_open(&t->optimizer, t->adapter.sizes, 2 * t->adapter.n);
 }
 
 static ql_status make_run(trainer *t)
@@ -238,7 +238,7 @@ static ql_status train(trainer *t)
         const size_t every = t->opt->eval_steps;
         ql_step s = next_step(t, i);
 
-        QL_TRY(ql_step_run(&s, t->run, &t->batches, &t->adapter, &t->optimizer,
+        QL_TRY(ql_step_run(&s, t->run, &t->batches, &t->adapter, t->optimizer,
                            t->opt));
         QL_TRY(note_step(t, &s));
         if ((every > 0 && (i + 1) % every == 0) || i + 1 == t->length.total) {
@@ -368,7 +368,7 @@ ql_status ql_train(ql_model *model, const ql_dataset *data,
     }
     ql_run_close(&t.run);
     ql_output_free(&t.output);
-    ql_optimizer_free(&t.optimizer);
+    ql_optimizer_close(&t.optimizer);
     ql_batches_free(&t.batches);
     ql_batches_free(&t.eval);
     ql_buf_free(&t.csv);

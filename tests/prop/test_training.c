@@ -241,7 +241,6 @@ static float *gradients(ql_model *m, const ql_dataset *data, size_t size,
         .r = 3, .alpha = 6, .targets = QL_TARGET_ALL_LINEAR};
     ql_train_options o;
     ql_adapter a;
-    ql_optimizer opt;
     ql_batches b;
     ql_run *run = NULL;
     ql_run_options ro;
@@ -254,7 +253,6 @@ static float *gradients(ql_model *m, const ql_dataset *data, size_t size,
         a.param[i] += (float)(0.1 * ql_rng_unit(77, i)); /* B is not zero */
     }
     ql_model_use_adapter(m, &a);
-    check_ok(ql_optimizer_init(&opt, a.count));
     check_ok(ql_batches_init(&b, data, size, false, 0));
     ro = (ql_run_options){.max_tokens = b.max_tokens,
                           .max_length = b.max_length,
@@ -262,13 +260,12 @@ static float *gradients(ql_model *m, const ql_dataset *data, size_t size,
                           .training = true};
     check_ok(ql_run_open(&run, m, &ro));
     *s = (ql_step){.from = 0, .to = b.n, .lr = 1e-3};
-    check_ok(ql_step_run(s, run, &b, &a, &opt, &o));
+    check_ok(ql_step_gradient(s, run, &b, &a, &o));
     out = malloc(a.count * sizeof(float));
     memcpy(out, a.grad, a.count * sizeof(float));
     *n = a.count;
     ql_run_close(&run);
     ql_batches_free(&b);
-    ql_optimizer_free(&opt);
     ql_model_use_adapter(m, NULL);
     ql_adapter_free(&a);
     return out;

@@ -31,7 +31,7 @@ typedef struct session {
     ql_dataset *data;
     ql_batches batches;
     ql_adapter adapter;
-    ql_optimizer optimizer;
+    ql_optimizer *optimizer;
     ql_run *run;
     ql_profile profile;
     bench_peaks peaks;
@@ -146,7 +146,8 @@ static ql_status prepare(session *s)
     QL_TRY(ql_adapter_init(&s->adapter, &s->model->config, &adapter, s->seed,
                            true));
     ql_model_use_adapter(s->model, &s->adapter);
-    QL_TRY(ql_optimizer_init(&s->optimizer, s->adapter.count));
+    QL_TRY(
+        ql_optimizer_open(&s->optimizer, s->adapter.sizes, 2 * s->adapter.n));
     run.max_tokens = s->batches.max_tokens;
     run.max_length = s->batches.max_length;
     run.max_sequences = s->batches.size;
@@ -166,7 +167,7 @@ static ql_status step(session *s, size_t number)
     if (cli_interrupted()) {
         QL_FAIL(QL_ECANCELLED, "stopped");
     }
-    QL_TRY(ql_step_run(&step, s->run, &s->batches, &s->adapter, &s->optimizer,
+    QL_TRY(ql_step_run(&step, s->run, &s->batches, &s->adapter, s->optimizer,
                        &s->train));
     s->loss = step.loss.sum / (double)step.loss.count;
     return QL_OK;
@@ -319,7 +320,7 @@ ql_status bench_train(const bench_options *o, const cli_common *common)
     s.train.seed = common->seed;
     st = measure(&s);
     ql_run_close(&s.run);
-    ql_optimizer_free(&s.optimizer);
+    ql_optimizer_close(&s.optimizer);
     ql_batches_free(&s.batches);
     ql_dataset_close(&s.data);
     ql_model_close(&s.model);
