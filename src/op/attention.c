@@ -58,24 +58,6 @@ size_t ql_attention_fwd_bytes(const ql_attention_shape *s)
     return piece.used * sizeof(uint32_t);
 }
 
-/* Turns n scores of a row into exp(s - max), the rest of COLUMNS into 0, and
- * brings o, the sum of p v so far, to the new maximum. */
-static void take_row(const ql_loops *loops, float *score, size_t n, running *r,
-                     float *o, size_t D)
-{
-    const float tile_max = loops->max(score, n);
-
-    if (tile_max > r->max) {
-        const float shrink = ql_exp(r->max - tile_max);
-
-        r->max = tile_max;
-        r->sum *= (double)shrink;
-        loops->scale(o, D, shrink);
-    }
-    r->sum += loops->exp(score, n, r->max);
-    memset(score + n, 0, (QL_ATTENTION_COLUMNS - n) * sizeof *score);
-}
-
 /* Everything of one item. */
 typedef struct call {
     const ql_kernels *set;
@@ -86,6 +68,47 @@ typedef struct call {
     scratch t;
 } call;
 
+/* Turns the scores of a row for the keys that it sees into exp(s - max), the
+ * rest of COLUMNS into 0, and brings o, the sum of p v so far, to the new
+ * maximum. */
+static void take_row(const call *c, size_t row, ql_span seen)
+{
+    const size_t D = c->s->D;
+    const size_t n = seen.to - seen.from;
+    float *all = c->t.score + row * QL_ATTENTION_COLUMNS;
+    float *score = all + seen.from;
+    running *r = &c->t.row[row];
+    float tile_max;
+
+    if (c->s->softcap > 0) {
+        c->loops->softcap(score, n, c->s->softcap);
+    }
+    tile_max = c->loops->max(score, n);
+    if (tile_max > r->max) {
+        const float shrink = ql_exp(r->max - tile_max);
+
+        r->max = tile_max;
+        r->sum *= (double)shrink;
+        c->loops->scale(c->t.o + row * ql_tiles_columns(c->set, D), D, shrink);
+    }
+    r->sum += c->loops->exp(score, n, r->max);
+    memset(all, 0, seen.from * sizeof *all);
+    memset(score + n, 0, (QL_ATTENTION_COLUMNS - seen.to) * sizeof *score);
+}
+
+/* Rows of an item that see any of n keys from j on, from a whole tile on. */
+static ql_span rows_of(const call *c, const ql_item *it, size_t j, size_t n)
+{
+    const ql_attention_shape *s = c->s;
+    const ql_span queries = {
+        ql_attention_queries(s, it->sequence, j).from,
+        ql_attention_queries(s, it->sequence, j + n - 1).to};
+    ql_span rows = ql_span_within(queries, it->at, it->n);
+
+    rows.from -= rows.from % c->set->thin.mr;
+    return rows;
+}
+
 /* Adds the n keys that start at token j. */
 static void take_keys(const call *c, const ql_item *it, size_t j, size_t n)
 {
@@ -93,36 +116,35 @@ static void take_keys(const call *c, const ql_item *it, size_t j, size_t n)
     const size_t ldo = ql_tiles_columns(c->set, D);
     const size_t ldq = ql_tiles_lda(c->set, D);
     const size_t ldp = ql_tiles_lda(c->set, QL_ATTENTION_COLUMNS);
-    /* Queries before the first key see none of them. */
-    const size_t ahead = j > it->at ? j - it->at : 0;
-    const size_t from = ahead / c->set->thin.mr * c->set->thin.mr;
+    /* Queries before and behind them see none. */
+    const ql_span rows = rows_of(c, it, j, n);
+    const size_t height = rows.to - rows.from;
     const scratch *t = &c->t;
-    float *score = t->score + from * QL_ATTENTION_COLUMNS;
+    float *score = t->score + rows.from * QL_ATTENTION_COLUMNS;
 
     ql_tiles_nt(c->set, t->k, &(ql_rows){c->k + j * c->ldk, c->ldk, n, D, 1},
                 t->packing);
     ql_tiles_nn(c->set, t->v, &(ql_rows){c->v + j * c->ldk, c->ldk, n, D, 1},
                 t->packing);
-    ql_tiles_product(c->set, score, QL_ATTENTION_COLUMNS, it->n - from, n,
-                     t->q + from * ldq, ldq, t->k, ql_tiles_cells(c->set, D),
-                     false);
-    for (size_t i = from; i < it->n; i++) {
-        const size_t seen =
-            it->at + i < j ? 0 : ql_attention_seen(it->at + i, j, n);
+    ql_tiles_product(c->set, score, QL_ATTENTION_COLUMNS, height, n,
+                     t->q + rows.from * ldq, ldq, t->k,
+                     ql_tiles_cells(c->set, D), false);
+    for (size_t i = rows.from; i < rows.to; i++) {
+        const ql_span seen = ql_span_within(
+            ql_attention_keys(c->s, it->sequence, it->at + i), j, n);
 
-        if (seen > 0) {
-            take_row(c->loops, t->score + i * QL_ATTENTION_COLUMNS, seen,
-                     &t->row[i], t->o + i * ldo, D);
+        if (seen.from < seen.to) {
+            take_row(c, i, seen);
         } else {
             memset(t->score + i * QL_ATTENTION_COLUMNS, 0,
                    QL_ATTENTION_COLUMNS * sizeof(float));
         }
     }
-    ql_tiles_a(c->set, t->p + from * ldp, ldp,
-               &(ql_rows){score, QL_ATTENTION_COLUMNS, it->n - from, n, 1});
-    ql_tiles_product(c->set, t->o + from * ldo, ldo, it->n - from, D,
-                     t->p + from * ldp, ldp, t->v, ql_tiles_cells(c->set, n),
-                     true);
+    ql_tiles_a(c->set, t->p + rows.from * ldp, ldp,
+               &(ql_rows){score, QL_ATTENTION_COLUMNS, height, n, 1});
+    ql_tiles_product(c->set, t->o + rows.from * ldo, ldo, height, D,
+                     t->p + rows.from * ldp, ldp, t->v,
+                     ql_tiles_cells(c->set, n), true);
 }
 
 static void forward_item(const call *c, const ql_item *it, float *o, float *lse,
@@ -133,7 +155,9 @@ static void forward_item(const call *c, const ql_item *it, float *o, float *lse,
     const size_t ldq = s->H * D;
     const size_t ldo = ql_tiles_columns(c->set, D);
     const size_t at = it->at * ldq + it->head * D;
-    const size_t end = it->at + it->n;
+    const size_t first = ql_attention_keys(s, it->sequence, it->at).from;
+    const size_t end =
+        ql_attention_keys(s, it->sequence, it->at + it->n - 1).to;
 
     ql_tiles_a(c->set, c->t.q, ql_tiles_lda(c->set, D),
                &(ql_rows){q + at, ldq, it->n, D, s->scale});
@@ -141,7 +165,7 @@ static void forward_item(const call *c, const ql_item *it, float *o, float *lse,
     for (size_t i = 0; i < it->n; i++) {
         c->t.row[i] = (running){.max = -INFINITY};
     }
-    for (size_t j = it->first; j < end; j += QL_ATTENTION_COLUMNS) {
+    for (size_t j = first; j < end; j += QL_ATTENTION_COLUMNS) {
         take_keys(c, it, j,
                   end - j < QL_ATTENTION_COLUMNS ? end - j
                                                  : QL_ATTENTION_COLUMNS);
@@ -164,7 +188,7 @@ void ql_attention_fwd(float *o, float *lse, const float *q, const float *k,
     const size_t each = ql_attention_fwd_bytes(s);
     const size_t items = s->H * ql_attention_blocks(s);
 
-    assert(s->KV > 0 && s->H % s->KV == 0);
+    assert(s->KV > 0 && s->H % s->KV == 0 && !(s->both_ways && s->window));
     /* Late blocks see the most keys: they go first. */
 #pragma omp parallel for schedule(dynamic)
     for (size_t i = 0; i < items; i++) {

@@ -1,9 +1,13 @@
-/* Causal attention over packed sequences, with grouped key/value heads, in
- * tiles: no T x T matrix is kept.
+/* Attention over packed sequences, with grouped key/value heads, in tiles: no
+ * T x T matrix is kept, and blocks of it that nobody sees cost nothing.
  *
- *   s[i,j] = scale q[i] . k[j]      j <= i, both in the same sequence
- *   p[i,:] = softmax(s[i,:])
+ *   s[i,j] = cap tanh(scale q[i] . k[j] / cap)    without a cap: scale q . k
+ *   p[i,:] = softmax(s[i,:])                      over the keys that i sees
  *   o[i]   = sum_j p[i,j] v[j]
+ *
+ * A query sees keys of its own sequence only: itself and those before it, the
+ * last window of them if there is a window (i - window < j <= i, as Mistral
+ * and Gemma have it), or all keys of the sequence, before and behind it.
  *
  * The forward keeps lse[i] = log sum_j exp s[i,j], from which the backward
  * rebuilds p tile by tile. Source: Milakov, Gimelshein: Online normalizer
@@ -11,6 +15,7 @@
 #ifndef QL_OP_ATTENTION_H
 #define QL_OP_ATTENTION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef struct ql_attention_shape {
@@ -18,7 +23,10 @@ typedef struct ql_attention_shape {
     size_t H, KV, D; /* query heads, key/value heads (KV divides H), width */
     const size_t *start; /* [sequences + 1]: first token of each, then T */
     size_t sequences;
-    float scale; /* as a rule 1 / sqrt(D) */
+    float scale;    /* as a rule 1 / sqrt(D) */
+    float softcap;  /* cap on the scores, as Gemma 2 has it; 0: none */
+    size_t window;  /* keys that a query sees at most; 0: no limit */
+    bool both_ways; /* sees keys behind it too, as in BERT; then no window */
 } ql_attention_shape;
 
 /* Bytes of scratch for either direction, for the threads in use. */

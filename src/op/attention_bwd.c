@@ -91,7 +91,8 @@ typedef struct call {
     const ql_kernels *set;
     const ql_loops *loops;
     const ql_attention_shape *s;
-    size_t head, first, end;
+    size_t head;
+    ql_span sequence;
     size_t ldq, ldk;               /* between tokens */
     const float *q, *k, *v, *dout; /* of the head */
     const float *lse, *delta;      /* of the head, H apart */
@@ -118,41 +119,63 @@ static void take_queries(const call *c, size_t i, size_t m)
     }
 }
 
-/* Scores and dp of a key become p and ds; the first queries do not see it. */
-static void take_row(const call *c, size_t r, size_t hidden, size_t m)
+/* Scores and dp of a key become p and ds: 0 for queries that do not see it. */
+static void take_row(const call *c, size_t r, ql_span seen)
 {
-    float *score = c->t.score + r * COLUMNS;
-    float *dscore = c->t.dscore + r * COLUMNS;
+    const size_t from = seen.from;
+    const size_t n = seen.to > from ? seen.to - from : 0;
+    const size_t behind = (COLUMNS - from - n) * sizeof(float);
+    const float *lse = c->t.lse + from;
+    const float *delta = c->t.delta + from;
+    float *p = c->t.score + r * COLUMNS;
+    float *ds = c->t.dscore + r * COLUMNS;
 
-    memset(score, 0, hidden * sizeof *score);
-    memset(dscore, 0, hidden * sizeof *dscore);
-    c->loops->softmax_bwd(score + hidden, dscore + hidden, m - hidden,
-                          c->t.lse + hidden, c->t.delta + hidden);
+    if (c->s->softcap > 0) {
+        c->loops->softcap_bwd(p + from, ds + from, n, lse, delta,
+                              c->s->softcap);
+    } else {
+        c->loops->softmax_bwd(p + from, ds + from, n, lse, delta);
+    }
+    memset(p, 0, from * sizeof *p);
+    memset(ds, 0, from * sizeof *ds);
+    memset(p + from + n, 0, behind);
+    memset(ds + from + n, 0, behind);
 }
 
-/* p and ds of n keys from j on and m queries from i on; keys that no query sees
- * are zero. Returns how many are seen. */
-static size_t scores(const call *c, size_t j, size_t n, size_t i, size_t m)
+/* p and ds of n keys from j on and m queries from i on; ds of keys that no
+ * query sees is zero. Returns those that are seen, from a whole tile on. */
+static ql_span scores(const call *c, size_t j, size_t n, size_t i, size_t m)
 {
     const size_t D = c->s->D;
     const size_t lda = ql_tiles_lda(c->set, D);
     const size_t cells = ql_tiles_cells(c->set, D);
-    const size_t rows = i + m - j < n ? i + m - j : n;
+    const ql_span keys = {ql_attention_keys(c->s, c->sequence, i).from,
+                          ql_attention_keys(c->s, c->sequence, i + m - 1).to};
     const scratch *t = &c->t;
+    ql_span rows = ql_span_within(keys, j, n);
+    float *score;
+    float *dscore;
 
-    ql_tiles_product(c->set, t->score, COLUMNS, rows, m, t->k, lda, t->q_nt,
-                     cells, false);
-    ql_tiles_product(c->set, t->dscore, COLUMNS, rows, m, t->v, lda, t->dout_nt,
-                     cells, false);
-    for (size_t r = 0; r < rows; r++) {
-        take_row(c, r, j + r > i ? (j + r - i < m ? j + r - i : m) : 0, m);
+    rows.from -= rows.from % c->set->thin.mr;
+    score = t->score + rows.from * COLUMNS;
+    dscore = t->dscore + rows.from * COLUMNS;
+    ql_tiles_product(c->set, score, COLUMNS, rows.to - rows.from, m,
+                     t->k + rows.from * lda, lda, t->q_nt, cells, false);
+    ql_tiles_product(c->set, dscore, COLUMNS, rows.to - rows.from, m,
+                     t->v + rows.from * lda, lda, t->dout_nt, cells, false);
+    for (size_t r = rows.from; r < rows.to; r++) {
+        take_row(c, r,
+                 ql_span_within(ql_attention_queries(c->s, c->sequence, j + r),
+                                i, m));
     }
-    memset(t->dscore + rows * COLUMNS, 0, (n - rows) * COLUMNS * sizeof(float));
+    memset(t->dscore, 0, rows.from * COLUMNS * sizeof(float));
+    memset(t->dscore + rows.to * COLUMNS, 0,
+           (n - rows.to) * COLUMNS * sizeof(float));
     return rows;
 }
 
 /* dq of m queries from i on += ds k, for the n keys of a block. */
-static void add_dq(const call *c, size_t n, size_t i, size_t m, bool add)
+static void add_dq(const call *c, size_t n, size_t i, size_t m)
 {
     const size_t D = c->s->D;
     const size_t ld = ql_tiles_columns(c->set, D);
@@ -171,31 +194,39 @@ static void add_dq(const call *c, size_t n, size_t i, size_t m, bool add)
         float *out = c->dq + (i + q) * c->ldq;
 
         for (size_t d = 0; d < D; d++) {
-            out[d] = c->s->scale * t->dq[q * ld + d] + (add ? out[d] : 0);
+            out[d] += c->s->scale * t->dq[q * ld + d];
         }
     }
 }
 
 /* dk and dv += ds^T q and p^T dout, for the keys that are seen. */
-static void add_dkv(const call *c, size_t rows, size_t m)
+static void add_dkv(const call *c, ql_span rows, size_t m)
 {
     const size_t D = c->s->D;
     const size_t ld = ql_tiles_columns(c->set, D);
     const size_t lda = ql_tiles_lda(c->set, COLUMNS);
     const size_t cells = ql_tiles_cells(c->set, m);
+    const size_t n = rows.to - rows.from;
     const scratch *t = &c->t;
+    uint32_t *p = t->p + rows.from * lda;
+    uint32_t *ds = t->ds + rows.from * lda;
 
-    ql_tiles_a(c->set, t->p, lda, &(ql_rows){t->score, COLUMNS, rows, m, 1});
-    ql_tiles_a(c->set, t->ds, lda, &(ql_rows){t->dscore, COLUMNS, rows, m, 1});
-    ql_tiles_product(c->set, t->dv, ld, rows, D, t->p, lda, t->dout_nn, cells,
-                     true);
-    ql_tiles_product(c->set, t->dk, ld, rows, D, t->ds, lda, t->q_nn, cells,
-                     true);
+    ql_tiles_a(c->set, p, lda,
+               &(ql_rows){t->score + rows.from * COLUMNS, COLUMNS, n, m, 1});
+    ql_tiles_a(c->set, ds, lda,
+               &(ql_rows){t->dscore + rows.from * COLUMNS, COLUMNS, n, m, 1});
+    ql_tiles_product(c->set, t->dv + rows.from * ld, ld, n, D, p, lda,
+                     t->dout_nn, cells, true);
+    ql_tiles_product(c->set, t->dk + rows.from * ld, ld, n, D, ds, lda, t->q_nn,
+                     cells, true);
 }
 
 /* The n keys from j on against all queries that see them. */
 static void take_keys(const call *c, size_t j, size_t n)
 {
+    const ql_attention_shape *s = c->s;
+    const size_t first = ql_attention_queries(s, c->sequence, j).from;
+    const size_t end = ql_attention_queries(s, c->sequence, j + n - 1).to;
     const size_t D = c->s->D;
     const size_t ld = ql_tiles_columns(c->set, D);
     const size_t bytes = ql_tiles_rows(c->set, n) * ld * sizeof(float);
@@ -208,13 +239,13 @@ static void take_keys(const call *c, size_t j, size_t n)
     ql_tiles_nn(c->set, t->k_nn, &k, t->packing);
     memset(t->dk, 0, bytes);
     memset(t->dv, 0, bytes);
-    for (size_t i = j; i < c->end; i += COLUMNS) {
-        const size_t m = c->end - i < COLUMNS ? c->end - i : COLUMNS;
-        size_t rows;
+    for (size_t i = first; i < end; i += COLUMNS) {
+        const size_t m = end - i < COLUMNS ? end - i : COLUMNS;
+        ql_span rows;
 
         take_queries(c, i, m);
         rows = scores(c, j, n, i, m);
-        add_dq(c, n, i, m, j > c->first);
+        add_dq(c, n, i, m);
         add_dkv(c, rows, m);
     }
     for (size_t r = 0; r < n; r++) {
@@ -222,6 +253,19 @@ static void take_keys(const call *c, size_t j, size_t n)
 
         memcpy(c->to.dk + at, t->dk + r * ld, D * sizeof(float));
         memcpy(c->to.dv + at, t->dv + r * ld, D * sizeof(float));
+    }
+}
+
+/* Everything of an item: dq adds up over blocks of keys. */
+static void backward_item(const call *c)
+{
+    const ql_span all = c->sequence;
+
+    for (size_t i = all.from; i < all.to; i++) {
+        memset(c->dq + i * c->ldq, 0, c->s->D * sizeof *c->dq);
+    }
+    for (size_t j = all.from; j < all.to; j += ROWS) {
+        take_keys(c, j, all.to - j < ROWS ? all.to - j : ROWS);
     }
 }
 
@@ -260,8 +304,7 @@ static call open_item(const ql_attention_kept *f, const ql_attention_shape *s,
         .loops = ql_loops_get(),
         .s = s,
         .head = head,
-        .first = s->start[index / s->H],
-        .end = s->start[index / s->H + 1],
+        .sequence = {s->start[index / s->H], s->start[index / s->H + 1]},
         .ldq = s->H * s->D,
         .ldk = s->KV * s->D,
         .q = f->q + head * s->D,
@@ -283,7 +326,7 @@ void ql_attention_bwd(float *dq, float *dk, float *dv, const float *dout,
     float *delta = (float *)work + ql_max_threads() * each;
     target to = {dk, dv, s->H * D};
 
-    assert(s->KV > 0 && s->H % s->KV == 0);
+    assert(s->KV > 0 && s->H % s->KV == 0 && !(s->both_ways && s->window));
     if (grouped) {
         to.dk = delta + s->T * s->H;
         to.dv = to.dk + s->T * s->H * D;
@@ -300,9 +343,7 @@ void ql_attention_bwd(float *dq, float *dk, float *dv, const float *dout,
         c.delta = delta + c.head;
         c.dq = dq + c.head * D;
         c.to = (target){to.dk + c.head * D, to.dv + c.head * D, to.ld};
-        for (size_t j = c.first; j < c.end; j += ROWS) {
-            take_keys(&c, j, c.end - j < ROWS ? c.end - j : ROWS);
-        }
+        backward_item(&c);
     }
     if (grouped) {
         add_groups(dk, dv, &to, s);

@@ -28,11 +28,10 @@ ql_item ql_attention_item(const ql_attention_shape *s, size_t index)
     while (block >= blocks_of(s, sequence)) {
         block -= blocks_of(s, sequence++);
     }
-    it.first = s->start[sequence];
-    it.end = s->start[sequence + 1];
-    it.at = it.first + block * QL_ATTENTION_ROWS;
-    it.n =
-        it.end - it.at < QL_ATTENTION_ROWS ? it.end - it.at : QL_ATTENTION_ROWS;
+    it.sequence = (ql_span){s->start[sequence], s->start[sequence + 1]};
+    it.at = it.sequence.from + block * QL_ATTENTION_ROWS;
+    it.n = it.sequence.to - it.at < QL_ATTENTION_ROWS ? it.sequence.to - it.at
+                                                      : QL_ATTENTION_ROWS;
     return it;
 }
 

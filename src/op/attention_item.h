@@ -13,11 +13,17 @@ enum {
     QL_ATTENTION_COLUMNS = 64
 };
 
+/* Tokens from, and on to but not including to; none if they are not in
+ * order. */
+typedef struct ql_span {
+    size_t from, to;
+} ql_span;
+
 /* One block of rows of one head of one sequence. */
 typedef struct ql_item {
     size_t head;
-    size_t first, end; /* the sequence */
-    size_t at, n;      /* the block: its first token, its length */
+    ql_span sequence;
+    size_t at, n; /* the block: its first token, its length */
 } ql_item;
 
 /* Blocks of rows of all sequences. */
@@ -26,10 +32,40 @@ size_t ql_attention_blocks(const ql_attention_shape *s);
 /* Item number index of H * blocks: heads change fastest. */
 ql_item ql_attention_item(const ql_attention_shape *s, size_t index);
 
-/* Keys that a query sees, of n that start at key <= query. */
-static inline size_t ql_attention_seen(size_t query, size_t key, size_t n)
+/* Keys that a query sees, and queries that see a key, of its sequence. */
+static inline ql_span ql_attention_keys(const ql_attention_shape *s,
+                                        ql_span sequence, size_t query)
 {
-    return query - key < n ? query - key + 1 : n;
+    if (s->both_ways) {
+        return sequence;
+    }
+    if (s->window > 0 && query - sequence.from >= s->window) {
+        sequence.from = query + 1 - s->window;
+    }
+    sequence.to = query + 1;
+    return sequence;
+}
+
+static inline ql_span ql_attention_queries(const ql_attention_shape *s,
+                                           ql_span sequence, size_t key)
+{
+    if (s->both_ways) {
+        return sequence;
+    }
+    if (s->window > 0 && sequence.to - key > s->window) {
+        sequence.to = key + s->window;
+    }
+    sequence.from = key;
+    return sequence;
+}
+
+/* The part of a within n tokens that start at token at, counted from there. */
+static inline ql_span ql_span_within(ql_span a, size_t at, size_t n)
+{
+    const size_t from = a.from > at ? a.from - at : 0;
+    const size_t to = a.to > at ? a.to - at : 0;
+
+    return (ql_span){from < n ? from : n, to < n ? to : n};
 }
 
 /* Bytes of scratch for one thread, in either direction. */

@@ -31,32 +31,41 @@ static inline float ql_exp_float(uint32_t bits)
     return x;
 }
 
-static inline float ql_exp(float x)
+/* x as n ln 2 + r: tail is e^r - 1, and biased has n + 254 in its low bits. */
+typedef struct ql_exp_parts {
+    float tail;
+    uint32_t biased;
+} ql_exp_parts;
+
+/* For x from -104 to 89; NaN gives a tail of NaN. */
+static inline ql_exp_parts ql_exp_split(float x)
 {
     /* 1.5 * 2^23 + 254: adding it rounds to an integer n, and leaves n + 254
      * in the low bits. */
     const float shift = 0x1.8001fcp23F;
-    /* Beyond these the result is 0 or inf in any case; NaN passes both. */
-    const float low = x < -104.0F ? -104.0F : x;
-    const float in = low > 89.0F ? 89.0F : low;
-    const float biased = in * 0x1.715476p+0F + shift;
+    const float biased = x * 0x1.715476p+0F + shift;
     const float n = biased - shift;
-    const float r = (in - n * 0x1.62e4p-1F) - n * 0x1.7f7d1cp-20F;
+    const float r = (x - n * 0x1.62e4p-1F) - n * 0x1.7f7d1cp-20F;
     float q = 0x1.6a244ep-10F;
 
     q = q * r + 0x1.1239d4p-7F;
     q = q * r + 0x1.5558f2p-5F;
     q = q * r + 0x1.555492p-3F;
     q = q * r + 0x1.fffffcp-2F;
-    q = 1 + (r + r * r * q);
+    return (ql_exp_parts){r + r * r * q, ql_exp_bits(biased)};
+}
 
+static inline float ql_exp(float x)
+{
+    /* Beyond these the result is 0 or inf in any case; NaN passes both. */
+    const float low = x < -104.0F ? -104.0F : x;
+    const ql_exp_parts e = ql_exp_split(low > 89.0F ? 89.0F : low);
     /* 2^n in two factors, for n = -150 and n = 128 have no float of their own:
      * their exponents, 127 too large, add up to n + 254. */
-    const uint32_t bits = ql_exp_bits(biased);
-    const uint32_t half = bits >> 1;
+    const uint32_t half = e.biased >> 1;
+    const float q = (1 + e.tail) * ql_exp_float(half << 23);
 
-    q *= ql_exp_float(half << 23);
-    return q * ql_exp_float((bits - half) << 23);
+    return q * ql_exp_float((e.biased - half) << 23);
 }
 
 #endif

@@ -36,6 +36,17 @@ typedef double ql_sumsq_loop(const float *x, size_t n);
 typedef void ql_softmax_bwd_loop(float *p, float *ds, size_t n,
                                  const float *lse, const float *delta);
 
+/* x[i] = cap tanh(x[i] / cap). */
+typedef void ql_softcap_loop(float *x, size_t n, float cap);
+
+/* softmax_bwd through a soft cap; p holds the scores before it:
+ *
+ *   p[i]  = exp(cap tanh(p[i] / cap) - lse[i])
+ *   ds[i] = p[i] (ds[i] - delta[i]) tanh'(p[i] / cap) */
+typedef void ql_softcap_bwd_loop(float *p, float *ds, size_t n,
+                                 const float *lse, const float *delta,
+                                 float cap);
+
 /* y[i] = w[i] (x[i] rstd); y may be x. */
 typedef void ql_norm_fwd_loop(float *y, const float *x, const float *w,
                               size_t n, float rstd);
@@ -109,6 +120,8 @@ typedef struct ql_loops {
     ql_dot_loop *dot;
     ql_sumsq_loop *sumsq;
     ql_softmax_bwd_loop *softmax_bwd;
+    ql_softcap_loop *softcap;
+    ql_softcap_bwd_loop *softcap_bwd;
     ql_norm_fwd_loop *norm_fwd;
     ql_norm_dot_loop *norm_dot;
     ql_norm_bwd_loop *norm_bwd;

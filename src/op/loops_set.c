@@ -14,6 +14,7 @@
 #include "quant/cpu.h"
 #include "src/base/rng.h"
 #include "src/op/exp.h"
+#include "src/op/tanh.h"
 
 enum {
     LANES = 16,     /* of a sum in double */
@@ -170,6 +171,27 @@ static void softmax_bwd(float *p, float *ds, size_t n, const float *lse,
     }
 }
 
+static void softcap(float *x, size_t n, float cap)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        x[i] = cap * ql_tanh(x[i] / cap);
+    }
+}
+
+static void softcap_bwd(float *p, float *ds, size_t n, const float *lse,
+                        const float *delta, float cap)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        const ql_tanh_parts t = ql_tanh_split(p[i] / cap);
+        const float e = ql_exp(cap * t.value - lse[i]);
+
+        p[i] = e;
+        ds[i] = e * (ds[i] - delta[i]) * t.slope;
+    }
+}
+
 static void norm_fwd(float *y, const float *x, const float *w, size_t n,
                      float rstd)
 {
@@ -320,6 +342,8 @@ const ql_loops QL_LOOPS = {
     .dot = dot,
     .sumsq = sumsq,
     .softmax_bwd = softmax_bwd,
+    .softcap = softcap,
+    .softcap_bwd = softcap_bwd,
     .norm_fwd = norm_fwd,
     .norm_dot = norm_dot,
     .norm_bwd = norm_bwd,

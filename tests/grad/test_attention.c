@@ -36,8 +36,26 @@ static void add(double *y, double a, const double *x, size_t n)
     }
 }
 
-/* Query i of head h, whose sequence starts at first; with gradients if dq. */
-static void one_query(const truth *r, size_t first, size_t i, size_t h)
+/* Score of a query and a key, and its slope by their product. */
+static double score(const truth *r, const double *q, const double *k,
+                    double *slope)
+{
+    const double scale = (double)r->s.scale;
+    const double cap = (double)r->s.softcap;
+    const double s = scale * dot(q, k, r->s.D);
+
+    *slope = scale;
+    if (cap == 0) {
+        return s;
+    }
+    *slope /= cosh(s / cap) * cosh(s / cap);
+    return cap * tanh(s / cap);
+}
+
+/* Query i of head h, in a sequence from first up to end; with gradients if
+ * dq. */
+static void one_query(const truth *r, size_t first, size_t end, size_t i,
+                      size_t h)
 {
     const size_t D = r->s.D;
     const size_t kv = h / (r->s.H / r->s.KV);
@@ -45,18 +63,23 @@ static void one_query(const truth *r, size_t first, size_t i, size_t h)
     const double *dout = r->dout + (i * r->s.H + h) * D;
     double *o = r->o + (i * r->s.H + h) * D;
     double p[TOKENS];
+    double slope[TOKENS];
     double sum = 0;
     double delta;
 
+    if (!r->s.both_ways) {
+        end = i + 1;
+        while (r->s.window > 0 && first + r->s.window < end) {
+            first++;
+        }
+    }
     memset(o, 0, D * sizeof *o);
-    for (size_t j = first; j <= i; j++) {
-        const double *k = r->k + (j * r->s.KV + kv) * D;
-
-        p[j] = exp((double)r->s.scale * dot(q, k, D));
+    for (size_t j = first; j < end; j++) {
+        p[j] = exp(score(r, q, r->k + (j * r->s.KV + kv) * D, &slope[j]));
         sum += p[j];
     }
     r->lse[i * r->s.H + h] = log(sum);
-    for (size_t j = first; j <= i; j++) {
+    for (size_t j = first; j < end; j++) {
         p[j] /= sum;
         add(o, p[j], r->v + (j * r->s.KV + kv) * D, D);
     }
@@ -64,10 +87,9 @@ static void one_query(const truth *r, size_t first, size_t i, size_t h)
         return;
     }
     delta = dot(dout, o, D);
-    for (size_t j = first; j <= i; j++) {
+    for (size_t j = first; j < end; j++) {
         const size_t at = (j * r->s.KV + kv) * D;
-        const double ds =
-            (double)r->s.scale * p[j] * (dot(dout, r->v + at, D) - delta);
+        const double ds = slope[j] * p[j] * (dot(dout, r->v + at, D) - delta);
 
         add(r->dv + at, p[j], dout, D);
         add(r->dq + (i * r->s.H + h) * D, ds, r->k + at, D);
@@ -80,7 +102,7 @@ static void plain(const truth *r)
     for (size_t n = 0; n < r->s.sequences; n++) {
         for (size_t i = r->s.start[n]; i < r->s.start[n + 1]; i++) {
             for (size_t h = 0; h < r->s.H; h++) {
-                one_query(r, r->s.start[n], i, h);
+                one_query(r, r->s.start[n], r->s.start[n + 1], i, h);
             }
         }
     }
@@ -207,6 +229,49 @@ static void check_run(const ql_attention_shape *s, float spread, double allowed)
     run_close(room, s);
 }
 
+/* What a query may see, and how scores are capped: every kind by itself and
+ * together, windows shorter and longer than blocks and sequences. */
+static const struct {
+    size_t window;
+    float softcap;
+    bool both_ways;
+} kinds[] = {
+    {0, 0, false},     {2, 0, false},   {7, 0, false},    {64, 0, false},
+    {100, 0, false},   {128, 0, false}, {0, 1.5F, false}, {0, 30, false},
+    {50, 1.5F, false}, {500, 2, false}, {0, 0, true},     {0, 1.5F, true},
+};
+
+enum {
+    KINDS = sizeof kinds / sizeof *kinds
+};
+
+static ql_attention_shape shape_of(size_t kind, size_t H, size_t KV, size_t D)
+{
+    return (ql_attention_shape){.T = TOKENS,
+                                .H = H,
+                                .KV = KV,
+                                .D = D,
+                                .start = start,
+                                .sequences = SEQUENCES,
+                                .scale = 1 / sqrtf((float)D),
+                                .softcap = kinds[kind].softcap,
+                                .window = kinds[kind].window,
+                                .both_ways = kinds[kind].both_ways};
+}
+
+static void attention__of_every_kind_agrees_with_double(void **state)
+{
+    (void)state;
+    for (size_t kind = 1; kind < KINDS; kind++) {
+        const ql_attention_shape grouped = shape_of(kind, 4, 2, 20);
+        const ql_attention_shape plain = shape_of(kind, 2, 2, 64);
+
+        check_run(&grouped, 1, 5e-7);
+        check_run(&grouped, 4, 5e-6);
+        check_run(&plain, 2, 1e-6);
+    }
+}
+
 static void attention__agrees_with_double(void **state)
 {
     const size_t heads[][2] = {{1, 1}, {4, 2}, {6, 3}, {3, 1}};
@@ -231,50 +296,136 @@ static void attention__agrees_with_double(void **state)
 static void attention__gradient_is_the_slope(void **state)
 {
     const size_t ends[] = {0, 3, 69, 70};
-    const ql_attention_shape s = {.T = 70,
-                                  .H = 4,
-                                  .KV = 2,
-                                  .D = 5,
-                                  .start = ends,
-                                  .sequences = 3,
-                                  .scale = 0.4F};
-    float *room[ROOMS];
-    truth r;
 
     (void)state;
-    run_open(room, &s, 1);
-    r = truth_open(room, &s);
-    check_slope(room[DQ], r.q, room_size(&s, Q), weighed, &r, 3e-6, "dq");
-    check_slope(room[DK], r.k, room_size(&s, K), weighed, &r, 3e-6, "dk");
-    check_slope(room[DV], r.v, room_size(&s, K), weighed, &r, 3e-6, "dv");
-    truth_close(&r);
-    run_close(room, &s);
+    for (size_t kind = 0; kind < KINDS; kind++) {
+        ql_attention_shape s = shape_of(kind, 4, 2, 5);
+        float *room[ROOMS];
+        truth r;
+
+        s.T = 70;
+        s.start = ends;
+        s.sequences = 3;
+        run_open(room, &s, 1);
+        r = truth_open(room, &s);
+        check_slope(room[DQ], r.q, room_size(&s, Q), weighed, &r, 3e-6, "dq");
+        check_slope(room[DK], r.k, room_size(&s, K), weighed, &r, 3e-6, "dk");
+        check_slope(room[DV], r.v, room_size(&s, K), weighed, &r, 3e-6, "dv");
+        truth_close(&r);
+        run_close(room, &s);
+    }
 }
 
 static void attention__does_not_depend_on_threads(void **state)
 {
-    const ql_attention_shape s = {.T = TOKENS,
-                                  .H = 6,
-                                  .KV = 3,
-                                  .D = 16,
-                                  .start = start,
-                                  .sequences = SEQUENCES,
-                                  .scale = 0.25F};
-    float *first[ROOMS];
+    (void)state;
+    for (size_t kind = 0; kind < KINDS; kind++) {
+        const ql_attention_shape s = shape_of(kind, 6, 3, 16);
+        float *first[ROOMS];
+        float *room[ROOMS];
+
+        omp_set_num_threads(1);
+        run_open(first, &s, 1);
+        for (int threads = 2; threads <= 3; threads++) {
+            omp_set_num_threads(threads);
+            run_open(room, &s, 1);
+            for (int i = O; i < ROOMS; i++) {
+                check_same(room[i], first[i], room_size(&s, i), "attention");
+            }
+            run_close(room, &s);
+        }
+        run_close(first, &s);
+    }
+}
+
+/* A window as long as the longest sequence is none, to the bit. */
+static void attention__of_a_wide_window_is_the_plain_one(void **state)
+{
+    ql_attention_shape s = shape_of(0, 4, 2, 16);
+    float *plain[ROOMS];
+    float *wide[ROOMS];
+
+    (void)state;
+    run_open(plain, &s, 1);
+    for (size_t i = 0; i < 2; i++) {
+        s.window = i == 0 ? 129 : SIZE_MAX;
+        run_open(wide, &s, 1);
+        for (int j = O; j < ROOMS; j++) {
+            assert_memory_equal(wide[j], plain[j],
+                                room_size(&s, j) * sizeof(float));
+        }
+        run_close(wide, &s);
+    }
+    run_close(plain, &s);
+}
+
+/* Who sees itself only takes its own value, and nothing goes back by scores. */
+static void attention__of_one_key_is_its_value(void **state)
+{
+    ql_attention_shape s = shape_of(0, 2, 2, 16);
     float *room[ROOMS];
 
     (void)state;
-    omp_set_num_threads(1);
-    run_open(first, &s, 1);
-    for (int threads = 2; threads <= 3; threads++) {
-        omp_set_num_threads(threads);
-        run_open(room, &s, 1);
-        for (int i = O; i < ROOMS; i++) {
-            check_same(room[i], first[i], room_size(&s, i), "attention");
-        }
-        run_close(room, &s);
+    s.window = 1;
+    run_open(room, &s, 1);
+    for (size_t i = 0; i < room_size(&s, O); i++) {
+        assert_true(fabs((double)(room[O][i] - room[VALUE][i])) <= slack(0));
+        assert_true(fabs((double)(room[DV][i] - room[DOUT][i])) <= slack(0));
+        assert_true(fabs((double)room[DQ][i]) <= slack(1e-6));
     }
-    run_close(first, &s);
+    run_close(room, &s);
+}
+
+/* Blocks that nobody sees are not touched: what is NaN there stays there. */
+static void attention__skips_what_is_outside_the_window(void **state)
+{
+    enum {
+        LONG = 1000,
+        WINDOW = 100,
+        BAD = 300,
+        BLOCKS = 120 + 64 /* as far as the blocks of a pair reach */
+    };
+    const size_t ends[] = {0, LONG};
+    ql_attention_shape s = shape_of(0, 1, 1, 8);
+    float *room[ROOMS];
+    size_t work_n;
+    float *work;
+
+    (void)state;
+    s.T = LONG;
+    s.start = ends;
+    s.sequences = 1;
+    s.window = WINDOW;
+    work_n = ql_attention_work_bytes(&s) / sizeof(float);
+    work = room_open(work_n);
+    for (int i = 0; i < ROOMS; i++) {
+        const size_t size = room_size(&s, i);
+
+        room[i] = i < O ? room_fill(size, (uint64_t)i) : room_open(size);
+    }
+    for (int i = 0; i < O; i++) {
+        room[i][BAD * 8] = NAN;
+    }
+    ql_attention_fwd(room[O], room[LSE], room[Q], room[K], room[VALUE], &s,
+                     work);
+    ql_attention_bwd(room[DQ], room[DK], room[DV], room[DOUT],
+                     &(ql_attention_kept){.o = room[O],
+                                          .lse = room[LSE],
+                                          .q = room[Q],
+                                          .k = room[K],
+                                          .v = room[VALUE]},
+                     &s, work);
+    for (int i = O; i < LSE; i++) {
+        for (size_t t = 0; t < LONG; t++) {
+            const bool near =
+                t + WINDOW + BLOCKS > BAD && t < BAD + 2 * WINDOW + BLOCKS;
+
+            assert_true(near || isfinite(room[i][t * 8]));
+        }
+        assert_true(isnan(room[i][BAD * 8]));
+    }
+    room_close(work, work_n);
+    run_close(room, &s);
 }
 
 /* A sequence sees itself only, whatever stands beside it. */
@@ -311,8 +462,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attention__agrees_with_double),
+        cmocka_unit_test(attention__of_every_kind_agrees_with_double),
         cmocka_unit_test(attention__gradient_is_the_slope),
         cmocka_unit_test(attention__does_not_depend_on_threads),
+        cmocka_unit_test(attention__of_a_wide_window_is_the_plain_one),
+        cmocka_unit_test(attention__of_one_key_is_its_value),
+        cmocka_unit_test(attention__skips_what_is_outside_the_window),
         cmocka_unit_test(attention__keeps_nan_in_its_sequence),
     };
 

@@ -144,6 +144,19 @@ static double call_softmax_bwd(const ql_loops *l, arrays *s)
     return 0;
 }
 
+static double call_softcap(const ql_loops *l, arrays *s)
+{
+    l->softcap(s->x[0], s->n, s->a);
+    l->softcap(s->x[1], s->n, 30);
+    return 0;
+}
+
+static double call_softcap_bwd(const ql_loops *l, arrays *s)
+{
+    l->softcap_bwd(s->x[0], s->x[1], s->n, s->x[2], s->x[3], 50);
+    return 0;
+}
+
 static double call_norm_fwd(const ql_loops *l, arrays *s)
 {
     l->norm_fwd(s->x[0], s->x[1], s->x[2], s->n, s->a);
@@ -227,6 +240,8 @@ static const struct {
     {"dot", call_dot},
     {"sumsq", call_sumsq},
     {"softmax_bwd", call_softmax_bwd},
+    {"softcap", call_softcap},
+    {"softcap_bwd", call_softcap_bwd},
     {"norm_fwd", call_norm_fwd},
     {"norm_dot", call_norm_dot},
     {"norm_bwd", call_norm_bwd},

@@ -145,6 +145,40 @@ static void check_softmax(const ql_loops *l)
     judge(l, "softmax_bwd", 2);
 }
 
+/* Scores from far below a cap up to 8 of it. */
+static void check_softcap(const ql_loops *l)
+{
+    const double cap = 2.5;
+
+    fill(0, 20);
+    for (size_t i = 0; i < N; i += 2) {
+        in[0][i] = out[0][i] *= 1e-3F;
+    }
+    fill(1, 3);
+    fill(2, 2);
+    fill(3, 3);
+    memcpy(out[4], in[0], sizeof in[0]);
+    l->softcap(out[4], N, 2.5F);
+    l->softcap_bwd(out[0], out[1], N, in[2], in[3], 2.5F);
+    for (size_t i = 0; i < N; i++) {
+        note_ulps(out[4][i], cap * tanh((double)in[0][i] / cap));
+    }
+    judge(l, "softcap", 4);
+    for (size_t i = 0; i < N; i++) {
+        assert_true(out[0][i] == ql_exp(out[4][i] - in[2][i]));
+    }
+    for (size_t i = 0; i < N; i++) {
+        const double p = (double)out[0][i];
+        const double e = cosh((double)in[0][i] / cap);
+
+        /* The slope falls as x / cap does in an exponent. */
+        note(out[1][i], p * ((double)in[1][i] - (double)in[3][i]) / (e * e),
+             rounding * p * fabs((double)in[1][i] - (double)in[3][i]) /
+                 (e * e) * (1 + fabs((double)in[0][i])));
+    }
+    judge(l, "softcap_bwd", 8);
+}
+
 static void check_norm(const ql_loops *l)
 {
     static double dw[N];
@@ -340,6 +374,12 @@ static void loops__of_softmax(void **state)
     each_set(check_softmax);
 }
 
+static void loops__of_softcap(void **state)
+{
+    (void)state;
+    each_set(check_softcap);
+}
+
 static void loops__of_norm(void **state)
 {
     (void)state;
@@ -377,6 +417,7 @@ int main(void)
         cmocka_unit_test(loops__that_round_once_are_exact),
         cmocka_unit_test(loops__sum_in_double),
         cmocka_unit_test(loops__of_softmax),
+        cmocka_unit_test(loops__of_softcap),
         cmocka_unit_test(loops__of_norm),
         cmocka_unit_test(loops__of_rotation),
         cmocka_unit_test(loops__of_swiglu),

@@ -1,11 +1,12 @@
-/* exp in f32 against exp in double over the whole range, and the sums and
- * maxima of a row. */
+/* exp and tanh in f32 against those in double over the whole range, and the
+ * sums and maxima of a row. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "src/op/exp.h"
 #include "src/op/loops.h"
+#include "src/op/tanh.h"
 #include "tests/check/check.h"
 
 /* Every 61st float between the bits of from and to. */
@@ -47,6 +48,32 @@ static void exp__is_right_at_the_ends(void **state)
     assert_true(ql_exp(-INFINITY) == 0);
     assert_true(isnan(ql_exp(NAN)));
     assert_true(isnan(ql_exp(-NAN)));
+}
+
+/* Over all of tanh, from where it is x to where it is 1, and its slope as long
+ * as that is above 2e-17. */
+static void tanh__is_within_5_ulp(void **state)
+{
+    double value = 0;
+    double slope = 0;
+
+    (void)state;
+    for (uint32_t bits = ql_exp_bits(0x1p-100F); bits <= ql_exp_bits(20);
+         bits += 101) {
+        const float x = ql_exp_float(bits);
+        const ql_tanh_parts t = ql_tanh_split(x);
+        const double c = cosh((double)x);
+
+        value = fmax(value, check_ulps(t.value, tanh((double)x)));
+        slope = fmax(slope, check_ulps(t.slope, 1 / (c * c)));
+        assert_true(ql_tanh(-x) == -t.value && t.value <= 1);
+    }
+    printf("tanh: %.3f ulp, its slope: %.3f\n", value, slope);
+    assert_true(value <= 3 && slope <= 5);
+    assert_true(ql_tanh(0) == 0 && signbit(ql_tanh(-0.0F)));
+    assert_true(ql_tanh(INFINITY) == 1 && ql_tanh(-1e30F) == -1);
+    assert_true(ql_tanh_split(-INFINITY).slope <= 2e-17F);
+    assert_true(isnan(ql_tanh(NAN)) && isnan(ql_tanh_split(NAN).slope));
 }
 
 static void row__exp_is_the_same_in_vectors_and_alone(void **state)
@@ -104,6 +131,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exp__is_within_2_ulp),
         cmocka_unit_test(exp__is_right_at_the_ends),
+        cmocka_unit_test(tanh__is_within_5_ulp),
         cmocka_unit_test(row__exp_is_the_same_in_vectors_and_alone),
         cmocka_unit_test(row__max_and_dot),
     };
