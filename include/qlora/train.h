@@ -4,6 +4,7 @@
 
 #include "qlora/dataset.h"
 #include "qlora/model.h"
+#include "qlora/runtime.h"
 
 /* Learning rate over the run, as transformers defines it. s is the step from
  * 0, w the warmup steps, T all steps; during warmup the factor is s / w. */
@@ -76,7 +77,8 @@ typedef enum ql_train_event_kind {
     QL_TRAIN_PLAN, /* before anything: total_steps, trainable are known */
     QL_TRAIN_STEP, /* an optimizer step is done */
     QL_TRAIN_EVAL, /* an evaluation is done: eval_loss, eval_accuracy */
-    QL_TRAIN_DONE  /* the adapter is written */
+    QL_TRAIN_DONE  /* the adapter is written: loss, tokens_per_second and
+                      elapsed_s are of the whole run */
 } ql_train_event_kind;
 
 typedef struct ql_train_event {
@@ -84,15 +86,21 @@ typedef struct ql_train_event {
     size_t step, total_steps;
     double epoch;
     size_t trainable;         /* parameters of the adapter */
-    double loss;              /* nats per trained token, of this step */
-    double accuracy;          /* share of trained tokens predicted first */
+    double loss;              /* nats per trained token, over the steps since
+                                 the last one with log */
+    double accuracy;          /* share of trained tokens predicted first, over
+                                 the same steps */
     double learning_rate;     /* used in this step */
-    double grad_norm;         /* before clipping */
-    double tokens_per_second; /* all tokens, since the start */
+    double grad_norm;         /* of this step, before clipping */
+    double tokens_per_second; /* all tokens, over the same steps */
+    size_t tokens;            /* that passed through training steps so far */
     double elapsed_s, eta_s;
-    bool log; /* logging_steps says that this step is shown */
-    double eval_loss, eval_accuracy;
-    size_t eval_tokens;
+    bool log;              /* logging_steps says that this step is shown */
+    double eval_loss;      /* nats per trained token */
+    double eval_accuracy;  /* as accuracy */
+    size_t eval_tokens;    /* trained tokens of the evaluation data */
+    double eval_runtime_s; /* time that the evaluation took */
+    ql_memory_use memory;  /* of the process, now */
 } ql_train_event;
 
 /* News from the trainer. Return false to stop: the step is finished, the

@@ -1,5 +1,6 @@
 #include "src/base/json.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -160,13 +161,16 @@ ql_status ql_json_put_real(ql_buf *out, double x)
     char text[64];
     char digits[32];
     int n = 0;
-    int precision = 0;
+    int precision;
 
     if (!isfinite(x)) {
         return ql_buf_puts(out, isnan(x) ? "NaN"
                                 : x > 0  ? "Infinity"
                                          : "-Infinity");
     }
+    /* What has up to 15 digits is found at 15, with zeros at its end; but for
+     * the least of numbers, which are known by fewer. */
+    precision = fabs(x) < DBL_MIN ? 0 : DBL_DIG - 1;
     do {
         snprintf(text, sizeof(text), "%.*e", precision, x);
         /* 17 significant digits always give the double back */
@@ -178,6 +182,9 @@ ql_status ql_json_put_real(ql_buf *out, double x)
         if (*p >= '0' && *p <= '9') {
             digits[n++] = *p;
         }
+    }
+    while (n > 1 && digits[n - 1] == '0') {
+        n--;
     }
     digits[n] = '\0';
     return layout_float(out, digits, n,

@@ -1,27 +1,64 @@
 #include "src/train/metrics.h"
 
-#include "qlora/runtime.h"
 #include "src/base/fail.h"
+#include "src/base/file.h"
+#include "src/base/json.h"
 
-ql_status ql_metrics_begin(ql_buf *csv)
+enum {
+    MAX_BYTES = 512 << 20
+};
+
+static const char head[] = "step,train_loss,train_mean_token_accuracy,"
+                           "valid_loss,valid_mean_token_accuracy,"
+                           "learning_rate,grad_norm,tokens_per_second,"
+                           "peak_rss_bytes\n";
+
+/* n numbers, each after a comma; with a comma alone in place of NULL. */
+static ql_status put_numbers(ql_buf *csv, const double *const *x, size_t n)
 {
-    return ql_buf_puts(csv, "step,train_loss,train_mean_token_accuracy,"
-                            "valid_loss,valid_mean_token_accuracy,"
-                            "learning_rate,grad_norm,tokens_per_second,"
-                            "peak_rss_bytes\n");
+    for (size_t i = 0; i < n; i++) {
+        QL_TRY(ql_buf_putc(csv, ','));
+        if (x[i]) {
+            QL_TRY(ql_json_put_real(csv, *x[i]));
+        }
+    }
+    return QL_OK;
 }
 
-ql_status ql_metrics_add(ql_buf *csv, const ql_train_event *e)
+static ql_status put_row(ql_buf *csv, const ql_train_event *e)
 {
-    ql_memory_use mem;
+    const bool step = e->kind == QL_TRAIN_STEP;
+    const double *const x[] = {
+        step ? &e->loss : NULL,
+        step ? &e->accuracy : NULL,
+        step ? NULL : &e->eval_loss,
+        step ? NULL : &e->eval_accuracy,
+        step ? &e->learning_rate : NULL,
+        step ? &e->grad_norm : NULL,
+        step ? &e->tokens_per_second : NULL,
+    };
 
-    ql_memory_read(&mem);
-    if (e->kind == QL_TRAIN_EVAL) {
-        return ql_buf_printf(csv, "%zu,,,%.9g,%.6g,,,,%llu\n", e->step,
-                             e->eval_loss, e->eval_accuracy,
-                             (unsigned long long)mem.peak);
+    QL_TRY(ql_buf_printf(csv, "%zu", e->step));
+    QL_TRY(put_numbers(csv, x, sizeof(x) / sizeof(x[0])));
+    return ql_buf_printf(csv, ",%llu\n", (unsigned long long)e->memory.peak);
+}
+
+ql_status ql_metrics_save(const ql_history *h, const char *path)
+{
+    ql_status st;
+    ql_buf csv;
+
+    ql_buf_init(&csv, QL_TAG_MISC, MAX_BYTES);
+    QL_TRY_DONE(ql_buf_puts(&csv, head));
+    for (size_t i = 0; i < ql_history_size(h); i++) {
+        const ql_train_event *e = ql_history_row(h, i);
+
+        if (e->kind != QL_TRAIN_DONE) {
+            QL_TRY_DONE(put_row(&csv, e));
+        }
     }
-    return ql_buf_printf(csv, "%zu,%.9g,%.6g,,,%.9g,%.9g,%.6g,%llu\n", e->step,
-                         e->loss, e->accuracy, e->learning_rate, e->grad_norm,
-                         e->tokens_per_second, (unsigned long long)mem.peak);
+    st = ql_file_write(path, csv.data, csv.len);
+done:
+    ql_buf_free(&csv);
+    return st;
 }

@@ -2,14 +2,10 @@
 #ifndef QL_TRAIN_METRICS_H
 #define QL_TRAIN_METRICS_H
 
-#include "qlora/train.h"
-#include "src/base/buf.h"
+#include "src/train/history.h"
 
-/* Appends the head line. */
-ql_status ql_metrics_begin(ql_buf *csv);
-
-/* Appends the line of a STEP or EVAL event; columns that it has no value for
- * stay empty. */
-ql_status ql_metrics_add(ql_buf *csv, const ql_train_event *e);
+/* Columns that a row has no value for stay empty. Errors: QL_EIO, QL_ENOSPACE,
+ * QL_ENOMEM. */
+ql_status ql_metrics_save(const ql_history *h, const char *path);
 
 #endif

@@ -14,10 +14,7 @@
 #include "src/train/options.h"
 #include "src/train/output.h"
 #include "src/train/step.h"
-
-enum {
-    MAX_METRICS = 1 << 30
-};
+#include "src/train/trainer_state.h"
 
 /* One call of ql_train. */
 typedef struct trainer {
@@ -34,7 +31,7 @@ typedef struct trainer {
     ql_output output;
     ql_optimizer *optimizer;
     ql_run *run;
-    ql_buf csv;
+    ql_history history;
     double started; /* ql_now_s of the first step */
     bool stop;      /* the caller asked for it */
 } trainer;
@@ -57,19 +54,27 @@ ql_status ql_train_check(const char *out_dir, const ql_train_options *opt)
     return ql_output_check(out_dir, opt->overwrite_output_dir);
 }
 
-/* Fills in what every event has and sends it; a refusal is remembered. */
-static void tell(trainer *t, ql_train_event *e)
+/* Fills in what every event has. */
+static void complete(const trainer *t, ql_train_event *e)
 {
-    const double elapsed = t->started > 0 ? ql_now_s() - t->started : 0;
+    const ql_history_sum *all = &t->history.all;
 
     e->total_steps = t->length.total;
     e->trainable = t->adapter.count;
-    e->elapsed_s = elapsed;
-    if (e->step > 0 && elapsed > 0) {
-        e->tokens_per_second = (double)t->result->tokens / elapsed;
-        e->eta_s =
-            elapsed * (double)(t->length.total - e->step) / (double)e->step;
+    e->epoch = (double)e->step / (double)t->length.steps_per_epoch;
+    e->elapsed_s = t->started > 0 ? ql_now_s() - t->started : 0;
+    e->tokens = all->tokens;
+    if (all->steps > 0) {
+        e->eta_s = all->seconds / (double)all->steps *
+                   (double)(t->length.total - e->step);
     }
+    ql_memory_read(&e->memory);
+}
+
+/* Sends an event; a refusal is remembered. */
+static void tell(trainer *t, ql_train_event *e)
+{
+    complete(t, e);
     if (t->fn && !t->fn(e, t->user)) {
         t->stop = true;
     }
@@ -144,14 +149,14 @@ static ql_status set_up(trainer *t, const ql_dataset *data,
     QL_TRY(make_adapter(t));
     QL_TRY(ql_output_init(&t->output, t->out_dir, o->overwrite_output_dir,
                           t->adapter.count * sizeof(float)));
-    QL_TRY(make_run(t));
-    return ql_metrics_begin(&t->csv);
+    return make_run(t);
 }
 
 /* Loss over the evaluation data, told and noted. */
 static ql_status evaluate(trainer *t, size_t step)
 {
-    ql_train_event e = {.kind = QL_TRAIN_EVAL, .step = step};
+    const double started = ql_now_s();
+    ql_train_event e = {.kind = QL_TRAIN_EVAL, .step = step, .log = true};
     ql_loss sum = {0};
 
     if (!t->has_eval) {
@@ -163,6 +168,7 @@ static ql_status evaluate(trainer *t, size_t step)
         ql_batches_get(&t->eval, i, &batch);
         ql_run_loss(t->run, &batch, NULL, &sum);
     }
+    e.eval_runtime_s = ql_now_s() - started;
     e.eval_tokens = sum.count;
     e.eval_loss = sum.sum / (double)sum.count;
     e.eval_accuracy = (double)sum.hits / (double)sum.count;
@@ -175,7 +181,7 @@ static ql_status evaluate(trainer *t, size_t step)
     }
     t->result->last_eval_loss = e.eval_loss;
     tell(t, &e);
-    return ql_metrics_add(&t->csv, &e);
+    return ql_history_add(&t->history, &e);
 }
 
 /* The micro-batches of a step, starting a new epoch where one begins. */
@@ -199,30 +205,30 @@ static ql_step next_step(trainer *t, size_t number)
 }
 
 /* Counts a step that is done, tells and notes it. */
-static ql_status note_step(trainer *t, const ql_step *s)
+static ql_status note_step(trainer *t, const ql_step *s, double seconds)
 {
     const size_t step = s->number + 1;
+    const ql_history_sum sum = {
+        .loss = s->loss, .steps = 1, .tokens = s->tokens, .seconds = seconds};
     ql_train_event e = {
         .kind = QL_TRAIN_STEP,
         .step = step,
-        .epoch = (double)step / (double)t->length.steps_per_epoch,
-        .loss = s->loss.sum / (double)s->loss.count,
-        .accuracy = (double)s->loss.hits / (double)s->loss.count,
         .learning_rate = s->lr,
         .grad_norm = s->grad_norm,
         .log = step % t->opt->logging_steps == 0 || step == 1 ||
                step == t->length.total,
     };
 
+    ql_history_step(&t->history, &sum, &e);
     t->result->steps = step;
-    t->result->tokens += s->tokens;
-    t->result->trained_tokens += s->loss.count;
-    t->result->last_loss = e.loss;
+    t->result->tokens = t->history.all.tokens;
+    t->result->trained_tokens = t->history.all.loss.count;
+    t->result->last_loss = s->loss.sum / (double)s->loss.count;
     if (step == 1) {
-        t->result->first_loss = e.loss;
+        t->result->first_loss = t->result->last_loss;
     }
     tell(t, &e);
-    return e.log ? ql_metrics_add(&t->csv, &e) : QL_OK;
+    return e.log ? ql_history_add(&t->history, &e) : QL_OK;
 }
 
 static ql_status train(trainer *t)
@@ -236,11 +242,12 @@ static ql_status train(trainer *t)
     t->started = ql_now_s();
     for (size_t i = 0; i < t->length.total && !t->stop; i++) {
         const size_t every = t->opt->eval_steps;
+        const double started = ql_now_s();
         ql_step s = next_step(t, i);
 
         QL_TRY(ql_step_run(&s, t->run, &t->batches, &t->adapter, t->optimizer,
                            t->opt));
-        QL_TRY(note_step(t, &s));
+        QL_TRY(note_step(t, &s, ql_now_s() - started));
         if ((every > 0 && (i + 1) % every == 0) || i + 1 == t->length.total) {
             QL_TRY(evaluate(t, i + 1));
         }
@@ -288,6 +295,25 @@ static ql_status write_file(const trainer *t, const char *name,
     return st;
 }
 
+/* What people and programs read of the run. */
+static ql_status write_log(const trainer *t)
+{
+    const ql_trainer_state state = {.opt = t->opt, .length = t->length};
+    char *metrics = ql_path_join(t->output.work, "metrics.csv");
+    char *json = ql_path_join(t->output.work, "trainer_state.json");
+    ql_status st = metrics && json ? QL_OK : QL_ENOMEM;
+
+    if (st == QL_OK) {
+        st = ql_metrics_save(&t->history, metrics);
+    }
+    if (st == QL_OK) {
+        st = ql_trainer_state_save(&state, &t->history, json);
+    }
+    ql_free(metrics);
+    ql_free(json);
+    return st;
+}
+
 static ql_status save(trainer *t)
 {
     const char *form = ql_default_chat_template();
@@ -296,9 +322,22 @@ static ql_status save(trainer *t)
     if (ql_dataset_report_of(t->batches.ds)->default_template) {
         QL_TRY(write_file(t, "chat_template.jinja", form, strlen(form)));
     }
-    QL_TRY(write_file(t, "metrics.csv", t->csv.data, t->csv.len));
+    QL_TRY(write_log(t));
     QL_TRY(ql_peft_save(&t->adapter, t->m->dir, t->output.work));
     return ql_output_commit(&t->output);
+}
+
+static ql_train_event done_event(const trainer *t)
+{
+    const ql_history_sum *all = &t->history.all;
+    ql_train_event e = {.kind = QL_TRAIN_DONE, .step = all->steps};
+
+    complete(t, &e);
+    if (all->steps > 0) {
+        e.loss = all->loss.sum / (double)all->loss.count;
+        e.tokens_per_second = (double)all->tokens / all->seconds;
+    }
+    return e;
 }
 
 /* Saves after the end of training, however it ended, and adds to its sentence
@@ -306,7 +345,7 @@ static ql_status save(trainer *t)
  * let alone over another. */
 static ql_status finish(trainer *t, ql_status st)
 {
-    ql_train_event e = {.kind = QL_TRAIN_DONE, .step = t->result->steps};
+    ql_train_event e = done_event(t);
     ql_status saved;
     char *why;
 
@@ -317,7 +356,10 @@ static ql_status finish(trainer *t, ql_status st)
     if (!why) {
         return QL_ENOMEM;
     }
-    saved = save(t);
+    saved = ql_history_add(&t->history, &e);
+    if (saved == QL_OK) {
+        saved = save(t);
+    }
     if (saved != QL_OK) {
         ql_free(why);
         return saved;
@@ -358,7 +400,7 @@ ql_status ql_train(ql_model *model, const ql_dataset *data,
 
     *t.result = (ql_train_result){.first_eval_loss = (double)NAN,
                                   .last_eval_loss = (double)NAN};
-    ql_buf_init(&t.csv, QL_TAG_MISC, MAX_METRICS);
+    ql_history_init(&t.history);
     st = set_up(&t, data, eval);
     if (st == QL_OK) {
         st = train(&t);
@@ -371,7 +413,7 @@ ql_status ql_train(ql_model *model, const ql_dataset *data,
     ql_optimizer_close(&t.optimizer);
     ql_batches_free(&t.batches);
     ql_batches_free(&t.eval);
-    ql_buf_free(&t.csv);
+    ql_history_free(&t.history);
     if (t.adapter.param) {
         hand_over(&t);
     }

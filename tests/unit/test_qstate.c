@@ -256,6 +256,29 @@ static void values__are_written_as_python_does(void **state)
     }
 }
 
+/* Fails if fewer digits than text has give x, too. */
+static void check_shortest(const char *text, double x)
+{
+    const char *end = strchr(text, 'e');
+    char fewer[64];
+    int n = 0;
+    int zeros = 0;
+
+    for (const char *p = text; *p && p != end; p++) {
+        if (*p >= '0' && *p <= '9' && (n > 0 || *p != '0')) {
+            zeros = *p == '0' ? zeros + 1 : 0;
+            n++;
+        }
+    }
+    n -= zeros;
+    if (n > 1) {
+        snprintf(fewer, sizeof(fewer), "%.*e", n - 2, x);
+        if (strtod(fewer, NULL) == x) {
+            fail_msg("%s is longer than %s", text, fewer);
+        }
+    }
+}
+
 static void reals__give_the_double_back(void **state)
 {
     const uint64_t key = ql_rng_split(check_seed(), 78);
@@ -267,12 +290,20 @@ static void reals__give_the_double_back(void **state)
         ql_buf b;
 
         memcpy(&x, &bits, sizeof(x));
+        if (i % 4 == 1) { /* not all are of full length */
+            x = (double)(bits % 100000) * pow(10, (double)(bits >> 60) - 8);
+        } else if (i % 4 == 2) {
+            x = (double)(float)x;
+        } else if (i % 4 == 3) {
+            x *= DBL_MIN;
+        }
         if (!isfinite(x)) {
             continue;
         }
         ql_buf_init(&b, QL_TAG_MISC, MAX_TEXT);
         check_ok(ql_json_put_real(&b, x));
         assert_true(strtod(b.data, NULL) == x);
+        check_shortest(b.data, x);
         ql_buf_free(&b);
     }
 }

@@ -1,0 +1,257 @@
+#include "src/train/trainer_state.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "src/base/fail.h"
+#include "src/base/file.h"
+#include "src/base/json.h"
+#include "src/base/quote.h"
+
+enum {
+    MAX_BYTES = 512 << 20,
+    STEP = 1 << QL_TRAIN_STEP,
+    EVAL = 1 << QL_TRAIN_EVAL,
+    DONE = 1 << QL_TRAIN_DONE
+};
+
+/* A number of a structure, and its name in the file. */
+typedef struct field {
+    const char *key;
+    bool real;
+    size_t offset;
+    int kinds; /* rows that have it */
+} field;
+
+#define ROW(name) offsetof(ql_train_event, name)
+
+/* Of a row, by name. transformers writes epoch, grad_norm, learning_rate,
+ * loss, step, eval_loss, eval_runtime, train_loss and train_runtime; TRL
+ * mean_token_accuracy and num_tokens; the others are ours. */
+static const field row_fields[] = {
+    {"elapsed", true, ROW(elapsed_s), STEP | EVAL},
+    {"epoch", true, ROW(epoch), STEP | EVAL | DONE},
+    {"eval_loss", true, ROW(eval_loss), EVAL},
+    {"eval_mean_token_accuracy", true, ROW(eval_accuracy), EVAL},
+    {"eval_runtime", true, ROW(eval_runtime_s), EVAL},
+    {"eval_tokens", false, ROW(eval_tokens), EVAL},
+    {"grad_norm", true, ROW(grad_norm), STEP},
+    {"learning_rate", true, ROW(learning_rate), STEP},
+    {"loss", true, ROW(loss), STEP},
+    {"mean_token_accuracy", true, ROW(accuracy), STEP},
+    {"num_tokens", false, ROW(tokens), STEP | EVAL | DONE},
+    {"peak_rss_bytes", false, ROW(memory.peak), STEP | EVAL | DONE},
+    {"rss_bytes", false, ROW(memory.resident), STEP | EVAL | DONE},
+    {"step", false, ROW(step), STEP | EVAL | DONE},
+    {"tokens_per_second", true, ROW(tokens_per_second), STEP},
+    {"train_loss", true, ROW(loss), DONE},
+    {"train_runtime", true, ROW(elapsed_s), DONE},
+    {"train_tokens_per_second", true, ROW(tokens_per_second), DONE},
+};
+
+#define SUM(name) offsetof(ql_history_sum, name)
+
+static const field sum_fields[] = {
+    {"hits", false, SUM(loss.hits), 0},
+    {"loss_sum", true, SUM(loss.sum), 0},
+    {"seconds", true, SUM(seconds), 0},
+    {"steps", false, SUM(steps), 0},
+    {"tokens", false, SUM(tokens), 0},
+    {"trained_tokens", false, SUM(loss.count), 0},
+};
+
+enum {
+    ROW_FIELDS = sizeof(row_fields) / sizeof(row_fields[0]),
+    SUM_FIELDS = sizeof(sum_fields) / sizeof(sum_fields[0])
+};
+
+/* The fields of a structure that are of a kind, as the inside of an object. */
+static ql_status put_fields(ql_buf *out, const field *f, size_t n, int kind,
+                            const void *structure, int indent)
+{
+    const char *before = "";
+
+    for (size_t i = 0; i < n; i++) {
+        const void *at = (const char *)structure + f[i].offset;
+
+        if (kind != 0 && !(f[i].kinds & kind)) {
+            continue;
+        }
+        QL_TRY(ql_buf_printf(out, "%s\n%*s\"%s\": ", before, indent, "",
+                             f[i].key));
+        if (f[i].real) {
+            QL_TRY(ql_json_put_real(out, *(const double *)at));
+        } else {
+            QL_TRY(ql_buf_printf(out, "%zu", *(const size_t *)at));
+        }
+        before = ",";
+    }
+    return QL_OK;
+}
+
+static ql_status put_rows(ql_buf *out, const ql_history *h)
+{
+    for (size_t i = 0; i < ql_history_size(h); i++) {
+        const ql_train_event *e = ql_history_row(h, i);
+
+        QL_TRY(ql_buf_puts(out, i > 0 ? ",\n    {" : "\n    {"));
+        QL_TRY(put_fields(out, row_fields, ROW_FIELDS, 1 << e->kind, e, 6));
+        QL_TRY(ql_buf_puts(out, "\n    }"));
+    }
+    return ql_buf_puts(out, ql_history_size(h) > 0 ? "\n  ]" : "]");
+}
+
+static ql_status put_sum(ql_buf *out, const char *key,
+                         const ql_history_sum *sum)
+{
+    QL_TRY(ql_buf_printf(out, "        \"%s\": {", key));
+    QL_TRY(put_fields(out, sum_fields, SUM_FIELDS, 0, sum, 10));
+    return ql_buf_puts(out, "\n        }");
+}
+
+/* transformers keeps what its callbacks must remember in the same place. */
+static ql_status put_sums(ql_buf *out, const ql_history *h)
+{
+    QL_TRY(ql_buf_puts(out, "  \"stateful_callbacks\": {\n"
+                            "    \"QloraHistory\": {\n"
+                            "      \"args\": {},\n"
+                            "      \"attributes\": {\n"));
+    QL_TRY(put_sum(out, "all", &h->all));
+    QL_TRY(ql_buf_puts(out, ",\n"));
+    QL_TRY(put_sum(out, "last", &h->last));
+    return ql_buf_puts(out, "\n      }\n    }\n  },\n");
+}
+
+static ql_status put_best(ql_buf *out, const ql_trainer_state *s,
+                          const ql_history *h)
+{
+    const ql_train_event *best = ql_history_best(h);
+
+    QL_TRY(ql_buf_puts(out, "{\n  \"best_metric\": "));
+    QL_TRY(best ? ql_json_put_real(out, best->eval_loss)
+                : ql_buf_puts(out, "null"));
+    QL_TRY(ql_buf_puts(out, ",\n  \"best_model_checkpoint\": "));
+    QL_TRY(s->best_checkpoint ? ql_quote_ascii(out, s->best_checkpoint,
+                                               strlen(s->best_checkpoint))
+                              : ql_buf_puts(out, "null"));
+    return ql_buf_puts(out, ",\n");
+}
+
+/* All keys, sorted, as json.dumps(..., indent=2, sort_keys=True) has them. */
+static ql_status put_state(ql_buf *out, const ql_trainer_state *s,
+                           const ql_history *h)
+{
+    const ql_train_options *o = s->opt;
+    const size_t steps = h->all.steps;
+
+    QL_TRY(put_best(out, s, h));
+    QL_TRY(ql_buf_puts(out, "  \"epoch\": "));
+    QL_TRY(ql_json_put_real(out,
+                            (double)steps / (double)s->length.steps_per_epoch));
+    QL_TRY(ql_buf_printf(out,
+                         ",\n  \"eval_steps\": %zu,\n"
+                         "  \"global_step\": %zu,\n"
+                         "  \"is_hyper_param_search\": false,\n"
+                         "  \"is_local_process_zero\": true,\n"
+                         "  \"is_world_process_zero\": true,\n"
+                         "  \"log_history\": [",
+                         o->eval_steps, steps));
+    QL_TRY(put_rows(out, h));
+    QL_TRY(ql_buf_printf(
+        out,
+        ",\n  \"logging_steps\": %zu,\n"
+        "  \"max_steps\": %zu,\n"
+        "  \"num_input_tokens_seen\": %zu,\n"
+        "  \"num_train_epochs\": %.0f,\n",
+        o->logging_steps, s->length.total, h->all.tokens,
+        ceil((double)s->length.total / (double)s->length.steps_per_epoch)));
+    QL_TRY(put_sums(out, h));
+    return ql_buf_printf(out,
+                         "  \"train_batch_size\": %zu,\n"
+                         "  \"trial_name\": null,\n"
+                         "  \"trial_params\": null\n}\n",
+                         o->per_device_train_batch_size);
+}
+
+ql_status ql_trainer_state_save(const ql_trainer_state *s, const ql_history *h,
+                                const char *path)
+{
+    ql_status st;
+    ql_buf b;
+
+    ql_buf_init(&b, QL_TAG_MISC, MAX_BYTES);
+    QL_TRY_DONE(put_state(&b, s, h));
+    st = ql_file_write(path, b.data, b.len);
+done:
+    ql_buf_free(&b);
+    return st;
+}
+
+static ql_status read_fields(const json_t *o, const field *f, size_t n,
+                             int kind, const char *where, void *structure)
+{
+    for (size_t i = 0; i < n; i++) {
+        void *at = (char *)structure + f[i].offset;
+
+        if (kind != 0 && !(f[i].kinds & kind)) {
+            continue;
+        }
+        if (!json_object_get(o, f[i].key)) {
+            QL_FAIL(QL_EFORMAT, "%s: \"%s\" is missing", where, f[i].key);
+        }
+        QL_TRY(f[i].real ? ql_json_real(o, f[i].key, where, at)
+                         : ql_json_size(o, f[i].key, where, at));
+    }
+    return QL_OK;
+}
+
+/* A row is told from others by what only it has. */
+static ql_status read_row(ql_history *h, const json_t *row, const char *where)
+{
+    ql_train_event e = {.kind = json_object_get(row, "loss") ? QL_TRAIN_STEP
+                                : json_object_get(row, "eval_loss")
+                                    ? QL_TRAIN_EVAL
+                                    : QL_TRAIN_DONE,
+                        .log = true};
+
+    if (!json_is_object(row)) {
+        QL_FAIL(QL_EFORMAT, "%s: a row of \"log_history\" is no object", where);
+    }
+    QL_TRY(read_fields(row, row_fields, ROW_FIELDS, 1 << e.kind, where, &e));
+    return ql_buf_append(&h->rows, &e, sizeof(e));
+}
+
+static ql_status read_state(ql_history *h, const json_t *o, const char *where)
+{
+    const json_t *rows = json_object_get(o, "log_history");
+    const json_t *callbacks = json_object_get(o, "stateful_callbacks");
+    const json_t *sums = json_object_get(
+        json_object_get(callbacks, "QloraHistory"), "attributes");
+
+    if (!json_is_array(rows) || !sums) {
+        QL_FAIL(QL_EFORMAT, "%s: not the log of a run of ours", where);
+    }
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        QL_TRY(read_row(h, json_array_get(rows, i), where));
+    }
+    QL_TRY(read_fields(json_object_get(sums, "all"), sum_fields, SUM_FIELDS, 0,
+                       where, &h->all));
+    return read_fields(json_object_get(sums, "last"), sum_fields, SUM_FIELDS, 0,
+                       where, &h->last);
+}
+
+ql_status ql_trainer_state_load(ql_history *h, const char *path)
+{
+    json_t *o = NULL;
+    ql_status st;
+
+    QL_TRY(ql_json_load(&o, path, MAX_BYTES));
+    st = read_state(h, o, path);
+    json_decref(o);
+    if (st != QL_OK) {
+        ql_history_free(h);
+        ql_history_init(h);
+    }
+    return st;
+}
