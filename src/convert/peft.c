@@ -10,10 +10,10 @@
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
+#include "src/convert/adapter_folder.h"
 #include "src/model/model_handle.h"
 
 enum {
-    MAX_JSON = 16 << 20,
     NAME_BYTES = 256
 };
 
@@ -114,220 +114,110 @@ done:
     return st;
 }
 
-/* Keys that must be absent, null, false, empty or have one harmless value. */
-static const struct {
-    const char *key;
-    const char *harmless; /* string value that is fine, or NULL */
-} refused[] = {
-    {"use_dora", NULL},
-    {"use_qalora", NULL},
-    {"use_bdlora", NULL},
-    {"layer_replication", NULL},
-    {"target_parameters", NULL},
-    {"trainable_token_indices", NULL},
-    {"kasa_config", NULL},
-    {"velora_config", NULL},
-    {"monteclora_config", NULL},
-    {"arrow_config", NULL},
-    {"alora_invocation_tokens", NULL},
-    {"lora_bias", NULL},
-    {"modules_to_save", NULL},
-    {"rank_pattern", NULL},
-    {"alpha_pattern", NULL},
-    {"layers_to_transform", NULL},
-    {"exclude_modules", NULL},
-    {"fan_in_fan_out", NULL},
-    {"bias", "none"},
-    {"peft_type", "LORA"},
-};
-
-static bool harmless(const json_t *v, const char *fine)
+/* What an adapter in memory cannot be, though a folder can. */
+static ql_status check_plain(const ql_adapter_folder *f)
 {
-    if (!v || json_is_null(v) || json_is_false(v)) {
-        return true;
-    }
-    if (json_is_string(v)) {
-        return fine && strcmp(json_string_value(v), fine) == 0;
-    }
-    return (json_is_object(v) && json_object_size(v) == 0) ||
-           (json_is_array(v) && json_array_size(v) == 0);
-}
+    const char *merge = "fold it into the model (qlora-export merge)";
 
-/* Ways to initialise that leave the base weights alone. The others (pissa,
- * olora, corda, loftq, lora_ga) take from the base what they give to the
- * adapter: the two only belong together in memory. */
-static ql_status check_base(const json_t *o, const char *path)
-{
-    static const char *const fine[] = {"gaussian", "eva", "orthogonal"};
-    const json_t *v = json_object_get(o, "init_lora_weights");
-
-    if (!json_is_string(v)) {
-        return QL_OK;
+    if (f->dora) {
+        QL_FAIL(QL_EUNSUPPORTED, "%s: \"use_dora\" is set; %s", f->path, merge);
     }
-    for (size_t i = 0; i < sizeof(fine) / sizeof(fine[0]); i++) {
-        if (strcmp(json_string_value(v), fine[i]) == 0) {
-            return QL_OK;
+    if (f->fan_in_fan_out) {
+        QL_FAIL(QL_EUNSUPPORTED, "%s: \"fan_in_fan_out\" is set; %s", f->path,
+                merge);
+    }
+    for (size_t i = 0; i < f->n_wholes; i++) {
+        if (!f->wholes[i].repeats) {
+            QL_FAIL(QL_EUNSUPPORTED,
+                    "%s: %s is trained whole (\"modules_to_save\" or "
+                    "\"bias\"); %s",
+                    f->path, f->wholes[i].name, merge);
         }
     }
-    QL_FAIL(QL_EUNSUPPORTED,
-            "%s: \"init_lora_weights\" is \"%s\", which changes the base "
-            "model; convert the adapter to plain LoRA",
-            path, json_string_value(v));
-}
+    for (size_t i = 0; i < f->n_pairs; i++) {
+        const ql_adapter_pair *p = &f->pairs[i];
 
-static ql_status check_meaning(const json_t *o, const char *path)
-{
-    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
-        if (!harmless(json_object_get(o, refused[i].key),
-                      refused[i].harmless)) {
+        if (p->r != f->r || p->alpha != f->alpha) {
             QL_FAIL(QL_EUNSUPPORTED,
-                    "%s: \"%s\" is set, which is not supported", path,
-                    refused[i].key);
+                    "%s: %s has a rank or alpha of its own (\"rank_pattern\", "
+                    "\"alpha_pattern\"); %s",
+                    f->path, p->path, merge);
         }
     }
     return QL_OK;
 }
 
-/* A list entry may be a whole path; its last part is what we know. */
-static ql_status read_targets(const json_t *v, const char *path, unsigned *mask)
+/* The modules that the pairs adapt. */
+static ql_status read_targets(const ql_adapter_folder *f, unsigned *mask)
 {
-    size_t n = json_array_size(v);
-
     *mask = 0;
-    for (size_t i = 0; i < n; i++) {
-        const char *name = json_string_value(json_array_get(v, i));
-        const char *dot = name ? strrchr(name, '.') : NULL;
+    for (size_t i = 0; i < f->n_pairs; i++) {
+        const char *path = f->pairs[i].path;
+        const char *dot = strrchr(path, '.');
+        const char *name = dot ? dot + 1 : path;
         unsigned one = 0;
 
-        if (!name) {
-            QL_FAIL(QL_EFORMAT, "%s: \"target_modules\" must be strings", path);
-        }
-        name = dot ? dot + 1 : name;
         if (ql_targets_parse(&name, 1, &one) != QL_OK) {
-            return ql_fail_prefix(QL_EUNSUPPORTED, "%s: ", path);
+            return ql_fail_prefix(QL_EUNSUPPORTED, "%s: ", f->path);
         }
         *mask |= one;
     }
-    if (json_is_string(v) && strcmp(json_string_value(v), "all-linear") == 0) {
-        *mask = (1U << QL_MODULES) - 1;
-    }
-    if (*mask == 0) {
-        QL_FAIL(QL_EUNSUPPORTED,
-                "%s: \"target_modules\" must be a list of names", path);
-    }
     return QL_OK;
 }
 
-static ql_status read_config(const char *dir, ql_adapter_options *opt)
-{
-    char *path = ql_path_join(dir, "adapter_config.json");
-    ql_status st = QL_ENOMEM;
-    json_t *o = NULL;
-
-    *opt = (ql_adapter_options){.r = 8, .alpha = 8};
-    if (path) {
-        QL_TRY_DONE(ql_json_load(&o, path, MAX_JSON));
-        QL_TRY_DONE(check_meaning(o, path));
-        QL_TRY_DONE(check_base(o, path));
-        QL_TRY_DONE(ql_json_size(o, "r", path, &opt->r));
-        QL_TRY_DONE(ql_json_real(o, "lora_alpha", path, &opt->alpha));
-        QL_TRY_DONE(ql_json_real(o, "lora_dropout", path, &opt->dropout));
-        QL_TRY_DONE(ql_json_bool(o, "use_rslora", path, &opt->rslora));
-        QL_TRY_DONE(read_targets(json_object_get(o, "target_modules"), path,
-                                 &opt->targets));
-        if (ql_adapter_options_check(opt) != QL_OK) {
-            st = ql_fail_prefix(QL_EFORMAT, "%s: ", path);
-        }
-    }
-done:
-    json_decref(o);
-    ql_free(path);
-    return st;
-}
-
-/* Before memory for the rank that is asked for: the file must have it. */
-static ql_status check_rank(const ql_safetensors *file, size_t r,
-                            const char *path)
-{
-    static const char half_a[] = ".lora_A.weight";
-
-    for (size_t i = 0; i < ql_safetensors_count(file); i++) {
-        const ql_tensor *t = ql_safetensors_at(file, i);
-        const char *end = strstr(t->name, half_a);
-
-        if (end && strlen(end) == strlen(half_a) && t->rank == 2 &&
-            t->shape[0] != r) {
-            QL_FAIL(QL_EMISMATCH,
-                    "%s: %s has rank %zu, but adapter_config.json says \"r\" "
-                    "is %zu",
-                    path, t->name, t->shape[0], r);
-        }
-    }
-    return QL_OK;
-}
-
-static ql_status check_finite(const ql_adapter *a, const char *path)
-{
-    for (size_t i = 0; i < a->count; i++) {
-        if (!isfinite(a->param[i])) {
-            QL_FAIL(QL_EFORMAT,
-                    "%s: a number is not finite; the adapter is damaged or "
-                    "its training diverged",
-                    path);
-        }
-    }
-    return QL_OK;
-}
-
-static ql_status read_halves(ql_adapter *a, const ql_safetensors *file,
-                             const char *path)
+/* One half of an entry, from the pair of its module. */
+static ql_status read_half(ql_adapter *a, size_t i, bool b,
+                           const ql_adapter_folder *f)
 {
     char name[NAME_BYTES];
     size_t shape[2];
+    const size_t first = half(a, i, b, shape);
+    const ql_adapter_pair *p;
+    const ql_tensor *t;
 
-    for (size_t i = 0; i < 2 * a->n; i++) {
-        const size_t first = half(a, i / 2, i % 2, shape);
-        const ql_tensor *t;
-
-        ql_adapter_name(a, i / 2, i % 2, name, sizeof(name));
-        t = ql_safetensors_find(file, name);
-        if (!t || t->rank != 2 || t->shape[0] != shape[0] ||
-            t->shape[1] != shape[1]) {
-            QL_FAIL(QL_EMISMATCH,
-                    "%s: %s must be there with shape [%zu, %zu]; the adapter "
-                    "was made for another model",
-                    path, name, shape[0], shape[1]);
-        }
-        QL_TRY(ql_tensor_to_f32(a->param + first, t));
-    }
-    if (ql_safetensors_count(file) != 2 * a->n) {
+    ql_adapter_path(a, i, name, sizeof(name));
+    p = ql_adapter_folder_pair(f, name);
+    t = !p ? NULL : b ? &p->b : &p->a;
+    if (!t || t->shape[0] != shape[0] || t->shape[1] != shape[1]) {
+        ql_adapter_name(a, i, b, name, sizeof(name));
         QL_FAIL(QL_EMISMATCH,
-                "%s: %zu tensors, but adapter_config.json and the model call "
-                "for %zu",
-                path, ql_safetensors_count(file), 2 * a->n);
+                "%s: %s must be there with shape [%zu, %zu]; the adapter "
+                "was made for another model",
+                f->path, name, shape[0], shape[1]);
     }
-    return check_finite(a, path);
+    return ql_tensor_to_f32(a->param + first, t);
+}
+
+static ql_status read_pairs(ql_adapter *a, const ql_adapter_folder *f)
+{
+    for (size_t i = 0; i < 2 * a->n; i++) {
+        QL_TRY(read_half(a, i / 2, i % 2, f));
+    }
+    if (f->n_pairs != a->n) {
+        QL_FAIL(QL_EMISMATCH,
+                "%s: %zu modules are adapted, but the model has %zu of that "
+                "name",
+                f->path, f->n_pairs, a->n);
+    }
+    return QL_OK;
 }
 
 ql_status ql_peft_load(ql_adapter *a, const ql_config *c, const char *dir)
 {
-    char *path = ql_path_join(dir, "adapter_model.safetensors");
-    ql_status st = QL_ENOMEM;
-    ql_safetensors *file = NULL;
     ql_adapter_options opt;
+    ql_adapter_folder f;
+    ql_status st;
 
     *a = (ql_adapter){0};
-    if (path) {
-        QL_TRY_DONE(ql_dir_need(dir, "give a folder with a LoRA adapter"));
-        QL_TRY_DONE(read_config(dir, &opt));
-        QL_TRY_DONE(ql_safetensors_open(&file, path));
-        QL_TRY_DONE(check_rank(file, opt.r, path));
-        QL_TRY_DONE(ql_adapter_init(a, c, &opt, 0, false));
-        st = read_halves(a, file, path);
-    }
+    QL_TRY(ql_adapter_folder_init(&f, dir));
+    opt = (ql_adapter_options){
+        .r = f.r, .alpha = f.alpha, .dropout = f.dropout, .rslora = f.rslora};
+    QL_TRY_DONE(check_plain(&f));
+    QL_TRY_DONE(read_targets(&f, &opt.targets));
+    QL_TRY_DONE(ql_adapter_init(a, c, &opt, 0, false));
+    st = read_pairs(a, &f);
 done:
-    ql_safetensors_close(&file);
-    ql_free(path);
+    ql_adapter_folder_free(&f);
     if (st != QL_OK) {
         ql_adapter_free(a);
     }

@@ -10,10 +10,10 @@
  * base_model_name_or_path says. Errors: QL_EIO, QL_ENOSPACE, QL_ENOMEM. */
 ql_status ql_peft_save(const ql_adapter *a, const char *base, const char *dir);
 
-/* Reads the two files into an adapter for a model of config c, without
- * gradients. Errors: QL_ENOTFOUND, QL_EFORMAT; QL_EUNSUPPORTED for a setting
- * that changes the meaning and that we do not know, named; QL_EMISMATCH when a
- * tensor does not fit the model; QL_EIO, QL_ENOMEM. */
+/* Reads a folder of PEFT's or MLX's into an adapter for a model of config c,
+ * without gradients. Errors: QL_ENOTFOUND, QL_EFORMAT; QL_EUNSUPPORTED for
+ * what changes the meaning and cannot be held in memory, named; QL_EMISMATCH
+ * when a tensor does not fit the model; QL_EIO, QL_ENOMEM. */
 ql_status ql_peft_load(ql_adapter *a, const ql_config *c, const char *dir);
 
 #endif

@@ -2,7 +2,6 @@
  * (layer 2 before layer 10), which decides the shards. */
 #include "src/convert/quantize_plan.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "quant/codec.h"
 #include "quant/dquant.h"
 #include "src/base/fail.h"
+#include "src/format/names.h"
 #include "src/format/qstate.h"
 #include "src/model/quantized.h"
 #include "src/model/weights.h"
@@ -21,37 +21,12 @@ enum {
     STATE_BYTES = 4096
 };
 
-/* Compares names with runs of digits taken as numbers. */
-static int natural(const char *a, const char *b)
-{
-    while (*a && *b) {
-        if (isdigit((unsigned char)*a) && isdigit((unsigned char)*b)) {
-            char *end_a;
-            char *end_b;
-            const unsigned long long x = strtoull(a, &end_a, 10);
-            const unsigned long long y = strtoull(b, &end_b, 10);
-
-            if (x != y) {
-                return x < y ? -1 : 1;
-            }
-            a = end_a;
-            b = end_b;
-        } else if (*a != *b) {
-            return (unsigned char)*a < (unsigned char)*b ? -1 : 1;
-        } else {
-            a++;
-            b++;
-        }
-    }
-    return (*a != '\0') - (*b != '\0');
-}
-
 static int by_name(const void *a, const void *b)
 {
     const ql_quantize_item *x = a;
     const ql_quantize_item *y = b;
 
-    return natural(x->in->name, y->in->name);
+    return ql_name_order(x->in->name, y->in->name);
 }
 
 /* The module of a weight "model.layers.N.PATH.weight", else QL_MODULES. */

@@ -10,6 +10,7 @@
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
+#include "src/format/names.h"
 
 static const char single_name[] = "model.safetensors";
 static const char index_name[] = "model.safetensors.index.json";
@@ -57,14 +58,6 @@ static int name_and_shard(const void *name, const void *element)
     const shard *f = element;
 
     return strcmp(name, f->name);
-}
-
-static bool has_suffix(const char *name, const char *suffix)
-{
-    const size_t n = strlen(name);
-    const size_t m = strlen(suffix);
-
-    return n >= m && strcmp(name + n - m, suffix) == 0;
 }
 
 /* Takes over these names, sorted, each once. */
@@ -167,7 +160,7 @@ static ql_status names_of_folder(ql_shards *s, const char *dir)
 
     QL_TRY_DONE(ql_dir_list(dir, &names, &n));
     for (size_t i = 0; i < n; i++) {
-        if (!has_suffix(names[i], ".safetensors") ||
+        if (!ql_name_ends(names[i], ".safetensors") ||
             strcmp(names[i], adapter_name) == 0) {
             continue;
         }

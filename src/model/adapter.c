@@ -128,6 +128,14 @@ void ql_adapter_attach(const ql_adapter *a, ql_weights *w)
     }
 }
 
+void ql_adapter_path(const ql_adapter *a, size_t i, char *path, size_t bytes)
+{
+    const ql_adapter_entry *e = &a->entries[i];
+
+    snprintf(path, bytes, "model.layers.%zu.%s", e->layer,
+             ql_module_paths[e->module]);
+}
+
 void ql_adapter_name(const ql_adapter *a, size_t i, bool b, char *name,
                      size_t bytes)
 {

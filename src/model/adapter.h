@@ -49,6 +49,10 @@ void ql_adapter_free(ql_adapter *a);
  * takes any adapter off again. */
 void ql_adapter_attach(const ql_adapter *a, ql_weights *w);
 
+/* Path of the module of entry i, "model.layers.0.self_attn.q_proj", into
+ * path[bytes]. */
+void ql_adapter_path(const ql_adapter *a, size_t i, char *path, size_t bytes);
+
 /* Name of A (or B) of entry i as PEFT saves it,
  * "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", into
  * name[bytes]. */

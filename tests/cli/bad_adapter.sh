@@ -28,27 +28,27 @@ adapter 3 "$a: the file is truncated: *"
 toy cut $c 30
 adapter 3 "$c: not valid JSON: *"
 toy drop $a $name.lora_A.weight
-adapter 3 "$a: $name.lora_A.weight must be there with shape \[16, 64\]; *"
+adapter 3 "$a: ${name#*.*.} must have a lora_A"
 toy zeros $a $name.lora_B.weight F32 60 16
 adapter 3 "$a: $name.lora_B.weight must be there with shape \[64, 16\]; *"
 toy zeros $a extra F32 3
-adapter 3 "$a: 29 tensors, but adapter_config.json and the model call for 28"
+adapter 3 "$a: extra is not a name that PEFT gives"
 toy poke $a $name.lora_B.weight 5 nan
-adapter 3 "$a: a number is not finite; the adapter is damaged or *"
+adapter 3 "$a: $name.lora_B.weight: a number is not finite; the adapter *"
 toy set $c r 8
-adapter 3 "$a: * has rank 16, but adapter_config.json says \"r\" is 8"
+adapter 3 "$a: * has rank 16, but adapter_config.json says 8"
 toy set $c r 0
-adapter 3 "$c: LoRA rank 0: give a number from 1 to 16384"
+adapter 3 "$c: LoRA rank 0: must be a number from 1 to 16384"
 toy set $c r 4000000000
-adapter 3 "$c: LoRA rank 4000000000: give a number from 1 to 16384"
+adapter 3 "$c: LoRA rank 4000000000: must be a number from 1 to 16384"
 toy set $c lora_alpha '"32"'
 adapter 3 "$c: \"lora_alpha\" must be a number"
 toy set $c use_dora true
-adapter 3 "$c: \"use_dora\" is set, which is not supported"
+adapter 3 "$a: * must have 64 magnitudes, since \"use_dora\" of * is set"
 toy set $c peft_type '"IA3"'
 adapter 3 "$c: \"peft_type\" is set, which is not supported"
 toy set $c target_modules '["wqkv"]'
-adapter 3 "$c: target module \"wqkv\" is no linear layer of this model, *"
+adapter 3 "$a: *_proj is adapted, but \"target_modules\", *do not ask for it"
 
 # Of a model with another width, and with more layers
 toy model wide hidden=32

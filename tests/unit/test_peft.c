@@ -225,44 +225,48 @@ static void load_refused(ql_status st, const char *say)
 
 static void settings__that_change_the_meaning_are_refused(void **state)
 {
-    static const char *const refused[] = {
-        "'use_dora': true",
-        "'use_qalora': true",
-        "'use_bdlora': {'x': 1}",
-        "'layer_replication': [[0, 1], [0, 2]]",
-        "'target_parameters': ['mlp.experts']",
-        "'trainable_token_indices': [1]",
-        "'kasa_config': {'x': 1}",
-        "'velora_config': {'x': 1}",
-        "'monteclora_config': {'x': 1}",
-        "'arrow_config': {'x': 1}",
-        "'alora_invocation_tokens': [1, 2]",
-        "'lora_bias': true",
-        "'modules_to_save': ['lm_head']",
-        "'rank_pattern': {'q_proj': 2}",
-        "'alpha_pattern': {'q_proj': 2}",
-        "'layers_to_transform': [0]",
-        "'exclude_modules': 'q_proj'",
-        "'fan_in_fan_out': true",
-        "'bias': 'all'",
-        "'bias': 'lora_only'",
-        "'init_lora_weights': 'pissa'",
-        "'init_lora_weights': 'pissa_niter_4'",
-        "'init_lora_weights': 'olora'",
-        "'init_lora_weights': 'corda'",
-        "'init_lora_weights': 'loftq'",
+    static const struct {
+        const char *text;
+        ql_status st;
+    } refused[] = {
+        {"'use_dora': true", QL_EMISMATCH},
+        {"'use_qalora': true", QL_EUNSUPPORTED},
+        {"'use_bdlora': {'x': 1}", QL_EUNSUPPORTED},
+        {"'layer_replication': [[0, 1], [0, 2]]", QL_EUNSUPPORTED},
+        {"'target_parameters': ['mlp.experts']", QL_EUNSUPPORTED},
+        {"'trainable_token_indices': [1]", QL_EUNSUPPORTED},
+        {"'kasa_config': {'x': 1}", QL_EUNSUPPORTED},
+        {"'velora_config': {'x': 1}", QL_EUNSUPPORTED},
+        {"'monteclora_config': {'x': 1}", QL_EUNSUPPORTED},
+        {"'arrow_config': {'x': 1}", QL_EUNSUPPORTED},
+        {"'alora_invocation_tokens': [1, 2]", QL_EUNSUPPORTED},
+        {"'lora_bias': true", QL_EUNSUPPORTED},
+        {"'modules_to_save': ['lm_head']", QL_EMISMATCH},
+        {"'alpha_pattern': {'q_proj': 3}", QL_EUNSUPPORTED},
+        {"'layers_to_transform': [0]", QL_EMISMATCH},
+        {"'layers_to_transform': 1", QL_EMISMATCH},
+        {"'exclude_modules': '.*q_proj'", QL_EMISMATCH},
+        {"'exclude_modules': ['self_attn.v_proj']", QL_EMISMATCH},
+        {"'fan_in_fan_out': true", QL_EUNSUPPORTED},
+        {"'bias': 'some'", QL_EUNSUPPORTED},
+        {"'init_lora_weights': 'pissa'", QL_EUNSUPPORTED},
+        {"'init_lora_weights': 'pissa_niter_4'", QL_EUNSUPPORTED},
+        {"'init_lora_weights': 'olora'", QL_EUNSUPPORTED},
+        {"'init_lora_weights': 'corda'", QL_EUNSUPPORTED},
+        {"'init_lora_weights': 'loftq'", QL_EUNSUPPORTED},
     };
 
     (void)state;
     for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        const char *text = refused[i].text;
         char key[64];
         char more[128];
 
-        snprintf(key, sizeof(key), "\"%.*s\"",
-                 (int)strcspn(refused[i] + 1, "'"), refused[i] + 1);
-        snprintf(more, sizeof(more), "%s, ", refused[i]);
+        snprintf(key, sizeof(key), "\"%.*s\"", (int)strcspn(text + 1, "'"),
+                 text + 1);
+        snprintf(more, sizeof(more), "%s, ", text);
         write_config(more);
-        load_refused(QL_EUNSUPPORTED, key);
+        load_refused(refused[i].st, key);
     }
 }
 
@@ -273,6 +277,9 @@ static void settings__that_are_harmless_are_read_over(void **state)
         "'use_dora': false, ",
         "'use_dora': null, ",
         "'modules_to_save': [], ",
+        "'bias': 'all', ",
+        "'layers_to_transform': [1, 0], ",
+        "'layers_to_transform': [], 'exclude_modules': ['k_proj'], ",
         "'rank_pattern': {}, 'alpha_pattern': null, ",
         "'bias': 'none', 'layers_to_transform': null, ",
         "'init_lora_weights': true, ",
@@ -302,13 +309,21 @@ static void settings__that_are_absurd_are_refused(void **state)
     } cases[] = {
         {"", QL_EFORMAT, "not valid JSON"},
         {"[]", QL_EFORMAT, "must be a JSON object"},
-        {"{'r': 1}", QL_EUNSUPPORTED, "target_modules"},
-        {"{'r': 1, 'target_modules': []}", QL_EUNSUPPORTED, "target_modules"},
-        {"{'r': 1, 'target_modules': '.*q_proj'}", QL_EUNSUPPORTED,
-         "target_modules"},
+        {"{'r': 1, 'target_modules': []}", QL_EMISMATCH, "target_modules"},
+        {"{'r': 1, 'target_modules': '.*q_proj'}", QL_EMISMATCH,
+         "v_proj is adapted"},
+        {"{'r': 1, 'target_modules': '('}", QL_EUNSUPPORTED, "target_modules"},
+        {"{'r': 1, 'target_modules': 1}", QL_EFORMAT, "target_modules"},
         {"{'r': 1, 'target_modules': [1]}", QL_EFORMAT, "target_modules"},
-        {"{'r': 1, 'target_modules': ['lm_head']}", QL_EUNSUPPORTED,
-         "\"lm_head\" is no linear layer"},
+        {"{'r': 1, 'target_modules': ['lm_head']}", QL_EMISMATCH,
+         "q_proj is adapted"},
+        {"{'r': 2, 'target_modules': ['q_proj']}", QL_EMISMATCH,
+         "has rank 1, but adapter_config.json says 2"},
+        {"{'r': 1, 'rank_pattern': {'v_proj': 2}}", QL_EMISMATCH,
+         "v_proj.lora_A.weight has rank 1"},
+        {"{'r': 1, 'rank_pattern': {'v_proj': 0}}", QL_EFORMAT, "rank 0"},
+        {"{'r': 1, 'rank_pattern': []}", QL_EFORMAT, "rank_pattern"},
+        {"{'r': 1, 'alpha_pattern': {'v_proj': '1'}}", QL_EFORMAT, "alpha 0"},
         {"{'r': 0, 'target_modules': ['q_proj']}", QL_EFORMAT, "rank 0"},
         {"{'r': 99999, 'target_modules': ['q_proj']}", QL_EFORMAT,
          "rank 99999"},
@@ -380,6 +395,7 @@ static void tensors__that_do_not_fit_are_refused(void **state)
         {"1.self_attn.v_proj.lora_A.weight", {1, TOY_C}, 2},
         {"1.self_attn.v_proj.lora_B.weight", {TOY_KV, 1}, 2},
         {"2.self_attn.q_proj.lora_A.weight", {1, TOY_C}, 2},
+        {"2.self_attn.q_proj.lora_B.weight", {TOY_QKV, 1}, 2},
     };
     static const entry wrong[] = {
         {"0.self_attn.q_proj.lora_A.weight", {2, TOY_C}, 2},
@@ -388,7 +404,7 @@ static void tensors__that_do_not_fit_are_refused(void **state)
         {"0.self_attn.q_proj.lora_A.weight", {TOY_C}, 1},
     };
     ql_adapter a;
-    entry e[9];
+    entry e[10];
 
     (void)state;
     write_config("");
@@ -396,14 +412,19 @@ static void tensors__that_do_not_fit_are_refused(void **state)
     check_ok(ql_peft_load(&a, &toy, folder()));
     ql_adapter_free(&a);
     write_entries(sound, 7);
-    load_refused(QL_EMISMATCH, "layers.1.self_attn.v_proj.lora_B.weight must");
+    load_refused(QL_EMISMATCH, "layers.1.self_attn.v_proj must have a lora_B");
+    write_entries(sound, 6);
+    load_refused(QL_EMISMATCH,
+                 "layers.1.self_attn.v_proj.lora_A.weight must be there");
     write_entries(sound, 9);
-    load_refused(QL_EMISMATCH, "9 tensors");
+    load_refused(QL_EMISMATCH, "layers.2.self_attn.q_proj must have a lora_B");
+    write_entries(sound, 10);
+    load_refused(QL_EMISMATCH, "5 modules are adapted");
     for (size_t i = 0; i < 4; i++) {
         memcpy(e, sound, sizeof(e));
         e[0] = wrong[i];
         write_entries(e, 8);
-        load_refused(QL_EMISMATCH, "layers.0.self_attn.q_proj.lora_A.weight");
+        load_refused(QL_EMISMATCH, "layers.0.self_attn.q_proj.lora_");
     }
     remove(file("adapter_model.safetensors"));
     load_refused(QL_ENOTFOUND, "adapter_model.safetensors");
@@ -423,8 +444,7 @@ static void model__keeps_its_adapter_when_another_is_refused(void **state)
     check_ok(ql_model_load_adapter(m, folder()));
     before = m->adapter.param;
     write_config("'use_dora': true, ");
-    check_fails(ql_model_load_adapter(m, folder()), QL_EUNSUPPORTED,
-                "use_dora");
+    check_fails(ql_model_load_adapter(m, folder()), QL_EMISMATCH, "use_dora");
     assert_ptr_equal(m->adapter.param, before);
     assert_ptr_equal(m->weights.layers[1].linear[QL_MODULE_Q].lora.a,
                      before + m->adapter.entries[2].a);

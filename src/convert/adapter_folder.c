@@ -1,0 +1,371 @@
+/* Each tensor of the file is taken apart into the path of a module and its
+ * role there, which its ending tells. */
+#include "src/convert/adapter_folder.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/fail.h"
+#include "src/base/file.h"
+#include "src/convert/adapter_parts.h"
+#include "src/convert/adapter_settings.h"
+#include "src/convert/mlx.h"
+#include "src/format/names.h"
+
+enum {
+    CHUNK = 4096
+};
+
+static const char prefix[] = "base_model.model.";
+static const char weights_name[] = "adapter_model.safetensors";
+
+/* Endings of the names of PEFT, and what they say. */
+static const struct {
+    const char *ending;
+    ql_adapter_role role;
+    bool embedding;
+} endings[] = {
+    {".lora_A.weight", QL_ADAPTER_A, false},
+    {".lora_B.weight", QL_ADAPTER_B, false},
+    {".lora_embedding_A", QL_ADAPTER_A, true},
+    {".lora_embedding_B", QL_ADAPTER_B, true},
+    {".lora_magnitude_vector", QL_ADAPTER_MAGNITUDE, false},
+    {".lora_magnitude_vector.weight", QL_ADAPTER_MAGNITUDE, false},
+};
+
+static int by_path(const void *a, const void *b)
+{
+    const ql_adapter_pair *l = a;
+    const ql_adapter_pair *r = b;
+
+    return ql_name_order(l->path, r->path);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const ql_adapter_whole *l = a;
+    const ql_adapter_whole *r = b;
+
+    return strcmp(l->name, r->name);
+}
+
+/* The pair of a path of n bytes; a new one where there is none. Tensors come
+ * in order of name, so it is the last one, if any. */
+static ql_adapter_pair *pair_of(ql_adapter_folder *f, const char *path,
+                                size_t n)
+{
+    ql_adapter_pair *p = f->n_pairs > 0 ? &f->pairs[f->n_pairs - 1] : NULL;
+
+    if (p && strlen(p->path) == n && memcmp(p->path, path, n) == 0) {
+        return p;
+    }
+    p = &f->pairs[f->n_pairs];
+    *p = (ql_adapter_pair){.path = ql_strndup(QL_TAG_MISC, path, n)};
+    if (!p->path) {
+        return NULL;
+    }
+    f->n_pairs++;
+    return p;
+}
+
+ql_status ql_adapter_folder_put(ql_adapter_folder *f, const char *path,
+                                size_t n, ql_adapter_role role,
+                                const ql_tensor *t)
+{
+    ql_adapter_pair *p = pair_of(f, path, n);
+    ql_tensor *place;
+
+    if (!p) {
+        return QL_ENOMEM;
+    }
+    place = role == QL_ADAPTER_A   ? &p->a
+            : role == QL_ADAPTER_B ? &p->b
+                                   : &p->magnitude;
+    if (place->name || t->rank != (role == QL_ADAPTER_MAGNITUDE ? 1 : 2)) {
+        QL_FAIL(QL_EMISMATCH,
+                "%s: %s: not the part of a LoRA pair that its "
+                "name says",
+                f->path, t->name);
+    }
+    *place = *t;
+    return QL_OK;
+}
+
+/* A tensor that is no part of a pair. */
+static ql_status put_whole(ql_adapter_folder *f, const ql_adapter_settings *s,
+                           const ql_tensor *t, const char *rest)
+{
+    static const char base[] = ".base_layer.";
+    const char *inner = strstr(rest, base);
+    const char *leaf = strrchr(rest, '.');
+    ql_adapter_whole *w = &f->wholes[f->n_wholes];
+    const size_t n = leaf ? (size_t)(leaf - rest) : 0;
+    char *path = ql_strndup(QL_TAG_MISC, rest, n);
+    bool saved;
+    bool bias;
+
+    if (!path) {
+        return QL_ENOMEM;
+    }
+    saved = ql_adapter_settings_saves(s, path);
+    bias = s->biases && leaf && strcmp(leaf, ".bias") == 0;
+    ql_free(path);
+    if (!saved && !bias && !inner) {
+        QL_FAIL(QL_EMISMATCH,
+                "%s: %s is neither part of a LoRA pair nor named in "
+                "modules_to_save",
+                f->path, t->name);
+    }
+    *w = (ql_adapter_whole){.tensor = *t, .repeats = inner && !bias};
+    w->name = ql_strdup(QL_TAG_MISC, rest);
+    if (!w->name) {
+        return QL_ENOMEM;
+    }
+    if (inner) { /* "lm_head.base_layer.weight" is "lm_head.weight" */
+        const char *leaf_of = inner + strlen(base) - 1;
+
+        memmove(w->name + (inner - rest), leaf_of, strlen(leaf_of) + 1);
+    }
+    f->n_wholes++;
+    return QL_OK;
+}
+
+static ql_status put_tensor(ql_adapter_folder *f, const ql_adapter_settings *s,
+                            const ql_tensor *t)
+{
+    const char *rest = t->name + strlen(prefix);
+
+    if (strncmp(t->name, prefix, strlen(prefix)) != 0) {
+        QL_FAIL(QL_EMISMATCH, "%s: %s is not a name that PEFT gives", f->path,
+                t->name);
+    }
+    for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
+        if (ql_name_ends(rest, endings[i].ending)) {
+            const size_t n = strlen(rest) - strlen(endings[i].ending);
+
+            QL_TRY(ql_adapter_folder_put(f, rest, n, endings[i].role, t));
+            f->pairs[f->n_pairs - 1].embedding |= endings[i].embedding;
+            return QL_OK;
+        }
+    }
+    return put_whole(f, s, t, rest);
+}
+
+ql_status ql_adapter_folder_room(ql_adapter_folder *f, const char *path)
+{
+    size_t n;
+
+    f->path = ql_strdup(QL_TAG_MISC, path);
+    if (!f->path) {
+        return QL_ENOMEM;
+    }
+    QL_TRY(ql_safetensors_open(&f->file, path));
+    n = ql_safetensors_count(f->file);
+    f->pairs = ql_calloc(QL_TAG_MISC, n, sizeof(*f->pairs));
+    f->wholes = ql_calloc(QL_TAG_MISC, n, sizeof(*f->wholes));
+    return f->pairs && f->wholes ? QL_OK : QL_ENOMEM;
+}
+
+/* The elements from first on, no more than n, as a tensor of their own. */
+static ql_tensor slice(const ql_tensor *t, size_t first, size_t n)
+{
+    const size_t left = t->elements - first;
+    ql_tensor part = *t;
+
+    part.data += first * (ql_dtype_bits(t->dtype) / 8);
+    part.elements = left < n ? left : n;
+    return part;
+}
+
+static ql_status check_finite(const ql_adapter_folder *f, const ql_tensor *t)
+{
+    float x[CHUNK];
+
+    for (size_t i = 0; i < t->elements; i += CHUNK) {
+        const ql_tensor part = slice(t, i, CHUNK);
+
+        QL_TRY(ql_tensor_to_f32(x, &part));
+        for (size_t j = 0; j < part.elements; j++) {
+            if (!isfinite(x[j])) {
+                QL_FAIL(QL_EFORMAT,
+                        "%s: %s: a number is not finite; the adapter is "
+                        "damaged or its training diverged",
+                        f->path, t->name);
+            }
+        }
+    }
+    return QL_OK;
+}
+
+/* Both halves are there, of one rank, with a magnitude if asked for. */
+static ql_status check_pair(const ql_adapter_folder *f, ql_adapter_pair *p)
+{
+    const char *missing = !p->a.name ? "lora_A" : !p->b.name ? "lora_B" : NULL;
+
+    if (missing) {
+        QL_FAIL(QL_EMISMATCH, "%s: %s must have a %s", f->path, p->path,
+                missing);
+    }
+    p->r = p->a.shape[0];
+    p->in = p->a.shape[1];
+    p->out = p->b.shape[0];
+    if (p->b.shape[1] != p->r) {
+        QL_FAIL(QL_EMISMATCH, "%s: %s has rank %zu, but its lora_A has %zu",
+                f->path, p->b.name, p->b.shape[1], p->r);
+    }
+    if (f->dora && p->embedding) {
+        QL_FAIL(QL_EUNSUPPORTED,
+                "%s: %s: \"use_dora\" on an embedding is not supported",
+                f->path, p->path);
+    }
+    if (!f->dora && p->magnitude.name) {
+        QL_FAIL(QL_EMISMATCH,
+                "%s: %s is there, but \"use_dora\" of adapter_config.json is "
+                "not set",
+                f->path, p->magnitude.name);
+    }
+    if (f->dora && p->magnitude.elements != p->out) {
+        QL_FAIL(QL_EMISMATCH,
+                "%s: %s must have %zu magnitudes, since \"use_dora\" of "
+                "adapter_config.json is set",
+                f->path, p->path, p->out);
+    }
+    QL_TRY(check_finite(f, &p->a));
+    QL_TRY(check_finite(f, &p->b));
+    return f->dora ? check_finite(f, &p->magnitude) : QL_OK;
+}
+
+ql_status ql_adapter_folder_seal(ql_adapter_folder *f)
+{
+    for (size_t i = 0; i < f->n_pairs; i++) {
+        QL_TRY(check_pair(f, &f->pairs[i]));
+    }
+    for (size_t i = 0; i < f->n_wholes; i++) {
+        QL_TRY(check_finite(f, &f->wholes[i].tensor));
+    }
+    if (f->n_pairs == 0) {
+        QL_FAIL(QL_EMISMATCH, "%s: holds no LoRA pair", f->path);
+    }
+    qsort(f->pairs, f->n_pairs, sizeof(*f->pairs), by_path);
+    qsort(f->wholes, f->n_wholes, sizeof(*f->wholes), by_name);
+    return QL_OK;
+}
+
+static ql_status set_scale(const ql_adapter_folder *f,
+                           const ql_adapter_settings *s, ql_adapter_pair *p)
+{
+    bool asked;
+    size_t r;
+
+    QL_TRY(ql_adapter_settings_module(s, p->path, &r, &p->alpha));
+    if (p->r != r) {
+        QL_FAIL(QL_EMISMATCH,
+                "%s: %s has rank %zu, but adapter_config.json says %zu",
+                f->path, p->a.name, p->r, r);
+    }
+    QL_TRY(ql_adapter_settings_targets(s, p->path, &asked));
+    if (!asked) {
+        QL_FAIL(QL_EMISMATCH,
+                "%s: %s is adapted, but \"target_modules\", "
+                "\"exclude_modules\" and \"layers_to_transform\" of "
+                "adapter_config.json do not ask for it",
+                f->path, p->path);
+    }
+    p->scale = p->alpha / (f->rslora ? sqrt((double)r) : (double)r);
+    return QL_OK;
+}
+
+/* What modules_to_save names is in the file. */
+static ql_status check_saved(const ql_adapter_folder *f,
+                             const ql_adapter_settings *s)
+{
+    size_t saved = 0;
+
+    for (size_t i = 0; i < f->n_wholes; i++) {
+        saved += !f->wholes[i].repeats;
+    }
+    if (saved == 0 && ql_adapter_settings_saves_any(s)) {
+        QL_FAIL(QL_EMISMATCH,
+                "%s: \"modules_to_save\" of adapter_config.json names "
+                "modules whose tensors are missing",
+                f->path);
+    }
+    return QL_OK;
+}
+
+static ql_status read_peft(ql_adapter_folder *f, const ql_adapter_settings *s,
+                           const char *path)
+{
+    f->r = s->r;
+    f->alpha = s->alpha;
+    f->dropout = s->dropout;
+    f->rslora = s->rslora;
+    f->dora = s->dora;
+    f->fan_in_fan_out = s->fan_in_fan_out;
+    f->tied = s->tied;
+    QL_TRY(ql_adapter_folder_room(f, path));
+    for (size_t i = 0; i < ql_safetensors_count(f->file); i++) {
+        QL_TRY(put_tensor(f, s, ql_safetensors_at(f->file, i)));
+    }
+    QL_TRY(ql_adapter_folder_seal(f));
+    for (size_t i = 0; i < f->n_pairs; i++) {
+        QL_TRY(set_scale(f, s, &f->pairs[i]));
+    }
+    return check_saved(f, s);
+}
+
+ql_status ql_adapter_folder_init(ql_adapter_folder *f, const char *dir)
+{
+    ql_adapter_settings s = {0};
+    char *path = ql_path_join(dir, weights_name);
+    ql_status st = QL_ENOMEM;
+
+    *f = (ql_adapter_folder){0};
+    if (path) {
+        QL_TRY_DONE(ql_dir_need(dir, "give a folder with a LoRA adapter"));
+        if (!ql_path_exists(path) && ql_mlx_is(dir)) {
+            st = ql_mlx_read(f, dir);
+            goto done;
+        }
+        QL_TRY_DONE(ql_adapter_settings_init(&s, dir));
+        st = read_peft(f, &s, path);
+    }
+done:
+    ql_adapter_settings_free(&s);
+    ql_free(path);
+    if (st != QL_OK) {
+        ql_adapter_folder_free(f);
+    }
+    return st;
+}
+
+void ql_adapter_folder_free(ql_adapter_folder *f)
+{
+    for (size_t i = 0; i < f->n_pairs; i++) {
+        ql_free(f->pairs[i].path);
+    }
+    for (size_t i = 0; i < f->n_wholes; i++) {
+        ql_free(f->wholes[i].name);
+    }
+    for (size_t i = 0; i < f->n_owned; i++) {
+        ql_free(f->owned[i]);
+    }
+    ql_free(f->owned);
+    ql_free(f->pairs);
+    ql_free(f->wholes);
+    ql_free(f->path);
+    ql_safetensors_close(&f->file);
+    *f = (ql_adapter_folder){0};
+}
+
+const ql_adapter_pair *ql_adapter_folder_pair(const ql_adapter_folder *f,
+                                              const char *path)
+{
+    for (size_t i = 0; i < f->n_pairs; i++) {
+        if (strcmp(f->pairs[i].path, path) == 0) {
+            return &f->pairs[i];
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,351 @@
+/* Keys of PEFT that we do not know are of two kinds: those that steer the
+ * training are read over, those that change what the tensors mean are
+ * refused. */
+#include "src/convert/adapter_settings.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/fail.h"
+#include "src/base/file.h"
+#include "src/format/names.h"
+#include "src/text/regex.h"
+
+enum {
+    MAX_JSON = 16 << 20,
+    MAX_RANK = 1 << 14,
+    MAX_PATTERN = 1 << 14
+};
+
+/* Keys that must be absent, null, false, empty or have one harmless value. */
+static const struct {
+    const char *key;
+    const char *harmless; /* string value that is fine, or NULL */
+} refused[] = {
+    {"use_qalora", NULL},
+    {"use_bdlora", NULL},
+    {"layer_replication", NULL},
+    {"target_parameters", NULL},
+    {"trainable_token_indices", NULL},
+    {"kasa_config", NULL},
+    {"velora_config", NULL},
+    {"monteclora_config", NULL},
+    {"arrow_config", NULL},
+    {"alora_invocation_tokens", NULL},
+    {"lora_bias", NULL},
+    {"peft_type", "LORA"},
+};
+
+static bool harmless(const json_t *v, const char *fine)
+{
+    if (!v || json_is_null(v) || json_is_false(v)) {
+        return true;
+    }
+    if (json_is_string(v)) {
+        return fine && strcmp(json_string_value(v), fine) == 0;
+    }
+    return (json_is_object(v) && json_object_size(v) == 0) ||
+           (json_is_array(v) && json_array_size(v) == 0);
+}
+
+static ql_status check_meaning(const ql_adapter_settings *s)
+{
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        if (!harmless(json_object_get(s->root, refused[i].key),
+                      refused[i].harmless)) {
+            QL_FAIL(QL_EUNSUPPORTED,
+                    "%s: \"%s\" is set, which is not supported", s->path,
+                    refused[i].key);
+        }
+    }
+    return QL_OK;
+}
+
+/* Ways to initialise that leave the base weights alone. The others (pissa,
+ * olora, corda, loftq, lora_ga) take from the base what they give to the
+ * adapter: the two only belong together in memory. */
+static ql_status check_base(const ql_adapter_settings *s)
+{
+    static const char *const fine[] = {"gaussian", "eva", "orthogonal"};
+    const json_t *v = json_object_get(s->root, "init_lora_weights");
+
+    if (!json_is_string(v)) {
+        return QL_OK;
+    }
+    for (size_t i = 0; i < sizeof(fine) / sizeof(fine[0]); i++) {
+        if (strcmp(json_string_value(v), fine[i]) == 0) {
+            return QL_OK;
+        }
+    }
+    QL_FAIL(QL_EUNSUPPORTED,
+            "%s: \"init_lora_weights\" is \"%s\", which changes the base "
+            "model; convert the adapter to plain LoRA",
+            s->path, json_string_value(v));
+}
+
+static ql_status check_bias(ql_adapter_settings *s)
+{
+    const char *bias = "none";
+
+    QL_TRY(ql_json_string(s->root, "bias", s->path, &bias));
+    s->biases = strcmp(bias, "all") == 0 || strcmp(bias, "lora_only") == 0;
+    if (!s->biases && strcmp(bias, "none") != 0) {
+        QL_FAIL(QL_EUNSUPPORTED,
+                "%s: \"bias\" is \"%s\"; known are none, all and lora_only",
+                s->path, bias);
+    }
+    return QL_OK;
+}
+
+static ql_status check_numbers(const ql_adapter_settings *s, size_t r,
+                               double alpha)
+{
+    if (r == 0 || r > MAX_RANK) {
+        QL_FAIL(QL_EFORMAT, "%s: LoRA rank %zu: must be a number from 1 to %d",
+                s->path, r, MAX_RANK);
+    }
+    if (!isfinite(alpha) || alpha <= 0) {
+        QL_FAIL(QL_EFORMAT, "%s: LoRA alpha %g: must be a positive number",
+                s->path, alpha);
+    }
+    return QL_OK;
+}
+
+/* A list of strings, or null; a string, too, if so said. */
+static ql_status check_names(const ql_adapter_settings *s, const char *key,
+                             bool pattern)
+{
+    const json_t *v = json_object_get(s->root, key);
+    bool sound = !v || json_is_null(v) || json_is_array(v) ||
+                 (pattern && json_is_string(v));
+
+    for (size_t i = 0; sound && i < json_array_size(v); i++) {
+        sound = json_is_string(json_array_get(v, i));
+    }
+    if (!sound) {
+        QL_FAIL(QL_EFORMAT, "%s: \"%s\" must be a list of strings", s->path,
+                key);
+    }
+    return QL_OK;
+}
+
+static ql_status read_keys(ql_adapter_settings *s)
+{
+    QL_TRY(check_meaning(s));
+    QL_TRY(check_base(s));
+    QL_TRY(check_bias(s));
+    QL_TRY(ql_json_size(s->root, "r", s->path, &s->r));
+    QL_TRY(ql_json_real(s->root, "lora_alpha", s->path, &s->alpha));
+    QL_TRY(ql_json_real(s->root, "lora_dropout", s->path, &s->dropout));
+    QL_TRY(ql_json_bool(s->root, "use_rslora", s->path, &s->rslora));
+    QL_TRY(ql_json_bool(s->root, "use_dora", s->path, &s->dora));
+    QL_TRY(
+        ql_json_bool(s->root, "fan_in_fan_out", s->path, &s->fan_in_fan_out));
+    QL_TRY(ql_json_bool(s->root, "ensure_weight_tying", s->path, &s->tied));
+    QL_TRY(check_numbers(s, s->r, s->alpha));
+    if (!(s->dropout >= 0) || s->dropout >= 1) {
+        QL_FAIL(QL_EFORMAT,
+                "%s: LoRA dropout %g: must be a number from 0 up to, but not "
+                "including, 1",
+                s->path, s->dropout);
+    }
+    QL_TRY(check_names(s, "target_modules", true));
+    QL_TRY(check_names(s, "exclude_modules", true));
+    return check_names(s, "modules_to_save", false);
+}
+
+ql_status ql_adapter_settings_init(ql_adapter_settings *s, const char *dir)
+{
+    ql_status st = QL_ENOMEM;
+
+    *s = (ql_adapter_settings){.r = 8, .alpha = 8};
+    s->path = ql_path_join(dir, "adapter_config.json");
+    if (s->path) {
+        QL_TRY_DONE(ql_json_load(&s->root, s->path, MAX_JSON));
+        st = read_keys(s);
+    }
+done:
+    if (st != QL_OK) {
+        ql_adapter_settings_free(s);
+    }
+    return st;
+}
+
+void ql_adapter_settings_free(ql_adapter_settings *s)
+{
+    json_decref(s->root);
+    ql_free(s->path);
+    *s = (ql_adapter_settings){0};
+}
+
+/* A pattern, after what form puts before and behind it, stands for the whole
+ * path. */
+static ql_status matches(const ql_adapter_settings *s, const char *kind,
+                         const char *form, const char *pattern,
+                         const char *path, bool *yes)
+{
+    const ql_part part = {.where = s->path, .kind = kind};
+    ql_regex_work work = {0};
+    ql_regex regex = {0};
+    ql_status st;
+    ql_buf text;
+    size_t from;
+    size_t to;
+
+    ql_buf_init(&text, QL_TAG_TEXT, MAX_PATTERN);
+    QL_TRY_DONE(ql_buf_puts(&text, form));
+    QL_TRY_DONE(ql_buf_printf(&text, "(?:%s)\\z", pattern));
+    QL_TRY_DONE(ql_regex_compile(&regex, text.data, text.len, &part));
+    QL_TRY_DONE(
+        ql_regex_find(&regex, &work, path, strlen(path), 0, &from, &to));
+    *yes = from == 0;
+done:
+    ql_regex_work_free(&work);
+    ql_regex_free(&regex);
+    ql_buf_free(&text);
+    return st;
+}
+
+/* The value of the first key that matches, NULL if none does. */
+static ql_status find_pattern(const ql_adapter_settings *s, const char *kind,
+                              const char *path, const json_t **value)
+{
+    json_t *patterns = json_object_get(s->root, kind);
+    const char *key;
+    json_t *v;
+
+    *value = NULL;
+    if (patterns && !json_is_null(patterns) && !json_is_object(patterns)) {
+        QL_FAIL(QL_EFORMAT, "%s: \"%s\" must be an object", s->path, kind);
+    }
+    json_object_foreach(patterns, key, v)
+    {
+        bool yes = false;
+
+        QL_TRY(matches(s, kind, "\\A(?:.*\\.)?", key, path, &yes));
+        if (yes) {
+            *value = v;
+            return QL_OK;
+        }
+    }
+    return QL_OK;
+}
+
+ql_status ql_adapter_settings_module(const ql_adapter_settings *s,
+                                     const char *path, size_t *r, double *alpha)
+{
+    const json_t *v;
+
+    *r = s->r;
+    *alpha = s->alpha;
+    QL_TRY(find_pattern(s, "rank_pattern", path, &v));
+    if (v) {
+        *r = json_is_integer(v) && json_integer_value(v) > 0
+                 ? (size_t)json_integer_value(v)
+                 : 0;
+    }
+    QL_TRY(find_pattern(s, "alpha_pattern", path, &v));
+    if (v) {
+        *alpha = json_number_value(v);
+    }
+    return check_numbers(s, *r, *alpha);
+}
+
+/* path is name, or ends in it after a dot. */
+static bool named(const char *path, const char *name)
+{
+    const size_t n = strlen(path);
+    const size_t m = strlen(name);
+
+    return ql_name_ends(path, name) && (n == m || path[n - m - 1] == '.');
+}
+
+/* A list of names, or one pattern, stands for the path. */
+static ql_status listed(const ql_adapter_settings *s, const char *key,
+                        const char *path, bool *yes)
+{
+    const json_t *v = json_object_get(s->root, key);
+
+    *yes = false;
+    if (json_is_string(v)) {
+        return matches(s, key, "\\A", json_string_value(v), path, yes);
+    }
+    for (size_t i = 0; !*yes && i < json_array_size(v); i++) {
+        *yes = named(path, json_string_value(json_array_get(v, i)));
+    }
+    return QL_OK;
+}
+
+/* The number of the layer: the last part of the path that is one and is
+ * followed by another; -1 if there is none. */
+static long long layer_of(const char *path)
+{
+    long long layer = -1;
+
+    for (const char *dot = strchr(path, '.'); dot; dot = strchr(dot + 1, '.')) {
+        char *end;
+        const long long n = strtoll(dot + 1, &end, 10);
+
+        if (end > dot + 1 && *end == '.') {
+            layer = n;
+        }
+    }
+    return layer;
+}
+
+/* layers_to_transform is a number or a list of them. */
+static bool in_layers(const ql_adapter_settings *s, const char *path)
+{
+    const json_t *v = json_object_get(s->root, "layers_to_transform");
+    const long long layer = layer_of(path);
+
+    if (json_is_integer(v)) {
+        return json_integer_value(v) == layer;
+    }
+    for (size_t i = 0; i < json_array_size(v); i++) {
+        if (json_integer_value(json_array_get(v, i)) == layer) {
+            return true;
+        }
+    }
+    return json_array_size(v) == 0;
+}
+
+ql_status ql_adapter_settings_targets(const ql_adapter_settings *s,
+                                      const char *path, bool *yes)
+{
+    const json_t *v = json_object_get(s->root, "target_modules");
+    const char *name = json_string_value(v);
+    bool excluded;
+
+    QL_TRY(listed(s, "target_modules", path, yes));
+    QL_TRY(listed(s, "exclude_modules", path, &excluded));
+    *yes |= !v || json_is_null(v) || (name && strcmp(name, "all-linear") == 0);
+    *yes = *yes && !excluded && in_layers(s, path);
+    return QL_OK;
+}
+
+bool ql_adapter_settings_saves_any(const ql_adapter_settings *s)
+{
+    return json_array_size(json_object_get(s->root, "modules_to_save")) > 0;
+}
+
+bool ql_adapter_settings_saves(const ql_adapter_settings *s, const char *path)
+{
+    const json_t *v = json_object_get(s->root, "modules_to_save");
+    char part[1024];
+
+    for (size_t n = strlen(path); n > 0 && n < sizeof(part); n--) {
+        if (path[n] && path[n] != '.') {
+            continue;
+        }
+        memcpy(part, path, n);
+        part[n] = '\0';
+        for (size_t i = 0; i < json_array_size(v); i++) {
+            if (named(part, json_string_value(json_array_get(v, i)))) {
+                return true;
+            }
+        }
+    }
+    return false;
+}

@@ -1,0 +1,37 @@
+#include "src/format/names.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+int ql_name_order(const char *a, const char *b)
+{
+    while (*a && *b) {
+        if (isdigit((unsigned char)*a) && isdigit((unsigned char)*b)) {
+            char *end_a;
+            char *end_b;
+            const unsigned long long x = strtoull(a, &end_a, 10);
+            const unsigned long long y = strtoull(b, &end_b, 10);
+
+            if (x != y) {
+                return x < y ? -1 : 1;
+            }
+            a = end_a;
+            b = end_b;
+        } else if (*a != *b) {
+            return (unsigned char)*a < (unsigned char)*b ? -1 : 1;
+        } else {
+            a++;
+            b++;
+        }
+    }
+    return (*a != '\0') - (*b != '\0');
+}
+
+bool ql_name_ends(const char *name, const char *suffix)
+{
+    const size_t n = strlen(name);
+    const size_t m = strlen(suffix);
+
+    return n >= m && strcmp(name + n - m, suffix) == 0;
+}

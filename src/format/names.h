@@ -1,0 +1,14 @@
+/* Names of tensors. */
+#ifndef QL_FORMAT_NAMES_H
+#define QL_FORMAT_NAMES_H
+
+#include <stdbool.h>
+
+/* Orders names with runs of digits taken as numbers, so that layer 2 comes
+ * before layer 10: below, at or above 0. */
+int ql_name_order(const char *a, const char *b);
+
+/* True when name ends in suffix. */
+bool ql_name_ends(const char *name, const char *suffix);
+
+#endif
