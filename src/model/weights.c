@@ -7,6 +7,7 @@
 #include "quant/codec.h"
 #include "src/base/fail.h"
 #include "src/format/qstate.h"
+#include "src/model/packed.h"
 #include "src/model/quantized.h"
 
 enum {
@@ -90,97 +91,6 @@ static ql_status load_dense(loader *l, const ql_tensor *t, size_t rows,
     return ql_dense_view(out, t);
 }
 
-/* A tensor beside a 4-bit weight: "NAME.absmax" and the like, of n elements. */
-static ql_status side_tensor(const loader *l, const char *name,
-                             const char *suffix, ql_dtype dtype, size_t n,
-                             const ql_tensor **t)
-{
-    char full[NAME_BYTES + 64];
-
-    snprintf(full, sizeof(full), "%s.%s", name, suffix);
-    QL_TRY(need(l->w, full, t));
-    if ((*t)->dtype != dtype || (*t)->elements != n) {
-        QL_FAIL(QL_EFORMAT, "tensor %s: must be %zu elements of %s", full, n,
-                ql_dtype_name(dtype));
-    }
-    return QL_OK;
-}
-
-/* The tensor's floats: in place where aligned, else a copy. */
-static ql_status side_floats(loader *l, const char *name, const char *suffix,
-                             size_t n, const float **out)
-{
-    const ql_tensor *t;
-    float *copy;
-
-    QL_TRY(side_tensor(l, name, suffix, QL_DTYPE_F32, n, &t));
-    l->w->bytes += t->bytes;
-    if ((uintptr_t)t->data % sizeof(float) == 0) {
-        *out = (const float *)(const void *)t->data;
-        return QL_OK;
-    }
-    copy = ql_alloc(QL_TAG_WEIGHTS, n, sizeof(float));
-    QL_TRY(own(l->w, copy));
-    memcpy(copy, t->data, n * sizeof(float));
-    *out = copy;
-    return QL_OK;
-}
-
-static ql_status load_scales(loader *l, const char *name, const ql_qstate *q,
-                             size_t blocks, ql_qtensor *out)
-{
-    const ql_tensor *t;
-
-    if (!q->nested) {
-        return side_floats(l, name, "absmax", blocks, &out->absmax);
-    }
-    QL_TRY(side_tensor(l, name, "absmax", QL_DTYPE_U8, blocks, &t));
-    l->w->bytes += t->bytes;
-    out->absmax_u8 = t->data;
-    out->nested_block = q->nested_block;
-    out->offset = (float)q->nested_offset;
-    QL_TRY(side_floats(l, name, "nested_quant_map", 256, &out->nested_code));
-    return side_floats(l, name, "nested_absmax",
-                       (blocks + q->nested_block - 1) / q->nested_block,
-                       &out->nested_absmax);
-}
-
-/* A weight that the folder holds in 4 bits. */
-static ql_status load_4bit(loader *l, const char *name, const ql_tensor *state,
-                           size_t rows, size_t cols, ql_qtensor *out)
-{
-    const size_t n = rows * cols;
-    const ql_tensor *t;
-    const float *code;
-    ql_qstate q;
-
-    QL_TRY(ql_qstate_parse(&q, (const char *)state->data, state->bytes,
-                           state->name));
-    if (q.rows != rows || q.cols != cols) {
-        QL_FAIL(QL_EFORMAT,
-                "tensor %s: shape [%zu, %zu] does not fit config.json, which "
-                "needs [%zu, %zu]",
-                name, q.rows, q.cols, rows, cols);
-    }
-    QL_TRY(need(l->w, name, &t));
-    if (t->bytes != (n + 1) / 2) {
-        QL_FAIL(QL_EFORMAT,
-                "tensor %s: %zu bytes, but [%zu, %zu] in 4 bits "
-                "needs %zu",
-                name, t->bytes, rows, cols, (n + 1) / 2);
-    }
-    QL_TRY(side_floats(l, name, "quant_map", 16, &code));
-    *out = (ql_qtensor){.rows = rows,
-                        .cols = cols,
-                        .storage = QL_STORAGE_4BIT,
-                        .data = t->data,
-                        .block = q.block,
-                        .round = ql_round_of(q.dtype)};
-    memcpy(out->code, code, sizeof(out->code));
-    l->w->bytes += t->bytes;
-    return load_scales(l, name, &q, (n + q.block - 1) / q.block, out);
-}
-
 /* Hands a part of a quantized weight over to the weights. */
 static ql_status own_part(ql_weights *w, void **part)
 {
@@ -188,6 +98,31 @@ static ql_status own_part(ql_weights *w, void **part)
 
     *part = NULL;
     return own(w, block);
+}
+
+/* A weight that the folder holds in 4 bits, which it is said to do. */
+static ql_status load_4bit(loader *l, const char *name, size_t rows,
+                           size_t cols, ql_qtensor *out)
+{
+    ql_packed p;
+    bool found;
+    ql_status st;
+
+    QL_TRY(ql_packed_init(&p, l->w->shards, name, &found));
+    st = QL_OK;
+    *out = p.w;
+    l->w->bytes += p.bytes;
+    if (p.w.rows != rows || p.w.cols != cols) {
+        st = ql_fail(QL_EFORMAT,
+                     "tensor %s: shape [%zu, %zu] does not fit config.json, "
+                     "which needs [%zu, %zu]",
+                     name, p.w.rows, p.w.cols, rows, cols);
+    }
+    for (size_t i = 0; st == QL_OK && i < QL_PACKED_COPIES; i++) {
+        st = p.copies[i] ? own_part(l->w, &p.copies[i]) : QL_OK;
+    }
+    ql_packed_free(&p);
+    return st;
 }
 
 static ql_status own_quantized(ql_weights *w, ql_quantized *q)
@@ -226,11 +161,10 @@ static ql_status quantize(loader *l, const ql_tensor *t, size_t rows,
 static ql_status load_matrix(loader *l, const char *name, size_t rows,
                              size_t cols, ql_qtensor *out)
 {
-    const ql_tensor *state = ql_qstate_find(l->w->shards, name);
     const ql_tensor *t;
 
-    if (state) {
-        return load_4bit(l, name, state, rows, cols, out);
+    if (ql_qstate_find(l->w->shards, name)) {
+        return load_4bit(l, name, rows, cols, out);
     }
     QL_TRY(need(l->w, name, &t));
     return load_dense(l, t, rows, cols, out);
