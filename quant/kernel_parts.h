@@ -208,45 +208,98 @@ static inline void ql_fetch_by(void *out, const ql_qtensor *w, size_t start,
     }
 }
 
+/* Scales of n blocks. */
+static inline void ql_scales_read(float *restrict out, ql_scales s, size_t n)
+{
+    if (s.plain) {
+        memcpy(out, s.plain, n * sizeof(*out));
+        return;
+    }
+#pragma GCC unroll 8
+    for (size_t i = 0; i < n; i++) {
+        out[i] = s.map[s.inner[i]];
+    }
+    while (n > 0) {
+        const size_t run = n < s.left ? n : s.left;
+        const float outer = *s.outer;
+
+        for (size_t i = 0; i < run; i++) {
+            out[i] = out[i] * outer + s.offset;
+        }
+        ql_scales_skip(&s, run);
+        out += run;
+        n -= run;
+    }
+}
+
+/* What dot4 reads: rows, after the last one the last one again, and tokens. */
+typedef struct ql_dot_rows {
+    const uint8_t *bytes[QL_DOT4_ROWS];
+    float scale[QL_DOT4_ROWS][QL_DOT4_DEPTH / QL_DOT4_BLOCK];
+    size_t next; /* bytes to the rows that will likely be read next */
+} ql_dot_rows;
+
+static inline void ql_dot_rows_open(ql_dot_rows *o, const ql_dots *d)
+{
+    const size_t blocks = d->n / QL_DOT4_BLOCK;
+
+    o->next = QL_DOT4_ROWS * d->w->cols / 2;
+    for (size_t r = 0; r < QL_DOT4_ROWS; r++) {
+        const size_t row = r < d->rows ? r : d->rows - 1;
+        const size_t at = d->start + row * d->w->cols;
+
+        o->bytes[r] = (const uint8_t *)d->w->data + at / 2;
+        ql_scales_read(o->scale[r], ql_scales_from(d->w, at / QL_DOT4_BLOCK),
+                       blocks);
+    }
+}
+
 /* ql_dot4_fn where a set has nothing faster: x keeps its order. */
-static inline void ql_dot4_fetched(float *sum, const ql_qtensor *w,
-                                   size_t start, size_t n, const uint32_t *x,
-                                   size_t ldx, size_t T, ql_fetch_fn *fetch,
-                                   ql_dot_fn *dot, size_t pair)
+static inline void ql_dot4_fetched(float sum[][QL_DOT4_ROWS], const ql_dots *d,
+                                   ql_fetch_fn *fetch, ql_dot_fn *dot,
+                                   size_t pair)
 {
     enum {
         PIECE = 256
     };
     uint32_t piece[PIECE];
 
-    for (size_t i = 0; i < n; i += PIECE) {
-        const size_t m = n - i < PIECE ? n - i : PIECE;
+    for (size_t r = 0; r < d->rows; r++) {
+        const size_t row = d->start - d->w->first + r * d->w->cols;
 
-        fetch(piece, w, start - w->first + i, m);
-        for (size_t t = 0; t < T; t++) {
-            sum[t] += dot(piece, x + t * ldx + i / pair, m);
+        for (size_t i = 0; i < d->n; i += PIECE) {
+            const size_t m = d->n - i < PIECE ? d->n - i : PIECE;
+
+            fetch(piece, d->w, row + i, m);
+            for (size_t t = 0; t < d->tokens; t++) {
+                sum[t][r] += dot(piece, d->x + t * d->ldx + i / pair, m);
+            }
         }
     }
 }
 
+/* A ql_dot4_fn for a known number of tokens. */
+typedef void ql_dot4_tokens_fn(float sum[][QL_DOT4_ROWS], const ql_dots *d,
+                               const void *rows, size_t T);
+
 /* ql_dot4_fn, given one that is compiled for each number of tokens: its sums
  * then stay in registers. */
 static inline __attribute__((always_inline)) void
-ql_dot4_unrolled(float *sum, const ql_qtensor *w, size_t start, size_t n,
-                 const uint32_t *x, size_t ldx, size_t T, ql_dot4_fn *tokens)
+ql_dot4_unrolled(float sum[][QL_DOT4_ROWS], const ql_dots *d, const void *rows,
+                 ql_dot4_tokens_fn *tokens)
 {
-    switch (T) {
+    switch (d->tokens) {
     case 1:
-        tokens(sum, w, start, n, x, ldx, 1);
+        tokens(sum, d, rows, 1);
         break;
     case 2:
-        tokens(sum, w, start, n, x, ldx, 2);
+        tokens(sum, d, rows, 2);
         break;
     case 3:
-        tokens(sum, w, start, n, x, ldx, 3);
+        tokens(sum, d, rows, 3);
         break;
     default:
-        tokens(sum, w, start, n, x, ldx, 4);
+        tokens(sum, d, rows, 4);
     }
 }
 

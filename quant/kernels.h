@@ -55,26 +55,33 @@ typedef struct ql_tile {
 /* Dot product of n operands, in an order that depends on the set and n only. */
 typedef float ql_dot_fn(const void *a, const void *b, size_t n);
 
-/* sum[t] += w[start] x_t[0] + ... + w[start + n - 1] x_t[n - 1], for t < T;
- * 1 <= T <= QL_DOT4_TOKENS.
- *
- *   w      4-bit in blocks of 64, double quantized or not
- *   start  a multiple of 64, counted from the start of the storage
- *   n      a multiple of 64
- *   x      arranged n at a time; ldx cells between tokens
- *
- * Sets in bf16 round codes and x, and scale the sum of a block in f32. */
-typedef void ql_dot4_fn(float *sum, const ql_qtensor *w, size_t start, size_t n,
-                        const uint32_t *x, size_t ldx, size_t T);
+enum {
+    QL_DOT4_ROWS = 4,
+    QL_DOT4_TOKENS = 4,
+    QL_DOT4_BLOCK = 64,
+    QL_DOT4_DEPTH = 8192
+};
+
+/* Some rows of W by few tokens. Scales and codes are no NaN. */
+typedef struct ql_dots {
+    const ql_qtensor *w; /* 4-bit, blocks of 64, double quantized or not */
+    size_t start;        /* of the first row, counted from the start of the
+                            storage, a multiple of 64 as cols of w are */
+    size_t rows;         /* 1 to QL_DOT4_ROWS */
+    size_t n;            /* a multiple of 64, QL_DOT4_DEPTH at most */
+    const uint32_t *x;   /* arranged n at a time */
+    size_t ldx;          /* cells between tokens */
+    size_t tokens;       /* 1 to QL_DOT4_TOKENS */
+} ql_dots;
+
+/* sum[t][r] += w[r][0] x[t][0] + ... + w[r][n - 1] x[t][n - 1] for all rows and
+ * tokens; beyond them, sums may become anything. Sets in bf16 round codes and
+ * x, and scale the sum of a block in f32. */
+typedef void ql_dot4_fn(float sum[][QL_DOT4_ROWS], const ql_dots *d);
 
 /* n floats as operands in the order that dot4 takes them; n is a multiple of
  * 64, and out has room for a multiple of 128. */
 typedef void ql_arrange_fn(void *out, const float *x, size_t n);
-
-enum {
-    QL_DOT4_TOKENS = 4,
-    QL_DOT4_BLOCK = 64
-};
 
 typedef struct ql_kernels {
     const char *name;  /* "avx2": as QL_ISA and --isa spell it */

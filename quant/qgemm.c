@@ -178,8 +178,8 @@ static void open_part(part *p, job *j, size_t T)
     bytes = p->chunks * span_tokens(T, set) * p->lda * sizeof(uint32_t);
     p->a = j->end;
     j->end += bytes;
-    if (few && suits_dot4(&p->w)) {
-        p->dot4 = j->end;
+    if (few) {
+        p->dot4 = suits_dot4(&p->w) ? j->end : 0;
         j->end += bytes;
     }
 }
@@ -558,26 +558,30 @@ static void do_task(const job *j, size_t task)
     }
 }
 
-/* Adds to sum[t] the products of row n of a part's W with all tokens. */
-static void add_dots(const job *j, const part *p, size_t n, float *sum)
+/* Adds to sum[t][r] the products of rows n + r of a part's W with all tokens,
+ * for one chunk of the depth. */
+static void add_dots(const job *j, const part *p, size_t chunk, size_t n,
+                     size_t rows, float sum[][QL_DOT4_ROWS])
 {
+    const size_t k = chunk * p->step;
+    const size_t depth = min_size(p->step, p->depth - k);
     uint32_t *row = thread_panel(j);
 
-    for (size_t c = 0; c < p->chunks; c++) {
-        const size_t k = c * p->step;
-        const size_t depth = min_size(p->step, p->depth - k);
+    for (size_t t = 0; p->dot4 && t < j->T; t += QL_DOT4_TOKENS) {
+        const ql_dots d = {.w = &p->w,
+                           .start = p->w.first + n * p->depth + k,
+                           .rows = rows,
+                           .n = depth,
+                           .x = (void *)dot4_row(j, p, chunk, t),
+                           .ldx = p->lda,
+                           .tokens = min_size(QL_DOT4_TOKENS, j->T - t)};
 
-        if (p->dot4) {
-            for (size_t t = 0; t < j->T; t += QL_DOT4_TOKENS) {
-                j->set->dot4(sum + t, &p->w, p->w.first + n * p->depth + k,
-                             depth, (void *)dot4_row(j, p, c, t), p->lda,
-                             min_size(QL_DOT4_TOKENS, j->T - t));
-            }
-            continue;
-        }
-        j->set->fetch(row, &p->w, n * p->depth + k, depth);
+        j->set->dot4(sum + t, &d);
+    }
+    for (size_t r = 0; !p->dot4 && r < rows; r++) {
+        j->set->fetch(row, &p->w, (n + r) * p->depth + k, depth);
         for (size_t t = 0; t < j->T; t++) {
-            sum[t] += j->set->dot(row, a_row(j, p, c, t), depth);
+            sum[t][r] += j->set->dot(row, a_row(j, p, chunk, t), depth);
         }
     }
 }
@@ -587,17 +591,23 @@ static void add_dots(const job *j, const part *p, size_t n, float *sum)
 static void do_dots(const job *j, size_t task)
 {
     const size_t end = min_size((task + 1) * DOT_ROWS, j->width);
+    size_t rows;
 
-    for (size_t n = task * DOT_ROWS; n < end; n++) {
-        float sum[MOST_FEW] = {0};
+    for (size_t n = task * DOT_ROWS; n < end; n += rows) {
+        float sum[MOST_FEW][QL_DOT4_ROWS] = {{0}};
 
+        rows = min_size(QL_DOT4_ROWS, end - n);
         for (const part *p = j->parts; p < j->parts + j->n_parts; p++) {
-            add_dots(j, p, n, sum);
+            for (size_t c = 0; c < p->chunks; c++) {
+                add_dots(j, p, c, n, rows, sum);
+            }
         }
         for (size_t t = 0; t < j->T; t++) {
             float *to = j->out + t * j->width + n;
 
-            *to = sum[t] + (j->add ? *to : 0);
+            for (size_t r = 0; r < rows; r++) {
+                to[r] = sum[t][r] + (j->add ? to[r] : 0);
+            }
         }
     }
 }

@@ -181,10 +181,9 @@ static void turn(uint32_t *panel, size_t width, const void *rows, size_t ld,
     ql_turn_neon(panel + 4, width, (const uint32_t *)rows + 4 * ld, ld, cells);
 }
 
-static void dot4(float *sum, const ql_qtensor *w, size_t start, size_t n,
-                 const uint32_t *x, size_t ldx, size_t T)
+static void dot4(float sum[][QL_DOT4_ROWS], const ql_dots *d)
 {
-    ql_dot4_fetched(sum, w, start, n, x, ldx, T, ql_fetch_neonbf16, dot, 2);
+    ql_dot4_fetched(sum, d, ql_fetch_neonbf16, dot, 2);
 }
 
 const ql_kernels ql_kernels_neonbf16 = {

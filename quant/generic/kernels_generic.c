@@ -192,16 +192,14 @@ static float dot_bf16(const void *a, const void *b, size_t n)
     return sum_lanes(lane);
 }
 
-static void dot4(float *sum, const ql_qtensor *w, size_t start, size_t n,
-                 const uint32_t *x, size_t ldx, size_t T)
+static void dot4(float sum[][QL_DOT4_ROWS], const ql_dots *d)
 {
-    ql_dot4_fetched(sum, w, start, n, x, ldx, T, fetch, dot, 1);
+    ql_dot4_fetched(sum, d, fetch, dot, 1);
 }
 
-static void dot4_bf16(float *sum, const ql_qtensor *w, size_t start, size_t n,
-                      const uint32_t *x, size_t ldx, size_t T)
+static void dot4_bf16(float sum[][QL_DOT4_ROWS], const ql_dots *d)
 {
-    ql_dot4_fetched(sum, w, start, n, x, ldx, T, fetch_bf16, dot_bf16, 2);
+    ql_dot4_fetched(sum, d, fetch_bf16, dot_bf16, 2);
 }
 
 const ql_kernels ql_kernels_generic = {

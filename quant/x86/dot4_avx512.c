@@ -5,71 +5,96 @@
 #include "quant/kernel_parts.h"
 #include "quant/x86/parts_avx512.h"
 
-enum {
-    AHEAD = 1024, /* bytes fetched before their use */
-    WAYS = 4      /* partial sums of a token: additions take their time */
-};
-
-typedef struct sums {
-    __m512 lane[QL_DOT4_TOKENS][WAYS];
-} sums;
-
-/* A block of 64 as four vectors: nibbles i and i + 4 of each four bytes. */
-static inline __attribute__((always_inline)) void
-block(sums *s, const uint8_t *bytes, __m512 table, const float *x, size_t ldx,
-      size_t T)
+/* The table of codes times the scale, rounded. There is no NaN, so rounding to
+ * bf16 takes less than in decoding. */
+static inline __m512 make_table(__m512 code, float scale, ql_round round)
 {
-    const __m512i second = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 16, 16, 16,
-                                             16, 16, 16, 16, 16);
-    const __m512i codes = _mm512_srlv_epi32(
-        _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)bytes)),
-        second);
+    const __m512 x = _mm512_mul_ps(code, _mm512_set1_ps(scale));
+
+    if (round == QL_ROUND_BF16) {
+        const __m512i u = _mm512_castps_si512(x);
+        const __mmask16 odd =
+            _mm512_test_epi32_mask(u, _mm512_set1_epi32(0x10000));
+        const __m512i low = _mm512_add_epi32(u, _mm512_set1_epi32(0x7fff));
+        const __m512i near =
+            _mm512_mask_add_epi32(low, odd, low, _mm512_set1_epi32(1));
+
+        return _mm512_castsi512_ps(
+            _mm512_and_si512(near, _mm512_set1_epi32((int)0xffff0000)));
+    }
+    return ql_rounded_avx512(x, round);
+}
+
+static inline __attribute__((always_inline)) void
+multiply(float sum[][QL_DOT4_ROWS], const ql_dots *d, const ql_dot_rows *rows,
+         size_t T, ql_round round)
+{
+    const float *x = (const float *)(const void *)d->x;
+    const __m512 code = _mm512_loadu_ps(d->w->code);
+    __m512 lanes[QL_DOT4_TOKENS][QL_DOT4_ROWS];
+
+    for (size_t t = 0; t < T; t++) {
+        for (size_t r = 0; r < QL_DOT4_ROWS; r++) {
+            lanes[t][r] = _mm512_setzero_ps();
+        }
+    }
+    for (size_t i = 0; i < d->n; i += QL_DOT4_BLOCK, x += QL_DOT4_BLOCK) {
+        __m512 table[QL_DOT4_ROWS];
+        __m512i codes[QL_DOT4_ROWS];
 
 #pragma GCC unroll 4
-    for (unsigned i = 0; i < 4; i++) {
-        const __m512 w =
-            _mm512_permutexvar_ps(_mm512_srli_epi32(codes, 4 * i), table);
+        for (size_t r = 0; r < QL_DOT4_ROWS; r++) {
+            const uint8_t *bytes = rows->bytes[r] + i / 2;
 
-        for (size_t t = 0; t < T; t++) {
-            s->lane[t][i] = _mm512_fmadd_ps(
-                w, _mm512_loadu_ps(x + t * ldx + (size_t)16 * i),
-                s->lane[t][i]);
+            _mm_prefetch((const char *)bytes + rows->next, _MM_HINT_T0);
+            codes[r] =
+                _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)bytes));
+            table[r] =
+                make_table(code, rows->scale[r][i / QL_DOT4_BLOCK], round);
         }
+#pragma GCC unroll 4
+        for (unsigned k = 0; k < 4; k++) {
+#pragma GCC unroll 4
+            for (size_t r = 0; r < QL_DOT4_ROWS; r++) {
+                const __m512 w = _mm512_permutexvar_ps(
+                    _mm512_srli_epi32(codes[r], 4 * k), table[r]);
+
+                for (size_t t = 0; t < T; t++) {
+                    lanes[t][r] = _mm512_fmadd_ps(
+                        w, _mm512_loadu_ps(x + t * d->ldx + (size_t)16 * k),
+                        lanes[t][r]);
+                }
+            }
+        }
+    }
+    for (size_t t = 0; t < T; t++) {
+        ql_add_sums_avx512(sum[t], lanes[t]);
     }
 }
 
 static inline __attribute__((always_inline)) void
-tokens(float *sum, const ql_qtensor *w, size_t start, size_t n,
-       const uint32_t *cells, size_t ldx, size_t T)
+rounded_to_bf16(float sum[][QL_DOT4_ROWS], const ql_dots *d, const void *rows,
+                size_t T)
 {
-    const float *x = (const float *)(const void *)cells;
-    const uint8_t *bytes = (const uint8_t *)w->data + start / 2;
-    ql_scales scales = ql_scales_from(w, start / QL_DOT4_BLOCK);
-    sums s;
-
-    for (size_t t = 0; t < T; t++) {
-        for (size_t i = 0; i < WAYS; i++) {
-            s.lane[t][i] = _mm512_setzero_ps();
-        }
-    }
-    for (size_t i = 0; i < n; i += QL_DOT4_BLOCK, bytes += QL_DOT4_BLOCK / 2) {
-        const float scale = ql_scales_next(&scales);
-
-        _mm_prefetch((const char *)bytes + AHEAD, _MM_HINT_T0);
-        block(&s, bytes, ql_scaled_avx512(w->code, scale, w->round), x + i, ldx,
-              T);
-    }
-    for (size_t t = 0; t < T; t++) {
-        sum[t] += _mm512_reduce_add_ps(
-            _mm512_add_ps(_mm512_add_ps(s.lane[t][0], s.lane[t][1]),
-                          _mm512_add_ps(s.lane[t][2], s.lane[t][3])));
-    }
+    multiply(sum, d, rows, T, QL_ROUND_BF16);
 }
 
-void ql_dot4_avx512(float *sum, const ql_qtensor *w, size_t start, size_t n,
-                    const uint32_t *x, size_t ldx, size_t T)
+static inline __attribute__((always_inline)) void
+rounded(float sum[][QL_DOT4_ROWS], const ql_dots *d, const void *rows, size_t T)
 {
-    ql_dot4_unrolled(sum, w, start, n, x, ldx, T, tokens);
+    multiply(sum, d, rows, T, d->w->round);
+}
+
+void ql_dot4_avx512(float sum[][QL_DOT4_ROWS], const ql_dots *d)
+{
+    ql_dot_rows rows;
+
+    ql_dot_rows_open(&rows, d);
+    if (d->w->round == QL_ROUND_BF16) {
+        ql_dot4_unrolled(sum, d, &rows, rounded_to_bf16);
+    } else {
+        ql_dot4_unrolled(sum, d, &rows, rounded);
+    }
 }
 
 /* The high nibble of a byte comes first in memory, and second in a word. */
@@ -78,10 +103,10 @@ void ql_arrange_avx512(void *out, const float *x, size_t n)
     float *to = out;
 
     for (size_t i = 0; i < n; i += QL_DOT4_BLOCK) {
-        for (size_t j = 0; j < QL_DOT4_BLOCK; j++) {
-            const size_t nibble = j / 16 + j % 16 / 8 * 4;
-
-            to[i + j] = x[i + j % 8 * 8 + (nibble ^ 1)];
+        for (size_t j = 0; j < QL_DOT4_BLOCK / 4; j++) {
+            for (size_t k = 0; k < 4; k++) {
+                to[i + 16 * k + j] = x[i + 4 * j + (k ^ 1)];
+            }
         }
     }
 }

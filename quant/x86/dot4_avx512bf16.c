@@ -7,15 +7,14 @@
 #include "quant/x86/parts_avx512.h"
 
 enum {
-    TWO = 2 * QL_DOT4_BLOCK,
-    AHEAD = 2048 /* bytes fetched before their use */
+    TWO = 2 * QL_DOT4_BLOCK
 };
 
 /* Two blocks as four vectors: nibble i of each two bytes; the look-up among 32
  * words takes one bit more, so the table is there twice. The sums of the blocks
  * are in the halves of a vector. */
 static inline __attribute__((always_inline)) void
-two_blocks(__m512 sum[QL_DOT4_TOKENS], __m512i codes, __m512i table,
+two_blocks(__m512 lanes[][QL_DOT4_ROWS], size_t r, __m512i codes, __m512i table,
            __m512 scale, const uint16_t *x, size_t ldx, size_t T)
 {
     __m512bh w[4];
@@ -33,48 +32,58 @@ two_blocks(__m512 sum[QL_DOT4_TOKENS], __m512i codes, __m512i table,
             here = _mm512_dpbf16_ps(
                 here, w[i], (__m512bh)_mm512_loadu_si512(x + t * ldx + 32 * i));
         }
-        sum[t] = _mm512_fmadd_ps(here, scale, sum[t]);
+        lanes[t][r] = _mm512_fmadd_ps(here, scale, lanes[t][r]);
     }
 }
 
 static inline __attribute__((always_inline)) void
-tokens(float *sum, const ql_qtensor *w, size_t start, size_t n,
-       const uint32_t *cells, size_t ldx, size_t T)
+tokens(float sum[][QL_DOT4_ROWS], const ql_dots *d, const void *opened,
+       size_t T)
 {
-    const uint16_t *x = (const uint16_t *)(const void *)cells;
-    const __m512 code = _mm512_loadu_ps(w->code);
+    const ql_dot_rows *rows = opened;
+    const uint16_t *x = (const uint16_t *)(const void *)d->x;
+    const __m512 code = _mm512_loadu_ps(d->w->code);
     const __m512i table = (__m512i)_mm512_cvtne2ps_pbh(code, code);
-    const uint8_t *bytes = (const uint8_t *)w->data + start / 2;
-    ql_scales scales = ql_scales_from(w, start / QL_DOT4_BLOCK);
-    __m512 lanes[QL_DOT4_TOKENS] = {_mm512_setzero_ps(), _mm512_setzero_ps(),
-                                    _mm512_setzero_ps(), _mm512_setzero_ps()};
+    __m512 lanes[QL_DOT4_TOKENS][QL_DOT4_ROWS];
     size_t i = 0;
 
-    for (; i + TWO <= n; i += TWO, bytes += TWO / 2) {
-        const __m512 first = _mm512_set1_ps(ql_scales_next(&scales));
-        const __m512 both = _mm512_mask_broadcastss_ps(
-            first, 0xff00, _mm_set_ss(ql_scales_next(&scales)));
-
-        _mm_prefetch((const char *)bytes + AHEAD, _MM_HINT_T0);
-        two_blocks(lanes, _mm512_loadu_si512(bytes), table, both, x + i,
-                   2 * ldx, T);
+    for (size_t t = 0; t < T; t++) {
+        for (size_t r = 0; r < QL_DOT4_ROWS; r++) {
+            lanes[t][r] = _mm512_setzero_ps();
+        }
     }
-    if (i < n) {
-        const __m512 first = _mm512_maskz_broadcastss_ps(
-            0x00ff, _mm_set_ss(ql_scales_next(&scales)));
+    for (; i + TWO <= d->n; i += TWO) {
+#pragma GCC unroll 4
+        for (size_t r = 0; r < QL_DOT4_ROWS; r++) {
+            const uint8_t *bytes = rows->bytes[r] + i / 2;
+            const float *scale = &rows->scale[r][i / QL_DOT4_BLOCK];
+            const __m512 both = _mm512_mask_broadcastss_ps(
+                _mm512_set1_ps(scale[0]), 0xff00, _mm_load_ss(scale + 1));
 
-        two_blocks(lanes, _mm512_maskz_loadu_epi64(0x0f, bytes), table, first,
-                   x + i, 2 * ldx, T);
+            _mm_prefetch((const char *)bytes + rows->next, _MM_HINT_T0);
+            two_blocks(lanes, r, _mm512_loadu_si512(bytes), table, both, x + i,
+                       2 * d->ldx, T);
+        }
+    }
+    for (size_t r = 0; i < d->n && r < QL_DOT4_ROWS; r++) {
+        const float *scale = &rows->scale[r][i / QL_DOT4_BLOCK];
+
+        two_blocks(
+            lanes, r, _mm512_maskz_loadu_epi64(0x0f, rows->bytes[r] + i / 2),
+            table, _mm512_maskz_broadcastss_ps(0x00ff, _mm_load_ss(scale)),
+            x + i, 2 * d->ldx, T);
     }
     for (size_t t = 0; t < T; t++) {
-        sum[t] += _mm512_reduce_add_ps(lanes[t]);
+        ql_add_sums_avx512(sum[t], lanes[t]);
     }
 }
 
-void ql_dot4_avx512bf16(float *sum, const ql_qtensor *w, size_t start, size_t n,
-                        const uint32_t *x, size_t ldx, size_t T)
+void ql_dot4_avx512bf16(float sum[][QL_DOT4_ROWS], const ql_dots *d)
 {
-    ql_dot4_unrolled(sum, w, start, n, x, ldx, T, tokens);
+    ql_dot_rows rows;
+
+    ql_dot_rows_open(&rows, d);
+    ql_dot4_unrolled(sum, d, &rows, tokens);
 }
 
 /* The high nibble of a byte comes first in memory, and second in a word. What

@@ -30,7 +30,9 @@ static __m512 eight_bytes(__m512 table, __m128i bytes)
 static void pairs(float *out, const uint8_t *bytes, size_t n,
                   const ql_qtensor *w, float scale)
 {
-    const __m512 table = ql_scaled_avx512(w->code, scale, w->round);
+    const __m512 table = ql_rounded_avx512(
+        _mm512_mul_ps(_mm512_loadu_ps(w->code), _mm512_set1_ps(scale)),
+        w->round);
     size_t i = 0;
 
     for (; i + 8 <= n; i += 8) {

@@ -52,4 +52,17 @@ static inline float ql_sum_avx2(__m256 x)
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 
+/* sum[r] += the sum of all lanes of row r. */
+static inline void ql_add_sums_avx2(float sum[QL_DOT4_ROWS],
+                                    const __m256 row[QL_DOT4_ROWS])
+{
+    const __m256 a = _mm256_hadd_ps(row[0], row[1]);
+    const __m256 b = _mm256_hadd_ps(row[2], row[3]);
+    const __m256 two = _mm256_hadd_ps(a, b);
+    const __m128 one =
+        _mm_add_ps(_mm256_castps256_ps128(two), _mm256_extractf128_ps(two, 1));
+
+    _mm_storeu_ps(sum, _mm_add_ps(_mm_loadu_ps(sum), one));
+}
+
 #endif

@@ -32,13 +32,8 @@ static inline __m512 ql_round_bf16_avx512(__m512 x)
         _mm512_and_si512(top, _mm512_set1_epi32((int)0xffff0000)));
 }
 
-/* The table of codes times the scale, rounded. */
-static inline __m512 ql_scaled_avx512(const float *code, float scale,
-                                      ql_round round)
+static inline __m512 ql_rounded_avx512(__m512 x, ql_round round)
 {
-    const __m512 x =
-        _mm512_mul_ps(_mm512_loadu_ps(code), _mm512_set1_ps(scale));
-
     switch (round) {
     case QL_ROUND_BF16:
         return ql_round_bf16_avx512(x);
@@ -48,6 +43,24 @@ static inline __m512 ql_scaled_avx512(const float *code, float scale,
         break;
     }
     return x;
+}
+
+/* sum[r] += the sum of all lanes of row r. */
+static inline void ql_add_sums_avx512(float sum[QL_DOT4_ROWS],
+                                      const __m512 row[QL_DOT4_ROWS])
+{
+    const __m512 a = _mm512_add_ps(_mm512_unpacklo_ps(row[0], row[1]),
+                                   _mm512_unpackhi_ps(row[0], row[1]));
+    const __m512 b = _mm512_add_ps(_mm512_unpacklo_ps(row[2], row[3]),
+                                   _mm512_unpackhi_ps(row[2], row[3]));
+    const __m512 all = _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x44),
+                                     _mm512_shuffle_ps(a, b, 0xee));
+    const __m256 two = _mm256_add_ps(_mm512_castps512_ps256(all),
+                                     _mm512_extractf32x8_ps(all, 1));
+    const __m128 one =
+        _mm_add_ps(_mm256_castps256_ps128(two), _mm256_extractf128_ps(two, 1));
+
+    _mm_storeu_ps(sum, _mm_add_ps(_mm_loadu_ps(sum), one));
 }
 
 /* Four cells of rows 0, 4, 8 and 12, one row a lane. */

@@ -148,10 +148,23 @@ static void close_task(task *t)
     free(t->before);
 }
 
+/* Bytes of scratch, by the shapes alone. */
+static size_t work_bytes(const task *t)
+{
+    ql_qtensor shapes[TERMS];
+    ql_term terms[TERMS];
+
+    for (size_t i = 0; i < t->n; i++) {
+        shapes[i] = (ql_qtensor){.rows = t->w[i].rows, .cols = t->w[i].cols};
+        terms[i] = (ql_term){.w = &shapes[i]};
+    }
+    return ql_qgemm_work_bytes(terms, t->n, t->T);
+}
+
 /* Runs with scratch of exactly the size asked for, at any content. */
 static void run(const task *t, float *out)
 {
-    const size_t bytes = ql_qgemm_work_bytes(t->terms, t->n, t->T);
+    const size_t bytes = work_bytes(t);
     const size_t room = (bytes + 63) / 64 * 64 + 64;
     unsigned char *work = aligned_alloc(64, room);
 
@@ -430,10 +443,105 @@ static void kernels__at_every_depth(void **state)
     each_set(check_kernels);
 }
 
+enum {
+    DOT_N = 320, /* values at most */
+    DOT_COLS = 384,
+    LD_X = DOT_COLS
+};
+
+/* True if sum is what dot4 may add for row r of d and a token. */
+static bool is_dot(const ql_dots *d, size_t r, const float *x, float sum)
+{
+    const bool bf16 = ql_kernels_get()->pair == 2;
+    const double unit = bf16 ? 0x1.1p-8 : (double)(d->n + 8) * 0x1p-24;
+    const size_t row = d->start - d->w->first + r * d->w->cols;
+    double want = 0;
+    double size = 0;
+
+    for (size_t i = 0; i < d->n; i++) {
+        const double p =
+            (double)operand(x[i]) * (double)operand(qcase_value(d->w, row + i));
+
+        want += p;
+        size += fabs(p);
+    }
+    return fabs((double)sum - want) <= unit * size;
+}
+
+/* All rows and tokens of d. What comes of a row does not depend on those beside
+ * it. */
+static void check_dots(const ql_dots *d, const float *x)
+{
+    const ql_kernels *set = ql_kernels_get();
+    float sum[QL_DOT4_TOKENS + 1][QL_DOT4_ROWS] = {{0}};
+
+    set->dot4(sum, d);
+    for (size_t r = 0; r < d->rows; r++) {
+        float one[QL_DOT4_TOKENS][QL_DOT4_ROWS] = {{0}};
+        ql_dots alone = *d;
+
+        alone.start += r * d->w->cols;
+        alone.rows = 1;
+        set->dot4(one, &alone);
+        for (size_t t = 0; t < d->tokens; t++) {
+            assert_true(is_dot(d, r, x + t * DOT_N, sum[t][r]));
+            assert_true(ql_f32_bits(sum[t][r]) == ql_f32_bits(one[t][0]));
+        }
+        assert_true(sum[d->tokens][r] == 0);
+    }
+}
+
+static void check_dot4_case(uint64_t seed)
+{
+    const ql_kernels *set = ql_kernels_get();
+    const uint64_t key = ql_rng_split(check_seed(), seed);
+    const size_t n = 64 * (1 + ql_rng_below(key, 0, DOT_N / 64));
+    const size_t first = 64 * ql_rng_below(key, 1, 40);
+    float x[QL_DOT4_TOKENS * DOT_N];
+    uint32_t arranged[QL_DOT4_TOKENS * LD_X];
+    qcase c;
+
+    qcase_init(&c, 8, DOT_COLS, first, QL_STORAGE_4BIT, QL_DOT4_BLOCK,
+               (ql_round)(seed % 3), QCASE_RANDOM, key);
+    check_fill(x, QL_DOT4_TOKENS * DOT_N, key);
+    for (size_t t = 0; t < QL_DOT4_TOKENS; t++) {
+        set->arrange(arranged + t * LD_X, x + t * DOT_N, n);
+    }
+    for (size_t rows = 1; rows <= QL_DOT4_ROWS; rows++) {
+        for (size_t tokens = 1; tokens <= QL_DOT4_TOKENS; tokens++) {
+            const size_t up = 8 - QL_DOT4_ROWS;
+            const ql_dots d = {.w = &c.w,
+                               .start = first + up * DOT_COLS + DOT_COLS - n,
+                               .rows = rows,
+                               .n = n,
+                               .x = arranged,
+                               .ldx = LD_X,
+                               .tokens = tokens};
+
+            check_dots(&d, x);
+        }
+    }
+    qcase_free(&c);
+}
+
+static void check_dot4(void)
+{
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        check_dot4_case(seed);
+    }
+}
+
+static void dot4__by_any_rows_and_tokens(void **state)
+{
+    (void)state;
+    each_set(check_dot4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kernels__at_every_depth),
+        cmocka_unit_test(dot4__by_any_rows_and_tokens),
         cmocka_unit_test(products__keep_the_bound_at_every_edge),
         cmocka_unit_test(products__keep_the_bound_for_every_storage),
     };
