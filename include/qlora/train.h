@@ -60,6 +60,12 @@ typedef struct ql_train_options {
     bool gradient_checkpointing; /* true: repeat each block's forward */
     uint64_t seed;               /* 42 */
     bool overwrite_output_dir;   /* false */
+
+    size_t sample_prompts;         /* 3; records whose prompts are continued
+                                      before and after training */
+    const ql_tokenizer *tokenizer; /* NULL: without such samples. Borrowed */
+    const char *settings; /* NULL; lines "name: value" that the report shows as
+                             the settings of the run. Borrowed */
 } ql_train_options;
 
 /* Fills in the defaults named above. */

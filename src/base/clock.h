@@ -5,4 +5,7 @@
 /* Seconds of the monotonic clock. */
 double ql_now_s(void);
 
+/* Seconds since 1970, as people count time. */
+double ql_wall_s(void);
+
 #endif

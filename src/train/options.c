@@ -26,6 +26,7 @@ void ql_train_options_init(ql_train_options *opt)
         .shuffle = true,
         .gradient_checkpointing = true,
         .seed = 42,
+        .sample_prompts = 3,
     };
 }
 

@@ -8,51 +8,15 @@
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/base/quote.h"
+#include "src/train/row_fields.h"
 
 enum {
-    MAX_BYTES = 512 << 20,
-    STEP = 1 << QL_TRAIN_STEP,
-    EVAL = 1 << QL_TRAIN_EVAL,
-    DONE = 1 << QL_TRAIN_DONE
-};
-
-/* A number of a structure, and its name in the file. */
-typedef struct field {
-    const char *key;
-    bool real;
-    size_t offset;
-    int kinds; /* rows that have it */
-} field;
-
-#define ROW(name) offsetof(ql_train_event, name)
-
-/* Of a row, by name. transformers writes epoch, grad_norm, learning_rate,
- * loss, step, eval_loss, eval_runtime, train_loss and train_runtime; TRL
- * mean_token_accuracy and num_tokens; the others are ours. */
-static const field row_fields[] = {
-    {"elapsed", true, ROW(elapsed_s), STEP | EVAL},
-    {"epoch", true, ROW(epoch), STEP | EVAL | DONE},
-    {"eval_loss", true, ROW(eval_loss), EVAL},
-    {"eval_mean_token_accuracy", true, ROW(eval_accuracy), EVAL},
-    {"eval_runtime", true, ROW(eval_runtime_s), EVAL},
-    {"eval_tokens", false, ROW(eval_tokens), EVAL},
-    {"grad_norm", true, ROW(grad_norm), STEP},
-    {"learning_rate", true, ROW(learning_rate), STEP},
-    {"loss", true, ROW(loss), STEP},
-    {"mean_token_accuracy", true, ROW(accuracy), STEP},
-    {"num_tokens", false, ROW(tokens), STEP | EVAL | DONE},
-    {"peak_rss_bytes", false, ROW(memory.peak), STEP | EVAL | DONE},
-    {"rss_bytes", false, ROW(memory.resident), STEP | EVAL | DONE},
-    {"step", false, ROW(step), STEP | EVAL | DONE},
-    {"tokens_per_second", true, ROW(tokens_per_second), STEP},
-    {"train_loss", true, ROW(loss), DONE},
-    {"train_runtime", true, ROW(elapsed_s), DONE},
-    {"train_tokens_per_second", true, ROW(tokens_per_second), DONE},
+    MAX_BYTES = 512 << 20
 };
 
 #define SUM(name) offsetof(ql_history_sum, name)
 
-static const field sum_fields[] = {
+static const ql_row_field sum_fields[] = {
     {"hits", false, SUM(loss.hits), 0},
     {"loss_sum", true, SUM(loss.sum), 0},
     {"seconds", true, SUM(seconds), 0},
@@ -62,13 +26,12 @@ static const field sum_fields[] = {
 };
 
 enum {
-    ROW_FIELDS = sizeof(row_fields) / sizeof(row_fields[0]),
     SUM_FIELDS = sizeof(sum_fields) / sizeof(sum_fields[0])
 };
 
 /* The fields of a structure that are of a kind, as the inside of an object. */
-static ql_status put_fields(ql_buf *out, const field *f, size_t n, int kind,
-                            const void *structure, int indent)
+static ql_status put_fields(ql_buf *out, const ql_row_field *f, size_t n,
+                            int kind, const void *structure, int indent)
 {
     const char *before = "";
 
@@ -96,7 +59,8 @@ static ql_status put_rows(ql_buf *out, const ql_history *h)
         const ql_train_event *e = ql_history_row(h, i);
 
         QL_TRY(ql_buf_puts(out, i > 0 ? ",\n    {" : "\n    {"));
-        QL_TRY(put_fields(out, row_fields, ROW_FIELDS, 1 << e->kind, e, 6));
+        QL_TRY(
+            put_fields(out, ql_row_fields, QL_ROW_FIELDS, 1 << e->kind, e, 6));
         QL_TRY(ql_buf_puts(out, "\n    }"));
     }
     return ql_buf_puts(out, ql_history_size(h) > 0 ? "\n  ]" : "]");
@@ -188,7 +152,7 @@ done:
     return st;
 }
 
-static ql_status read_fields(const json_t *o, const field *f, size_t n,
+static ql_status read_fields(const json_t *o, const ql_row_field *f, size_t n,
                              int kind, const char *where, void *structure)
 {
     for (size_t i = 0; i < n; i++) {
@@ -218,7 +182,8 @@ static ql_status read_row(ql_history *h, const json_t *row, const char *where)
     if (!json_is_object(row)) {
         QL_FAIL(QL_EFORMAT, "%s: a row of \"log_history\" is no object", where);
     }
-    QL_TRY(read_fields(row, row_fields, ROW_FIELDS, 1 << e.kind, where, &e));
+    QL_TRY(
+        read_fields(row, ql_row_fields, QL_ROW_FIELDS, 1 << e.kind, where, &e));
     return ql_buf_append(&h->rows, &e, sizeof(e));
 }
 

@@ -1,0 +1,187 @@
+#include "src/train/report.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "qlora/runtime.h"
+#include "qlora/version.h"
+#include "src/base/clock.h"
+#include "src/base/fail.h"
+#include "src/base/file.h"
+#include "src/text/chat.h"
+#include "src/train/report_chart.h"
+#include "src/train/report_facts.h"
+#include "src/train/report_files.h"
+
+enum {
+    MAX_PAGE = 1 << 26
+};
+
+/* Appends text so that a page shows it as it is: nothing in it is markup, and
+ * what cannot be in a page is a question mark. */
+static ql_status put_escaped(ql_buf *b, const char *text)
+{
+    static const struct {
+        char c;
+        const char *as;
+    } escapes[] = {{'&', "&amp;"},
+                   {'<', "&lt;"},
+                   {'>', "&gt;"},
+                   {'"', "&quot;"},
+                   {'\'', "&#39;"}};
+
+    for (const char *p = text; *p; p++) {
+        const unsigned char c = (unsigned char)*p;
+        size_t i = 0;
+
+        while (i < sizeof(escapes) / sizeof(escapes[0]) && escapes[i].c != *p) {
+            i++;
+        }
+        if (i < sizeof(escapes) / sizeof(escapes[0])) {
+            QL_TRY(ql_buf_puts(b, escapes[i].as));
+        } else {
+            QL_TRY(ql_buf_putc(
+                b,
+                (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f ? '?' : *p));
+        }
+    }
+    return QL_OK;
+}
+
+/* Escapes all texts in a value. A new reference, NULL without memory. */
+static json_t *escaped(const json_t *v)
+{
+    json_t *o = (json_t *)(uintptr_t)v; /* jansson's iterators take no const */
+    json_t *out;
+    ql_buf b;
+
+    if (json_is_string(v)) {
+        ql_buf_init(&b, QL_TAG_MISC, MAX_PAGE);
+        out = put_escaped(&b, json_string_value(v)) == QL_OK
+                  ? json_string(b.data ? b.data : "")
+                  : NULL;
+        ql_buf_free(&b);
+        return out;
+    }
+    if (json_is_array(v)) {
+        out = json_array();
+        for (size_t i = 0; i < json_array_size(v); i++) {
+            json_array_append_new(out, escaped(json_array_get(v, i)));
+        }
+        return out;
+    }
+    if (json_is_object(v)) {
+        out = json_object();
+        for (void *it = json_object_iter(o); it;
+             it = json_object_iter_next(o, it)) {
+            json_object_set_new(out, json_object_iter_key(it),
+                                escaped(json_object_iter_value(it)));
+        }
+        return out;
+    }
+    return json_incref(o);
+}
+
+/* "LoRA of rank 16 on Llama-2-7b-hf, 12 Mar 2025, 14:03" */
+static json_t *lead_of(const ql_report *r)
+{
+    json_t *model = ql_fact_base_name(ql_model_dir(r->model));
+    const time_t now = (time_t)ql_wall_s();
+    char date[64] = "";
+    struct tm local;
+    json_t *lead;
+
+    if (localtime_r(&now, &local)) {
+        strftime(date, sizeof(date), ", %d %b %Y, %H:%M", &local);
+    }
+    lead = json_sprintf("LoRA of rank %zu on %s%s", r->opt->lora_r,
+                        model ? json_string_value(model) : "", date);
+    json_decref(model);
+    return lead;
+}
+
+/* What is drawn, of all charts. */
+static json_t *data_of(const json_t *charts)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < json_array_size(charts); i++) {
+        json_array_append(list,
+                          json_object_get(json_array_get(charts, i), "data"));
+    }
+    return list;
+}
+
+/* All that the templates name, but for what is not to be escaped. */
+static json_t *facts_of(const ql_report *r, json_t *charts)
+{
+    json_t *o = json_object();
+    const char *settings = r->opt->settings;
+
+    json_object_set_new(o, "name", ql_fact_base_name(r->dir));
+    json_object_set_new(o, "base_model", ql_fact_text(ql_model_dir(r->model)));
+    json_object_set_new(o, "version", json_string(ql_version()));
+    json_object_set_new(o, "running",
+                        json_boolean(r->state == QL_REPORT_RUNNING));
+    json_object_set_new(o, "lead", lead_of(r));
+    json_object_set_new(o, "rank", json_integer((json_int_t)r->opt->lora_r));
+    json_object_set_new(o, "status", ql_fact_status(r));
+    json_object_set_new(o, "figures", ql_fact_figures(r));
+    json_object_set_new(o, "samples", ql_fact_samples(r->samples));
+    json_object_set_new(o, "memory", ql_fact_memory(r));
+    json_object_set_new(o, "planned", json_boolean(r->planned != NULL));
+    json_object_set_new(o, "facts", ql_fact_facts(r));
+    json_object_set_new(o, "settings",
+                        ql_fact_settings(settings ? settings : ""));
+    json_object_set_new(o, "log", ql_fact_log(r->history));
+    json_object_set_new(o, "data", data_of(charts));
+    json_object_set_new(o, "charts", charts);
+    return o;
+}
+
+/* Fills in a template and writes it. */
+static ql_status render(const char *page, const char *where,
+                        const json_t *facts, const char *path)
+{
+    const ql_chat_input in = {.extra = facts};
+    ql_chat_template *t = NULL;
+    ql_status st;
+    ql_buf text;
+
+    ql_buf_init(&text, QL_TAG_MISC, MAX_PAGE);
+    QL_TRY_DONE(ql_chat_template_open(&t, page, strlen(page), where));
+    QL_TRY_DONE(ql_chat_render(t, &in, &text, NULL));
+    st = ql_file_write(path, text.data, text.len);
+done:
+    ql_chat_template_close(&t);
+    ql_buf_free(&text);
+    return st;
+}
+
+ql_status ql_report_save(const ql_report *r, const char *path)
+{
+    json_t *charts;
+    json_t *facts;
+    json_t *clean;
+    ql_status st;
+
+    QL_TRY(ql_charts_of(r->history, &charts));
+    facts = facts_of(r, charts);
+    clean = escaped(facts);
+    json_object_set_new(clean, "css", json_string(ql_page_css));
+    json_object_set_new(clean, "js", json_string(ql_page_js));
+    st = clean ? render(ql_page_html, "page.html", clean, path) : QL_ENOMEM;
+    json_decref(facts);
+    json_decref(clean);
+    return st;
+}
+
+ql_status ql_report_save_card(const ql_report *r, const char *path)
+{
+    json_t *facts = facts_of(r, json_array());
+    ql_status st =
+        facts ? render(ql_card_md, "card.md", facts, path) : QL_ENOMEM;
+
+    json_decref(facts);
+    return st;
+}

@@ -1,0 +1,42 @@
+/* What people read of a run: report.html, one file that needs no other, and
+ * README.md, the adapter's card. Both are templates (src/train/report/) that
+ * are filled in with facts of the run. */
+#ifndef QL_TRAIN_REPORT_H
+#define QL_TRAIN_REPORT_H
+
+#include "src/model/model_handle.h"
+#include "src/train/history.h"
+#include "src/train/options.h"
+#include "src/train/samples.h"
+
+/* How a run stands. */
+typedef enum ql_report_state {
+    QL_REPORT_RUNNING,
+    QL_REPORT_FINISHED,
+    QL_REPORT_STOPPED, /* by the user */
+    QL_REPORT_FAILED   /* a loss or gradient was not finite */
+} ql_report_state;
+
+/* All is borrowed. */
+typedef struct ql_report {
+    ql_report_state state;
+    const char *why; /* it stopped or failed; NULL when it did not */
+    const char *dir; /* the output folder, as the user names it */
+    const ql_history *history;
+    const ql_train_options *opt;
+    ql_train_length length;
+    size_t trainable; /* parameters that are trained */
+    const ql_model *model;
+    const ql_dataset *data;
+    const ql_dataset *eval; /* NULL: none */
+    const ql_samples *samples;
+    const uint64_t *planned; /* [QL_TAG_COUNT] bytes by purpose that the plan
+                                of memory allows; NULL: there is no plan */
+} ql_report;
+
+/* Writes report.html or README.md to path. Errors: QL_EIO, QL_ENOSPACE,
+ * QL_ENOMEM. */
+ql_status ql_report_save(const ql_report *r, const char *path);
+ql_status ql_report_save_card(const ql_report *r, const char *path);
+
+#endif
