@@ -4,12 +4,13 @@
 
 #include "quant/qtensor.h"
 
-/* y[t,:] = W[ids[t],:], widened to f32.
+/* y[t,:] = scale W[ids[t],:], widened to f32.
  *
  *   y    [T, C]  written
  *   ids  [T]     each in [0, V)
  *   w    [V, C]  any storage
  * Cannot fail. Threads: splits T. */
-void ql_embed_fwd(float *y, const int32_t *ids, const ql_qtensor *w, size_t T);
+void ql_embed_fwd(float *y, const int32_t *ids, const ql_qtensor *w,
+                  float scale, size_t T);
 
 #endif

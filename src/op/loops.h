@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "src/op/act.h"
+
 /* Largest x[i], i < n; NaN is passed over; -inf when nothing is left. */
 typedef float ql_max_loop(const float *x, size_t n);
 
@@ -21,6 +23,9 @@ typedef void ql_scale_loop(float *x, size_t n, float by);
 
 /* y[i] += x[i]. */
 typedef void ql_add_loop(float *y, const float *x, size_t n);
+
+/* Sum of x[i]. */
+typedef double ql_sum_loop(const float *x, size_t n);
 
 /* Sum of a[i] b[i]; each product is exact. */
 typedef double ql_dot_loop(const float *a, const float *b, size_t n);
@@ -47,6 +52,12 @@ typedef void ql_softcap_bwd_loop(float *p, float *ds, size_t n,
                                  const float *lse, const float *delta,
                                  float cap);
 
+/* The gradient of a loss through a soft cap; x holds capped logits before it:
+ *
+ *   x[i] = by exp(x[i] - shift) (1 - (x[i] / cap)^2) */
+typedef void ql_softcap_loss_loop(float *x, size_t n, float shift, float by,
+                                  float cap);
+
 /* y[i] = w[i] (x[i] rstd); y may be x. */
 typedef void ql_norm_fwd_loop(float *y, const float *x, const float *w,
                               size_t n, float rstd);
@@ -63,6 +74,21 @@ typedef void ql_norm_bwd_loop(float *dx, const float *dy, const float *x,
 typedef void ql_norm_dw_loop(double *dw, const float *dy, const float *x,
                              size_t n, float rstd);
 
+/* y[i] = w[i] ((x[i] - mean) rstd) + b[i]; y may be x. */
+typedef void ql_layernorm_fwd_loop(float *y, const float *x, const float *w,
+                                   const float *b, size_t n, float mean,
+                                   float rstd);
+
+/* dx[i] += rstd (dy[i] w[i] - shift - (x[i] - mean) back). */
+typedef void ql_layernorm_bwd_loop(float *dx, const float *dy, const float *x,
+                                   const float *w, size_t n, float mean,
+                                   float rstd, float shift, float back);
+
+/* dw[i] += dy[i] ((x[i] - mean) rstd), db[i] += dy[i], added in double. */
+typedef void ql_layernorm_dw_loop(double *dw, double *db, const float *dy,
+                                  const float *x, size_t n, float mean,
+                                  float rstd);
+
 /* Turns the pairs x[i], x[i + half], i < half:
  *
  *   x' [i]        = x[i] c[i] - x[i + half] s[i]
@@ -72,16 +98,18 @@ typedef void ql_norm_dw_loop(double *dw, const float *dy, const float *x,
 typedef void ql_rotate_loop(float *x, const float *c, const float *s,
                             size_t half, float sign);
 
-/* y[i] = g[i] / (1 + exp(-g[i])) u[i]; y may be g or u. Error below 3 ulp; for
- * g[i] below -88, where y[i] is less than 1e-36 of u[i], it may be 0. */
-typedef void ql_swiglu_fwd_loop(float *y, const float *g, const float *u,
-                                size_t n);
+/* y[i] = f(g[i]) u[i], or f(g[i]) where u is NULL, with an activation f of
+ * act.h; y may be g or u. Error below 3 ulp, for silu and gelu_tanh; where
+ * g[i] is so low that |y[i]| is less than 1e-30 of u[i], it may be 0. That of
+ * gelu, and of gelu_tanh below 0, is below 3 ulp of g[i]. */
+typedef void ql_act_fwd_loop(float *y, const float *g, const float *u,
+                             size_t n);
 
-/* dg[i] = dy[i] u[i] silu'(g[i]), du[i] = dy[i] silu(g[i]); dg may be g or dy,
- * du may be u or dy. Error of du below 3 ulp for g[i] above -80, that of dg
- * below 8 roundings of the terms of silu'. */
-typedef void ql_swiglu_bwd_loop(float *dg, float *du, const float *dy,
-                                const float *g, const float *u, size_t n);
+/* dg[i] = dy[i] u[i] f'(g[i]), du[i] = dy[i] f(g[i]), or only dg[i] = dy[i]
+ * f'(g[i]) where u is NULL; dg may be g or dy, du may be u or dy. Error of du
+ * as above, that of dg below 8 roundings of the terms of f'. */
+typedef void ql_act_bwd_loop(float *dg, float *du, const float *dy,
+                             const float *g, const float *u, size_t n);
 
 /* The numbers of an optimizer step; see adam.h. */
 typedef struct ql_adam_factors {
@@ -117,18 +145,23 @@ typedef struct ql_loops {
     ql_exp_loop *exp;
     ql_scale_loop *scale;
     ql_add_loop *add;
+    ql_sum_loop *sum;
     ql_dot_loop *dot;
     ql_sumsq_loop *sumsq;
     ql_softmax_bwd_loop *softmax_bwd;
     ql_softcap_loop *softcap;
     ql_softcap_bwd_loop *softcap_bwd;
+    ql_softcap_loss_loop *softcap_loss;
     ql_norm_fwd_loop *norm_fwd;
     ql_norm_dot_loop *norm_dot;
     ql_norm_bwd_loop *norm_bwd;
     ql_norm_dw_loop *norm_dw;
+    ql_layernorm_fwd_loop *layernorm_fwd;
+    ql_layernorm_bwd_loop *layernorm_bwd;
+    ql_layernorm_dw_loop *layernorm_dw;
     ql_rotate_loop *rotate;
-    ql_swiglu_fwd_loop *swiglu_fwd;
-    ql_swiglu_bwd_loop *swiglu_bwd;
+    ql_act_fwd_loop *act_fwd[QL_ACTS];
+    ql_act_bwd_loop *act_bwd[QL_ACTS];
     ql_adam_loop *adam;
     ql_dropout_loop *dropout;
 } ql_loops;

@@ -14,6 +14,7 @@
 #include "quant/cpu.h"
 #include "src/base/rng.h"
 #include "src/op/exp.h"
+#include "src/op/gelu.h"
 #include "src/op/tanh.h"
 
 enum {
@@ -192,6 +193,16 @@ static void softcap_bwd(float *p, float *ds, size_t n, const float *lse,
     }
 }
 
+static void softcap_loss(float *x, size_t n, float shift, float by, float cap)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        const float part = x[i] / cap;
+
+        x[i] = by * ql_exp(x[i] - shift) * (1 - part * part);
+    }
+}
+
 static void norm_fwd(float *y, const float *x, const float *w, size_t n,
                      float rstd)
 {
@@ -237,6 +248,35 @@ static void norm_dw(double *dw, const float *dy, const float *x, size_t n,
     }
 }
 
+static void layernorm_fwd(float *y, const float *x, const float *w,
+                          const float *b, size_t n, float mean, float rstd)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        y[i] = w[i] * ((x[i] - mean) * rstd) + b[i];
+    }
+}
+
+static void layernorm_bwd(float *dx, const float *dy, const float *x,
+                          const float *w, size_t n, float mean, float rstd,
+                          float shift, float back)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        dx[i] += rstd * (dy[i] * w[i] - shift - (x[i] - mean) * back);
+    }
+}
+
+static void layernorm_dw(double *dw, double *db, const float *dy,
+                         const float *x, size_t n, float mean, float rstd)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        dw[i] += (double)(dy[i] * ((x[i] - mean) * rstd));
+        db[i] += (double)dy[i];
+    }
+}
+
 static void rotate(float *x, const float *c, const float *s, size_t half,
                    float sign)
 {
@@ -253,11 +293,43 @@ static void rotate(float *x, const float *c, const float *s, size_t half,
     }
 }
 
-static void swiglu_fwd(float *y, const float *g, const float *u, size_t n)
+/* The form of an activation's loops: f is known where they are inlined. */
+typedef ql_bent bent_fn(float x);
+
+static inline void bent_fwd(bent_fn *f, float *y, const float *g,
+                            const float *u, size_t n)
 {
+    if (!u) {
+#pragma omp simd
+        for (size_t i = 0; i < n; i++) {
+            y[i] = f(g[i]).value;
+        }
+        return;
+    }
 #pragma omp simd
     for (size_t i = 0; i < n; i++) {
-        y[i] = g[i] / (1 + ql_exp(-g[i])) * u[i];
+        y[i] = f(g[i]).value * u[i];
+    }
+}
+
+static inline void bent_bwd(bent_fn *f, float *dg, float *du, const float *dy,
+                            const float *g, const float *u, size_t n)
+{
+    if (!u) {
+#pragma omp simd
+        for (size_t i = 0; i < n; i++) {
+            dg[i] = dy[i] * f(g[i]).slope;
+        }
+        return;
+    }
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        const ql_bent at = f(g[i]);
+        const float up = u[i];
+        const float d = dy[i];
+
+        dg[i] = d * up * at.slope;
+        du[i] = d * at.value;
     }
 }
 
@@ -268,20 +340,50 @@ static void swiglu_fwd(float *y, const float *g, const float *u, size_t n)
  *
  * Below g = -80 e is held, or e s were inf * 0; s is no more than 2e-35 there
  * in either case. */
-static void swiglu_bwd(float *dg, float *du, const float *dy, const float *g,
-                       const float *u, size_t n)
+static inline ql_bent silu(float g)
 {
-#pragma omp simd
-    for (size_t i = 0; i < n; i++) {
-        const float gate = g[i];
-        const float up = u[i];
-        const float d = dy[i];
-        const float e = ql_exp(-(gate < -80.0F ? -80.0F : gate));
-        const float s = 1 / (1 + e);
+    const float e = ql_exp(-(g < -80.0F ? -80.0F : g));
+    const float s = 1 / (1 + e);
 
-        dg[i] = d * up * (s * (1 + gate * (e * s)));
-        du[i] = d * (gate * s);
-    }
+    return (ql_bent){g * s, s * (1 + g * (e * s))};
+}
+
+static inline ql_bent silu_value(float g)
+{
+    return (ql_bent){.value = g / (1 + ql_exp(-g))};
+}
+
+static void silu_fwd(float *y, const float *g, const float *u, size_t n)
+{
+    bent_fwd(silu_value, y, g, u, n);
+}
+
+static void silu_bwd(float *dg, float *du, const float *dy, const float *g,
+                     const float *u, size_t n)
+{
+    bent_bwd(silu, dg, du, dy, g, u, n);
+}
+
+static void gelu_fwd(float *y, const float *g, const float *u, size_t n)
+{
+    bent_fwd(ql_gelu, y, g, u, n);
+}
+
+static void gelu_bwd(float *dg, float *du, const float *dy, const float *g,
+                     const float *u, size_t n)
+{
+    bent_bwd(ql_gelu, dg, du, dy, g, u, n);
+}
+
+static void gelu_tanh_fwd(float *y, const float *g, const float *u, size_t n)
+{
+    bent_fwd(ql_gelu_tanh, y, g, u, n);
+}
+
+static void gelu_tanh_bwd(float *dg, float *du, const float *dy, const float *g,
+                          const float *u, size_t n)
+{
+    bent_bwd(ql_gelu_tanh, dg, du, dy, g, u, n);
 }
 
 static size_t adam(float *p, float *m, float *v, float *g, size_t n,
@@ -339,18 +441,27 @@ const ql_loops QL_LOOPS = {
     .exp = exp_sum,
     .scale = scale,
     .add = add,
+    .sum = sum,
     .dot = dot,
     .sumsq = sumsq,
     .softmax_bwd = softmax_bwd,
     .softcap = softcap,
     .softcap_bwd = softcap_bwd,
+    .softcap_loss = softcap_loss,
     .norm_fwd = norm_fwd,
     .norm_dot = norm_dot,
     .norm_bwd = norm_bwd,
     .norm_dw = norm_dw,
+    .layernorm_fwd = layernorm_fwd,
+    .layernorm_bwd = layernorm_bwd,
+    .layernorm_dw = layernorm_dw,
     .rotate = rotate,
-    .swiglu_fwd = swiglu_fwd,
-    .swiglu_bwd = swiglu_bwd,
+    .act_fwd = {[QL_ACT_SILU] = silu_fwd,
+                [QL_ACT_GELU] = gelu_fwd,
+                [QL_ACT_GELU_TANH] = gelu_tanh_fwd},
+    .act_bwd = {[QL_ACT_SILU] = silu_bwd,
+                [QL_ACT_GELU] = gelu_bwd,
+                [QL_ACT_GELU_TANH] = gelu_tanh_bwd},
     .adam = adam,
     .dropout = dropout,
 };

@@ -11,6 +11,7 @@ enum {
     CHUNK = 256,      /* most tokens at a time */
     FEWEST = 64,      /* fewer make the products slow */
     LOGITS = 1 << 23, /* most logits at a time, unless V is large: 32 MiB */
+    PIECE = 512,      /* logits whose exponentials are summed at a time */
     ALIGN = 64
 };
 
@@ -76,23 +77,61 @@ static double take_row(const ql_loops *loops, float *z, size_t V, size_t target,
     return log(sum) + ((double)max - (double)aim);
 }
 
-static void take_chunk(chunk *c, const int32_t *target, size_t V, float scale)
+/* Sum of exp(z - max), z kept. */
+static double exp_sum(const ql_loops *loops, const float *z, size_t V,
+                      float max)
+{
+    float piece[PIECE];
+    double sum = 0;
+
+    for (size_t i = 0; i < V; i += PIECE) {
+        const size_t n = V - i < PIECE ? V - i : PIECE;
+
+        memcpy(piece, z + i, n * sizeof *z);
+        sum += loops->exp(piece, n, max);
+    }
+    return sum;
+}
+
+/* The same where a soft cap is on the logits: z' = cap tanh(z / cap), whose
+ * slope is 1 - (z' / cap)^2. */
+static double take_capped_row(const ql_loops *loops, float *z, size_t V,
+                              size_t target, float scale, float cap, bool *hit)
+{
+    float max;
+    float aim;
+    double sum;
+
+    loops->softcap(z, V, cap);
+    max = loops->max(z, V);
+    aim = z[target];
+    sum = exp_sum(loops, z, V, max);
+    *hit = aim == max;
+    loops->softcap_loss(z, V, max, (float)((double)scale / sum), cap);
+    z[target] -= scale * (1 - aim / cap * (aim / cap));
+    return log(sum) + ((double)max - (double)aim);
+}
+
+static void take_chunk(chunk *c, const int32_t *target, size_t V, float scale,
+                       float cap)
 {
     const ql_loops *loops = ql_loops_get();
 
 #pragma omp parallel for schedule(dynamic)
     for (size_t i = 0; i < c->n; i++) {
         const size_t aim = (size_t)target[c->row[i]];
+        float *z = c->logits + i * V;
 
         assert(aim < V);
         c->loss[i] =
-            take_row(loops, c->logits + i * V, V, aim, scale, &c->hit[i]);
+            cap > 0 ? take_capped_row(loops, z, V, aim, scale, cap, &c->hit[i])
+                    : take_row(loops, z, V, aim, scale, &c->hit[i]);
     }
 }
 
 void ql_loss_head(ql_loss *sum, float *dh, const float *h,
-                  const int32_t *target, const ql_qtensor *w, size_t T,
-                  float scale, void *work, ql_profile *profile)
+                  const int32_t *target, const ql_qtensor *w, float cap,
+                  size_t T, float scale, void *work, ql_profile *profile)
 {
     const size_t V = w->rows;
     const size_t C = w->cols;
@@ -114,7 +153,7 @@ void ql_loss_head(ql_loss *sum, float *dh, const float *h,
         ql_profile_mark(profile, QL_WORK_PRODUCT);
         ql_qgemm_fwd(c.logits, &hidden, 1, c.n, false, c.work);
         ql_profile_mark(profile, QL_WORK_LOSS);
-        take_chunk(&c, target, V, scale);
+        take_chunk(&c, target, V, scale, cap);
         if (dh) {
             ql_profile_mark(profile, QL_WORK_PRODUCT);
             ql_qgemm_bwd(c.h, &logits, 1, c.n, false, c.work);

@@ -2,9 +2,11 @@
  * tokens, for the trained positions only: logits of all tokens never exist at
  * once.
  *
- *   z[t,:]  = h[t] W^T
+ *   z[t,:]  = h[t] W^T             with a soft cap: cap tanh(h[t] W^T / cap)
  *   loss[t] = log sum_v exp z[t,v] - z[t, target[t]]
  *   dh[t]   = scale (softmax(z[t,:]) - onehot(target[t])) W
+ *
+ * where the gradient of z goes through the cap, if there is one.
  */
 #ifndef QL_OP_LOSS_H
 #define QL_OP_LOSS_H
@@ -31,13 +33,14 @@ size_t ql_loss_work_bytes(size_t T, size_t V, size_t C);
  *   target  [T]     id to be predicted at this position, below V; negative:
  *                   none
  *   w       [V, C]  the head
+ *   cap     soft cap on logits; 0: none
  *   scale   factor on dh: 1 / trained tokens of the whole optimizer step
  *   work    ql_loss_work_bytes(T, V, C) bytes, 64-byte aligned, any content
  *   profile where the time is counted, or NULL
  * Cannot fail; a non-finite loss shows in sum. Threads: the result does not
  * depend on their number. */
 void ql_loss_head(ql_loss *sum, float *dh, const float *h,
-                  const int32_t *target, const ql_qtensor *w, size_t T,
-                  float scale, void *work, ql_profile *profile);
+                  const int32_t *target, const ql_qtensor *w, float cap,
+                  size_t T, float scale, void *work, ql_profile *profile);
 
 #endif

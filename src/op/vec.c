@@ -36,6 +36,16 @@ void ql_vec_add_bias(float *y, const float *b, size_t T, size_t N)
     }
 }
 
+void ql_vec_softcap(float *x, size_t n, float cap)
+{
+    const ql_loops *loops = ql_loops_get();
+
+#pragma omp parallel for schedule(dynamic) if (n > PIECE)
+    for (size_t i = 0; i < n; i += PIECE) {
+        loops->softcap(x + i, piece_length(n, i), cap);
+    }
+}
+
 void ql_vec_dropout(float *y, const float *x, size_t n, float p, uint64_t key)
 {
     const ql_loops *loops = ql_loops_get();

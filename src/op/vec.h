@@ -11,6 +11,9 @@ void ql_vec_add(float *y, const float *x, size_t n);
 /* y[t,:] += b for t < T. */
 void ql_vec_add_bias(float *y, const float *b, size_t T, size_t N);
 
+/* x[i] = cap tanh(x[i] / cap), i < n. */
+void ql_vec_softcap(float *x, size_t n, float cap);
+
 /* y = x with each element kept with probability 1 - p and divided by it, else
  * 0. Which elements are kept depends on key and index only, so the backward
  * repeats the same choice. y may be x. */

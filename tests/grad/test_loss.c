@@ -14,6 +14,7 @@ typedef struct truth {
     const int32_t *target;
     double *h, *w;
     double scale;
+    double cap;   /* 0: none */
     size_t *hits; /* NULL: not wanted */
 } truth;
 
@@ -30,6 +31,7 @@ static double loss_of(const truth *r, size_t t)
         for (size_t c = 0; c < r->s.C; c++) {
             z += r->h[t * r->s.C + c] * r->w[v * r->s.C + c];
         }
+        z = r->cap > 0 ? r->cap * tanh(z / r->cap) : z;
         sum += exp(z);
         largest = fmax(largest, z);
         at_aim = v == aim ? z : at_aim;
@@ -76,14 +78,19 @@ static run run_inputs(shape s)
     return r;
 }
 
-static void run_loss(run *r, shape s, float scale, bool gradient)
+static void run_capped(run *r, shape s, float scale, float cap, bool gradient)
 {
     void *work = ql_alloc(QL_TAG_WORK, ql_loss_work_bytes(s.T, s.V, s.C), 1);
 
     assert_non_null(work);
     ql_loss_head(&r->loss, gradient ? r->dh : NULL, r->h, r->target, &r->head,
-                 s.T, scale, work, NULL);
+                 cap, s.T, scale, work, NULL);
     ql_free(work);
+}
+
+static void run_loss(run *r, shape s, float scale, bool gradient)
+{
+    run_capped(r, s, scale, 0, gradient);
 }
 
 static void run_close(run *r, shape s)
@@ -94,7 +101,7 @@ static void run_close(run *r, shape s)
     free(r->target);
 }
 
-static void check_shape(shape s, float scale)
+static void check_capped(shape s, float scale, float cap)
 {
     run r = run_inputs(s);
     size_t hits = 0;
@@ -103,12 +110,13 @@ static void check_shape(shape s, float scale)
                  widen(r.h, s.T * s.C),
                  widen(r.w, s.V * s.C),
                  (double)scale,
+                 (double)cap,
                  &hits};
     const double want = total(&ref) / (double)scale;
 
     ref.hits = NULL;
     r.loss = (ql_loss){.sum = 10, .count = 20, .hits = 30};
-    run_loss(&r, s, scale, true);
+    run_capped(&r, s, scale, cap, true);
     assert_true(fabs(r.loss.sum - 10 - want) <= slack(1e-6) * want);
     assert_int_equal(r.loss.count - 20, s.T - (s.T + 1) / 3);
     assert_int_equal(r.loss.hits - 30, hits);
@@ -123,6 +131,11 @@ static void check_shape(shape s, float scale)
     run_close(&r, s);
 }
 
+static void check_shape(shape s, float scale)
+{
+    check_capped(s, scale, 0);
+}
+
 static void loss__agrees_with_double(void **state)
 {
     (void)state;
@@ -131,6 +144,15 @@ static void loss__agrees_with_double(void **state)
     check_shape((shape){7, 100, 100}, 0.25F);
     check_shape((shape){65, 130, 5}, 0.125F);
     check_shape((shape){130, 64, 8}, 0.01F);
+}
+
+/* Caps that bend much and little. */
+static void loss__goes_through_a_soft_cap(void **state)
+{
+    (void)state;
+    check_capped((shape){3, 50, 64}, 0.5F, 2);
+    check_capped((shape){7, 600, 100}, 0.25F, 30);
+    check_capped((shape){65, 1100, 5}, 0.125F, 0.5F);
 }
 
 /* More positions than a chunk holds, by its tokens and by its logits. */
@@ -238,6 +260,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loss__agrees_with_double),
+        cmocka_unit_test(loss__goes_through_a_soft_cap),
         cmocka_unit_test(loss__runs_in_chunks),
         cmocka_unit_test(loss__gradient_is_right_in_every_chunk),
         cmocka_unit_test(loss__counts_without_a_gradient),

@@ -166,6 +166,124 @@ static void norm__passes_nan_on(void **state)
     assert_false(isnan(y[2]) || isnan(y[3]) || isnan(rstd[1]));
 }
 
+/* Layer normalization: inputs far from a mean of 0. */
+typedef struct layer_truth {
+    shape s;
+    double *x, *w, *b, *dy;
+} layer_truth;
+
+static double layer_value(const layer_truth *r, double *y)
+{
+    double total = 0;
+
+    for (size_t t = 0; t < r->s.T; t++) {
+        const double *x = r->x + t * r->s.C;
+        double mean = 0;
+        double square = 0;
+
+        for (size_t c = 0; c < r->s.C; c++) {
+            mean += x[c] / (double)r->s.C;
+        }
+        for (size_t c = 0; c < r->s.C; c++) {
+            square += (x[c] - mean) * (x[c] - mean) / (double)r->s.C;
+        }
+        for (size_t c = 0; c < r->s.C; c++) {
+            const double out =
+                (x[c] - mean) / sqrt(square + (double)eps) * r->w[c] + r->b[c];
+
+            total += out * r->dy[t * r->s.C + c];
+            if (y) {
+                y[t * r->s.C + c] = out;
+            }
+        }
+    }
+    return total;
+}
+
+static double layer_weighed(const void *ctx)
+{
+    return layer_value(ctx, NULL);
+}
+
+static void check_layer(shape s, float shift)
+{
+    const size_t n = s.T * s.C;
+    float *x = room_fill(n, 1);
+    float *w = room_fill(s.C, 2);
+    float *b = room_fill(s.C, 3);
+    float *dy = room_fill(n, 4);
+    float *y = room_open(n);
+    float *dx = room_fill(n, 5);
+    float *dw = room_fill(s.C, 6);
+    float *db = room_fill(s.C, 7);
+    const ql_norm norm = {.w = w, .b = b, .C = s.C, .eps = eps};
+    float *stats = room_open(ql_norm_stats(&norm, s.T));
+    double *want = malloc(n * sizeof *want);
+    layer_truth r;
+
+    assert_non_null(want);
+    for (size_t i = 0; i < n; i++) {
+        x[i] += shift;
+    }
+    r = (layer_truth){s, widen(x, n), widen(w, s.C), widen(b, s.C),
+                      widen(dy, n)};
+    ql_norm_fwd(y, stats, x, &norm, s.T);
+    ql_norm_bwd(dx, dw, db, dy, x, stats, &norm, s.T);
+    layer_value(&r, want);
+    check_near(y, want, n, 3e-7 + 3e-7 * (double)shift, "y");
+    take_off(dx, n, 5);
+    take_off(dw, s.C, 6);
+    take_off(db, s.C, 7);
+    check_slope(dx, r.x, n, layer_weighed, &r, 2e-5, "dx");
+    check_slope(dw, r.w, s.C, layer_weighed, &r, 1e-5, "dw");
+    check_slope(db, r.b, s.C, layer_weighed, &r, 2e-6, "db");
+    ql_norm_fwd(x, stats, x, &norm, s.T);
+    check_same(x, y, n, "y over x");
+    free(want);
+    free(r.x);
+    free(r.w);
+    free(r.b);
+    free(r.dy);
+    room_close(x, n);
+    room_close(w, s.C);
+    room_close(b, s.C);
+    room_close(dy, n);
+    room_close(y, n);
+    room_close(dx, n);
+    room_close(dw, s.C);
+    room_close(db, s.C);
+    room_close(stats, ql_norm_stats(&norm, s.T));
+}
+
+static void norm__of_layers_agrees_with_double(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        if (shapes[i].C > 2) { /* two elements become 1 and -1 */
+            check_layer(shapes[i], 0);
+        }
+    }
+    check_layer((shape){7, 100}, 10);
+}
+
+/* Rows that do not vary: what is left is the bias. */
+static void norm__of_layers_takes_a_flat_row(void **state)
+{
+    const float w[3] = {1, 2, 3};
+    const float b[3] = {4, 5, 6};
+    const float x[6] = {0.1F, 0.1F, 0.1F, -1e4F, -1e4F, -1e4F};
+    const ql_norm norm = {.w = w, .b = b, .C = 3, .eps = 1e-12F};
+    float y[6];
+    float stats[4];
+
+    (void)state;
+    ql_norm_fwd(y, stats, x, &norm, 2);
+    for (size_t i = 0; i < 6; i++) {
+        assert_true(y[i] == b[i % 3]);
+    }
+    assert_int_equal(ql_norm_stats(&norm, 2), 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -173,6 +291,8 @@ int main(void)
         cmocka_unit_test(norm__does_not_depend_on_threads),
         cmocka_unit_test(norm__works_in_place_and_with_a_frozen_weight),
         cmocka_unit_test(norm__passes_nan_on),
+        cmocka_unit_test(norm__of_layers_agrees_with_double),
+        cmocka_unit_test(norm__of_layers_takes_a_flat_row),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "quant/cpu.h"
@@ -188,19 +189,62 @@ static double call_rotate(const ql_loops *l, arrays *s)
     return 0;
 }
 
-static double call_swiglu_fwd(const ql_loops *l, arrays *s)
+static double call_act_fwd(const ql_loops *l, arrays *s)
 {
-    l->swiglu_fwd(s->x[0], s->x[1], s->x[2], s->n);
-    l->swiglu_fwd(s->x[3], s->x[3], s->x[2], s->n);
-    l->swiglu_fwd(s->x[4], s->x[1], s->x[4], s->n);
+    for (int act = 0; act < QL_ACTS; act++) {
+        ql_act_fwd_loop *fwd = l->act_fwd[act];
+
+        fwd(s->x[0], s->x[1], s->x[2], s->n);
+        fwd(s->x[3], s->x[3], s->x[2], s->n);
+        fwd(s->x[4], s->x[1], s->x[4], s->n);
+        fwd(s->x[2], s->x[0], NULL, s->n);
+    }
     return 0;
 }
 
-static double call_swiglu_bwd(const ql_loops *l, arrays *s)
+static double call_act_bwd(const ql_loops *l, arrays *s)
 {
-    l->swiglu_bwd(s->x[0], s->x[1], s->x[2], s->x[3], s->x[4], s->n);
-    l->swiglu_bwd(s->x[3], s->x[4], s->x[2], s->x[3], s->x[4], s->n);
-    l->swiglu_bwd(s->x[0], s->x[1], s->x[1], s->x[0], s->x[2], s->n);
+    for (int act = 0; act < QL_ACTS; act++) {
+        ql_act_bwd_loop *bwd = l->act_bwd[act];
+
+        bwd(s->x[0], s->x[1], s->x[2], s->x[3], s->x[4], s->n);
+        bwd(s->x[3], s->x[4], s->x[2], s->x[3], s->x[4], s->n);
+        bwd(s->x[0], s->x[1], s->x[1], s->x[0], s->x[2], s->n);
+        bwd(s->x[2], NULL, s->x[0], s->x[3], NULL, s->n);
+    }
+    return 0;
+}
+
+static double call_sum(const ql_loops *l, arrays *s)
+{
+    return l->sum(s->x[0], s->n);
+}
+
+static double call_layernorm(const ql_loops *l, arrays *s)
+{
+    l->layernorm_fwd(s->x[0], s->x[1], s->x[2], s->x[3], s->n, s->a, s->b);
+    l->layernorm_fwd(s->x[4], s->x[4], s->x[2], s->x[3], s->n, s->b, s->a);
+    l->layernorm_bwd(s->x[0], s->x[1], s->x[2], s->x[3], s->n, s->a, s->b, s->b,
+                     s->a);
+    return 0;
+}
+
+static double call_layernorm_dw(const ql_loops *l, arrays *s)
+{
+    double *db = calloc(s->n + 1, sizeof *db);
+
+    assert_non_null(db);
+    l->layernorm_dw(s->wide, db, s->x[0], s->x[1], s->n, s->a, s->b);
+    for (size_t i = 0; i < s->n; i++) {
+        s->x[2][i] = (float)db[i];
+    }
+    free(db);
+    return 0;
+}
+
+static double call_softcap_loss(const ql_loops *l, arrays *s)
+{
+    l->softcap_loss(s->x[0], s->n, s->a, s->b, 3);
     return 0;
 }
 
@@ -247,8 +291,12 @@ static const struct {
     {"norm_bwd", call_norm_bwd},
     {"norm_dw", call_norm_dw},
     {"rotate", call_rotate},
-    {"swiglu_fwd", call_swiglu_fwd},
-    {"swiglu_bwd", call_swiglu_bwd},
+    {"act_fwd", call_act_fwd},
+    {"act_bwd", call_act_bwd},
+    {"sum", call_sum},
+    {"layernorm", call_layernorm},
+    {"layernorm_dw", call_layernorm_dw},
+    {"softcap_loss", call_softcap_loss},
     {"adam", call_adam},
     {"dropout", call_dropout},
 };

@@ -231,7 +231,7 @@ static void check_rotate(const ql_loops *l)
 }
 
 /* silu is steep below zero; above 17 it is g itself. */
-static void check_swiglu(const ql_loops *l)
+static void check_silu(const ql_loops *l)
 {
     fill(0, 85);
     fill(1, 2);
@@ -239,14 +239,14 @@ static void check_swiglu(const ql_loops *l)
     for (size_t i = 0; i < N; i += 2) {
         in[0][i] /= 10;
     }
-    l->swiglu_fwd(out[3], in[0], in[1], N);
-    l->swiglu_bwd(out[0], out[1], in[2], in[0], in[1], N);
+    l->act_fwd[QL_ACT_SILU](out[3], in[0], in[1], N);
+    l->act_bwd[QL_ACT_SILU](out[0], out[1], in[2], in[0], in[1], N);
     for (size_t i = 0; i < N; i++) {
         const double g = (double)in[0][i];
 
         note_ulps(out[3][i], g / (1 + exp(-g)) * (double)in[1][i]);
     }
-    judge(l, "swiglu_fwd", 3);
+    judge(l, "silu_fwd", 3);
     for (size_t i = 0; i < N; i++) {
         const double g = (double)in[0][i];
         const double s = 1 / (1 + exp(-g));
@@ -257,7 +257,7 @@ static void check_swiglu(const ql_loops *l)
             assert_true(fabsf(out[1][i]) <= 4e-33F);
         }
     }
-    judge(l, "swiglu_bwd u", 3);
+    judge(l, "silu_bwd u", 3);
     for (size_t i = 0; i < N; i++) {
         const double g = (double)in[0][i];
         const double s = 1 / (1 + exp(-g));
@@ -267,7 +267,105 @@ static void check_swiglu(const ql_loops *l)
         note(out[0][i], d * (s + bend),
              rounding * fabs(d) * (s + fabs(bend)) + 2e-33);
     }
-    judge(l, "swiglu_bwd g", 8);
+    judge(l, "silu_bwd g", 8);
+}
+
+static double gelu(double g)
+{
+    return g * erfc(-g / sqrt(2)) / 2;
+}
+
+static double gelu_slope(double g)
+{
+    return erfc(-g / sqrt(2)) / 2 + g * exp(-g * g / 2) / sqrt(2 * acos(-1));
+}
+
+static double gelu_tanh(double g)
+{
+    return g / (1 + exp(-2 * sqrt(2 / acos(-1)) * (g + 0.044715 * g * g * g)));
+}
+
+static double gelu_tanh_slope(double g)
+{
+    const double twice = 2 * sqrt(2 / acos(-1));
+    const double s = 1 / (1 + exp(-twice * (g + 0.044715 * g * g * g)));
+
+    return s + g * s * (1 - s) * twice * (1 + 3 * 0.044715 * g * g);
+}
+
+/* Values in roundings of g, slopes in roundings of 1. */
+static void check_gelu_of(const ql_loops *l, ql_act act, const char *name,
+                          double (*value)(double), double (*slope)(double))
+{
+    fill(0, 9);
+    fill(1, 2);
+    fill(2, 2);
+    l->act_fwd[act](out[3], in[0], NULL, N);
+    l->act_bwd[act](out[0], out[1], in[2], in[0], in[1], N);
+    for (size_t i = 0; i < N; i++) {
+        const double g = (double)in[0][i];
+        const double d = (double)in[2][i];
+
+        note(out[3][i], value(g), rounding * fabs(g) + 1e-30);
+        note(out[1][i], d * value(g), rounding * fabs(d * g) + 1e-30);
+    }
+    judge(l, name, 5);
+    for (size_t i = 0; i < N; i++) {
+        const double d = (double)in[1][i] * (double)in[2][i];
+
+        note(out[0][i], d * slope((double)in[0][i]), rounding * fabs(d));
+    }
+    judge(l, name, 12);
+}
+
+static void check_gelu(const ql_loops *l)
+{
+    check_gelu_of(l, QL_ACT_GELU, "gelu", gelu, gelu_slope);
+    check_gelu_of(l, QL_ACT_GELU_TANH, "gelu_tanh", gelu_tanh, gelu_tanh_slope);
+}
+
+static void check_layernorm(const ql_loops *l)
+{
+    static double dw[N];
+    static double db[N];
+    const double r = (double)1.3F;
+
+    for (size_t j = 0; j < 5; j++) {
+        fill(j, 4);
+    }
+    l->layernorm_fwd(out[0], in[1], in[2], in[3], N, 0.5F, 1.3F);
+    l->layernorm_bwd(out[3], in[4], in[1], in[2], N, 0.5F, 1.3F, 0.2F, 0.7F);
+    memset(dw, 0, sizeof dw);
+    memset(db, 0, sizeof db);
+    l->layernorm_dw(dw, db, in[4], in[1], N, 0.5F, 1.3F);
+    for (size_t i = 0; i < N; i++) {
+        const double b = (double)in[3][i];
+        const double w = (double)in[2][i];
+        const double from = (double)in[1][i] - 0.5;
+        const double y = w * from * r;
+        const double d = (double)in[4][i];
+        const double back = from * (double)0.7F;
+
+        note(out[0][i], y + b, rounding * (fabs(y) + fabs(b)));
+        note(out[3][i], b + r * (d * w - (double)0.2F - back),
+             rounding * (fabs(b) + r * (fabs(d * w) + 0.2 + fabs(back))));
+        assert_true(dw[i] == (double)(in[4][i] * ((in[1][i] - 0.5F) * 1.3F)));
+        assert_true(db[i] == d);
+    }
+    judge(l, "layernorm", 4);
+}
+
+static void check_softcap_loss(const ql_loops *l)
+{
+    fill(0, 3);
+    l->softcap_loss(out[0], N, 2.5F, 0.25F, 3);
+    for (size_t i = 0; i < N; i++) {
+        const double z = (double)in[0][i];
+        const double p = 0.25 * exp(z - 2.5);
+
+        note(out[0][i], p * (1 - z * z / 9), rounding * p);
+    }
+    judge(l, "softcap_loss", 6);
 }
 
 static void check_adam(const ql_loops *l)
@@ -392,10 +490,28 @@ static void loops__of_rotation(void **state)
     each_set(check_rotate);
 }
 
-static void loops__of_swiglu(void **state)
+static void loops__of_silu(void **state)
 {
     (void)state;
-    each_set(check_swiglu);
+    each_set(check_silu);
+}
+
+static void loops__of_gelu(void **state)
+{
+    (void)state;
+    each_set(check_gelu);
+}
+
+static void loops__of_layernorm(void **state)
+{
+    (void)state;
+    each_set(check_layernorm);
+}
+
+static void loops__of_capped_losses(void **state)
+{
+    (void)state;
+    each_set(check_softcap_loss);
 }
 
 static void loops__of_adam(void **state)
@@ -420,7 +536,10 @@ int main(void)
         cmocka_unit_test(loops__of_softcap),
         cmocka_unit_test(loops__of_norm),
         cmocka_unit_test(loops__of_rotation),
-        cmocka_unit_test(loops__of_swiglu),
+        cmocka_unit_test(loops__of_silu),
+        cmocka_unit_test(loops__of_gelu),
+        cmocka_unit_test(loops__of_layernorm),
+        cmocka_unit_test(loops__of_capped_losses),
         cmocka_unit_test(loops__of_adam),
         cmocka_unit_test(loops__drop_by_key_and_index),
     };
