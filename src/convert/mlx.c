@@ -121,7 +121,7 @@ static ql_status read_settings(ql_adapter_folder *f, const json_t *root,
 {
     const json_t *lora = json_object_get(root, "lora_parameters");
     const char *kind = "lora";
-    double scale = NAN;
+    double scale = (double)NAN;
 
     QL_TRY(ql_json_string(root, "fine_tune_type", path, &kind));
     QL_TRY(ql_json_bool(root, "use_dora", path, &f->dora));

@@ -18,7 +18,7 @@ enum {
 };
 
 /* Leaf names of the targets, sorted. */
-static json_t *list_targets(unsigned targets)
+static json_t *list_targets(const ql_arch *arch, unsigned targets)
 {
     static const ql_module sorted[] = {
         QL_MODULE_DOWN, QL_MODULE_GATE, QL_MODULE_K, QL_MODULE_O,
@@ -28,7 +28,8 @@ static json_t *list_targets(unsigned targets)
 
     for (int i = 0; i < QL_MODULES; i++) {
         if (targets & 1U << sorted[i]) {
-            json_array_append_new(list, json_string(ql_module_leaf(sorted[i])));
+            json_array_append_new(list, json_string(ql_name_leaf(
+                                            arch->names->module[sorted[i]])));
         }
     }
     return list;
@@ -41,9 +42,10 @@ static json_t *number(double x)
                                            : json_real(x);
 }
 
-static ql_status save_config(const ql_adapter_options *o, const char *base,
+static ql_status save_config(const ql_adapter *a, const char *base,
                              const char *dir)
 {
+    const ql_adapter_options *o = &a->opt;
     char *path = ql_path_join(dir, "adapter_config.json");
     json_t *config = json_pack(
         "{s{} sn ss* ss sb sb sb sn sn so sf sn ss si s{} sn so ss sb sb}",
@@ -52,8 +54,8 @@ static ql_status save_config(const ql_adapter_options *o, const char *base,
         "init_lora_weights", 1, "layers_pattern", "layers_to_transform",
         "lora_alpha", number(o->alpha), "lora_dropout", o->dropout,
         "modules_to_save", "peft_type", "LORA", "r", (int)o->r, "rank_pattern",
-        "revision", "target_modules", list_targets(o->targets), "task_type",
-        "CAUSAL_LM", "use_dora", 0, "use_rslora", (int)o->rslora);
+        "revision", "target_modules", list_targets(a->arch, o->targets),
+        "task_type", "CAUSAL_LM", "use_dora", 0, "use_rslora", (int)o->rslora);
     ql_status st = QL_ENOMEM;
 
     if (!config) {
@@ -106,7 +108,7 @@ ql_status ql_peft_save(const ql_adapter *a, const char *base, const char *dir)
     if (path) {
         QL_TRY_DONE(ql_safetensors_writer_open(&w, path));
         QL_TRY_DONE(write_halves(a, w));
-        st = save_config(&a->opt, base, dir);
+        st = save_config(a, base, dir);
     }
 done:
     ql_safetensors_writer_close(&w);

@@ -53,7 +53,8 @@ static ql_status start_report(job *j)
     }
     r->n_groups = QL_MODULES + 1;
     for (size_t i = 0; i <= QL_MODULES; i++) {
-        const char *name = i < QL_MODULES ? ql_module_paths[i] : "kept";
+        const char *name =
+            i < QL_MODULES ? j->plan.config.arch->names->module[i] : "kept";
 
         memcpy(r->groups[i].name, name, strlen(name) + 1);
     }

@@ -29,24 +29,6 @@ static int by_name(const void *a, const void *b)
     return ql_name_order(x->in->name, y->in->name);
 }
 
-/* The module of a weight "model.layers.N.PATH.weight", else QL_MODULES. */
-static size_t module_of(const char *name)
-{
-    char path[NAME_BYTES];
-
-    for (size_t m = 0; m < QL_MODULES; m++) {
-        const size_t len = strlen(name);
-        const int n =
-            snprintf(path, sizeof(path), ".%s.weight", ql_module_paths[m]);
-
-        if (len > (size_t)n && strcmp(name + len - (size_t)n, path) == 0 &&
-            strncmp(name, "model.layers.", 13) == 0) {
-            return m;
-        }
-    }
-    return QL_MODULES;
-}
-
 /* The rule of transformers: a module is kept when the entry is its name, or
  * stands in its path with a dot behind it. */
 static bool skipped(const char *name, const ql_quantize_options *opt)
@@ -65,6 +47,14 @@ static bool skipped(const char *name, const ql_quantize_options *opt)
     return false;
 }
 
+static bool is_head(const ql_quantize_plan *p, const char *name)
+{
+    char head[NAME_BYTES];
+
+    snprintf(head, sizeof(head), "%s.weight", p->config.arch->names->head);
+    return strcmp(head, name) == 0;
+}
+
 static ql_status make_items(ql_quantize_plan *p, const ql_quantize_options *opt)
 {
     const size_t n = ql_shards_count(p->in);
@@ -75,7 +65,7 @@ static ql_status make_items(ql_quantize_plan *p, const ql_quantize_options *opt)
     }
     for (size_t i = 0; i < n; i++) {
         const ql_tensor *t = ql_shards_at(p->in, i);
-        size_t group = module_of(t->name);
+        size_t group = ql_arch_module(p->config.arch, t->name);
 
         if (strlen(t->name) > MAX_NAME) {
             QL_FAIL(QL_EUNSUPPORTED,
@@ -84,7 +74,7 @@ static ql_status make_items(ql_quantize_plan *p, const ql_quantize_options *opt)
                     strlen(t->name), t->name, MAX_NAME);
         }
 
-        if (p->config.tied && strcmp(t->name, "lm_head.weight") == 0) {
+        if (p->config.tied && is_head(p, t->name)) {
             continue; /* the embedding is the head */
         }
         if (group < QL_MODULES && (t->rank != 2 || skipped(t->name, opt))) {

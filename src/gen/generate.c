@@ -55,7 +55,7 @@ static ql_status check_options(const ql_generate_options *o)
 /* Checks the prompt's ids and makes room for the new ones. */
 static ql_status take_prompt(writer *w, const char *prompt)
 {
-    const size_t most = w->m->config.rope.max_position;
+    const size_t most = w->m->config.max_position;
     int32_t *ids = NULL;
 
     QL_TRY(ql_tokenizer_encode(w->tok, prompt, strlen(prompt), true, &ids,

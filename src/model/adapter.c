@@ -10,7 +10,8 @@
 #include "src/base/rng.h"
 
 enum {
-    MAX_RANK = 1 << 14
+    MAX_RANK = 1 << 14,
+    PATH_BYTES = 200
 };
 
 ql_status ql_adapter_options_check(const ql_adapter_options *o)
@@ -41,11 +42,11 @@ static void lay_out(ql_adapter *a, const ql_config *c)
         for (int m = 0; m < QL_MODULES; m++) {
             ql_adapter_entry *e = &a->entries[a->n];
 
-            if (!(a->opt.targets & 1U << m)) {
+            *e = (ql_adapter_entry){.layer = layer, .module = (ql_module)m};
+            if (!ql_config_module(c, e->module, &e->out, &e->in) ||
+                !(a->opt.targets & 1U << m)) {
                 continue;
             }
-            *e = (ql_adapter_entry){.layer = layer, .module = (ql_module)m};
-            ql_config_module(c, e->module, &e->out, &e->in);
             e->a = a->count;
             e->b = e->a + a->opt.r * e->in;
             a->count = e->b + a->opt.r * e->out;
@@ -74,7 +75,7 @@ ql_status ql_adapter_init(ql_adapter *a, const ql_config *c,
                           const ql_adapter_options *opt, uint64_t seed,
                           bool trained)
 {
-    *a = (ql_adapter){.opt = *opt};
+    *a = (ql_adapter){.arch = c->arch, .opt = *opt};
     QL_TRY(ql_adapter_options_check(opt));
     a->entries =
         ql_calloc(QL_TAG_MISC, c->layers * QL_MODULES, sizeof(*a->entries));
@@ -132,28 +133,30 @@ void ql_adapter_path(const ql_adapter *a, size_t i, char *path, size_t bytes)
 {
     const ql_adapter_entry *e = &a->entries[i];
 
-    snprintf(path, bytes, "model.layers.%zu.%s", e->layer,
-             ql_module_paths[e->module]);
+    ql_arch_path(a->arch, e->layer, e->module, path, bytes);
 }
 
 void ql_adapter_name(const ql_adapter *a, size_t i, bool b, char *name,
                      size_t bytes)
 {
-    const ql_adapter_entry *e = &a->entries[i];
+    char path[PATH_BYTES];
 
-    snprintf(name, bytes, "base_model.model.model.layers.%zu.%s.lora_%c.weight",
-             e->layer, ql_module_paths[e->module], b ? 'B' : 'A');
+    ql_adapter_path(a, i, path, sizeof(path));
+    snprintf(name, bytes, "base_model.model.%s.lora_%c.weight", path,
+             b ? 'B' : 'A');
 }
 
 ql_status ql_targets_parse(const char *const *names, size_t n, unsigned *mask)
 {
+    const char *const *known = ql_arch_find("llama")->names->module;
+
     *mask = 0;
     for (size_t i = 0; i < n; i++) {
         const bool all = strcmp(names[i], "all-linear") == 0;
         unsigned one = 0;
 
         for (int m = 0; m < QL_MODULES; m++) {
-            if (all || strcmp(names[i], ql_module_leaf((ql_module)m)) == 0) {
+            if (all || strcmp(names[i], ql_name_leaf(known[m])) == 0) {
                 one |= 1U << m;
             }
         }

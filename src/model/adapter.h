@@ -23,6 +23,7 @@ typedef struct ql_adapter_entry {
 } ql_adapter_entry;
 
 typedef struct ql_adapter {
+    const ql_arch *arch; /* of the model */
     ql_adapter_options opt;
     ql_adapter_entry *entries; /* [n] */
     size_t *sizes;             /* [2 n] elements of each A and B, as they lie

@@ -1,31 +1,268 @@
+/* Facts: transformers, src/transformers/models/NAME/modeling_NAME.py and
+ * configuration_NAME.py. */
 #include "src/model/arch.h"
 
+#include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* Facts: transformers, src/transformers/models/NAME/modeling_NAME.py. */
-static const ql_arch archs[] = {
-    {.model_type = "llama", .bias_options = true},
-    {.model_type = "mistral", .window_key = "sliding_window"},
-    {.model_type = "qwen2",
-     .bias = QL_MASK_QKV,
-     .window_key = "use_sliding_window"},
-};
-
-enum {
-    ARCHS = sizeof(archs) / sizeof(archs[0])
-};
-
-const char *const ql_module_paths[QL_MODULES] = {
+static const char *const llama_modules[QL_MODULES] = {
     [QL_MODULE_Q] = "self_attn.q_proj", [QL_MODULE_K] = "self_attn.k_proj",
     [QL_MODULE_V] = "self_attn.v_proj", [QL_MODULE_O] = "self_attn.o_proj",
     [QL_MODULE_GATE] = "mlp.gate_proj", [QL_MODULE_UP] = "mlp.up_proj",
     [QL_MODULE_DOWN] = "mlp.down_proj",
 };
 
-const char *ql_module_leaf(ql_module module)
+static const ql_names llama_names = {
+    .base = "model.",
+    .embed = "embed_tokens",
+    .final_norm = "norm",
+    .layers = "layers",
+    .module = llama_modules,
+    .head = "lm_head",
+};
+
+static const char *const llama_norms[QL_NORMS] = {
+    [QL_NORM_ATTN_IN] = "input_layernorm",
+    [QL_NORM_MLP_IN] = "post_attention_layernorm",
+};
+
+static const char *const qwen3_norms[QL_NORMS] = {
+    [QL_NORM_ATTN_IN] = "input_layernorm",
+    [QL_NORM_MLP_IN] = "post_attention_layernorm",
+    [QL_NORM_Q] = "self_attn.q_norm",
+    [QL_NORM_K] = "self_attn.k_norm",
+};
+
+static const char *const gemma2_norms[QL_NORMS] = {
+    [QL_NORM_ATTN_IN] = "input_layernorm",
+    [QL_NORM_ATTN_OUT] = "post_attention_layernorm",
+    [QL_NORM_MLP_IN] = "pre_feedforward_layernorm",
+    [QL_NORM_MLP_OUT] = "post_feedforward_layernorm",
+};
+
+static const char *const gemma3_norms[QL_NORMS] = {
+    [QL_NORM_ATTN_IN] = "input_layernorm",
+    [QL_NORM_ATTN_OUT] = "post_attention_layernorm",
+    [QL_NORM_MLP_IN] = "pre_feedforward_layernorm",
+    [QL_NORM_MLP_OUT] = "post_feedforward_layernorm",
+    [QL_NORM_Q] = "self_attn.q_norm",
+    [QL_NORM_K] = "self_attn.k_norm",
+};
+
+static const char *const olmo2_norms[QL_NORMS] = {
+    [QL_NORM_ATTN_OUT] = "post_attention_layernorm",
+    [QL_NORM_MLP_OUT] = "post_feedforward_layernorm",
+    [QL_NORM_Q] = "self_attn.q_norm",
+    [QL_NORM_K] = "self_attn.k_norm",
+};
+
+static const char *const llama_keys[] = {"norm_eps", "rms_norm_eps", NULL};
+
+static const char *const gemma2_keys[] = {
+    "norm_eps", "rms_norm_eps", "hidden_act", "hidden_activation", NULL};
+
+static const ql_arch archs[] = {
+    {
+        .model_type = "llama",
+        .names = &llama_names,
+        .norm = llama_norms,
+        .keys = llama_keys,
+        .attention_bias = true,
+        .mlp_bias = true,
+    },
+    {
+        .model_type = "mistral",
+        .names = &llama_names,
+        .norm = llama_norms,
+        .keys = llama_keys,
+        .defaults = "{\"sliding_window\": 4096}",
+        .window = QL_WINDOW_ALL,
+    },
+    {
+        .model_type = "qwen2",
+        .names = &llama_names,
+        .norm = llama_norms,
+        .keys = llama_keys,
+        .defaults = "{\"sliding_window\": 4096, \"max_window_layers\": 28}",
+        .bias = QL_MASK_QKV,
+        .window = QL_WINDOW_UPPER,
+    },
+    {
+        .model_type = "qwen3",
+        .names = &llama_names,
+        .norm = qwen3_norms,
+        .keys = llama_keys,
+        .defaults = "{\"head_dim\": 128, \"sliding_window\": 4096, "
+                    "\"max_window_layers\": 28}",
+        .attention_bias = true,
+        .window = QL_WINDOW_UPPER,
+    },
+    {
+        .model_type = "gemma",
+        .names = &llama_names,
+        .norm = llama_norms,
+        .keys = llama_keys,
+        .defaults = "{\"head_dim\": 256, \"tie_word_embeddings\": true, "
+                    "\"hidden_act\": \"gelu_pytorch_tanh\"}",
+        .attention_bias = true,
+        .norm_plus_one = true,
+        .scaled_embed = true,
+        .old_gelu = true,
+    },
+    {
+        .model_type = "gemma2",
+        .names = &llama_names,
+        .norm = gemma2_norms,
+        .keys = gemma2_keys,
+        .defaults = "{\"head_dim\": 256, \"tie_word_embeddings\": true, "
+                    "\"hidden_activation\": \"gelu_pytorch_tanh\", "
+                    "\"query_pre_attn_scalar\": 256, "
+                    "\"attn_logit_softcapping\": 50.0, "
+                    "\"final_logit_softcapping\": 30.0, "
+                    "\"sliding_window\": 4096, "
+                    "\"sliding_window_pattern\": 2}",
+        .attention_bias = true,
+        .norm_plus_one = true,
+        .scaled_embed = true,
+        .query_scalar = true,
+        .window = QL_WINDOW_PATTERN,
+    },
+    {
+        .model_type = "gemma3_text",
+        .names = &llama_names,
+        .norm = gemma3_norms,
+        .keys = gemma2_keys,
+        .defaults = "{\"head_dim\": 256, \"tie_word_embeddings\": true, "
+                    "\"hidden_activation\": \"gelu_pytorch_tanh\", "
+                    "\"query_pre_attn_scalar\": 256, "
+                    "\"rope_theta\": 1000000.0, "
+                    "\"rope_local_base_freq\": 10000.0, "
+                    "\"sliding_window\": 4096, "
+                    "\"sliding_window_pattern\": 6}",
+        .attention_bias = true,
+        .norm_plus_one = true,
+        .scaled_embed = true,
+        .query_scalar = true,
+        .local_rope = true,
+        .window = QL_WINDOW_PATTERN,
+    },
+    {
+        .model_type = "olmo2",
+        .names = &llama_names,
+        .norm = olmo2_norms,
+        .keys = llama_keys,
+        .defaults = "{\"rms_norm_eps\": 1e-05}",
+        .attention_bias = true,
+        .wide_qk_norm = true,
+    },
+    {
+        .model_type = "smollm3",
+        .names = &llama_names,
+        .norm = llama_norms,
+        .keys = llama_keys,
+        .defaults = "{\"tie_word_embeddings\": true, \"rope_theta\": "
+                    "2000000.0, \"no_rope_layer_interval\": 4}",
+        .attention_bias = true,
+        .mlp_bias = true,
+        .nope = true,
+        .window = QL_WINDOW_NOPE,
+    },
+};
+
+enum {
+    ARCHS = sizeof(archs) / sizeof(archs[0])
+};
+
+/* Families that people bring, and what they have that we have not. */
+static const struct {
+    const char *model_type, *reason;
+} others[] = {
+    {"deepseek_v2", "a mixture of experts"},
+    {"deepseek_v3", "a mixture of experts"},
+    {"gpt_oss", "a mixture of experts"},
+    {"llama4", "a mixture of experts"},
+    {"mixtral", "a mixture of experts"},
+    {"olmoe", "a mixture of experts"},
+    {"phimoe", "a mixture of experts"},
+    {"qwen2_moe", "a mixture of experts"},
+    {"qwen3_moe", "a mixture of experts"},
+    {"gemma3", "a model with a vision tower"},
+    {"gemma3n", "a model with vision and audio towers"},
+    {"idefics3", "a model with a vision tower"},
+    {"llava", "a model with a vision tower"},
+    {"mistral3", "a model with a vision tower"},
+    {"mllama", "a model with a vision tower"},
+    {"paligemma", "a model with a vision tower"},
+    {"phi3_v", "a model with a vision tower"},
+    {"phi4mm", "a model with vision and audio towers"},
+    {"qwen2_vl", "a model with a vision tower"},
+    {"qwen2_5_vl", "a model with a vision tower"},
+    {"qwen3_vl", "a model with a vision tower"},
+    {"smolvlm", "a model with a vision tower"},
+    {"bloom", "a model with ALiBi positions"},
+    {"mpt", "a model with ALiBi positions"},
+    {"falcon_mamba", "a state space model"},
+    {"mamba", "a state space model"},
+    {"mamba2", "a state space model"},
+    {"t5", "a model of encoder and decoder"},
+    {"bart", "a model of encoder and decoder"},
+};
+
+const char *ql_name_leaf(const char *name)
 {
-    return strrchr(ql_module_paths[module], '.') + 1;
+    const char *dot = strrchr(name, '.');
+
+    return dot ? dot + 1 : name;
+}
+
+const char *ql_arch_key(const ql_arch *arch, const char *key)
+{
+    for (const char *const *k = arch->keys; *k; k += 2) {
+        if (strcmp(k[0], key) == 0) {
+            return k[1];
+        }
+    }
+    return key;
+}
+
+void ql_arch_path(const ql_arch *arch, size_t layer, ql_module module,
+                  char *path, size_t bytes)
+{
+    const ql_names *n = arch->names;
+
+    snprintf(path, bytes, "%s%s.%zu.%s", n->base, n->layers, layer,
+             n->module[module]);
+}
+
+/* Behind prefix, if name begins with it, else NULL. */
+static const char *after(const char *name, const char *prefix)
+{
+    const size_t n = strlen(prefix);
+
+    return strncmp(name, prefix, n) == 0 ? name + n : NULL;
+}
+
+ql_module ql_arch_module(const ql_arch *arch, const char *name)
+{
+    const ql_names *n = arch->names;
+    const char *rest = after(name, n->base);
+    char *end = NULL;
+
+    rest = after(rest ? rest : name, n->layers);
+    if (!rest || *rest != '.' || !isdigit((unsigned char)rest[1])) {
+        return QL_MODULES;
+    }
+    strtoull(rest + 1, &end, 10);
+    for (int m = 0; *end == '.' && m < QL_MODULES; m++) {
+        const char *tail = n->module[m] ? after(end + 1, n->module[m]) : NULL;
+
+        if (tail && strcmp(tail, ".weight") == 0) {
+            return (ql_module)m;
+        }
+    }
+    return QL_MODULES;
 }
 
 const ql_arch *ql_arch_find(const char *model_type)
@@ -33,6 +270,16 @@ const ql_arch *ql_arch_find(const char *model_type)
     for (size_t i = 0; i < ARCHS; i++) {
         if (strcmp(archs[i].model_type, model_type) == 0) {
             return &archs[i];
+        }
+    }
+    return NULL;
+}
+
+const char *ql_arch_reason(const char *model_type)
+{
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        if (strcmp(others[i].model_type, model_type) == 0) {
+            return others[i].reason;
         }
     }
     return NULL;

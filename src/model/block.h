@@ -1,10 +1,14 @@
-/* One decoder block, forward and backward.
+/* One block of a decoder, forward and backward: attention and a feed-forward
+ * layer, each joined to the stream that passes by. The form of Llama:
  *
- *   n1  = norm1(x)
+ *   n1  = norm(x)
  *   mid = x + O(attention(rope(Q n1), rope(K n1), V n1))
- *   n2  = norm2(mid)
- *   y   = mid + Down(silu(Gate n2) * Up n2)
- */
+ *   n2  = norm(mid)
+ *   y   = mid + Down(act(Gate n2) * Up n2)
+ *
+ * What others change is in their rows of arch.c and in the config: norms
+ * behind a half, before its sum or after it, or of the heads of q and k; n2 of
+ * x in place of mid (in parallel); no gate; fused projections. */
 #ifndef QL_MODEL_BLOCK_H
 #define QL_MODEL_BLOCK_H
 
@@ -12,33 +16,42 @@
 #include "src/model/weights.h"
 #include "src/op/attention.h"
 
-/* What the backward of one block needs beside its input. */
+/* What the backward of one block needs beside its input. Arrays that an
+ * architecture has no use for are empty. */
 typedef struct ql_saved {
-    float *rstd1, *rstd2;  /* [T] */
-    float *n1, *n2, *mid;  /* [T, C] */
-    float *q, *o;          /* [T, H D] */
-    float *k, *v;          /* [T, KV D] */
-    float *lse;            /* [T, H] */
-    float *gate, *up;      /* [T, F] */
-    float *xa[QL_MODULES]; /* [T, R] */
+    float *stats[QL_NORMS]; /* what each norm keeps */
+    float *n1, *n2;         /* [T, C] behind the norms before each half */
+    float *mid;             /* [T, C] */
+    float *attn, *mlp;      /* [T, C] before the norms behind each half */
+    float *q, *o;           /* [T, H D]; q turned, unless it has a norm */
+    float *k, *v;           /* [T, KV D]; k as q */
+    float *lse;             /* [T, H] */
+    float *gate, *up;       /* [T, F]; side by side, [T, 2 F], when fused */
+    float *xa[QL_MODULES];  /* [T, R] */
 } ql_saved;
+
+/* cos and sin of the positions, [length, dim / 2]. */
+typedef struct ql_turns {
+    const float *cos, *sin;
+} ql_turns;
 
 /* Everything a block's pass needs that is not its own. */
 typedef struct ql_pass {
     const ql_config *c;
-    ql_attention_shape shape; /* of the batch */
+    ql_attention_shape shape; /* of the batch; the window is the layer's */
     const uint32_t *pos;      /* [T] */
-    const float *cos_table, *sin_table;
+    ql_turns turns[QL_ROPES];
     float dropout;     /* 0 outside training */
     uint64_t key;      /* of this micro-batch */
     ql_arena *scratch; /* ql_block_scratch_bytes are free */
     ql_profile *profile;
 } ql_pass;
 
-/* Bytes of one ql_saved for T tokens, and of scratch for a block's passes. */
+/* Bytes of one ql_saved for T tokens, and of scratch for the passes of block
+ * i. */
 size_t ql_saved_bytes(const ql_config *c, size_t T, size_t r);
 size_t ql_block_scratch_bytes(const ql_config *c, const ql_layer *layer,
-                              const ql_attention_shape *largest);
+                              size_t i, const ql_attention_shape *largest);
 
 /* Takes the arrays of one ql_saved from an arena. */
 void ql_saved_take(ql_saved *s, ql_arena *arena, const ql_config *c, size_t T,

@@ -1,15 +1,14 @@
-/* Old and new spellings are both read: torch_dtype and dtype, rope_theta with
- * rope_scaling and rope_parameters. Numbers are held to generous limits so
+/* Old and new spellings are both read. Numbers are held to generous limits so
  * that no later product of sizes can overflow. */
-#include "src/model/config.h"
+#include "src/model/config_parts.h"
 
 #include <math.h>
 #include <string.h>
 
+#include "quant/half.h"
 #include "src/base/alloc.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
-#include "src/base/json.h"
 #include "src/base/note.h"
 
 enum {
@@ -32,20 +31,23 @@ static const want sizes[] = {
     {"num_key_value_heads", offsetof(ql_config, KV), 1 << 14, true},
     {"head_dim", offsetof(ql_config, D), 1 << 14, true},
     {"vocab_size", offsetof(ql_config, V), 1 << 24, false},
+    {"max_position_embeddings", offsetof(ql_config, max_position),
+     (size_t)1 << 31, false},
 };
 
 static ql_status read_size(ql_config *c, const json_t *o, const want *w,
                            const char *path)
 {
     size_t *field = (size_t *)(void *)((char *)c + w->offset);
+    const char *key = ql_arch_key(c->arch, w->key);
 
-    QL_TRY(ql_json_size(o, w->key, path, field));
+    QL_TRY(ql_json_size(o, key, path, field));
     if (*field == 0 && !w->optional) {
-        QL_FAIL(QL_EFORMAT, "%s: \"%s\" is missing or 0", path, w->key);
+        QL_FAIL(QL_EFORMAT, "%s: \"%s\" is missing or 0", path, key);
     }
     if (*field > w->max) {
         QL_FAIL(QL_EFORMAT, "%s: \"%s\" is %zu, but at most %zu is sensible",
-                path, w->key, *field, w->max);
+                path, key, *field, w->max);
     }
     return QL_OK;
 }
@@ -72,55 +74,46 @@ static ql_status read_sizes(ql_config *c, const json_t *o, const char *path)
     return QL_OK;
 }
 
-static ql_status read_arch(ql_config *c, const json_t *o, const char *path)
+static ql_status read_activation(ql_config *c, const json_t *o,
+                                 const char *path)
 {
-    const char *type = NULL;
-    const json_t *window;
+    static const struct {
+        const char *name;
+        ql_act act;
+    } names[] = {{"silu", QL_ACT_SILU},
+                 {"swish", QL_ACT_SILU},
+                 {"gelu", QL_ACT_GELU},
+                 {"gelu_new", QL_ACT_GELU_TANH},
+                 {"gelu_pytorch_tanh", QL_ACT_GELU_TANH}};
+    const char *name = "silu";
 
-    QL_TRY(ql_json_string(o, "model_type", path, &type));
-    if (!type) {
-        QL_FAIL(QL_EFORMAT, "%s: \"model_type\" is missing", path);
+    QL_TRY(ql_json_string(o, ql_arch_key(c->arch, "hidden_act"), path, &name));
+    if (c->arch->old_gelu && strcmp(name, "gelu") == 0) {
+        name = "gelu_pytorch_tanh";
     }
-    c->arch = ql_arch_find(type);
-    if (!c->arch) {
-        QL_FAIL(QL_EUNSUPPORTED,
-                "%s: architecture \"%s\" is not supported; known are: %s", path,
-                type, ql_arch_list());
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(names[i].name, name) == 0) {
+            c->act = names[i].act;
+            return QL_OK;
+        }
     }
-    window =
-        c->arch->window_key ? json_object_get(o, c->arch->window_key) : NULL;
-    if (window && !json_is_null(window) && !json_is_false(window)) {
-        QL_FAIL(QL_EUNSUPPORTED,
-                "%s: \"%s\" is set, but sliding-window attention is not "
-                "supported",
-                path, c->arch->window_key);
-    }
-    return QL_OK;
+    QL_FAIL(QL_EUNSUPPORTED, "%s: activation \"%s\" is not supported", path,
+            name);
 }
 
-static ql_status read_activation(const json_t *o, const char *path)
-{
-    const char *act = "silu";
-
-    QL_TRY(ql_json_string(o, "hidden_act", path, &act));
-    if (strcmp(act, "silu") != 0 && strcmp(act, "swish") != 0) {
-        QL_FAIL(QL_EUNSUPPORTED, "%s: activation \"%s\" is not supported", path,
-                act);
-    }
-    return QL_OK;
-}
-
+/* A key counts only for the architectures that know it. */
 static ql_status read_biases(ql_config *c, const json_t *o, const char *path)
 {
     bool attention = false;
     bool mlp = false;
 
-    c->bias = c->arch->bias;
-    if (!c->arch->bias_options) {
-        return QL_OK;
+    if (c->arch->attention_bias) {
+        QL_TRY(ql_json_bool(o, "attention_bias", path, &attention));
     }
-    QL_TRY(ql_json_bool(o, "attention_bias", path, &attention));
-    QL_TRY(ql_json_bool(o, "mlp_bias", path, &mlp));
+    if (c->arch->mlp_bias) {
+        QL_TRY(ql_json_bool(o, "mlp_bias", path, &mlp));
+    }
+    c->bias = c->arch->bias;
     c->bias |= attention ? QL_MASK_QKV | QL_MASK_O : 0;
     c->bias |= mlp ? QL_MASK_MLP : 0;
     return QL_OK;
@@ -178,166 +171,61 @@ static ql_status read_quantization(ql_config *c, const json_t *o,
     return QL_OK;
 }
 
-/* Reads a list of D / 2 factors into out. */
-static ql_status read_factors(const json_t *o, const char *key, double *out,
-                              size_t n, const char *path)
+/* A number that must lie in a range. */
+static ql_status read_real(const json_t *o, const char *key, const char *path,
+                           double most, double *out)
 {
-    const json_t *list = json_object_get(o, key);
-
-    if (!json_is_array(list) || json_array_size(list) != n) {
-        QL_FAIL(QL_EFORMAT, "%s: rope \"%s\" must be a list of %zu numbers",
-                path, key, n);
-    }
-    for (size_t i = 0; i < n; i++) {
-        out[i] = json_number_value(json_array_get(list, i));
-        if (!(out[i] > 0) || !isfinite(out[i])) {
-            QL_FAIL(QL_EFORMAT, "%s: rope \"%s\"[%zu] must be positive", path,
-                    key, i);
-        }
+    QL_TRY(ql_json_real(o, key, path, out));
+    if (!(*out >= 0) || *out > most) {
+        QL_FAIL(QL_EFORMAT, "%s: \"%s\" is absurd", path, key);
     }
     return QL_OK;
 }
 
-static ql_status read_longrope(ql_config *c, const json_t *o, const char *path)
+/* A number in the type that the model's activations have: transformers makes
+ * the factor of Gemma's embeddings so. */
+static float rounded(double x, ql_dtype dtype)
 {
-    const size_t half = c->rope.dim / 2;
-
-    c->rope_factors = ql_alloc(QL_TAG_MISC, 2 * half, sizeof(double));
-    if (!c->rope_factors) {
-        return QL_ENOMEM;
+    switch (dtype) {
+    case QL_DTYPE_BF16:
+        return ql_bf16_to_f32(ql_f32_to_bf16((float)x));
+    case QL_DTYPE_F16:
+        return ql_f16_to_f32(ql_f32_to_f16((float)x));
+    default:
+        return (float)x;
     }
-    QL_TRY(read_factors(o, "long_factor", c->rope_factors, half, path));
-    QL_TRY(read_factors(o, "short_factor", c->rope_factors + half, half, path));
-    c->rope.long_factor = c->rope_factors;
-    c->rope.short_factor = c->rope_factors + half;
+}
+
+/* The factors and caps on the way from embedding to logits. */
+static ql_status read_scales(ql_config *c, const json_t *o, const char *path)
+{
+    const double most = 1e6;
+    double score = (double)c->D;
+    double score_cap = 0;
+    double logit_cap = 0;
+
+    if (c->arch->query_scalar) {
+        QL_TRY(read_real(o, "query_pre_attn_scalar", path, most, &score));
+        QL_TRY(read_real(o, "attn_logit_softcapping", path, most, &score_cap));
+        QL_TRY(read_real(o, "final_logit_softcapping", path, most, &logit_cap));
+    }
+    if (score <= 0) {
+        QL_FAIL(QL_EFORMAT, "%s: \"query_pre_attn_scalar\" is 0", path);
+    }
+    c->score_scale = (float)(1 / sqrt(score));
+    c->score_cap = (float)score_cap;
+    c->logit_cap = (float)logit_cap;
+    c->embed_scale =
+        c->arch->scaled_embed ? rounded(sqrt((double)c->C), c->dtype) : 1;
     return QL_OK;
-}
-
-static ql_status read_rope_type(ql_rope_spec *r, const json_t *o,
-                                const char *path)
-{
-    static const char *const names[] = {
-        [QL_ROPE_DEFAULT] = "default", [QL_ROPE_LINEAR] = "linear",
-        [QL_ROPE_DYNAMIC] = "dynamic", [QL_ROPE_YARN] = "yarn",
-        [QL_ROPE_LLAMA3] = "llama3",   [QL_ROPE_LONGROPE] = "longrope",
-    };
-    const char *name = "default";
-
-    QL_TRY(ql_json_string(o, "type", path, &name));
-    QL_TRY(ql_json_string(o, "rope_type", path, &name));
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (strcmp(names[i], name) == 0) {
-            r->type = (ql_rope_type)i;
-            return QL_OK;
-        }
-    }
-    QL_FAIL(QL_EUNSUPPORTED, "%s: rope type \"%s\" is not supported", path,
-            name);
-}
-
-static ql_status read_rope_numbers(ql_rope_spec *r, const json_t *o,
-                                   const char *path)
-{
-    const struct {
-        const char *key;
-        double *out;
-    } reals[] = {
-        {"rope_theta", &r->theta},
-        {"factor", &r->factor},
-        {"attention_factor", &r->attention_factor},
-        {"low_freq_factor", &r->low_freq_factor},
-        {"high_freq_factor", &r->high_freq_factor},
-        {"beta_fast", &r->beta_fast},
-        {"beta_slow", &r->beta_slow},
-        {"mscale", &r->mscale},
-        {"mscale_all_dim", &r->mscale_all_dim},
-    };
-
-    for (size_t i = 0; i < sizeof(reals) / sizeof(reals[0]); i++) {
-        QL_TRY(ql_json_real(o, reals[i].key, path, reals[i].out));
-        if (!isfinite(*reals[i].out) || *reals[i].out < 0) {
-            QL_FAIL(QL_EFORMAT, "%s: rope \"%s\" must not be negative", path,
-                    reals[i].key);
-        }
-    }
-    QL_TRY(ql_json_bool(o, "truncate", path, &r->truncate));
-    return ql_json_size(o, "original_max_position_embeddings", path,
-                        &r->original);
-}
-
-/* Refuses what a type's formula would divide by. */
-static ql_status check_rope(const ql_rope_spec *r, const char *path)
-{
-    const bool scaled =
-        r->type != QL_ROPE_DEFAULT && r->type != QL_ROPE_LONGROPE;
-
-    if (!(r->theta > 1)) {
-        QL_FAIL(QL_EFORMAT, "%s: \"rope_theta\" must be greater than 1", path);
-    }
-    if (r->max_position == 0 || r->max_position > (size_t)1 << 31) {
-        QL_FAIL(QL_EFORMAT,
-                "%s: \"max_position_embeddings\" is missing or absurd", path);
-    }
-    if (scaled && r->factor < 1) {
-        QL_FAIL(QL_EFORMAT, "%s: rope \"factor\" must be at least 1", path);
-    }
-    if (r->type == QL_ROPE_LLAMA3 &&
-        (!(r->low_freq_factor > 0) ||
-         !(r->high_freq_factor > r->low_freq_factor) || r->original == 0)) {
-        QL_FAIL(QL_EFORMAT,
-                "%s: rope type llama3 needs low_freq_factor < "
-                "high_freq_factor and original_max_position_embeddings",
-                path);
-    }
-    return QL_OK;
-}
-
-static ql_status read_rope(ql_config *c, const json_t *o, const char *path)
-{
-    const json_t *scaling = json_object_get(o, "rope_scaling");
-    ql_rope_spec *r = &c->rope;
-
-    if (!scaling || json_is_null(scaling)) {
-        scaling = json_object_get(o, "rope_parameters");
-    }
-    *r = (ql_rope_spec){.theta = 10000,
-                        .dim = c->D,
-                        .beta_fast = 32,
-                        .beta_slow = 1,
-                        .truncate = true};
-    QL_TRY(ql_json_real(o, "rope_theta", path, &r->theta));
-    QL_TRY(ql_json_size(o, "max_position_embeddings", path, &r->max_position));
-    QL_TRY(ql_json_size(o, "original_max_position_embeddings", path,
-                        &r->original));
-    if (json_is_object(scaling)) {
-        QL_TRY(read_rope_type(r, scaling, path));
-        QL_TRY(read_rope_numbers(r, scaling, path));
-    } else if (scaling && !json_is_null(scaling)) {
-        QL_FAIL(QL_EFORMAT, "%s: \"rope_scaling\" must be an object", path);
-    }
-    QL_TRY(check_rope(r, path));
-    return r->type == QL_ROPE_LONGROPE ? read_longrope(c, scaling, path)
-                                       : QL_OK;
 }
 
 static ql_status read_rest(ql_config *c, const json_t *o, const char *path)
 {
     double eps = 1e-6;
     double dropout = 0;
-    double rotary = 1;
 
-    QL_TRY(ql_json_real(o, "partial_rotary_factor", path, &rotary));
-    QL_TRY(ql_json_real(json_object_get(o, "rope_parameters"),
-                        "partial_rotary_factor", path, &rotary));
-    if (rotary != 1) {
-        QL_FAIL(QL_EUNSUPPORTED,
-                "%s: \"partial_rotary_factor\" %g is not supported, only 1",
-                path, rotary);
-    }
-    QL_TRY(ql_json_real(o, "rms_norm_eps", path, &eps));
-    if (!(eps >= 0) || eps > 1) {
-        QL_FAIL(QL_EFORMAT, "%s: \"rms_norm_eps\" is absurd", path);
-    }
+    QL_TRY(read_real(o, ql_arch_key(c->arch, "norm_eps"), path, 1, &eps));
     c->eps = (float)eps;
     QL_TRY(ql_json_bool(o, "tie_word_embeddings", path, &c->tied));
     QL_TRY(ql_json_real(o, "attention_dropout", path, &dropout));
@@ -347,15 +235,17 @@ static ql_status read_rest(ql_config *c, const json_t *o, const char *path)
     return QL_OK;
 }
 
-static ql_status read_config(ql_config *c, const json_t *o, const char *path)
+static ql_status read_config(ql_config *c, json_t *o, const char *path)
 {
-    QL_TRY(read_arch(c, o, path));
+    QL_TRY(ql_config_read_arch(c, o, path));
     QL_TRY(read_sizes(c, o, path));
-    QL_TRY(read_activation(o, path));
+    QL_TRY(read_activation(c, o, path));
     QL_TRY(read_biases(c, o, path));
     QL_TRY(read_dtype(c, o, path));
     QL_TRY(read_quantization(c, o, path));
-    QL_TRY(read_rope(c, o, path));
+    QL_TRY(read_scales(c, o, path));
+    QL_TRY(ql_config_read_ropes(c, o, path));
+    QL_TRY(ql_config_read_layers(c, o, path));
     return read_rest(c, o, path);
 }
 
@@ -383,22 +273,52 @@ done:
 void ql_config_free(ql_config *c)
 {
     ql_free(c->rope_factors);
+    ql_free(c->layer);
     *c = (ql_config){0};
 }
 
-void ql_config_module(const ql_config *c, ql_module module, size_t *out,
+bool ql_config_module(const ql_config *c, ql_module module, size_t *out,
                       size_t *in)
 {
+    const size_t k = c->KV * c->D;
+    const size_t q = c->H * c->D + (c->arch->qkv == QL_QKV_APART ? 0 : 2 * k);
     const size_t shapes[QL_MODULES][2] = {
-        [QL_MODULE_Q] = {c->H * c->D, c->C},
-        [QL_MODULE_K] = {c->KV * c->D, c->C},
-        [QL_MODULE_V] = {c->KV * c->D, c->C},
+        [QL_MODULE_Q] = {q, c->C},
+        [QL_MODULE_K] = {k, c->C},
+        [QL_MODULE_V] = {k, c->C},
         [QL_MODULE_O] = {c->C, c->H * c->D},
-        [QL_MODULE_GATE] = {c->F, c->C},
+        [QL_MODULE_GATE] = {c->arch->fused_gate ? 2 * c->F : c->F, c->C},
         [QL_MODULE_UP] = {c->F, c->C},
         [QL_MODULE_DOWN] = {c->C, c->F},
     };
+    const bool there = c->arch->names->module[module] != NULL;
 
-    *out = shapes[module][0];
-    *in = shapes[module][1];
+    *out = there ? shapes[module][0] : 0;
+    *in = there ? shapes[module][1] : 0;
+    return there;
+}
+
+bool ql_config_gated(const ql_config *c)
+{
+    return c->arch->names->module[QL_MODULE_GATE] != NULL;
+}
+
+bool ql_config_fused_gate(const ql_config *c)
+{
+    return c->arch->fused_gate;
+}
+
+size_t ql_config_norm(const ql_config *c, ql_norm_place place)
+{
+    const bool wide = c->arch->wide_qk_norm;
+    const size_t lengths[QL_NORMS] = {
+        [QL_NORM_ATTN_IN] = c->C,
+        [QL_NORM_ATTN_OUT] = c->C,
+        [QL_NORM_MLP_IN] = c->C,
+        [QL_NORM_MLP_OUT] = c->C,
+        [QL_NORM_Q] = wide ? c->H * c->D : c->D,
+        [QL_NORM_K] = wide ? c->KV * c->D : c->D,
+    };
+
+    return c->arch->norm[place] ? lengths[place] : 0;
 }

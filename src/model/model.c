@@ -81,8 +81,11 @@ void ql_model_close(ql_model **model)
 /* Elements of all weights of a model. */
 static size_t count_parameters(const ql_config *c)
 {
-    size_t per_layer = 2 * c->C;
+    size_t per_layer = 0;
 
+    for (int p = 0; p < QL_NORMS; p++) {
+        per_layer += ql_config_norm(c, (ql_norm_place)p);
+    }
     for (int m = 0; m < QL_MODULES; m++) {
         size_t out;
         size_t in;
@@ -106,7 +109,7 @@ void ql_model_info_read(const ql_model *model, ql_model_info *out)
         .head_dim = c->D,
         .ffn = c->F,
         .vocab = c->V,
-        .max_positions = c->rope.max_position,
+        .max_positions = c->max_position,
         .parameters = count_parameters(c),
         .linear_layers = c->layers * QL_MODULES,
         .linear_4bit = model->weights.quantized,

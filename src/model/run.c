@@ -9,7 +9,6 @@
 #include "src/model/run.h"
 
 #include <assert.h>
-#include <math.h>
 #include <string.h>
 
 #include "quant/qgemm.h"
@@ -17,6 +16,14 @@
 #include "src/model/block.h"
 #include "src/op/embed.h"
 #include "src/op/norm.h"
+#include "src/op/vec.h"
+
+/* cos and sin of one of the model's ropes. */
+typedef struct table {
+    double *inv_freq; /* [dim / 2] */
+    float *cos, *sin; /* [max_length, dim / 2] */
+    size_t length;    /* the sequence length they are made for */
+} table;
 
 struct ql_run {
     const ql_model *m;
@@ -27,12 +34,10 @@ struct ql_run {
                         training */
     ql_saved *saved; /* [L], or [1] with recomputation */
     float *norm;     /* [T, C] output of the last norm */
-    float *rstd;     /* [T] */
+    float *stats;    /* of the last norm */
     float *dh;       /* [T, C] gradient on its way down */
     uint32_t *pos;   /* [T] */
-    double *inv_freq;
-    float *cos_table, *sin_table; /* [max_length, dim / 2] */
-    size_t table_length;          /* the sequence length they are made for */
+    table tables[QL_ROPES];
 };
 
 static size_t sets(const ql_run *run)
@@ -55,7 +60,14 @@ static ql_attention_shape largest_shape(const ql_run *run, const size_t *start)
                                 .KV = c->KV,
                                 .D = c->D,
                                 .start = start,
-                                .sequences = 1};
+                                .sequences = 1,
+                                .softcap = c->score_cap};
+}
+
+/* Elements of a rope's inv_freq, and of each of its tables. */
+static size_t waves(const ql_run *run, int rope)
+{
+    return run->m->config.rope[rope].dim / 2;
 }
 
 static size_t kept_bytes(const ql_run *run)
@@ -63,14 +75,19 @@ static size_t kept_bytes(const ql_run *run)
     const ql_config *c = &run->m->config;
     const size_t T = run->opt.max_tokens;
     const size_t wide = ql_arena_piece(T * c->C, sizeof(float));
+    const size_t stats = ql_norm_stats(&run->m->weights.final_norm, T);
+    size_t bytes = (streams(run) + 2) * wide +
+                   sets(run) * ql_saved_bytes(c, T, run->r) +
+                   ql_arena_piece(stats, sizeof(float)) +
+                   ql_arena_piece(T, sizeof(uint32_t));
 
-    return (streams(run) + 2) * wide +
-           sets(run) * ql_saved_bytes(c, T, run->r) +
-           ql_arena_piece(T, sizeof(float)) +
-           ql_arena_piece(T, sizeof(uint32_t)) +
-           ql_arena_piece(c->rope.dim / 2, sizeof(double)) +
-           2 * ql_arena_piece(run->opt.max_length * c->rope.dim / 2,
-                              sizeof(float));
+    for (int i = 0; i < QL_ROPES; i++) {
+        const size_t n = run->opt.max_length * waves(run, i);
+
+        bytes += ql_arena_piece(waves(run, i), sizeof(double)) +
+                 2 * ql_arena_piece(n, sizeof(float));
+    }
+    return bytes;
 }
 
 static size_t scratch_bytes(const ql_run *run)
@@ -78,22 +95,26 @@ static size_t scratch_bytes(const ql_run *run)
     const size_t start[2] = {0, run->opt.max_tokens};
     const ql_config *c = &run->m->config;
     const ql_attention_shape shape = largest_shape(run, start);
-    const size_t block =
-        ql_block_scratch_bytes(c, &run->m->weights.layers[0], &shape);
     const size_t T = run->opt.max_tokens;
     const size_t loss = ql_loss_work_bytes(T, c->V, c->C);
     const ql_term term = {.w = &run->m->weights.head};
     const size_t head = ql_qgemm_work_bytes(&term, 1, T);
-    const size_t top = loss > head ? loss : head;
+    size_t most = loss > head ? loss : head;
 
-    return ql_arena_piece(block > top ? block : top, 1);
+    for (size_t i = 0; i < c->layers; i++) {
+        const size_t block =
+            ql_block_scratch_bytes(c, &run->m->weights.layers[i], i, &shape);
+
+        most = block > most ? block : most;
+    }
+    return ql_arena_piece(most, 1);
 }
 
 static void take_all(ql_run *run)
 {
     const ql_config *c = &run->m->config;
     const size_t T = run->opt.max_tokens;
-    const size_t table = run->opt.max_length * c->rope.dim / 2;
+    const size_t stats = ql_norm_stats(&run->m->weights.final_norm, T);
     ql_arena *a = &run->kept;
 
     for (size_t i = 0; i <= c->layers; i++) {
@@ -105,11 +126,16 @@ static void take_all(ql_run *run)
     }
     run->norm = ql_arena_take(a, T * c->C, sizeof(float));
     run->dh = ql_arena_take(a, T * c->C, sizeof(float));
-    run->rstd = ql_arena_take(a, T, sizeof(float));
+    run->stats = ql_arena_take(a, stats, sizeof(float));
     run->pos = ql_arena_take(a, T, sizeof(uint32_t));
-    run->inv_freq = ql_arena_take(a, c->rope.dim / 2, sizeof(double));
-    run->cos_table = ql_arena_take(a, table, sizeof(float));
-    run->sin_table = ql_arena_take(a, table, sizeof(float));
+    for (int i = 0; i < QL_ROPES; i++) {
+        const size_t n = run->opt.max_length * waves(run, i);
+        table *t = &run->tables[i];
+
+        t->inv_freq = ql_arena_take(a, waves(run, i), sizeof(double));
+        t->cos = ql_arena_take(a, n, sizeof(float));
+        t->sin = ql_arena_take(a, n, sizeof(float));
+    }
 }
 
 /* Rank of the adapter on the model, 0 without one. */
@@ -166,12 +192,25 @@ void ql_run_close(ql_run **run)
     *run = NULL;
 }
 
-/* Positions, and the rope tables when this batch needs other ones. */
+/* The tables of a rope, when this batch needs other ones. */
+static void prepare_table(ql_run *run, int rope, size_t longest)
+{
+    const ql_rope_spec *spec = &run->m->config.rope[rope];
+    const size_t want =
+        ql_rope_depends_on_length(spec) ? longest : run->opt.max_length;
+    table *t = &run->tables[rope];
+
+    if (spec->dim > 0 && t->length != want) {
+        const double factor = ql_rope_frequencies(t->inv_freq, spec, want);
+
+        ql_rope_table(t->cos, t->sin, t->inv_freq, factor, spec->dim, want);
+        t->length = want;
+    }
+}
+
 static void prepare_positions(ql_run *run, const ql_batch *b)
 {
-    const ql_rope_spec *rope = &run->m->config.rope;
     size_t longest = 0;
-    size_t want;
 
     for (size_t s = 0; s < b->sequences; s++) {
         const size_t len = b->start[s + 1] - b->start[s];
@@ -182,13 +221,8 @@ static void prepare_positions(ql_run *run, const ql_batch *b)
         }
     }
     assert(longest <= run->opt.max_length);
-    want = ql_rope_depends_on_length(rope) ? longest : run->opt.max_length;
-    if (run->table_length != want) {
-        const double factor = ql_rope_frequencies(run->inv_freq, rope, want);
-
-        ql_rope_table(run->cos_table, run->sin_table, run->inv_freq, factor,
-                      rope->dim, want);
-        run->table_length = want;
+    for (int i = 0; i < QL_ROPES; i++) {
+        prepare_table(run, i, longest);
     }
 }
 
@@ -205,10 +239,11 @@ static ql_pass make_pass(ql_run *run, const ql_batch *b,
                   .D = c->D,
                   .start = b->start,
                   .sequences = b->sequences,
-                  .scale = (float)(1 / sqrt((double)c->D))},
+                  .scale = c->score_scale,
+                  .softcap = c->score_cap},
         .pos = run->pos,
-        .cos_table = run->cos_table,
-        .sin_table = run->sin_table,
+        .turns = {{run->tables[0].cos, run->tables[0].sin},
+                  {run->tables[1].cos, run->tables[1].sin}},
         .dropout = train ? train->dropout : 0,
         .key = train ? train->key : 0,
         .scratch = &run->scratch,
@@ -228,14 +263,14 @@ static void forward(ql_run *run, const ql_batch *b, const ql_pass *pass)
     const ql_config *c = &m->config;
 
     assert(b->T <= run->opt.max_tokens);
-    ql_embed_fwd(run->h[0], b->ids, &m->weights.embed, b->T);
+    ql_embed_fwd(run->h[0], b->ids, &m->weights.embed, c->embed_scale, b->T);
     for (size_t i = 0; i < c->layers; i++) {
         ql_block_fwd(run->h[i + 1], saved_of(run, i), run->h[i],
                      &m->weights.layers[i], i, pass);
     }
     ql_profile_mark(pass->profile, QL_WORK_NORM);
-    ql_rmsnorm_fwd(run->norm, run->rstd, run->h[c->layers],
-                   m->weights.final_norm, b->T, c->C, c->eps);
+    ql_norm_fwd(run->norm, run->stats, run->h[c->layers],
+                &m->weights.final_norm, b->T);
     ql_profile_mark(pass->profile, QL_WORK_OTHER);
 }
 
@@ -248,8 +283,8 @@ static void backward(ql_run *run, const float *dnorm, const ql_pass *pass)
 
     memset(run->dh, 0, pass->shape.T * c->C * sizeof(float));
     ql_profile_mark(pass->profile, QL_WORK_NORM);
-    ql_rmsnorm_bwd(run->dh, NULL, dnorm, run->h[c->layers],
-                   m->weights.final_norm, run->rstd, pass->shape.T, c->C);
+    ql_norm_bwd(run->dh, NULL, NULL, dnorm, run->h[c->layers], run->stats,
+                &m->weights.final_norm, pass->shape.T);
     for (size_t i = c->layers; i-- > 0;) {
         const ql_layer *layer = &m->weights.layers[i];
         ql_saved *s = saved_of(run, i);
@@ -273,8 +308,8 @@ void ql_run_loss(ql_run *run, const ql_batch *batch, const ql_run_train *train,
     forward(run, batch, &pass);
     work = ql_arena_take(&run->scratch, run->scratch.size - mark, 1);
     ql_loss_head(sum, train ? run->dh : NULL, run->norm, batch->target,
-                 &run->m->weights.head, batch->T, train ? train->scale : 0,
-                 work, run->opt.profile);
+                 &run->m->weights.head, run->m->config.logit_cap, batch->T,
+                 train ? train->scale : 0, work, run->opt.profile);
     ql_profile_mark(run->opt.profile, QL_WORK_OTHER);
     ql_arena_reset(&run->scratch, mark);
     if (train) {
@@ -297,4 +332,7 @@ void ql_run_logits(ql_run *run, const ql_batch *batch, const size_t *rows,
         memcpy(run->dh + i * C, run->norm + rows[i] * C, C * sizeof(float));
     }
     ql_qgemm_fwd(logits, &term, 1, n, false, run->scratch.data);
+    if (run->m->config.logit_cap > 0) {
+        ql_vec_softcap(logits, n * head->rows, run->m->config.logit_cap);
+    }
 }

@@ -11,6 +11,7 @@
 #include "src/model/quantized.h"
 
 enum {
+    PATH_BYTES = 200,
     NAME_BYTES = 256
 };
 
@@ -19,6 +20,7 @@ typedef struct loader {
     ql_weights *w;
     const ql_config *c;
     const ql_load *load;
+    const char *base; /* what the names of this folder begin with */
 } loader;
 
 /* Makes a block live as long as the weights; takes it over in any case. */
@@ -63,23 +65,37 @@ static ql_status check_shape(const ql_tensor *t, size_t rows, size_t cols)
             ql_shape_print(needed, want, rank));
 }
 
-/* A vector in f32 of our own. */
-static ql_status load_vector(loader *l, const char *name, size_t n, float **out)
+/* A vector in f32 of our own, with plus added to each element. */
+static ql_status load_vector(loader *l, const char *name, size_t n, float plus,
+                             const float **out)
 {
     const ql_tensor *t;
+    float *x;
 
     QL_TRY(need(l->w, name, &t));
     QL_TRY(check_shape(t, n, 0));
-    *out = ql_alloc(QL_TAG_WEIGHTS, n, sizeof(float));
-    QL_TRY(own(l->w, *out));
+    x = ql_alloc(QL_TAG_WEIGHTS, n, sizeof(float));
+    QL_TRY(own(l->w, x));
     l->w->bytes += n * sizeof(float);
-    QL_TRY(ql_tensor_to_f32(*out, t));
+    QL_TRY(ql_tensor_to_f32(x, t));
     for (size_t i = 0; i < n; i++) {
-        if (!isfinite((*out)[i])) {
+        if (!isfinite(x[i])) {
             return ql_not_finite(t, i);
         }
+        x[i] += plus;
     }
+    *out = x;
     return QL_OK;
+}
+
+/* The weights of a norm of n elements. */
+static ql_status load_norm(loader *l, const char *path, size_t n, ql_norm *out)
+{
+    char name[NAME_BYTES];
+
+    *out = (ql_norm){.C = n, .eps = l->c->eps};
+    snprintf(name, sizeof(name), "%s.weight", path);
+    return load_vector(l, name, n, l->c->arch->norm_plus_one ? 1 : 0, &out->w);
 }
 
 /* A matrix as it is stored: a view of the mapped file. */
@@ -170,29 +186,47 @@ static ql_status load_matrix(loader *l, const char *name, size_t rows,
     return load_dense(l, t, rows, cols, out);
 }
 
-static ql_status load_linear(loader *l, const char *prefix, ql_module m,
-                             ql_layer *layer)
+/* True if a weight is to become 4-bit while loading. */
+static bool to_quantize(const loader *l, const char *name)
+{
+    return l->load->quantize && !l->c->quantized &&
+           !ql_qstate_find(l->w->shards, name);
+}
+
+static ql_status load_bias(loader *l, const char *path, ql_module m,
+                           size_t rows, ql_layer *layer)
 {
     char name[NAME_BYTES];
-    ql_qtensor *out = &layer->linear[m].w;
-    const ql_tensor *t;
-    float *bias;
-    size_t rows;
-    size_t cols;
 
-    ql_config_module(l->c, m, &rows, &cols);
-    snprintf(name, sizeof(name), "%s.%s.bias", prefix, ql_module_paths[m]);
+    snprintf(name, sizeof(name), "%s.bias", path);
     if (l->c->bias & 1U << m) {
-        QL_TRY(load_vector(l, name, rows, &bias));
-        layer->linear[m].bias = bias;
-    } else if (ql_shards_find(l->w->shards, name)) {
+        return load_vector(l, name, rows, 0, &layer->linear[m].bias);
+    }
+    if (ql_shards_find(l->w->shards, name)) {
         QL_FAIL(QL_EUNSUPPORTED,
                 "tensor %s: config.json says that this layer has no bias",
                 name);
     }
-    snprintf(name, sizeof(name), "%s.%s.weight", prefix, ql_module_paths[m]);
-    if (l->load->quantize && !l->c->quantized &&
-        !ql_qstate_find(l->w->shards, name)) {
+    return QL_OK;
+}
+
+static ql_status load_linear(loader *l, size_t i, ql_module m, ql_layer *layer)
+{
+    char path[PATH_BYTES];
+    char name[NAME_BYTES];
+    ql_qtensor *out = &layer->linear[m].w;
+    const ql_tensor *t;
+    size_t rows;
+    size_t cols;
+
+    if (!ql_config_module(l->c, m, &rows, &cols)) {
+        return QL_OK;
+    }
+    snprintf(path, sizeof(path), "%s%s.%zu.%s", l->base,
+             l->c->arch->names->layers, i, l->c->arch->names->module[m]);
+    QL_TRY(load_bias(l, path, m, rows, layer));
+    snprintf(name, sizeof(name), "%s.weight", path);
+    if (to_quantize(l, name)) {
         QL_TRY(need(l->w, name, &t));
         return quantize(l, t, rows, cols, out);
     }
@@ -204,16 +238,19 @@ static ql_status load_linear(loader *l, const char *prefix, ql_module m,
 static ql_status load_layer(loader *l, size_t i)
 {
     ql_layer *layer = &l->w->layers[i];
-    char prefix[64];
-    char name[NAME_BYTES];
+    char path[PATH_BYTES];
 
-    snprintf(prefix, sizeof(prefix), "model.layers.%zu", i);
-    snprintf(name, sizeof(name), "%s.input_layernorm.weight", prefix);
-    QL_TRY(load_vector(l, name, l->c->C, &layer->attn_norm));
-    snprintf(name, sizeof(name), "%s.post_attention_layernorm.weight", prefix);
-    QL_TRY(load_vector(l, name, l->c->C, &layer->mlp_norm));
+    for (int p = 0; p < QL_NORMS; p++) {
+        const size_t n = ql_config_norm(l->c, (ql_norm_place)p);
+
+        if (n > 0) {
+            snprintf(path, sizeof(path), "%s%s.%zu.%s", l->base,
+                     l->c->arch->names->layers, i, l->c->arch->norm[p]);
+            QL_TRY(load_norm(l, path, n, &layer->norm[p]));
+        }
+    }
     for (int m = 0; m < QL_MODULES; m++) {
-        QL_TRY(load_linear(l, prefix, (ql_module)m, layer));
+        QL_TRY(load_linear(l, i, (ql_module)m, layer));
     }
     return QL_OK;
 }
@@ -221,15 +258,30 @@ static ql_status load_layer(loader *l, size_t i)
 static ql_status load_ends(loader *l)
 {
     const ql_config *c = l->c;
+    const ql_names *names = c->arch->names;
+    char path[PATH_BYTES];
+    char name[NAME_BYTES];
 
-    QL_TRY(
-        load_matrix(l, "model.embed_tokens.weight", c->V, c->C, &l->w->embed));
-    QL_TRY(load_vector(l, "model.norm.weight", c->C, &l->w->final_norm));
+    snprintf(name, sizeof(name), "%s%s.weight", l->base, names->embed);
+    QL_TRY(load_matrix(l, name, c->V, c->C, &l->w->embed));
+    snprintf(path, sizeof(path), "%s%s", l->base, names->final_norm);
+    QL_TRY(load_norm(l, path, c->C, &l->w->final_norm));
     if (c->tied) {
         l->w->head = l->w->embed;
         return QL_OK;
     }
-    return load_matrix(l, "lm_head.weight", c->V, c->C, &l->w->head);
+    snprintf(name, sizeof(name), "%s.weight", names->head);
+    return load_matrix(l, name, c->V, c->C, &l->w->head);
+}
+
+/* The base of a folder's names: a model that was saved without its head lacks
+ * it. */
+static const char *base_of(const ql_weights *w, const ql_names *names)
+{
+    char name[NAME_BYTES];
+
+    snprintf(name, sizeof(name), "%s.weight", names->embed);
+    return ql_shards_find(w->shards, name) ? "" : names->base;
 }
 
 ql_status ql_weights_init(ql_weights *w, const ql_config *c, const char *dir,
@@ -244,6 +296,7 @@ ql_status ql_weights_init(ql_weights *w, const ql_config *c, const char *dir,
         return QL_ENOMEM;
     }
     QL_TRY_DONE(ql_shards_open(&w->shards, dir));
+    l.base = base_of(w, c->arch->names);
     QL_TRY_DONE(load_ends(&l));
     for (size_t i = 0; i < c->layers; i++) {
         QL_TRY_DONE(load_layer(&l, i));

@@ -8,20 +8,21 @@
 #include "src/format/shards.h"
 #include "src/model/config.h"
 #include "src/op/linear.h"
+#include "src/op/norm.h"
 
 typedef struct ql_layer {
-    float *attn_norm, *mlp_norm; /* [C] */
-    ql_linear linear[QL_MODULES];
+    ql_norm norm[QL_NORMS];       /* w NULL: there is none */
+    ql_linear linear[QL_MODULES]; /* no rows: there is none */
 } ql_layer;
 
 typedef struct ql_weights {
     ql_shards *shards;
     ql_layer *layers;
     size_t n_layers;
-    float *final_norm; /* [C] */
-    ql_qtensor embed;  /* [V, C] */
-    ql_qtensor head;   /* [V, C]; the same memory as embed when tied */
-    void **owned;      /* blocks behind the views */
+    ql_norm final_norm;
+    ql_qtensor embed; /* [V, C] */
+    ql_qtensor head;  /* [V, C]; the same memory as embed when tied */
+    void **owned;     /* blocks behind the views */
     size_t n_owned;
     size_t quantized; /* linear layers in 4 bits */
     size_t bytes;     /* of all weights, as stored in memory */

@@ -22,8 +22,24 @@ all 3 "$c: not valid JSON: *"
 echo '[]' >$c
 all 3 "$c: must be a JSON object"
 wrong model_type - "$c: \"model_type\" is missing"
-wrong model_type '"mamba"' \
-    "$c: architecture \"mamba\" is not supported; known are: llama,*"
+wrong model_type '"parrot"' \
+    "$c: architecture \"parrot\" is not supported; known are: llama,*"
+wrong model_type '"mixtral"' \
+    "$c: architecture \"mixtral\" is not supported: it is a mixture of exp*"
+wrong model_type '"gemma3"' \
+    "$c: architecture \"gemma3\" is not supported: it is a model with a vis*"
+wrong num_local_experts 8 \
+    "$c: \"num_local_experts\" is set: a mixture of experts is not supported"
+wrong vision_config '{"hidden_size": 8}' \
+    "$c: \"vision_config\" is set: a model with a vision tower is not supported"
+wrong alibi true \
+    "$c: \"alibi\" is set: a model with ALiBi positions is not supported"
+wrong layer_types '["full_attention"]' \
+    "$c: \"layer_types\" must be a list of 2 entries"
+wrong layer_types '["full_attention", "sliding_attention"]' \
+    "$c: \"layer_types\"\[1\] is \"sliding_attention\", which is not *llama"
+wrong partial_rotary_factor 0.5 \
+    "$c: \"partial_rotary_factor\" 0.5 is not supported for llama, only 1"
 wrong model_type 7 "$c: \"model_type\" must be a string"
 wrong hidden_size - "$c: \"hidden_size\" is missing or 0"
 wrong hidden_size 0 "$c: \"hidden_size\" is missing or 0"
@@ -51,7 +67,7 @@ wrong head_dim 15 "$c: head_dim 15 is odd"
 wrong head_dim 16000 \
     "d: tensor model.layers.0.self_attn.q_proj.weight: shape *"
 wrong max_position_embeddings - \
-    "$c: \"max_position_embeddings\" is missing or absurd"
+    "$c: \"max_position_embeddings\" is missing or 0"
 wrong rms_norm_eps 2 "$c: \"rms_norm_eps\" is absurd"
 wrong rope_theta 0 "$c: \"rope_theta\" must be greater than 1"
 wrong rope_scaling '{"rope_type": "spiral"}' \

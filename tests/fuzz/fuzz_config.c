@@ -14,13 +14,23 @@ static void visit(const ql_config *c)
 {
     FUZZ_CHECK(c->arch && c->layers > 0 && c->V > 0);
     FUZZ_CHECK(c->D > 0 && c->D % 2 == 0 && c->H % c->KV == 0);
-    FUZZ_CHECK(c->eps >= 0 && c->rope.theta > 1);
+    FUZZ_CHECK(c->eps >= 0 && c->max_position > 0);
+    FUZZ_CHECK(c->score_scale > 0 && c->score_cap >= 0 && c->logit_cap >= 0);
+    for (size_t i = 0; i < c->layers; i++) {
+        const int rope = c->layer[i].rope;
+
+        FUZZ_CHECK(rope < QL_ROPES);
+        FUZZ_CHECK(rope < 0 ||
+                   (c->rope[rope].theta > 1 && c->rope[rope].dim > 0 &&
+                    c->rope[rope].dim <= c->D));
+    }
     for (int m = 0; m < QL_MODULES; m++) {
         size_t out;
         size_t in;
 
-        ql_config_module(c, (ql_module)m, &out, &in);
-        FUZZ_CHECK(out > 0 && out <= MOST && in > 0 && in <= MOST);
+        if (ql_config_module(c, (ql_module)m, &out, &in)) {
+            FUZZ_CHECK(out > 0 && out <= MOST && in > 0 && in <= MOST);
+        }
     }
 }
 
@@ -33,7 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         visit(&c);
     } else {
         FUZZ_CHECK(strstr(ql_last_error(), "config.json"));
-        FUZZ_CHECK(!c.rope_factors);
+        FUZZ_CHECK(!c.rope_factors && !c.layer);
     }
     ql_config_free(&c);
     return 0;

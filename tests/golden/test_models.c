@@ -178,8 +178,8 @@ static void check_relative(double got, double want, double tolerance,
 
 /* Options of the adapter that a golden LoRA file holds: rank and targets from
  * its tensors, alpha 8 as its README says, or as its JSON has it. */
-static void read_options(const ql_safetensors *f, const char *json,
-                         ql_adapter_options *opt)
+static void read_options(const ql_arch *arch, const ql_safetensors *f,
+                         const char *json, ql_adapter_options *opt)
 {
     json_t *o = NULL;
     const json_t *config;
@@ -187,10 +187,11 @@ static void read_options(const ql_safetensors *f, const char *json,
     *opt = (ql_adapter_options){.r = 4, .alpha = 8};
     for (int m = 0; m < QL_MODULES; m++) {
         char name[NAME_BYTES];
+        char path[200];
 
-        snprintf(name, sizeof(name),
-                 "init.base_model.model.model.layers.0.%s.lora_A.weight",
-                 ql_module_paths[m]);
+        ql_arch_path(arch, 0, (ql_module)m, path, sizeof(path));
+        snprintf(name, sizeof(name), "init.base_model.model.%s.lora_A.weight",
+                 path);
         if (ql_safetensors_find(f, name)) {
             opt->targets |= 1U << m;
             opt->r = ql_safetensors_find(f, name)->shape[0];
@@ -324,7 +325,7 @@ static void check_lora(ql_model *m, const rows *b, const char *path,
     ql_adapter_options opt;
 
     check_ok(ql_safetensors_open(&f, path));
-    read_options(f, json, &opt);
+    read_options(m->config.arch, f, json, &opt);
     for (int keep = 0; keep < 2; keep++) {
         ql_adapter a;
         ql_run *run;
@@ -430,12 +431,19 @@ static void check_all(const char *dir)
 
 static void models__match_the_reference(void **state)
 {
-    static const char *const llamas[] = {
+    static const char *const folders[] = {
         "golden/models/llama2",
         "golden/models/llama3_gqa_tied_rope31",
         "golden/models/llama_linear_rope_bias_headdim",
         "golden/models/llama_yarn",
+        "golden/models/gemma1",
+        "golden/models/gemma2",
+        "golden/models/gemma3_text",
+        "golden/models/mistral_swa4",
+        "golden/models/olmo2",
         "golden/models/qwen2",
+        "golden/models/qwen3",
+        "golden/models/smollm3_nope",
     };
     const char *elsewhere = getenv("QL_GOLDEN_MODELS");
 
@@ -444,8 +452,8 @@ static void models__match_the_reference(void **state)
         check_all(elsewhere);
         return;
     }
-    for (size_t i = 0; i < sizeof(llamas) / sizeof(llamas[0]); i++) {
-        check_folder(check_shared(llamas[i]));
+    for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+        check_folder(check_shared(folders[i]));
     }
 }
 

@@ -132,11 +132,11 @@ static ql_status layer(pass *p, size_t i)
 
         ql_config_module(p->c, (ql_module)m, &rows, &cols);
         snprintf(name, sizeof(name), "model.layers.%zu.%s.weight", i,
-                 ql_module_paths[m]);
+                 p->c->arch->names->module[m]);
         QL_TRY(linear(p, name, rows, cols));
         if (p->c->bias & 1U << m) {
             snprintf(name, sizeof(name), "model.layers.%zu.%s.bias", i,
-                     ql_module_paths[m]);
+                     p->c->arch->names->module[m]);
             QL_TRY(dense(p, name, rows, 0, false));
         }
     }
