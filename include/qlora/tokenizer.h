@@ -53,7 +53,4 @@ QL_API const char *ql_tokenizer_token(const ql_tokenizer *tok, int32_t id);
 /* One more than the largest id. */
 QL_API size_t ql_tokenizer_size(const ql_tokenizer *tok);
 
-/* The folder's chat template, NULL if it has none. Borrowed. */
-QL_API const char *ql_tokenizer_chat_template(const ql_tokenizer *tok);
-
 #endif

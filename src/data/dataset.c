@@ -2,36 +2,37 @@
  * starts says where each begins. */
 #include "src/data/dataset_handle.h"
 
+#include "src/base/buf.h"
 #include "src/base/fail.h"
-#include "src/base/note.h"
-#include "src/data/reader.h"
-#include "src/data/shape.h"
+#include "src/data/draft.h"
+#include "src/text/chat_model.h"
+
+/* Where a sample comes from. */
+typedef struct place {
+    size_t line;
+    uint32_t file;
+    uint32_t goes_on; /* 1: its record is that of the sample before */
+} place;
+
+typedef struct issue {
+    place place;
+    ql_fate fate;
+    char *reason;
+} issue;
 
 struct ql_dataset {
     ql_buf ids;    /* int32_t each */
     ql_buf train;  /* uint8_t each */
     ql_buf starts; /* size_t each: where sample i begins, in tokens */
+    ql_buf places; /* place each */
+    ql_buf files;  /* ql_dataset_report each; path and keys are owned */
+    ql_buf issues; /* issue each; reason is owned */
+    size_t max_issues;
+    char *chat_template;
     ql_dataset_report report;
 };
 
-/* What reading carries along. */
-typedef struct loader {
-    ql_dataset *ds;
-    const ql_tokenizer *tok;
-    const ql_dataset_options *opt;
-    const ql_shape *shape; /* NULL until the first record */
-    ql_sample_draft draft;
-} loader;
-
-void ql_dataset_options_init(ql_dataset_options *opt)
-{
-    *opt = (ql_dataset_options){.format = QL_FORMAT_AUTO,
-                                .truncation = QL_TRUNCATION_RIGHT,
-                                .train_on = QL_TRAIN_ON_COMPLETIONS,
-                                .max_length = 1024};
-}
-
-static ql_status new_dataset(ql_dataset **out)
+ql_status ql_dataset_new(ql_dataset **out, size_t max_issues)
 {
     ql_dataset *ds = ql_calloc(QL_TAG_DATA, 1, sizeof(*ds));
 
@@ -42,217 +43,165 @@ static ql_status new_dataset(ql_dataset **out)
     ql_buf_init(&ds->ids, QL_TAG_DATA, SIZE_MAX / 4);
     ql_buf_init(&ds->train, QL_TAG_DATA, SIZE_MAX / 4);
     ql_buf_init(&ds->starts, QL_TAG_DATA, SIZE_MAX / 4);
+    ql_buf_init(&ds->places, QL_TAG_DATA, SIZE_MAX / 4);
+    ql_buf_init(&ds->files, QL_TAG_DATA, SIZE_MAX / 4);
+    ql_buf_init(&ds->issues, QL_TAG_DATA, SIZE_MAX / 4);
+    ds->max_issues = max_issues;
+    ds->report.keys = "";
     return QL_OK;
 }
 
-void ql_dataset_close(ql_dataset **ds)
+static ql_dataset_report *file_at(const ql_dataset *ds, size_t i)
 {
-    if (*ds) {
-        ql_buf_free(&(*ds)->ids);
-        ql_buf_free(&(*ds)->train);
-        ql_buf_free(&(*ds)->starts);
-        ql_free(*ds);
-    }
-    *ds = NULL;
+    return (ql_dataset_report *)(void *)ds->files.data + i;
 }
 
-/* Appends n tokens as one sample, of which trained are to be learnt. */
-static ql_status keep(ql_dataset *ds, ql_sample s, size_t trained)
+void ql_dataset_close(ql_dataset **out)
 {
-    ql_dataset_report *r = &ds->report;
+    ql_dataset *ds = *out;
+
+    *out = NULL;
+    if (!ds) {
+        return;
+    }
+    for (size_t i = 0; i < ql_dataset_files(ds); i++) {
+        ql_free((void *)(uintptr_t)file_at(ds, i)->path);
+        ql_free((void *)(uintptr_t)file_at(ds, i)->keys);
+    }
+    for (size_t i = 0; i < ql_dataset_issues(ds); i++) {
+        ql_free(((issue *)(void *)ds->issues.data)[i].reason);
+    }
+    ql_buf_free(&ds->ids);
+    ql_buf_free(&ds->train);
+    ql_buf_free(&ds->starts);
+    ql_buf_free(&ds->places);
+    ql_buf_free(&ds->files);
+    ql_buf_free(&ds->issues);
+    ql_free(ds->chat_template);
+    ql_free(ds);
+}
+
+ql_status ql_dataset_begin_file(ql_dataset *ds, const char *path)
+{
+    ql_dataset_report r = {0};
+    ql_status st;
+
+    r.path = ql_strdup(QL_TAG_DATA, path);
+    r.keys = ql_strdup(QL_TAG_DATA, "");
+    st =
+        r.path && r.keys ? ql_buf_append(&ds->files, &r, sizeof(r)) : QL_ENOMEM;
+    if (st != QL_OK) {
+        ql_free((void *)(uintptr_t)r.path);
+        ql_free((void *)(uintptr_t)r.keys);
+    }
+    return st;
+}
+
+ql_status ql_dataset_set_form(ql_dataset *ds, ql_format format,
+                              const char *keys)
+{
+    const size_t n = ql_dataset_files(ds);
+    ql_dataset_report *r = file_at(ds, n - 1);
+    char *copy = ql_strdup(QL_TAG_DATA, keys);
+
+    if (!copy) {
+        return QL_ENOMEM;
+    }
+    ql_free((void *)(uintptr_t)r->keys);
+    r->keys = copy;
+    r->format = format;
+    if (ds->report.format == QL_FORMAT_AUTO) {
+        ds->report.format = format;
+        ds->report.keys = copy;
+    }
+    return QL_OK;
+}
+
+static size_t *count_of(ql_dataset_report *r, size_t count)
+{
+    return (size_t *)(void *)((char *)r + count);
+}
+
+void ql_dataset_count(ql_dataset *ds, size_t count, size_t n)
+{
+    const size_t files = ql_dataset_files(ds);
+
+    *count_of(&ds->report, count) += n;
+    if (files > 0) {
+        *count_of(file_at(ds, files - 1), count) += n;
+    }
+}
+
+/* Takes a sample into a report. */
+static void include(ql_dataset_report *r, ql_sample s)
+{
+    r->samples++;
+    r->tokens += s.n;
+    r->trained_tokens += ql_sample_trained(s);
+    r->longest = s.n > r->longest ? s.n : r->longest;
+}
+
+static ql_status append(ql_dataset *ds, ql_sample s, place p)
+{
     const size_t start = ds->train.len;
 
     QL_TRY(ql_buf_append(&ds->ids, s.ids, s.n * sizeof(*s.ids)));
     QL_TRY(ql_buf_append(&ds->train, s.train, s.n));
+    QL_TRY(ql_buf_append(&ds->places, &p, sizeof(p)));
     QL_TRY(ql_buf_append(&ds->starts, &start, sizeof(start)));
-    r->samples++;
-    r->tokens += s.n;
-    r->trained_tokens += trained;
-    r->longest = s.n > r->longest ? s.n : r->longest;
+    include(&ds->report, s);
     return QL_OK;
 }
 
-/* Notes and refusals that depend on the shape, once it is known. */
-static ql_status check_shape(loader *l)
+ql_status ql_dataset_keep(ql_dataset *ds, ql_sample s, size_t line,
+                          bool goes_on)
 {
-    if (ql_tokenizer_eos(l->tok) < 0) {
-        ql_note("the tokenizer names no end token: the model will not learn "
-                "where an answer ends");
-    }
-    if (l->shape->format != QL_FORMAT_MESSAGES) {
-        return QL_OK;
-    }
-    if (ql_tokenizer_chat_template(l->tok)) {
-        QL_FAIL(QL_EUNSUPPORTED,
-                "the model's chat template cannot be applied by this version; "
-                "use prompt/completion or text records");
-    }
-    ql_note("the model has no chat template: the default form is used");
-    l->ds->report.default_template = true;
-    return QL_OK;
-}
+    const size_t files = ql_dataset_files(ds);
+    const place p = {.line = line,
+                     .file = (uint32_t)(files > 0 ? files - 1 : 0),
+                     .goes_on = goes_on};
 
-static ql_status find_shape(loader *l, json_t *record)
-{
-    if (l->shape) {
-        return QL_OK;
-    }
-    if (l->opt->format == QL_FORMAT_AUTO) {
-        QL_TRY(ql_shape_find(record, &l->shape));
-    } else {
-        l->shape = ql_shape_get(l->opt->format);
-    }
-    l->ds->report.format = l->shape->format;
-    return check_shape(l);
-}
-
-/* Cuts the draft to max_length, or leaves it out (*drop). */
-static ql_status shorten(loader *l, bool *drop, bool *cut)
-{
-    const size_t n = ql_sample_draft_size(&l->draft);
-
-    *drop = *cut = false;
-    if (n <= l->opt->max_length) {
-        return QL_OK;
-    }
-    if (l->opt->truncation == QL_TRUNCATION_ERROR) {
-        QL_FAIL(QL_EFORMAT,
-                "the record has %zu tokens, more than the %zu that "
-                "are allowed",
-                n, l->opt->max_length);
-    }
-    *drop = l->opt->truncation == QL_TRUNCATION_DROP;
-    *cut = !*drop;
-    ql_sample_draft_cut(&l->draft, l->opt->max_length);
-    return QL_OK;
-}
-
-static ql_status load_record(void *ctx, json_t *record)
-{
-    loader *l = ctx;
-    ql_dataset_report *r = &l->ds->report;
-    size_t trained;
-    bool drop;
-    bool cut;
-
-    r->records++;
-    QL_TRY(find_shape(l, record));
-    ql_sample_draft_clear(&l->draft);
-    QL_TRY(l->shape->run(record, l->tok, l->opt->train_on, &l->draft));
-    QL_TRY(shorten(l, &drop, &cut));
-    trained = ql_sample_draft_trained(&l->draft);
-    if (drop || trained == 0) {
-        *(drop ? &r->dropped_long : &r->dropped_empty) += 1;
-        return QL_OK;
-    }
-    r->truncated += cut;
-    return keep(l->ds,
-                (ql_sample){.ids = (const void *)l->draft.ids.data,
-                            .train = (const void *)l->draft.train.data,
-                            .n = ql_sample_draft_size(&l->draft)},
-                trained);
-}
-
-static ql_status check_options(const ql_dataset_options *opt, size_t n)
-{
-    if (n == 0) {
-        QL_FAIL(QL_EINVAL, "no data file is given");
-    }
-    if (opt->format != QL_FORMAT_AUTO && !ql_shape_get(opt->format)) {
-        QL_FAIL(QL_EINVAL, "%d is not a format of records", (int)opt->format);
-    }
-    if (opt->max_length < 2) {
-        QL_FAIL(QL_EINVAL, "max_length must be at least 2");
+    QL_TRY(append(ds, s, p));
+    if (files > 0) {
+        include(file_at(ds, files - 1), s);
     }
     return QL_OK;
 }
 
-static ql_status load(loader *l, const char *const *files, size_t n)
+ql_status ql_dataset_tell(ql_dataset *ds, size_t line, ql_fate fate,
+                          const char *reason)
 {
-    const ql_dataset_report *r = &l->ds->report;
-
-    for (size_t i = 0; i < n; i++) {
-        QL_TRY(ql_records_read(files[i], load_record, l));
-    }
-    if (r->records == 0) {
-        QL_FAIL(QL_EFORMAT,
-                "%s%s: nothing to train on: no records; write one JSON object "
-                "a line, such as {\"text\": \"...\"}",
-                files[0], n > 1 ? " and others" : "");
-    }
-    if (r->samples == 0) {
-        QL_FAIL(QL_EFORMAT,
-                "%s%s: nothing to train on: of %zu records %zu are too long "
-                "and %zu have no token to train within the maximum length of "
-                "%zu",
-                files[0], n > 1 ? " and others" : "", r->records,
-                r->dropped_long, r->dropped_empty, l->opt->max_length);
-    }
-    return QL_OK;
-}
-
-ql_status ql_dataset_open(ql_dataset **out, const char *const *files, size_t n,
-                          const ql_tokenizer *tok,
-                          const ql_dataset_options *opt)
-{
-    loader l = {.tok = tok, .opt = opt};
+    issue i = {
+        .place = {.line = line, .file = (uint32_t)(ql_dataset_files(ds) - 1)},
+        .fate = fate};
     ql_status st;
 
-    *out = NULL;
-    QL_TRY(check_options(opt, n));
-    ql_sample_draft_init(&l.draft);
-    QL_TRY_DONE(new_dataset(&l.ds));
-    QL_TRY_DONE(load(&l, files, n));
-    *out = l.ds;
-    l.ds = NULL;
-done:
-    ql_sample_draft_free(&l.draft);
-    ql_dataset_close(&l.ds);
+    if (ql_dataset_issues(ds) >= ds->max_issues) {
+        return QL_OK;
+    }
+    i.reason = ql_strdup(QL_TAG_DATA, reason);
+    st = i.reason ? ql_buf_append(&ds->issues, &i, sizeof(i)) : QL_ENOMEM;
+    if (st != QL_OK) {
+        ql_free(i.reason);
+    }
     return st;
 }
 
-static size_t count_trained(ql_sample s)
+ql_status ql_dataset_set_template(ql_dataset *ds, const char *text)
 {
-    size_t n = 0;
-
-    for (size_t i = 0; i < s.n; i++) {
-        n += s.train[i];
-    }
-    return n;
-}
-
-/* Forgets the last n samples. */
-static void forget(ql_dataset *ds, size_t n)
-{
-    ql_dataset_report *r = &ds->report;
-    const size_t rest = r->samples - n;
-    size_t longest = 0;
-
-    for (size_t i = 0; i < r->samples; i++) {
-        const ql_sample s = ql_dataset_sample(ds, i);
-
-        if (i < rest) {
-            longest = s.n > longest ? s.n : longest;
-        } else {
-            r->tokens -= s.n;
-            r->trained_tokens -= count_trained(s);
-        }
-    }
-    r->samples = rest;
-    r->longest = longest;
-    ds->ids.len = r->tokens * sizeof(int32_t);
-    ds->train.len = r->tokens;
-    ds->starts.len = rest * sizeof(size_t);
+    ql_free(ds->chat_template);
+    ds->chat_template = ql_strdup(QL_TAG_DATA, text);
+    return ds->chat_template ? QL_OK : QL_ENOMEM;
 }
 
 ql_status ql_dataset_of_samples(ql_dataset **out, const ql_sample *samples,
                                 size_t n)
 {
-    ql_status st = new_dataset(out);
+    ql_status st = ql_dataset_new(out, 0);
 
     for (size_t i = 0; st == QL_OK && i < n; i++) {
-        (*out)->report.records++;
-        st = keep(*out, samples[i], count_trained(samples[i]));
+        ql_dataset_count(*out, offsetof(ql_dataset_report, records), 1);
+        st = ql_dataset_keep(*out, samples[i], 0, false);
     }
     if (st != QL_OK) {
         ql_dataset_close(out);
@@ -260,31 +209,77 @@ ql_status ql_dataset_of_samples(ql_dataset **out, const ql_sample *samples,
     return st;
 }
 
+static place *place_at(const ql_dataset *ds, size_t i)
+{
+    return (place *)(void *)ds->places.data + i;
+}
+
+/* Forgets all but the first n samples. The reports on files stay. */
+static void forget(ql_dataset *ds, size_t n)
+{
+    ql_dataset_report *r = &ds->report;
+    const size_t size = r->samples;
+    const size_t tokens = ((const size_t *)(void *)ds->starts.data)[n];
+
+    for (size_t i = n; i < size; i++) {
+        r->trained_tokens -= ql_sample_trained(ql_dataset_sample(ds, i));
+    }
+    r->longest = 0;
+    for (size_t i = 0; i < n; i++) {
+        const size_t len = ql_dataset_sample(ds, i).n;
+
+        r->longest = len > r->longest ? len : r->longest;
+    }
+    r->samples = n;
+    r->tokens = tokens;
+    ds->ids.len = tokens * sizeof(int32_t);
+    ds->train.len = tokens;
+    ds->starts.len = n * sizeof(size_t);
+    ds->places.len = n * sizeof(place);
+}
+
+/* What a tail has in common with the data set it was taken from. */
+static ql_status inherit(ql_dataset *tail, const ql_dataset *ds, size_t records)
+{
+    tail->report.format = ds->report.format;
+    tail->report.records = records;
+    return ds->chat_template ? ql_dataset_set_template(tail, ds->chat_template)
+                             : QL_OK;
+}
+
 ql_status ql_dataset_split(ql_dataset *ds, size_t n, ql_dataset **tail)
 {
     const size_t size = ql_dataset_size(ds);
+    size_t first = n < size ? size - n : 0;
+    size_t records = 0;
     ql_status st;
 
     *tail = NULL;
-    if (n >= size) {
+    while (first > 0 && n > 0 && place_at(ds, first)->goes_on) {
+        first--;
+    }
+    if (first == 0) {
         QL_FAIL(QL_EINVAL,
                 "%zu samples cannot be taken for evaluation: there are %zu, "
                 "and some must be left to train on",
                 n, size);
     }
-    QL_TRY(new_dataset(tail));
-    (*tail)->report.format = ds->report.format;
-    (*tail)->report.records = n;
-    for (size_t i = size - n; i < size; i++) {
-        const ql_sample s = ql_dataset_sample(ds, i);
-
-        st = keep(*tail, s, count_trained(s));
-        if (st != QL_OK) {
-            ql_dataset_close(tail);
-            return st;
-        }
+    QL_TRY(ql_dataset_new(tail, 0));
+    st = QL_OK;
+    for (size_t i = first; i < size && st == QL_OK; i++) {
+        records += !place_at(ds, i)->goes_on;
+        st = append(*tail, ql_dataset_sample(ds, i), *place_at(ds, i));
     }
-    forget(ds, n);
+    if (st == QL_OK) {
+        st = inherit(*tail, ds, records);
+    }
+    if (st != QL_OK) {
+        ql_dataset_close(tail);
+        return st;
+    }
+    if (first < size) {
+        forget(ds, first);
+    }
     return QL_OK;
 }
 
@@ -306,7 +301,53 @@ ql_sample ql_dataset_sample(const ql_dataset *ds, size_t i)
                        .n = end - starts[i]};
 }
 
+static ql_origin origin_of(const ql_dataset *ds, place p)
+{
+    return (ql_origin){
+        .path = p.file < ql_dataset_files(ds) ? file_at(ds, p.file)->path : "",
+        .line = p.line};
+}
+
+ql_origin ql_dataset_origin(const ql_dataset *ds, size_t i)
+{
+    return origin_of(ds, *place_at(ds, i));
+}
+
 const ql_dataset_report *ql_dataset_report_of(const ql_dataset *ds)
 {
     return &ds->report;
+}
+
+size_t ql_dataset_files(const ql_dataset *ds)
+{
+    return ds->files.len / sizeof(ql_dataset_report);
+}
+
+const ql_dataset_report *ql_dataset_file_report(const ql_dataset *ds, size_t i)
+{
+    return file_at(ds, i);
+}
+
+size_t ql_dataset_issues(const ql_dataset *ds)
+{
+    return ds->issues.len / sizeof(issue);
+}
+
+ql_issue ql_dataset_issue(const ql_dataset *ds, size_t i)
+{
+    const issue *e = (const issue *)(const void *)ds->issues.data + i;
+
+    return (ql_issue){.origin = origin_of(ds, e->place),
+                      .fate = e->fate,
+                      .reason = e->reason};
+}
+
+const char *ql_dataset_chat_template(const ql_dataset *ds)
+{
+    return ds->chat_template;
+}
+
+const char *ql_default_chat_template(void)
+{
+    return ql_chat_default();
 }

@@ -6,23 +6,15 @@ void ql_sample_draft_init(ql_sample_draft *d)
 {
     ql_buf_init(&d->ids, QL_TAG_DATA, SIZE_MAX / 4);
     ql_buf_init(&d->train, QL_TAG_DATA, SIZE_MAX / 4);
+    ql_buf_init(&d->ends, QL_TAG_DATA, SIZE_MAX / 4);
+    d->bos_removed = 0;
 }
 
 void ql_sample_draft_free(ql_sample_draft *d)
 {
     ql_buf_free(&d->ids);
     ql_buf_free(&d->train);
-}
-
-void ql_sample_draft_clear(ql_sample_draft *d)
-{
-    ql_buf_clear(&d->ids);
-    ql_buf_clear(&d->train);
-}
-
-size_t ql_sample_draft_size(const ql_sample_draft *d)
-{
-    return d->train.len;
+    ql_buf_free(&d->ends);
 }
 
 ql_status ql_sample_draft_push(ql_sample_draft *d, const int32_t *ids, size_t n,
@@ -35,23 +27,33 @@ ql_status ql_sample_draft_push(ql_sample_draft *d, const int32_t *ids, size_t n,
     return QL_OK;
 }
 
-void ql_sample_draft_cut(ql_sample_draft *d, size_t n)
+ql_status ql_sample_draft_end(ql_sample_draft *d)
 {
-    if (n < ql_sample_draft_size(d)) {
-        d->ids.len = n * sizeof(int32_t);
-        d->train.len = n;
-    }
+    return ql_buf_append(&d->ends, &d->train.len, sizeof(d->train.len));
 }
 
-size_t ql_sample_draft_trained(ql_sample_draft *d)
+size_t ql_sample_draft_count(const ql_sample_draft *d)
+{
+    return d->ends.len / sizeof(size_t);
+}
+
+ql_sample ql_sample_draft_get(const ql_sample_draft *d, size_t i)
+{
+    const size_t *ends = (const void *)d->ends.data;
+    const size_t start = i > 0 ? ends[i - 1] : 0;
+
+    return (ql_sample){.ids =
+                           (const int32_t *)(const void *)d->ids.data + start,
+                       .train = (const uint8_t *)d->train.data + start,
+                       .n = ends[i] - start};
+}
+
+size_t ql_sample_trained(ql_sample s)
 {
     size_t n = 0;
 
-    if (d->train.len > 0) {
-        d->train.data[0] = 0;
-    }
-    for (size_t i = 0; i < d->train.len; i++) {
-        n += d->train.data[i] != 0;
+    for (size_t i = 0; i < s.n; i++) {
+        n += s.train[i];
     }
     return n;
 }

@@ -3,77 +3,230 @@
 #include <string.h>
 
 #include "src/base/fail.h"
-#include "src/base/lines.h"
 
 enum {
-    LINE_BYTES = 1 << 28
+    RECORD_BYTES = 1 << 26,
+    STRETCH_BYTES = 1 << 20, /* a stretch of text is cut at the next line, */
+    LONG_STRETCH = 1 << 21,  /* at the next white space from here on, */
+    LAST_STRETCH = 1 << 22   /* and at the next character from here on */
 };
 
-static const char *skip_blanks(const char *s)
+/* True for "x.txt" and "x.txt.gz". */
+static bool is_plain_text(const char *path)
 {
-    return s + strspn(s, " \t\r");
-}
+    static const char *const ends[] = {".txt", ".txt.gz"};
+    const size_t n = strlen(path);
 
-static ql_status read_record(const char *text, size_t len, const char *where,
-                             ql_record_fn *fn, void *ctx)
-{
-    json_t *record = NULL;
-    ql_status st;
+    for (size_t i = 0; i < 2; i++) {
+        const size_t m = strlen(ends[i]);
 
-    if (*skip_blanks(text) == '[') {
-        QL_FAIL(QL_EFORMAT,
-                "%s: a JSON list; write one record per line instead (JSON "
-                "lines)",
-                where);
-    }
-    QL_TRY(ql_json_parse(&record, text, len, where));
-    if (json_is_object(record)) {
-        st = fn(ctx, record);
-        st = st == QL_OK ? st : ql_fail_prefix(st, "%s: ", where);
-    } else {
-        st = ql_fail(QL_EFORMAT, "%s: a record must be a JSON object", where);
-    }
-    json_decref(record);
-    return st;
-}
-
-static ql_status read_line(const ql_lines *l, ql_record_fn *fn, void *ctx)
-{
-    const char *text = l->line.data;
-    size_t len = l->line.len;
-    ql_status st;
-    ql_buf where;
-
-    if (l->number == 1 && strncmp(text, "\xef\xbb\xbf", 3) == 0) {
-        text += 3;
-        len -= 3;
-    }
-    if ((size_t)(skip_blanks(text) - text) == len) {
-        return QL_OK;
-    }
-    ql_buf_init(&where, QL_TAG_DATA, SIZE_MAX / 4);
-    QL_TRY_DONE(ql_buf_printf(&where, "%s:%zu", l->path, l->number));
-    st = read_record(text, len, where.data, fn, ctx);
-done:
-    ql_buf_free(&where);
-    return st;
-}
-
-ql_status ql_records_read(const char *path, ql_record_fn *fn, void *ctx)
-{
-    ql_status st;
-    ql_lines l;
-    bool more;
-
-    QL_TRY_DONE(ql_lines_init(&l, path, LINE_BYTES));
-    for (;;) {
-        QL_TRY_DONE(ql_lines_next(&l, &more));
-        if (!more) {
-            break;
+        if (n > m && strcmp(path + n - m, ends[i]) == 0) {
+            return true;
         }
-        QL_TRY_DONE(read_line(&l, fn, ctx));
     }
-done:
-    ql_lines_free(&l);
-    return st;
+    return false;
+}
+
+ql_status ql_reader_init(ql_reader *r, const char *path)
+{
+    *r = (ql_reader){.kind = QL_READER_LINES};
+    return ql_lines_init(&r->lines, path, RECORD_BYTES);
+}
+
+void ql_reader_free(ql_reader *r)
+{
+    ql_lines_free(&r->lines);
+}
+
+static bool is_blank(int c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* The next byte that is not blank; -1 at the end. */
+static int skip_blanks(ql_lines *l)
+{
+    int c = ql_lines_get(l);
+
+    while (is_blank(c)) {
+        c = ql_lines_get(l);
+    }
+    return c;
+}
+
+/* Passes over a byte order mark. */
+static void skip_mark(ql_lines *l)
+{
+    static const int mark[] = {0xef, 0xbb, 0xbf};
+    int got[3];
+    int n = 0;
+
+    do {
+        got[n] = ql_lines_get(l);
+    } while (got[n] == mark[n] && ++n < 3);
+    while (n < 3 && n >= 0) {
+        ql_lines_unget(l, got[n--]);
+    }
+}
+
+static ql_status begin(ql_reader *r)
+{
+    ql_lines *l = &r->lines;
+    int c;
+
+    skip_mark(l);
+    if (is_plain_text(l->path)) {
+        r->kind = QL_READER_TEXT;
+    } else {
+        c = skip_blanks(l);
+        if (c == '[') {
+            r->kind = QL_READER_LIST;
+        } else {
+            ql_lines_unget(l, c);
+        }
+    }
+    r->begun = true;
+    return QL_OK;
+}
+
+static ql_status next_line(ql_reader *r, ql_buf *out, size_t *line, bool *more)
+{
+    ql_lines *l = &r->lines;
+
+    for (;;) {
+        QL_TRY(ql_lines_next(l, more));
+        if (!*more) {
+            return QL_OK;
+        }
+        if (strspn(l->line.data, " \t\r") < l->line.len) {
+            *line = l->number;
+            return ql_buf_append(out, l->line.data, l->line.len);
+        }
+    }
+}
+
+static ql_status no_list(const ql_lines *l, const char *what)
+{
+    QL_TRY(ql_lines_state(l));
+    QL_FAIL(QL_EFORMAT, "%s:%zu: not a JSON list: %s", l->path, l->number + 1,
+            what);
+}
+
+/* Where we are inside an element. */
+typedef struct nesting {
+    size_t depth;
+    bool string;
+    bool escape;
+} nesting;
+
+/* Takes note of a byte; true when it is the comma or bracket behind the
+ * element. */
+static bool ends_element(nesting *n, int c)
+{
+    if (n->string) {
+        n->string = n->escape || c != '"';
+        n->escape = !n->escape && c == '\\';
+        return false;
+    }
+    n->string = c == '"';
+    if (n->depth == 0 && (c == ',' || c == ']')) {
+        return true;
+    }
+    n->depth += c == '[' || c == '{';
+    n->depth -= n->depth > 0 && (c == ']' || c == '}');
+    return false;
+}
+
+/* Appends an element, which begins with c, up to the comma or bracket that
+ * follows it. */
+static ql_status take_element(ql_lines *l, int c, size_t line, ql_buf *out,
+                              bool *last)
+{
+    const size_t start = out->len;
+    nesting n = {0};
+
+    while (!ends_element(&n, c)) {
+        if (c == -1) {
+            return no_list(l, "it has no end");
+        }
+        if (out->len - start == RECORD_BYTES) {
+            QL_FAIL(QL_EFORMAT, "%s:%zu: the record is longer than %d bytes",
+                    l->path, line, (int)RECORD_BYTES);
+        }
+        QL_TRY(ql_buf_putc(out, (char)c));
+        c = ql_lines_get(l);
+    }
+    *last = c == ']';
+    if (out->len == start && !*last) {
+        return no_list(l, "an element is missing");
+    }
+    return QL_OK;
+}
+
+/* An empty element before a bracket is none: "[]", and also "[1,]", which is
+ * no fault of any record. */
+static ql_status next_element(ql_reader *r, ql_buf *out, size_t *line,
+                              bool *more)
+{
+    ql_lines *l = &r->lines;
+    const size_t start = out->len;
+    int c = r->done ? -1 : skip_blanks(l);
+
+    *line = l->number + 1;
+    if (!r->done) {
+        QL_TRY(take_element(l, c, *line, out, &r->done));
+        if (r->done && skip_blanks(l) != -1) {
+            return no_list(l, "something follows it");
+        }
+        QL_TRY(ql_lines_state(l));
+    }
+    *more = out->len > start;
+    return QL_OK;
+}
+
+/* True when a stretch of n bytes may end between the bytes last and next. */
+static bool may_cut(size_t n, int before, int last, int next)
+{
+    if (n < STRETCH_BYTES || next == -1 || is_blank(next)) {
+        return false;
+    }
+    if (n < LONG_STRETCH) {
+        return last == '\n' && !is_blank(before);
+    }
+    return n < LAST_STRETCH ? is_blank(last) : (next & 0xc0) != 0x80;
+}
+
+static ql_status next_stretch(ql_reader *r, ql_buf *out, size_t *line,
+                              bool *more)
+{
+    ql_lines *l = &r->lines;
+    int before = -1;
+    int last = -1;
+    size_t n = 0;
+    int c = ql_lines_get(l);
+
+    *line = l->number + (c != '\n');
+    *more = c != -1;
+    while (c != -1 && !may_cut(n, before, last, c)) {
+        QL_TRY(ql_buf_putc(out, (char)c));
+        n++;
+        before = last;
+        last = c;
+        c = ql_lines_get(l);
+    }
+    ql_lines_unget(l, c);
+    return ql_lines_state(l);
+}
+
+ql_status ql_reader_next(ql_reader *r, ql_buf *out, size_t *line, bool *more)
+{
+    *more = false;
+    if (!r->begun) {
+        QL_TRY(begin(r));
+    }
+    if (r->kind == QL_READER_LIST) {
+        return next_element(r, out, line, more);
+    }
+    return r->kind == QL_READER_TEXT ? next_stretch(r, out, line, more)
+                                     : next_line(r, out, line, more);
 }

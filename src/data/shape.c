@@ -1,89 +1,75 @@
 #include "src/data/shape.h"
 
-#include "src/base/buf.h"
 #include "src/base/fail.h"
+#include "src/data/marked.h"
+#include "src/data/turns.h"
 
-enum {
-    LISTED_BYTES = 200 /* of the keys of a record, in an error sentence */
-};
-
-/* In the order in which a record is looked at. */
-static const ql_shape shapes[] = {
-    {QL_FORMAT_PROMPT_COMPLETION,
-     "prompt_completion",
-     {"prompt", "completion"},
-     ql_shape_prompt},
-    {QL_FORMAT_MESSAGES, "messages", {"messages", NULL}, ql_shape_messages},
-    {QL_FORMAT_TEXT, "text", {"text", NULL}, ql_shape_text},
-};
-
-const ql_shape *ql_shape_get(ql_format format)
+ql_status ql_shaper_open_chat(ql_shaper *s, const char *given)
 {
-    for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++) {
-        if (shapes[i].format == format) {
-            return &shapes[i];
-        }
-    }
-    return NULL;
+    QL_TRY(ql_chat_open(&s->chat, s->tok, given));
+    QL_TRY(ql_style_init(&s->plain, &s->chat, false, s->tok));
+    return s->chat.tools ? ql_style_init(&s->tools, &s->chat, true, s->tok)
+                         : QL_OK;
 }
 
-const char *ql_format_name(ql_format format)
+void ql_shaper_free(ql_shaper *s)
 {
-    const ql_shape *shape = ql_shape_get(format);
-
-    return shape ? shape->name : "auto";
+    ql_style_free(&s->plain);
+    ql_style_free(&s->tools);
+    ql_chat_close(&s->chat);
 }
 
-/* As many keys of the record as fit a sentence. */
-static ql_status unknown_form(json_t *record)
+static ql_status shape_talk(const ql_shaper *s, ql_talk *t,
+                            ql_sample_draft *out, ql_shape_notes *notes)
 {
-    const char *key;
-    json_t *value;
-    ql_status st;
-    ql_buf keys;
+    const ql_style *style = t->tools && s->tools.chat ? &s->tools : &s->plain;
 
-    ql_buf_init(&keys, QL_TAG_DATA, LISTED_BYTES);
-    json_object_foreach(record, key, value)
-    {
-        st = ql_buf_printf(&keys, "%s%s", keys.len > 0 ? ", " : "", key);
-        if (st != QL_OK) {
-            break;
-        }
+    if (!s->plain.chat) {
+        QL_FAIL(QL_EUNSUPPORTED,
+                "a conversation, but the model's chat template cannot be "
+                "used");
     }
-    st = ql_fail(QL_EFORMAT,
-                 "the form of the record is not known: it has the keys (%s), "
-                 "known are (prompt, completion), (messages), (text)",
-                 keys.data ? keys.data : "");
-    ql_buf_free(&keys);
+    QL_TRY(ql_style_fit(style, t, &notes->as_text));
+    return ql_turns_push(out, style, s->tok, t, s->train_on);
+}
+
+/* A text, or a prompt and what follows it. They are tokenized as one text, for
+ * tokens may melt into one another where the two meet. */
+static ql_status shape_text(const ql_shaper *s, const ql_content *c,
+                            ql_sample_draft *out)
+{
+    const bool all = s->train_on == QL_TRAIN_ON_ALL;
+    const ql_chat_span span = {all ? 0 : c->prompt_len, c->prompt_len + c->len};
+    ql_marked m = {.spans = &span, .n = 1};
+    ql_status st = QL_OK;
+    ql_buf text;
+
+    ql_buf_init(&text, QL_TAG_DATA, SIZE_MAX / 4);
+    if (span.to > 0) {
+        QL_TRY_DONE(ql_buf_append(&text, c->prompt, c->prompt_len));
+        QL_TRY_DONE(ql_buf_append(&text, c->text, c->len));
+        m.text = text.data;
+        m.len = text.len;
+        QL_TRY_DONE(ql_marked_push(out, s->tok, m, true));
+    }
+    st = ql_sample_draft_end(out);
+done:
+    ql_buf_free(&text);
     return st;
 }
 
-ql_status ql_shape_find(json_t *record, const ql_shape **out)
+ql_status ql_shape(const ql_shaper *s, const ql_form *form,
+                   const json_t *record, ql_sample_draft *out,
+                   ql_shape_notes *notes)
 {
-    for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++) {
-        const char *const *keys = shapes[i].keys;
+    ql_content c;
+    ql_status st;
 
-        if (json_object_get(record, keys[0]) &&
-            (!keys[1] || json_object_get(record, keys[1]))) {
-            *out = &shapes[i];
-            return QL_OK;
-        }
-    }
-    return unknown_form(record);
-}
-
-ql_status ql_shape_string(const json_t *o, const char *key, const char **s,
-                          size_t *n)
-{
-    const json_t *v = json_object_get(o, key);
-
-    if (!v) {
-        QL_FAIL(QL_EFORMAT, "\"%s\" is missing", key);
-    }
-    if (!json_is_string(v)) {
-        QL_FAIL(QL_EFORMAT, "\"%s\" must be a string", key);
-    }
-    *s = json_string_value(v);
-    *n = json_string_length(v);
-    return QL_OK;
+    *notes = (ql_shape_notes){0};
+    QL_TRY_DONE(ql_form_read(form, record, &c));
+    notes->talks = c.talks;
+    st = c.talks ? shape_talk(s, &c.talk, out, notes) : shape_text(s, &c, out);
+done:
+    ql_content_free(&c);
+    return st;
 }

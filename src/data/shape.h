@@ -1,40 +1,38 @@
-/* Shapes of records: how a JSON object becomes tokens with marks.
- *
- * Errors of the functions do not name file and line: who reads the file puts
- * that before the sentence. */
+/* A record as tokens: what it says, in the form that the model is trained
+ * on. */
 #ifndef QL_DATA_SHAPE_H
 #define QL_DATA_SHAPE_H
 
-#include "qlora/dataset.h"
-#include "src/base/json.h"
 #include "src/data/draft.h"
+#include "src/data/form.h"
+#include "src/data/style.h"
 
-/* Appends a record to an empty draft. Errors: QL_EFORMAT for a key that is
- * missing or of a wrong type, QL_EUNSUPPORTED, QL_ENOMEM. */
-typedef ql_status ql_shape_fn(const json_t *record, const ql_tokenizer *tok,
-                              ql_train_on train_on, ql_sample_draft *out);
+/* What all records are shaped by. */
+typedef struct ql_shaper {
+    const ql_tokenizer *tok; /* borrowed */
+    ql_train_on train_on;
+    ql_chat chat;
+    ql_style plain; /* of conversations without tools */
+    ql_style tools; /* chat is NULL: as those without */
+} ql_shaper;
 
-typedef struct ql_shape {
-    ql_format format;
-    const char *name;    /* as --format spells it */
-    const char *keys[2]; /* a record of this form has them; NULL: one only */
-    ql_shape_fn *run;
-} ql_shape;
+/* Reads the model's chat template, or the one that is given. Owned:
+ * ql_shaper_free, which is fine after a failure, and when this was never
+ * called and s is zero. Errors: those of ql_chat_open. */
+ql_status ql_shaper_open_chat(ql_shaper *s, const char *given);
+void ql_shaper_free(ql_shaper *s);
 
-/* The shape of a format, NULL for QL_FORMAT_AUTO and for none of them.
- * Borrowed, constant. */
-const ql_shape *ql_shape_get(ql_format format);
+/* What was met in a record. */
+typedef struct ql_shape_notes {
+    bool talks;   /* it is a conversation */
+    bool as_text; /* calls of tools, or the list of them, were written as text,
+                     for the template does not know them */
+} ql_shape_notes;
 
-/* The shape of a record by its keys. Errors: QL_EFORMAT, listing the forms
- * known and the keys met. */
-ql_status ql_shape_find(json_t *record, const ql_shape **out);
-
-/* A string that must be there. Borrowed. Errors: QL_EFORMAT. */
-ql_status ql_shape_string(const json_t *o, const char *key, const char **s,
-                          size_t *n);
-
-ql_shape_fn ql_shape_text;
-ql_shape_fn ql_shape_prompt;
-ql_shape_fn ql_shape_messages;
+/* Appends the samples of a record. Safe from several threads at once. Errors:
+ * QL_EFORMAT, QL_EUNSUPPORTED, QL_ENOMEM. */
+ql_status ql_shape(const ql_shaper *s, const ql_form *form,
+                   const json_t *record, ql_sample_draft *out,
+                   ql_shape_notes *notes);
 
 #endif

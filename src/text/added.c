@@ -297,3 +297,21 @@ bool ql_added_is_special(const ql_added *a, int32_t id)
 {
     return id >= 0 && (size_t)id < a->special_size && a->special[id];
 }
+
+size_t ql_added_special_at(const ql_added *a, const char *s, size_t n)
+{
+    const ql_added_set *set = &a->raw;
+    const size_t b = n > 0 ? (unsigned char)s[0] : 0;
+    size_t longest = 0;
+
+    for (size_t i = set->first[b]; n > 0 && i < set->first[b + 1]; i++) {
+        const ql_added_token *t = &set->tokens[i];
+
+        if (t->len > longest && t->len <= n &&
+            memcmp(t->content, s, t->len) == 0 &&
+            ql_added_is_special(a, t->id)) {
+            longest = t->len;
+        }
+    }
+    return longest;
+}

@@ -54,4 +54,8 @@ bool ql_added_next(const ql_added_set *set, ql_view v, ql_added_search *search);
 
 bool ql_added_is_special(const ql_added *a, int32_t id);
 
+/* Bytes of the longest special token that s[n] begins with, as the raw text
+ * has it; 0 for none. */
+size_t ql_added_special_at(const ql_added *a, const char *s, size_t n);
+
 #endif

@@ -202,7 +202,7 @@ static ql_status search_folder(search *s)
                 s->name, s->dir);
     }
     if (s->named) {
-        QL_FAIL(QL_ENOTFOUND,
+        QL_FAIL(QL_EUNSUPPORTED,
                 "%s: none of the chat templates is named \"default\"; say by "
                 "its name which to use",
                 s->dir);

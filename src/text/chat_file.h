@@ -24,7 +24,9 @@ typedef struct ql_chat_source {
  * "tool_use".
  *
  * Owned: ql_chat_source_free, which is fine after a failure too. Errors:
- * QL_ENOTFOUND when there is no template; QL_EFORMAT, QL_EIO, QL_ENOMEM. */
+ * QL_ENOTFOUND when there is no template, or none of the name given;
+ * QL_EUNSUPPORTED when there are templates, but no "default"; QL_EFORMAT,
+ * QL_EIO, QL_ENOMEM. */
 ql_status ql_chat_source_find(ql_chat_source *s, const char *dir,
                               const char *given, bool tools);
 void ql_chat_source_free(ql_chat_source *s);

@@ -22,6 +22,8 @@ ql_status ql_tokenizer_open(ql_tokenizer **out, const char *model_dir)
         return QL_ENOMEM;
     }
     ql_vocab_init(&t->vocab);
+    t->dir = ql_strdup(QL_TAG_TEXT, model_dir);
+    QL_TRY_DONE(t->dir ? QL_OK : QL_ENOMEM);
     QL_TRY_DONE(ql_dir_need(model_dir, "give a Hugging Face model folder"));
     QL_TRY_DONE(ql_tokenizer_read(t, model_dir));
     QL_TRY_DONE(ql_tokenizer_read_config(t, model_dir));
@@ -47,7 +49,7 @@ void ql_tokenizer_close(ql_tokenizer **tok)
     ql_subword_free(&t->model);
     ql_postprocessor_free(&t->postprocessor);
     ql_decoder_free(&t->decoder);
-    ql_free(t->chat_template);
+    ql_free(t->dir);
     ql_free(t);
 }
 
@@ -278,9 +280,4 @@ const char *ql_tokenizer_token(const ql_tokenizer *tok, int32_t id)
 size_t ql_tokenizer_size(const ql_tokenizer *tok)
 {
     return tok->vocab.size;
-}
-
-const char *ql_tokenizer_chat_template(const ql_tokenizer *tok)
-{
-    return tok->chat_template;
 }

@@ -1,5 +1,5 @@
-/* The files beside tokenizer.json: which tokens begin and end a text, whether
- * they are put there, and the chat template.
+/* The files beside tokenizer.json: which tokens begin and end a text, and
+ * whether they are put there.
  *
  * The first file that has something to say about a token decides, a null
  * included: tokenizer_config.json (by content), special_tokens_map.json (by
@@ -69,33 +69,22 @@ static const struct {
     {"generation_config.json", {"bos_token_id", "eos_token_id"}, by_id},
 };
 
-static ql_status read_tokens(ql_tokenizer *t, const char *dir)
+/* Takes over what a file says of the tokens that are not decided yet. */
+static ql_status take_tokens(ql_tokenizer *t, size_t source, const json_t *root,
+                             const char *path, bool decided[2])
 {
     int32_t *const ids[2] = {&t->bos, &t->eos};
-    bool decided[2] = {false, false};
-    ql_status st = QL_OK;
 
-    t->bos = t->eos = -1;
-    for (size_t i = 0; i < sizeof(sources) / sizeof(*sources); i++) {
-        json_t *root = NULL;
-        char *path = NULL;
+    for (size_t k = 0; k < 2; k++) {
+        const char *key = sources[source].keys[k];
+        const json_t *v = json_object_get(root, key);
 
-        st = ql_json_load_optional(&root, &path, dir, sources[i].file,
-                                   FILE_BYTES);
-        for (size_t k = 0; k < 2 && st == QL_OK; k++) {
-            const char *key = sources[i].keys[k];
-            const json_t *v = json_object_get(root, key);
-
-            if (v && !decided[k]) {
-                decided[k] = true;
-                st = sources[i].find(t, v, path, key, ids[k]);
-            }
+        if (v && !decided[k]) {
+            decided[k] = true;
+            QL_TRY(sources[source].find(t, v, path, key, ids[k]));
         }
-        json_decref(root);
-        ql_free(path);
-        QL_TRY(st);
     }
-    return st;
+    return QL_OK;
 }
 
 /* Classes of transformers that make their post-processor of the settings
@@ -137,94 +126,45 @@ static ql_status set_specials(ql_tokenizer *t, const json_t *root,
                                 add[1] ? ids[1] : -1);
 }
 
-static ql_status read_specials(ql_tokenizer *t, const char *dir)
+static ql_status read_specials(ql_tokenizer *t, const json_t *root,
+                               const char *path)
 {
-    json_t *root = NULL;
-    char *path = NULL;
     const char *name = "";
-    ql_status st;
 
-    QL_TRY_DONE(ql_json_load_optional(&root, &path, dir,
-                                      "tokenizer_config.json", FILE_BYTES));
-    QL_TRY_DONE(ql_json_string(root, "tokenizer_class", path, &name));
+    QL_TRY(ql_json_string(root, "tokenizer_class", path, &name));
     for (size_t i = 0; i < sizeof(classes) / sizeof(*classes); i++) {
         if (strcmp(name, classes[i].name) == 0) {
-            QL_TRY_DONE(set_specials(t, root, &classes[i], path));
+            QL_TRY(set_specials(t, root, &classes[i], path));
         }
     }
-done:
-    json_decref(root);
-    ql_free(path);
-    return st;
+    return QL_OK;
 }
 
-/* "chat_template" is a string, or a list of {"name", "template"}, of which
- * the one named default counts. */
-static ql_status pick_template(const json_t *v, const char *path, char **out)
-{
-    for (size_t i = 0; i < json_array_size(v); i++) {
-        const json_t *item = json_array_get(v, i);
-        const json_t *name = json_object_get(item, "name");
-
-        if (json_is_string(name) &&
-            strcmp(json_string_value(name), "default") == 0) {
-            v = json_object_get(item, "template");
-            break;
-        }
-    }
-    if (json_is_array(v)) {
-        QL_FAIL(QL_EUNSUPPORTED,
-                "%s: none of the chat templates is named "
-                "\"default\"",
-                path);
-    }
-    if (!json_is_string(v)) {
-        QL_FAIL(QL_EFORMAT, "%s: \"chat_template\" must be a string", path);
-    }
-    *out = ql_strdup(QL_TAG_TEXT, json_string_value(v));
-    return *out ? QL_OK : QL_ENOMEM;
-}
-
-static ql_status read_template_key(ql_tokenizer *t, const char *dir)
-{
-    json_t *root = NULL;
-    char *path = NULL;
-    const json_t *v;
-    ql_status st;
-
-    st = ql_json_load_optional(&root, &path, dir, "tokenizer_config.json",
-                               FILE_BYTES);
-    v = json_object_get(root, "chat_template");
-    if (st == QL_OK && v && !json_is_null(v)) {
-        st = pick_template(v, path, &t->chat_template);
-    }
-    json_decref(root);
-    ql_free(path);
-    return st;
-}
-
-/* A file chat_template.jinja goes before the key. */
-static ql_status read_template(ql_tokenizer *t, const char *dir)
-{
-    char *path = ql_path_join(dir, "chat_template.jinja");
-    ql_status st;
-    size_t len;
-
-    if (!path) {
-        return QL_ENOMEM;
-    }
-    if (ql_path_exists(path)) {
-        st = ql_file_read(path, FILE_BYTES, &t->chat_template, &len);
-    } else {
-        st = read_template_key(t, dir);
-    }
-    ql_free(path);
-    return st;
-}
-
+/* The first source is the one that also says how a text is framed. */
 ql_status ql_tokenizer_read_config(ql_tokenizer *t, const char *dir)
 {
-    QL_TRY(read_tokens(t, dir));
-    QL_TRY(read_specials(t, dir));
-    return read_template(t, dir);
+    enum {
+        SOURCES = sizeof(sources) / sizeof(*sources)
+    };
+    json_t *roots[SOURCES] = {0};
+    char *paths[SOURCES] = {0};
+    bool decided[2] = {false, false};
+    ql_status st = QL_OK;
+
+    t->bos = t->eos = -1;
+    for (size_t i = 0; i < SOURCES && st == QL_OK; i++) {
+        st = ql_json_load_optional(&roots[i], &paths[i], dir, sources[i].file,
+                                   FILE_BYTES);
+        if (st == QL_OK) {
+            st = take_tokens(t, i, roots[i], paths[i], decided);
+        }
+    }
+    if (st == QL_OK) {
+        st = read_specials(t, roots[0], paths[0]);
+    }
+    for (size_t i = 0; i < SOURCES; i++) {
+        json_decref(roots[i]);
+        ql_free(paths[i]);
+    }
+    return st;
 }

@@ -13,6 +13,7 @@
 #include "src/text/vocab.h"
 
 struct ql_tokenizer {
+    char *dir; /* the folder */
     ql_vocab vocab;
     ql_added added;
     ql_normalizer normalizer;
@@ -22,7 +23,6 @@ struct ql_tokenizer {
     ql_decoder decoder;
     int32_t bos;
     int32_t eos;
-    char *chat_template; /* NULL for none */
 };
 
 /* Appends the ids of a text, without those of the post-processor. If
@@ -41,7 +41,7 @@ ql_status ql_tokenizer_append(const ql_tokenizer *tok, const char *text,
  * ql_tokenizer_open. */
 ql_status ql_tokenizer_read(ql_tokenizer *t, const char *dir);
 
-/* Reads bos, eos and the chat template from the files beside it. Errors:
+/* Reads bos and eos from the files beside it. Errors:
  * QL_EFORMAT, QL_EUNSUPPORTED, QL_EIO, QL_ENOMEM. */
 ql_status ql_tokenizer_read_config(ql_tokenizer *t, const char *dir);
 

@@ -316,10 +316,10 @@ static ql_status write_log(const trainer *t)
 
 static ql_status save(trainer *t)
 {
-    const char *form = ql_default_chat_template();
+    const char *form = ql_dataset_chat_template(t->batches.ds);
 
     QL_TRY(copy_tokenizer(t));
-    if (ql_dataset_report_of(t->batches.ds)->default_template) {
+    if (form) {
         QL_TRY(write_file(t, "chat_template.jinja", form, strlen(form)));
     }
     QL_TRY(write_log(t));

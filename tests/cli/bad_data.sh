@@ -22,11 +22,15 @@ lines "$good" '' '{"text": "a"'
 refuse 3 "data.jsonl:3: not valid JSON: *" train
 lines "$good" '{"text": "a"} {"text": "b"}'
 refuse 3 "data.jsonl:2: not valid JSON: *" train
-lines '[{"text": "a"}]'
-refuse 3 "data.jsonl:1: a JSON list; write one record per line instead *" train
+lines '[{"text": "a"},' ''
+refuse 3 "data.jsonl:3: not a JSON list: it has no end" train
+lines '[{"text": "a"},,' ']'
+refuse 3 "data.jsonl:1: not a JSON list: an element is missing" train
+lines '[{"text": "a"}]' '{"text": "b"}'
+refuse 3 "data.jsonl:2: not a JSON list: something follows it" train
 lines "$good" '"text"'
 refuse 3 "data.jsonl:2: a record must be a JSON object" train
-lines '{"question": "a", "answer": "b"}'
+lines '{"quest": "a", "answer": "b"}'
 refuse 3 "data.jsonl:1: the form of the record is not known: it has *(quest*" \
     train
 lines "$good" '{"prompt": "a", "completion": "b"}'
@@ -35,12 +39,19 @@ lines "$good" '{"text": 3}'
 refuse 3 "data.jsonl:2: \"text\" must be a string" train
 lines '{"messages": "a"}'
 refuse 3 "data.jsonl:1: \"messages\" must be a list" train
-lines '{"messages": [{"role": "pirate", "content": "a"}]}'
-refuse 3 "data.jsonl:1: message 1: the role \"pirate\" is not supported *" train
+lines '{"messages": [{"role": "pirate", "content": "a"},' \
+    '{"role": "assistant", "content": "a"}]}'
+tr -d '\n' <data.jsonl >line
+mv line data.jsonl
+refuse 3 "data.jsonl:1: the default chat template:1: unknown role pirate" train
+lines '{"conversations": [{"from": "pirate", "value": "a"}]}'
+refuse 3 "data.jsonl:1: message 1: the role \"pirate\" is not known" train
 lines '{"messages": [{"role": "user"}]}'
 refuse 3 "data.jsonl:1: message 1: \"content\" is missing" train
+lines '{"prompt": [{}], "completion": []}'
+refuse 3 "data.jsonl:1: \"prompt\": message 1: \"role\" is missing" train
 lines '{"prompt": [], "completion": []}'
-refuse 3 "data.jsonl:1: \"prompt\" is a list of messages; write *" train
+refuse 3 "data.jsonl: nothing to train on: of 1 records 0 are * 1 *" train
 lines "$good"
 refuse 3 "data.jsonl:1: \"prompt\" is missing" train --format prompt_completion
 printf '%s\n{"text": "a\377b"}\n' "$good" >data.jsonl

@@ -53,15 +53,41 @@ static void records__texts(void **state)
                      61);
 }
 
-static void records__of_other_forms_are_refused(void **state)
+static void is_read(const char *file, ql_format format, const char *keys,
+                    size_t samples)
 {
     ql_dataset *ds = NULL;
 
+    check_ok(load(&ds, file));
+    assert_int_equal(ql_dataset_files(ds), 1);
+    assert_int_equal(ql_dataset_file_report(ds, 0)->format, format);
+    assert_string_equal(ql_dataset_file_report(ds, 0)->keys, keys);
+    assert_int_equal(ql_dataset_size(ds), samples);
+    assert_int_equal(ql_dataset_report_of(ds)->refused, 0);
+    ql_dataset_close(&ds);
+}
+
+static void records__of_all_forms(void **state)
+{
     (void)state;
-    check_fails(load(&ds, "data/math/gsm8k_train_1500.jsonl"), QL_EFORMAT,
-                "(question, answer)");
-    check_fails(load(&ds, "data/instruct/alpaca_1k.json"), QL_EFORMAT,
-                "JSON list");
+    is_read("data/chat/sharegpt_glaive_toolcall_300.json", QL_FORMAT_SHAREGPT,
+            "conversations", 299); /* one is all prompt up to the limit */
+    is_read("data/chat/sharegpt_vicuna_identity.json", QL_FORMAT_SHAREGPT,
+            "conversations", 500);
+    is_read("data/classification/sst2_dev_872.jsonl", QL_FORMAT_ALPACA,
+            "text, label", 872);
+    is_read("data/classification/sst2_train_5000.jsonl", QL_FORMAT_ALPACA,
+            "text, label", 5000);
+    is_read("data/instruct/alpaca_1k.json", QL_FORMAT_ALPACA,
+            "instruction, output", 1000);
+    is_read("data/instruct/llamafactory_alpaca_en_demo.json", QL_FORMAT_ALPACA,
+            "instruction, output", 999);
+    is_read("data/math/gsm8k_test_300.jsonl", QL_FORMAT_ALPACA,
+            "question, answer", 300);
+    is_read("data/math/gsm8k_train_1500.jsonl", QL_FORMAT_ALPACA,
+            "question, answer", 1500);
+    is_read("data/preference/dpo_en_150.json", QL_FORMAT_SHAREGPT,
+            "conversations, chosen", 147);
 }
 
 int main(void)
@@ -69,7 +95,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records__dialogues),
         cmocka_unit_test(records__texts),
-        cmocka_unit_test(records__of_other_forms_are_refused),
+        cmocka_unit_test(records__of_all_forms),
     };
     int failed;
 

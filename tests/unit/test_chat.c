@@ -343,7 +343,7 @@ static void chat__finds_the_template(void **state)
     check_ok(ql_dir_make(check_tmp_path("additional_chat_templates")));
     write_file("additional_chat_templates/x.jinja", "x");
     write_file("additional_chat_templates/x.txt", "y");
-    finds_none(NULL, QL_ENOTFOUND, "none of the chat templates is named");
+    finds_none(NULL, QL_EUNSUPPORTED, "none of the chat templates is named");
     finds("x", false, "x", "additional_chat_templates/x.jinja");
     write_file("chat_template.jinja", "file");
     finds(NULL, true, "file", "chat_template.jinja");

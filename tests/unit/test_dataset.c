@@ -190,14 +190,18 @@ static void dataset__turns_end_in_a_newline_without_eos(void **state)
     tok = with_eos;
 }
 
-static void dataset__chat_templates_are_refused(void **state)
+static void dataset__chat_template_of_the_model(void **state)
 {
     ql_tokenizer *plain = tok;
 
     (void)state;
-    toy_text_file("toy/chat_template.jinja", "x");
+    toy_text_file("toy/chat_template.jinja",
+                  "{% for m in messages %}{{ m.role[0] + m.content }}</s>\n"
+                  "{% endfor %}{% if add_generation_prompt %}a{% endif %}");
     check_ok(toy_text_open(&tok, NULL));
-    refuses("{\"messages\": []}", QL_EUNSUPPORTED, "chat template");
+    gives("{\"messages\": [{\"role\": \"user\", \"content\": \"x\"},"
+          "{\"role\": \"assistant\", \"content\": \"y\"}]}",
+          "▁ u x </s> ▁ <0x0A> a [y] [</s>] ▁ <0x0A>");
     ql_tokenizer_close(&tok);
     toy_text_file("toy/chat_template.jinja", NULL);
     tok = plain;
@@ -324,18 +328,19 @@ static void dataset__refuses_lines_that_are_no_records(void **state)
     (void)state;
     refuses("{\"text\": \"a\"}\n{\"text\": \n", QL_EFORMAT, "data.jsonl:2: ");
     refuses("{\"text\": \"a\"}\n\n3\n", QL_EFORMAT, "data.jsonl:3: ");
-    refuses("[\n{\"text\": \"a\"}]\n", QL_EFORMAT, "one record per line");
+    refuses("[\n{\"text\": \"a\"}\n", QL_EFORMAT,
+            "data.jsonl:3: not a JSON list: it has no end");
     refuses("{\"text\": \"\\ud800\"}\n", QL_EFORMAT, "data.jsonl:1: ");
     refuses("{\"text\": \"\xff\"}\n", QL_EFORMAT, "data.jsonl:1: ");
-    refuses("{\"question\": 1, \"answer\": 2}\n", QL_EFORMAT,
+    refuses("{\"quest\": 1, \"answer\": 2}\n", QL_EFORMAT,
             "data.jsonl:1: the form of the record is not known: it has the "
-            "keys (question, answer)");
+            "keys (quest, answer)");
     refuses("{\"text\": \"a\"}\n{\"prompt\": \"a\"}\n", QL_EFORMAT,
             "data.jsonl:2: \"text\" is missing");
     refuses("{\"text\": 3}\n", QL_EFORMAT, "\"text\" must be a string");
     refuses("", QL_EFORMAT, "nothing to train on");
-    refuses("{\"prompt\": [{}], \"completion\": []}\n", QL_EUNSUPPORTED,
-            "data.jsonl:1: \"prompt\" is a list");
+    refuses("{\"prompt\": [{}], \"completion\": []}\n", QL_EFORMAT,
+            "data.jsonl:1: \"prompt\": message 1: \"role\" is missing");
 }
 
 static void dataset__refuses_messages_it_cannot_render(void **state)
@@ -343,8 +348,9 @@ static void dataset__refuses_messages_it_cannot_render(void **state)
     (void)state;
     refuses("{\"messages\": 1}", QL_EFORMAT, "\"messages\"");
     refuses("{\"messages\": [1]}", QL_EFORMAT, "message 1: \"role\"");
-    refuses("{\"messages\": [{\"role\": \"tool\", \"content\": \"x\"}]}",
-            QL_EUNSUPPORTED, "data.jsonl:1: message 1: the role \"tool\"");
+    refuses("{\"messages\": [{\"role\": \"pirate\", \"content\": \"x\"},"
+            "{\"role\": \"assistant\", \"content\": \"x\"}]}",
+            QL_EFORMAT, "data.jsonl:1: the default chat template:1: unknown");
     refuses("{\"messages\": [{\"role\": \"user\", \"content\": null}]}",
             QL_EFORMAT, "\"content\"");
     refuses("{\"messages\": [{\"role\": \"user\", \"content\": "
@@ -355,9 +361,9 @@ static void dataset__refuses_messages_it_cannot_render(void **state)
             QL_EFORMAT, "\"weight\"");
     refuses("{\"messages\": [{\"role\": \"assistant\", \"content\": \"x\", "
             "\"tool_calls\": [{}]}]}",
-            QL_EUNSUPPORTED, "\"tool_calls\"");
-    refuses("{\"messages\": [], \"tools\": [{}]}", QL_EUNSUPPORTED,
-            "\"tools\"");
+            QL_EFORMAT, "message 1: a call of a tool must have a \"name\"");
+    refuses("{\"messages\": [], \"tools\": {}}", QL_EFORMAT,
+            "\"tools\" must be a list");
     refuses("{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}",
             QL_EFORMAT, "nothing to train on");
     refuses("{\"messages\": []}", QL_EFORMAT, "nothing to train on");
@@ -444,7 +450,7 @@ int main(void)
         cmocka_unit_test(dataset__content_may_be_a_list),
         cmocka_unit_test(dataset__turns_are_tokens_of_the_rendered_text),
         cmocka_unit_test(dataset__turns_end_in_a_newline_without_eos),
-        cmocka_unit_test(dataset__chat_templates_are_refused),
+        cmocka_unit_test(dataset__chat_template_of_the_model),
         cmocka_unit_test(dataset__blank_lines_and_marks_are_skipped),
         cmocka_unit_test(dataset__files_may_be_compressed),
         cmocka_unit_test(dataset__long_records_are_cut),

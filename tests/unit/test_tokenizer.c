@@ -444,37 +444,6 @@ static void tokenizer__classes_that_decide_specials(void **state)
     toy_text_file("toy/tokenizer_config.json", NULL);
 }
 
-static void has_template(const char *want)
-{
-    ql_tokenizer *tok = NULL;
-
-    check_ok(toy_text_open(&tok, NULL));
-    assert_string_equal(ql_tokenizer_chat_template(tok), want);
-    ql_tokenizer_close(&tok);
-}
-
-static void tokenizer__chat_template_of_the_folder(void **state)
-{
-    const char *config = "toy/tokenizer_config.json";
-    ql_tokenizer *tok = NULL;
-
-    (void)state;
-    toy_text_file(config, "{\"chat_template\": \"one\"}");
-    has_template("one");
-    toy_text_file(config,
-                  "{\"chat_template\": [{\"name\": \"rag\", \"template\": "
-                  "\"no\"}, {\"name\": \"default\", \"template\": \"two\"}]}");
-    has_template("two");
-    toy_text_file("toy/chat_template.jinja", "three");
-    has_template("three");
-    toy_text_file("toy/chat_template.jinja", NULL);
-    toy_text_file(config, "{\"chat_template\": []}");
-    check_fails(toy_text_open(&tok, NULL), QL_EUNSUPPORTED, "default");
-    toy_text_file(config, "{\"chat_template\": 1}");
-    check_fails(toy_text_open(&tok, NULL), QL_EFORMAT, "chat_template");
-    toy_text_file(config, NULL);
-}
-
 static void tokenizer__answers_about_tokens(void **state)
 {
     ql_tokenizer *tok = NULL;
@@ -515,7 +484,6 @@ int main(void)
         cmocka_unit_test(tokenizer__refuses_what_is_no_json),
         cmocka_unit_test(tokenizer__special_tokens_of_the_folder),
         cmocka_unit_test(tokenizer__refuses_tokens_that_are_not_there),
-        cmocka_unit_test(tokenizer__chat_template_of_the_folder),
         cmocka_unit_test(tokenizer__answers_about_tokens),
     };
 

@@ -1,0 +1,534 @@
+/* Files to a data set. Records are read one after the other, some megabytes at
+ * a time; those are parsed, rendered and tokenized by all threads, and then
+ * taken over in their order. What comes of it does not depend on how many
+ * threads there are. */
+#include <string.h>
+#include <sys/stat.h>
+
+#include "src/base/fail.h"
+#include "src/base/note.h"
+#include "src/data/dataset_handle.h"
+#include "src/data/pieces.h"
+#include "src/data/reader.h"
+#include "src/data/shape.h"
+#include "src/text/utf8.h"
+
+enum {
+    BATCH_BYTES = 1 << 22, /* of records; at least one is read */
+    BATCH_RECORDS = 2048,
+    FORM_RECORDS = 64 /* that a file's form is found by, at most */
+};
+
+/* A record of the batch, and what became of it. */
+typedef struct item {
+    size_t at, len; /* its text in the batch */
+    size_t line;
+    ql_status st;
+    char *error;           /* the sentence of a failure, with the place */
+    ql_sample_draft draft; /* of a record */
+    ql_encoding tokens;    /* of a stretch of plain text */
+    ql_shape_notes notes;
+} item;
+
+typedef struct loader {
+    ql_dataset *ds;
+    const ql_dataset_options *opt;
+    ql_shaper shaper;
+    const char *path; /* of the file at hand, */
+    const ql_form *form;
+    ql_pieces pieces;
+    ql_buf text; /* the batch */
+    item *items; /* [BATCH_RECORDS] */
+    size_t n;
+    ql_dataset_progress progress;
+    uint64_t bytes_before; /* of the files before this one */
+    struct {
+        bool talks, as_text, as_is;
+    } noted; /* what the user was told of */
+} loader;
+
+void ql_dataset_options_init(ql_dataset_options *opt)
+{
+    *opt = (ql_dataset_options){.format = QL_FORMAT_AUTO,
+                                .truncation = QL_TRUNCATION_RIGHT,
+                                .train_on = QL_TRAIN_ON_COMPLETIONS,
+                                .max_length = 1024,
+                                .max_issues = 100};
+}
+
+#define COUNT(l, field, n)                                                     \
+    ql_dataset_count((l)->ds, offsetof(ql_dataset_report, field), (n))
+
+/* The text of an item. A byte that does not count follows it. */
+static const char *text_of(const loader *l, const item *it)
+{
+    return l->text.data + it->at;
+}
+
+static ql_status parse(const char *text, size_t len, const char *where,
+                       json_t **out)
+{
+    QL_TRY(ql_json_parse(out, text, len, where));
+    if (!json_is_object(*out)) {
+        json_decref(*out);
+        *out = NULL;
+        QL_FAIL(QL_EFORMAT, "%s: a record must be a JSON object", where);
+    }
+    return QL_OK;
+}
+
+/* What can go wrong with one record goes wrong here, on any thread. */
+static ql_status shape_record(const loader *l, item *it, const char *where)
+{
+    json_t *record = NULL;
+    ql_status st;
+
+    QL_TRY(parse(text_of(l, it), it->len, where, &record));
+    st = ql_shape(&l->shaper, l->form, record, &it->draft, &it->notes);
+    json_decref(record);
+    return st == QL_OK ? st : ql_fail_prefix(st, "%s: ", where);
+}
+
+static ql_status shape_stretch(const loader *l, item *it)
+{
+    const char *text = text_of(l, it);
+    const size_t valid = ql_utf8_check(text, it->len);
+    size_t line = it->line;
+
+    if (valid == it->len) {
+        return ql_tokenizer_append(l->shaper.tok, text, it->len, true,
+                                   &it->tokens);
+    }
+    for (size_t i = 0; i < valid; i++) {
+        line += text[i] == '\n';
+    }
+    QL_FAIL(QL_EFORMAT, "%s:%zu: the text is not UTF-8", l->path, line);
+}
+
+static void work_on(const loader *l, item *it)
+{
+    ql_buf where;
+
+    ql_buf_init(&where, QL_TAG_DATA, SIZE_MAX / 4);
+    ql_sample_draft_init(&it->draft);
+    ql_encoding_init(&it->tokens, QL_TAG_DATA, true);
+    if (l->form == ql_form_plain_text()) {
+        it->st = shape_stretch(l, it);
+    } else {
+        it->st = ql_buf_printf(&where, "%s:%zu", l->path, it->line);
+        if (it->st == QL_OK) {
+            it->st = shape_record(l, it, where.data);
+        }
+    }
+    it->error =
+        it->st == QL_OK ? NULL : ql_strdup(QL_TAG_DATA, ql_last_error());
+    ql_buf_free(&where);
+}
+
+static void free_item(item *it)
+{
+    ql_sample_draft_free(&it->draft);
+    ql_encoding_free(&it->tokens);
+    ql_free(it->error);
+    it->error = NULL;
+}
+
+/* Leaves a record out, or ends the reading. error begins with the place. */
+static ql_status refuse(loader *l, size_t line, ql_status st, const char *error)
+{
+    const char *reason;
+
+    if (!error) {
+        return QL_ENOMEM;
+    }
+    if (!l->opt->keep_going || st == QL_ENOMEM) {
+        return ql_fail(st, "%s", error);
+    }
+    reason = strstr(error + strlen(l->path), ": ");
+    COUNT(l, refused, 1);
+    return ql_dataset_tell(l->ds, line, QL_FATE_REFUSED,
+                           reason ? reason + 2 : error);
+}
+
+/* Leaves a sample out, and tells why. */
+static ql_status leave_out(loader *l, size_t line, ql_fate fate, size_t n)
+{
+    char reason[160];
+
+    if (fate == QL_FATE_EMPTY) {
+        COUNT(l, dropped_empty, 1);
+        snprintf(reason, sizeof(reason),
+                 n > l->opt->max_length
+                     ? "nothing to train on within the first %zu of %zu tokens"
+                     : "nothing to train on",
+                 l->opt->max_length, n);
+    } else {
+        COUNT(l, dropped_long, 1);
+        snprintf(reason, sizeof(reason),
+                 "%zu tokens, more than the %zu that are allowed", n,
+                 l->opt->max_length);
+    }
+    return ql_dataset_tell(l->ds, line, fate, reason);
+}
+
+/* True when the answer's end is learnt: the last token that is trained is a
+ * special one. */
+static bool is_ended(const loader *l, ql_sample s)
+{
+    size_t i = s.n;
+
+    while (i > 0 && !s.train[i - 1]) {
+        i--;
+    }
+    return i > 0 && (s.ids[i - 1] == ql_tokenizer_eos(l->shaper.tok) ||
+                     ql_added_is_special(&l->shaper.tok->added, s.ids[i - 1]));
+}
+
+static ql_status keep(loader *l, ql_sample s, size_t line, size_t whole,
+                      bool goes_on)
+{
+    char reason[96];
+
+    if (whole > s.n) {
+        COUNT(l, truncated, 1);
+        snprintf(reason, sizeof(reason), "cut from %zu tokens to %zu", whole,
+                 s.n);
+        QL_TRY(ql_dataset_tell(l->ds, line, QL_FATE_CUT, reason));
+    } else if (!is_ended(l, s)) {
+        COUNT(l, unended, 1);
+    }
+    return ql_dataset_keep(l->ds, s, line, goes_on);
+}
+
+static ql_status take_sample(loader *l, ql_sample s, size_t line, bool goes_on)
+{
+    const size_t whole = s.n;
+    const size_t max = l->opt->max_length;
+
+    if (whole > max && l->opt->truncation == QL_TRUNCATION_DROP) {
+        return leave_out(l, line, QL_FATE_TOO_LONG, whole);
+    }
+    s.n = whole > max ? max : whole;
+    if (ql_sample_trained(s) == 0) {
+        return leave_out(l, line, QL_FATE_EMPTY, whole);
+    }
+    return keep(l, s, line, whole, goes_on);
+}
+
+/* A record is refused as a whole. */
+static ql_status check_length(loader *l, const item *it, bool *refused)
+{
+    char error[4096 + 160];
+
+    *refused = false;
+    for (size_t i = 0; i < ql_sample_draft_count(&it->draft); i++) {
+        const size_t n = ql_sample_draft_get(&it->draft, i).n;
+
+        if (l->opt->truncation == QL_TRUNCATION_ERROR &&
+            n > l->opt->max_length) {
+            snprintf(error, sizeof(error),
+                     "%s:%zu: the record has %zu tokens, more than the %zu "
+                     "that are allowed",
+                     l->path, it->line, n, l->opt->max_length);
+            *refused = true;
+            return refuse(l, it->line, QL_EFORMAT, error);
+        }
+    }
+    return QL_OK;
+}
+
+/* Says once what the user should know of how records were shaped. */
+static ql_status note(loader *l, ql_shape_notes notes)
+{
+    const ql_chat *chat = &l->shaper.chat;
+
+    if (notes.talks && !l->noted.talks) {
+        l->noted.talks = true;
+        if (chat->kind == QL_CHAT_DEFAULT) {
+            ql_note("the model has no chat template: the default form is used");
+        }
+        if (chat->kind != QL_CHAT_OWN) {
+            QL_TRY(ql_dataset_set_template(l->ds, chat->text));
+        }
+    }
+    if (!notes.talks && !l->noted.as_is && chat->plain &&
+        chat->kind != QL_CHAT_DEFAULT &&
+        ql_form_format(l->form) == QL_FORMAT_PROMPT_COMPLETION) {
+        l->noted.as_is = true;
+        ql_note("prompts and completions that are strings are trained as they "
+                "are, without the chat template; as lists of messages they "
+                "are written by it");
+    }
+    if (notes.as_text && !l->noted.as_text) {
+        l->noted.as_text = true;
+        ql_note("the chat template does not know tools: they, their calls and "
+                "results are written as text");
+    }
+    return QL_OK;
+}
+
+static ql_status take_record(loader *l, const item *it)
+{
+    const size_t n = ql_sample_draft_count(&it->draft);
+    const size_t before = ql_dataset_size(l->ds);
+    bool refused;
+
+    COUNT(l, records, 1);
+    if (it->st != QL_OK) {
+        return refuse(l, it->line, it->st, it->error);
+    }
+    QL_TRY(note(l, it->notes));
+    QL_TRY(check_length(l, it, &refused));
+    COUNT(l, bos_removed, it->draft.bos_removed);
+    COUNT(l, split, n > 1);
+    for (size_t i = 0; i < n && !refused; i++) {
+        QL_TRY(take_sample(l, ql_sample_draft_get(&it->draft, i), it->line,
+                           ql_dataset_size(l->ds) > before));
+    }
+    return QL_OK;
+}
+
+static ql_status take_stretch(loader *l, const item *it)
+{
+    if (it->st != QL_OK) {
+        return it->error ? ql_fail(it->st, "%s", it->error) : QL_ENOMEM;
+    }
+    return ql_pieces_push(&l->pieces, text_of(l, it), it->line, &it->tokens);
+}
+
+static ql_status take(loader *l, const item *it)
+{
+    return l->form == ql_form_plain_text() ? take_stretch(l, it)
+                                           : take_record(l, it);
+}
+
+/* The batch by all threads; then its items in their order. */
+static ql_status work(loader *l)
+{
+    ql_status st = QL_OK;
+
+#pragma omp parallel for schedule(dynamic)
+    for (size_t i = 0; i < l->n; i++) {
+        work_on(l, &l->items[i]);
+    }
+    for (size_t i = 0; i < l->n; i++) {
+        st = st == QL_OK ? take(l, &l->items[i]) : st;
+        free_item(&l->items[i]);
+    }
+    return st;
+}
+
+static ql_status tell_progress(loader *l, const ql_reader *r)
+{
+    l->progress.bytes = l->bytes_before + ql_lines_at(&r->lines);
+    l->progress.records = ql_dataset_report_of(l->ds)->records;
+    l->progress.tokens = ql_dataset_report_of(l->ds)->tokens;
+    if (l->opt->progress && !l->opt->progress(&l->progress, l->opt->user)) {
+        QL_FAIL(QL_ECANCELLED, "stopped while reading %s", l->path);
+    }
+    return QL_OK;
+}
+
+static ql_status read_batch(loader *l, ql_reader *r, bool *more)
+{
+    l->n = 0;
+    ql_buf_clear(&l->text);
+    while (l->n < BATCH_RECORDS && l->text.len < BATCH_BYTES) {
+        item *it = &l->items[l->n];
+
+        *it = (item){.at = l->text.len};
+        QL_TRY(ql_reader_next(r, &l->text, &it->line, more));
+        if (!*more) {
+            return QL_OK;
+        }
+        it->len = l->text.len - it->at;
+        l->n++;
+    }
+    return QL_OK;
+}
+
+/* Reads the chat template before the first file that may need it. Prompts that
+ * are strings do without, so one that cannot be read is no fault then. */
+static ql_status need_chat(loader *l)
+{
+    const ql_format format = ql_form_format(l->form);
+    ql_status st;
+
+    if (format == QL_FORMAT_TEXT || l->shaper.plain.chat) {
+        return QL_OK;
+    }
+    st = ql_shaper_open_chat(&l->shaper, l->opt->chat_template);
+    if (st != QL_OK) {
+        ql_shaper_free(&l->shaper);
+    }
+    return format == QL_FORMAT_PROMPT_COMPLETION && st != QL_ENOMEM &&
+                   !l->opt->chat_template
+               ? QL_OK
+               : st;
+}
+
+/* What the user should know once the form is known. */
+static ql_status note_form(loader *l)
+{
+    if (ql_tokenizer_eos(l->shaper.tok) < 0 && ql_dataset_files(l->ds) == 1) {
+        ql_note("the tokenizer names no end token: the model will not learn "
+                "where an answer ends");
+    }
+    if (ql_form_note(l->form)) {
+        ql_note("%s: %s", l->path, ql_form_note(l->form));
+    }
+    return need_chat(l);
+}
+
+/* The form of a file by its first records, of which those that cannot be read
+ * are passed over. */
+static ql_status find_form(loader *l)
+{
+    json_t *records[FORM_RECORDS];
+    size_t first = 0;
+    size_t n = 0;
+    ql_buf keys;
+    ql_status st = QL_OK;
+
+    ql_buf_init(&keys, QL_TAG_DATA, SIZE_MAX / 4);
+    for (size_t i = 0; i < l->n && n < FORM_RECORDS; i++) {
+        const item *it = &l->items[i];
+
+        if (parse(text_of(l, it), it->len, "", &records[n]) == QL_OK) {
+            first = n == 0 ? it->line : first;
+            n++;
+        }
+    }
+    if (n > 0) {
+        st = ql_form_find(&l->form, records, n, l->opt->format);
+        if (st != QL_OK) {
+            st = ql_fail_prefix(st, "%s:%zu: ", l->path, first);
+        }
+    }
+    if (st == QL_OK && l->form) {
+        st = ql_form_keys(l->form, records[0], &keys);
+    }
+    if (st == QL_OK && l->form) {
+        st = ql_dataset_set_form(l->ds, ql_form_format(l->form), keys.data);
+    }
+    while (n > 0) {
+        json_decref(records[--n]);
+    }
+    ql_buf_free(&keys);
+    return st == QL_OK && l->form ? note_form(l) : st;
+}
+
+static ql_status load_batches(loader *l, ql_reader *r)
+{
+    bool more = true;
+
+    while (more) {
+        QL_TRY(read_batch(l, r, &more));
+        if (r->kind == QL_READER_TEXT && !l->form) {
+            l->form = ql_form_plain_text();
+            COUNT(l, records, 1);
+            QL_TRY(ql_dataset_set_form(l->ds, QL_FORMAT_TEXT, ""));
+            QL_TRY(note_form(l));
+        } else if (!l->form && l->n > 0) {
+            QL_TRY(find_form(l));
+        }
+        QL_TRY(work(l));
+        QL_TRY(tell_progress(l, r));
+    }
+    return l->form == ql_form_plain_text() ? ql_pieces_end(&l->pieces) : QL_OK;
+}
+
+static ql_status load_file(loader *l, const char *path)
+{
+    ql_reader r;
+    ql_status st;
+
+    l->path = path;
+    l->form = NULL;
+    ql_pieces_init(&l->pieces, l->ds, l->shaper.tok, l->opt->max_length);
+    QL_TRY_DONE(ql_reader_init(&r, path));
+    QL_TRY_DONE(ql_dataset_begin_file(l->ds, path));
+    QL_TRY_DONE(load_batches(l, &r));
+    l->bytes_before += r.lines.size;
+done:
+    ql_reader_free(&r);
+    ql_pieces_free(&l->pieces);
+    return st;
+}
+
+/* Bytes of all files; 0 if one of them is no regular file, or not there. */
+static uint64_t size_of(const char *const *files, size_t n)
+{
+    uint64_t sum = 0;
+    struct stat s;
+
+    for (size_t i = 0; i < n; i++) {
+        if (stat(files[i], &s) != 0 || !S_ISREG(s.st_mode)) {
+            return 0;
+        }
+        sum += (uint64_t)s.st_size;
+    }
+    return sum;
+}
+
+static ql_status check_options(const ql_dataset_options *opt, size_t n)
+{
+    if (n == 0) {
+        QL_FAIL(QL_EINVAL, "no data file is given");
+    }
+    if (!ql_format_name(opt->format)) {
+        QL_FAIL(QL_EINVAL, "%d is not a format of records", (int)opt->format);
+    }
+    if (opt->max_length < 2) {
+        QL_FAIL(QL_EINVAL, "max_length must be at least 2");
+    }
+    return QL_OK;
+}
+
+static ql_status check_result(const loader *l, const char *file, bool others)
+{
+    const ql_dataset_report *r = ql_dataset_report_of(l->ds);
+
+    if (r->samples > 0 || l->opt->keep_going) {
+        return QL_OK;
+    }
+    if (r->records == 0) {
+        QL_FAIL(QL_EFORMAT,
+                "%s%s: nothing to train on: no records; write one JSON object "
+                "a line, such as {\"text\": \"...\"}",
+                file, others ? " and others" : "");
+    }
+    QL_FAIL(QL_EFORMAT,
+            "%s%s: nothing to train on: of %zu records %zu are too long and "
+            "%zu have no token to train within the maximum length of %zu",
+            file, others ? " and others" : "", r->records, r->dropped_long,
+            r->dropped_empty, l->opt->max_length);
+}
+
+ql_status ql_dataset_open(ql_dataset **out, const char *const *files, size_t n,
+                          const ql_tokenizer *tok,
+                          const ql_dataset_options *opt)
+{
+    loader l = {.opt = opt, .shaper = {.tok = tok, .train_on = opt->train_on}};
+    ql_status st;
+
+    *out = NULL;
+    QL_TRY(check_options(opt, n));
+    ql_buf_init(&l.text, QL_TAG_DATA, SIZE_MAX / 4);
+    l.items = ql_alloc(QL_TAG_DATA, BATCH_RECORDS, sizeof(*l.items));
+    l.progress.total = size_of(files, n);
+    QL_TRY_DONE(l.items ? QL_OK : QL_ENOMEM);
+    QL_TRY_DONE(ql_dataset_new(&l.ds, opt->max_issues));
+    for (size_t i = 0; i < n; i++) {
+        QL_TRY_DONE(load_file(&l, files[i]));
+    }
+    QL_TRY_DONE(check_result(&l, files[0], n > 1));
+    *out = l.ds;
+    l.ds = NULL;
+done:
+    ql_free(l.items);
+    ql_buf_free(&l.text);
+    ql_shaper_free(&l.shaper);
+    ql_dataset_close(&l.ds);
+    return st;
+}
