@@ -185,7 +185,7 @@ typedef void ql_sample_part_fn(const char *text, size_t len, bool trained,
 
 /* Hands the text of a sample to fn, as its tokens spell it, special ones
  * included, stretch by stretch. Errors: QL_ENOMEM. */
-QL_API ql_status ql_sample_text(const ql_tokenizer *tok, ql_sample s,
+QL_API ql_status ql_sample_show(const ql_tokenizer *tok, ql_sample s,
                                 ql_sample_part_fn *fn, void *user);
 
 /* Name of a format as --format spells it. Borrowed, constant. */

@@ -16,7 +16,7 @@ static size_t stretch_end(ql_sample s, size_t i)
     return i;
 }
 
-ql_status ql_sample_text(const ql_tokenizer *tok, ql_sample s,
+ql_status ql_sample_show(const ql_tokenizer *tok, ql_sample s,
                          ql_sample_part_fn *fn, void *user)
 {
     size_t shown = 0;
