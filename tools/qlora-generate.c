@@ -9,6 +9,7 @@
 /* What the command line says. */
 typedef struct options {
     const char *model, *adapter, *prompt;
+    bool quantize;
     size_t max_new_tokens, top_k;
     double temperature, top_p;
 } options;
@@ -77,14 +78,17 @@ static ql_status run(const options *o, const cli_common *common)
                                    .top_p = o->top_p,
                                    .top_k = o->top_k,
                                    .seed = common->seed};
+    ql_model_options load;
     ql_model *m = NULL;
     ql_tokenizer *tok = NULL;
     ql_status st;
 
     cli_signals_catch();
+    ql_model_options_init(&load);
+    load.quantize = o->quantize;
     st = ql_tokenizer_open(&tok, o->model);
     if (st == QL_OK) {
-        st = ql_model_open(&m, o->model, NULL);
+        st = ql_model_open(&m, o->model, &load);
     }
     if (st == QL_OK && o->adapter) {
         st = ql_model_load_adapter(m, o->adapter);
@@ -100,7 +104,7 @@ static ql_status run(const options *o, const cli_common *common)
 int main(int argc, char **argv)
 {
     ql_generate_options g;
-    options o = {0};
+    options o = {.quantize = true};
     cli_common common;
     const cli_opt opts[] = {
         {.name = "model",
@@ -116,6 +120,10 @@ int main(int argc, char **argv)
          .value_name = "DIR",
          .group = "Model",
          .help = "PEFT LoRA folder to put on it"},
+        {.name = "quantize",
+         CLI_FLAG(&o.quantize),
+         .group = "Model",
+         .help = "quantize a model that is not in 4 bits while loading"},
         {.name = "prompt",
          CLI_STRING(&o.prompt),
          .required = true,

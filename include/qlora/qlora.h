@@ -3,6 +3,7 @@
 #define QLORA_QLORA_H
 
 #include "qlora/dataset.h"
+#include "qlora/export.h"
 #include "qlora/generate.h"
 #include "qlora/model.h"
 #include "qlora/quantize.h"

@@ -167,23 +167,14 @@ ql_status ql_adapter_folder_room(ql_adapter_folder *f, const char *path)
     return f->pairs && f->wholes ? QL_OK : QL_ENOMEM;
 }
 
-/* The elements from first on, no more than n, as a tensor of their own. */
-static ql_tensor slice(const ql_tensor *t, size_t first, size_t n)
-{
-    const size_t left = t->elements - first;
-    ql_tensor part = *t;
-
-    part.data += first * (ql_dtype_bits(t->dtype) / 8);
-    part.elements = left < n ? left : n;
-    return part;
-}
-
 static ql_status check_finite(const ql_adapter_folder *f, const ql_tensor *t)
 {
     float x[CHUNK];
 
     for (size_t i = 0; i < t->elements; i += CHUNK) {
-        const ql_tensor part = slice(t, i, CHUNK);
+        const size_t left = t->elements - i;
+        const ql_tensor part =
+            ql_tensor_slice(t, i, left < CHUNK ? left : CHUNK);
 
         QL_TRY(ql_tensor_to_f32(x, &part));
         for (size_t j = 0; j < part.elements; j++) {

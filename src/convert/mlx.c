@@ -57,28 +57,16 @@ static ql_status own(ql_adapter_folder *f, void *block)
 static ql_status turn(ql_adapter_folder *f, ql_tensor *t)
 {
     const size_t rows = t->shape[0];
-    const size_t cols = t->shape[1];
-    float *plain = ql_alloc(QL_TAG_ADAPTER, t->elements, sizeof(float));
     float *turned = ql_alloc(QL_TAG_ADAPTER, t->elements, sizeof(float));
-    ql_status st = plain && turned ? QL_OK : QL_ENOMEM;
 
-    if (st == QL_OK) {
-        st = ql_tensor_to_f32(plain, t);
-    }
-    for (size_t i = 0; st == QL_OK && i < t->elements; i++) {
-        turned[i % cols * rows + i / cols] = plain[i];
-    }
-    ql_free(plain);
-    if (st != QL_OK) {
-        ql_free(turned);
-        return st;
-    }
+    QL_TRY(own(f, turned));
+    QL_TRY(ql_tensor_turn(turned, t));
     t->dtype = QL_DTYPE_F32;
-    t->shape[0] = cols;
+    t->shape[0] = t->shape[1];
     t->shape[1] = rows;
     t->bytes = t->elements * sizeof(float);
     t->data = (const unsigned char *)turned;
-    return own(f, turned);
+    return QL_OK;
 }
 
 static ql_status put_tensor(ql_adapter_folder *f, const ql_tensor *t)
@@ -121,7 +109,7 @@ static ql_status read_settings(ql_adapter_folder *f, const json_t *root,
 {
     const json_t *lora = json_object_get(root, "lora_parameters");
     const char *kind = "lora";
-    double scale = (double)NAN;
+    double scale = 0;
 
     QL_TRY(ql_json_string(root, "fine_tune_type", path, &kind));
     QL_TRY(ql_json_bool(root, "use_dora", path, &f->dora));

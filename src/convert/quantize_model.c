@@ -11,14 +11,14 @@
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
+#include "src/convert/model_files.h"
 #include "src/convert/quantize_plan.h"
 #include "src/model/quantized.h"
 #include "src/op/quantize_dense.h"
 
 enum {
     NAME_BYTES = 1024,
-    STATE_BYTES = 4096,
-    MAX_CONFIG_BYTES = 16 << 20
+    STATE_BYTES = 4096
 };
 
 /* One call of ql_quantize_model. */
@@ -279,71 +279,20 @@ static json_t *quantization_config(const job *j)
         "load_in_8bit", 0, "quant_method", "bitsandbytes");
 }
 
-static ql_status write_config(const job *j, const char *in_dir,
-                              const char *out_dir)
+static ql_status write_config(const job *j, const char *out_dir)
 {
-    char *from = ql_path_join(in_dir, "config.json");
-    char *to = ql_path_join(out_dir, "config.json");
-    ql_status st = QL_ENOMEM;
     json_t *o = NULL;
+    ql_status st;
 
-    if (from && to) {
-        QL_TRY_DONE(ql_json_load(&o, from, MAX_CONFIG_BYTES));
-        if (json_object_set_new(o, "quantization_config",
-                                quantization_config(j)) != 0) {
-            st = ql_fail(QL_ENOMEM, "out of memory while writing %s", to);
-            goto done;
-        }
-        st = ql_json_save(o, true, to);
+    QL_TRY_DONE(ql_model_files_config(&o, j->in_dir));
+    if (json_object_set_new(o, "quantization_config", quantization_config(j)) !=
+        0) {
+        st = ql_fail(QL_ENOMEM, "out of memory while writing config.json");
+        goto done;
     }
+    st = ql_model_files_put_config(o, out_dir);
 done:
     json_decref(o);
-    ql_free(from);
-    ql_free(to);
-    return st;
-}
-
-/* True for files that hold weights, which are written anew or left behind. */
-static bool holds_weights(const char *name)
-{
-    static const char *const endings[] = {
-        ".safetensors", ".index.json", ".bin", ".pth",  ".pt",   ".gguf",
-        ".h5",          ".msgpack",    ".ot",  ".onnx", ".part",
-    };
-    const size_t len = strlen(name);
-
-    for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
-        const size_t n = strlen(endings[i]);
-
-        if (len >= n && strcmp(name + len - n, endings[i]) == 0) {
-            return true;
-        }
-    }
-    return name[0] == '.' || strcmp(name, "config.json") == 0;
-}
-
-/* Carries tokenizer, generation config, licence and the like over. */
-static ql_status carry_over(const char *in_dir, const char *out_dir)
-{
-    ql_status st;
-    char **names;
-    size_t n;
-
-    QL_TRY(ql_dir_list(in_dir, &names, &n));
-    st = QL_OK;
-    for (size_t i = 0; st == QL_OK && i < n; i++) {
-        char *from = ql_path_join(in_dir, names[i]);
-        char *to = ql_path_join(out_dir, names[i]);
-
-        if (!from || !to) {
-            st = QL_ENOMEM;
-        } else if (!holds_weights(names[i]) && !ql_path_is_dir(from)) {
-            st = ql_file_copy(from, to);
-        }
-        ql_free(from);
-        ql_free(to);
-    }
-    ql_dir_list_free(names, n);
     return st;
 }
 
@@ -408,8 +357,8 @@ static ql_status write_all(job *j, const char *in_dir, const char *out_dir)
         QL_TRY_DONE(write_shard(j, i, out.work));
     }
     QL_TRY_DONE(ql_shard_plan_write_index(j->plan.shards, out.work));
-    QL_TRY_DONE(write_config(j, in_dir, out.work));
-    QL_TRY_DONE(carry_over(in_dir, out.work));
+    QL_TRY_DONE(write_config(j, out.work));
+    QL_TRY_DONE(ql_model_files_carry(in_dir, out.work));
     if (j->opt->verify) {
         QL_TRY_DONE(verify(j, out.work));
     }
@@ -419,56 +368,11 @@ done:
     return st;
 }
 
-/* What is there is replaced only on demand, and only if it is a model (or
- * nothing) and not the one that is read. */
-static ql_status check_output(const char *in_dir, const char *out_dir,
-                              bool force)
-{
-    ql_status st = QL_OK;
-    char *config;
-    char **names;
-    size_t n;
-
-    if (!ql_path_exists(out_dir)) {
-        return QL_OK;
-    }
-    if (!force) {
-        QL_FAIL(QL_EINVAL,
-                "%s exists already; name another folder or use --force",
-                out_dir);
-    }
-    if (!ql_path_is_dir(out_dir)) {
-        QL_FAIL(QL_EINVAL, "%s is a file, not a folder", out_dir);
-    }
-    if (ql_path_within(in_dir, out_dir)) {
-        QL_FAIL(QL_EINVAL,
-                "%s would be replaced, but %s is the same folder or lies in "
-                "it; name another folder",
-                out_dir, in_dir);
-    }
-    if (ql_path_is_link(out_dir)) {
-        return QL_OK; /* the link is replaced, not what it leads to */
-    }
-    QL_TRY(ql_dir_list(out_dir, &names, &n));
-    config = ql_path_join(out_dir, "config.json");
-    if (!config) {
-        st = QL_ENOMEM;
-    } else if (n > 0 && !ql_path_exists(config)) {
-        st = ql_fail(QL_EINVAL,
-                     "%s holds something else than a model; name another "
-                     "folder",
-                     out_dir);
-    }
-    ql_free(config);
-    ql_dir_list_free(names, n);
-    return st;
-}
-
 static ql_status run(job *j, const char *in_dir, const char *out_dir)
 {
     QL_TRY(ql_dir_need(in_dir, "give a Hugging Face model folder"));
     if (!j->opt->dry_run) {
-        QL_TRY(check_output(in_dir, out_dir, j->opt->force));
+        QL_TRY(ql_model_files_check(in_dir, out_dir, j->opt->force));
     }
     QL_TRY(ql_quantize_plan_init(&j->plan, in_dir, j->opt));
     QL_TRY(start_report(j));

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "quant/half.h"
+#include "src/base/alloc.h"
 #include "src/base/checked.h"
 #include "src/base/fail.h"
 #include "src/format/safetensors.h"
@@ -222,4 +223,63 @@ ql_status ql_tensor_to_f32(float *out, const ql_tensor *t)
         types[t->dtype].widen(out, t->data, t->elements);
     }
     return QL_OK;
+}
+
+ql_status ql_tensor_turn(float *out, const ql_tensor *t)
+{
+    const size_t rows = t->shape[0];
+    const size_t cols = t->shape[1];
+    float *plain = ql_alloc(QL_TAG_WORK, t->elements, sizeof(float));
+    ql_status st = plain ? ql_tensor_to_f32(plain, t) : QL_ENOMEM;
+
+    for (size_t i = 0; st == QL_OK && i < t->elements; i++) {
+        out[i % cols * rows + i / cols] = plain[i];
+    }
+    ql_free(plain);
+    return st;
+}
+
+ql_tensor ql_tensor_slice(const ql_tensor *t, size_t first, size_t n)
+{
+    const size_t size = types[t->dtype].bits / 8;
+    ql_tensor part = *t;
+
+    part.rank = 1;
+    part.shape[0] = part.elements = n;
+    part.bytes = n * size;
+    part.data += first * size;
+    return part;
+}
+
+/* Infinities of the 16-bit types, without the sign. */
+enum {
+    BF16_INF = 0x7f80,
+    F16_INF = 0x7c00
+};
+
+static bool narrow(uint16_t (*to)(float), uint16_t inf, char *out,
+                   const float *in, size_t n)
+{
+    bool within = true;
+
+    for (size_t i = 0; i < n; i++) {
+        const uint16_t h = to(in[i]);
+
+        within &= (h & 0x7fff) < inf;
+        memcpy(out + i * sizeof(h), &h, sizeof(h));
+    }
+    return within;
+}
+
+bool ql_floats_to(ql_dtype dtype, void *out, const float *in, size_t n)
+{
+    switch (dtype) {
+    case QL_DTYPE_BF16:
+        return narrow(ql_f32_to_bf16, BF16_INF, out, in, n);
+    case QL_DTYPE_F16:
+        return narrow(ql_f32_to_f16, F16_INF, out, in, n);
+    default:
+        memcpy(out, in, n * sizeof(*in));
+        return true;
+    }
 }

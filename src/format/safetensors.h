@@ -41,6 +41,16 @@ const char *ql_shape_print(char *text, const size_t *shape, size_t rank);
  * other types, naming tensor and type. */
 ql_status ql_tensor_to_f32(float *out, const ql_tensor *t);
 
+/* The same of a matrix, transposed. out [t->elements]. Also: QL_ENOMEM. */
+ql_status ql_tensor_turn(float *out, const ql_tensor *t);
+
+/* Elements [first, first + n) of a tensor as one of their own, of rank 1. */
+ql_tensor ql_tensor_slice(const ql_tensor *t, size_t first, size_t n);
+
+/* n floats as elements of a type: F32, BF16 or F16, rounded to nearest, ties
+ * to even. False when one of them is beyond the type's range. */
+bool ql_floats_to(ql_dtype dtype, void *out, const float *in, size_t n);
+
 typedef struct ql_safetensors ql_safetensors;
 
 /* Maps and checks a file: every rule of the format is enforced before the

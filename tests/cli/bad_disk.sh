@@ -22,7 +22,10 @@ refuse 4 "disk/out*needs * of disk, but only * are free; free some space or *" \
     qlora-quantize d disk/out
 refuse 4 "disk/out needs * of disk, but only * are free; free some space *" \
     train --lora-r 32 --output disk/out
-rm disk/fill
+accept train --lora-r 1
+refuse 4 "disk/out*needs * of disk, but only * are free; free some space or *" \
+    qlora-export merge --model d --adapter out --output disk/out
+rm -r disk/fill out
 
 # Enough room for the weights, as is asked before, but not for all
 size=$(qlora-quantize --json --dry-run d disk/out |

@@ -1,0 +1,15 @@
+/* Which weights an adapter was trained on, and so is to be merged into. */
+#ifndef QL_CONVERT_EXPORT_BASE_H
+#define QL_CONVERT_EXPORT_BASE_H
+
+#include "qlora/export.h"
+#include "src/convert/merged.h"
+
+/* Decides by the options; where they leave it open, by run.yaml in the
+ * adapter's folder or the one above it (checkpoints lie below), which tells
+ * how qlora-train has quantized the weights; else the weights as stored.
+ * adapter_dir may be NULL. Errors: QL_EINVAL, QL_EFORMAT, QL_EIO, QL_ENOMEM. */
+ql_status ql_export_base_find(ql_merged_base *base, const char *adapter_dir,
+                              const ql_export_options *opt);
+
+#endif

@@ -1,0 +1,289 @@
+/* Folder in, folder out, tensor by tensor: what is resident at any time is one
+ * tensor of the result and the mapped pages of what it is made of. */
+#include <string.h>
+
+#include "src/base/fail.h"
+#include "src/base/file.h"
+#include "src/base/note.h"
+#include "src/convert/export_base.h"
+#include "src/convert/merge_compare.h"
+#include "src/convert/model_files.h"
+
+enum {
+    PANEL = 1 << 20 /* floats that are worked on at a time */
+};
+
+/* One call of ql_export_merge. */
+typedef struct job {
+    const char *model, *adapter;
+    const ql_export_options *opt;
+    ql_export_report *report;
+    ql_merged_base base;
+    ql_adapter_folder folder;
+    ql_merged merged;
+    ql_shard_plan *shards;
+    uint64_t done;
+} job;
+
+void ql_export_options_init(ql_export_options *opt)
+{
+    *opt = (ql_export_options){.max_shard_bytes = UINT64_C(5000000000),
+                               .compare = true};
+    ql_quant_options_init(&opt->quant);
+}
+
+/* The type that a tensor is written in. What is no float, or more than 32 bits
+ * of one, stays as it is. */
+static ql_dtype type_of(const job *j, const ql_merged_item *item)
+{
+    static const ql_dtype types[] = {
+        [QL_EXPORT_TYPE_F32] = QL_DTYPE_F32,
+        [QL_EXPORT_TYPE_F16] = QL_DTYPE_F16,
+        [QL_EXPORT_TYPE_BF16] = QL_DTYPE_BF16,
+    };
+    const bool number = item->dtype == QL_DTYPE_F32 ||
+                        item->dtype == QL_DTYPE_F16 ||
+                        item->dtype == QL_DTYPE_BF16;
+
+    return j->opt->type == QL_EXPORT_TYPE_AUTO || !number ? item->dtype
+                                                          : types[j->opt->type];
+}
+
+static size_t bytes_of(const job *j, const ql_merged_item *item)
+{
+    return item->elements * (ql_dtype_bits(type_of(j, item)) / 8);
+}
+
+static ql_status plan(job *j)
+{
+    ql_merged *m = &j->merged;
+
+    QL_TRY(ql_shard_plan_open(&j->shards, j->opt->max_shard_bytes));
+    for (size_t i = 0; i < m->n; i++) {
+        const ql_merged_item *item = &m->items[i];
+        const uint64_t bytes = bytes_of(j, item);
+
+        QL_TRY(ql_shard_plan_add(j->shards, item->name, bytes));
+        j->report->bytes += bytes;
+        j->report->merged += item->pair || item->whole;
+        j->report->dequantized |= item->packed || item->requantize;
+    }
+    j->report->tensors = m->n;
+    j->report->files = ql_shard_plan_shards(j->shards);
+    j->report->untied = m->untied;
+    return QL_OK;
+}
+
+/* All rows of the open tensor, as the type that is written. */
+static ql_status fill(job *j, const ql_merged_item *item, ql_dtype dtype,
+                      unsigned char *out)
+{
+    const size_t most = item->cols < PANEL ? PANEL / item->cols : 1;
+    const size_t panel = item->rows < most ? item->rows : most;
+    float *x = ql_alloc(QL_TAG_WORK, panel * item->cols, sizeof(float));
+    ql_status st = x ? QL_OK : QL_ENOMEM;
+
+    for (size_t row = 0; st == QL_OK && row < item->rows; row += panel) {
+        const size_t n = item->rows - row < panel ? item->rows - row : panel;
+        const size_t at = row * item->cols * (ql_dtype_bits(dtype) / 8);
+
+        st = ql_merged_rows(&j->merged, row, n, x);
+        if (st == QL_OK && !ql_floats_to(dtype, out + at, x, n * item->cols)) {
+            st = ql_fail(QL_EUNSUPPORTED,
+                         "tensor %s: a weight is beyond the range of %s; write "
+                         "bf16 or f32",
+                         item->name, ql_dtype_name(dtype));
+        }
+    }
+    ql_free(x);
+    return st;
+}
+
+static ql_status write_tensor(job *j, const ql_merged_item *item,
+                              ql_safetensors_writer *w)
+{
+    const ql_tensor *source = item->whole ? item->whole : item->base;
+    const ql_dtype dtype = type_of(j, item);
+    unsigned char *out;
+    ql_status st;
+
+    if (item->elements == 0 ||
+        (ql_merged_untouched(item) && source->dtype == dtype)) {
+        return ql_safetensors_writer_put(w, item->name, source->data);
+    }
+    QL_TRY(ql_merged_open(&j->merged, item));
+    out = ql_alloc(QL_TAG_WORK, bytes_of(j, item), 1);
+    st = out ? fill(j, item, dtype, out) : QL_ENOMEM;
+    ql_merged_close(&j->merged);
+    if (st == QL_OK) {
+        st = ql_safetensors_writer_put(w, item->name, out);
+    }
+    ql_free(out);
+    return st;
+}
+
+static ql_status advance(job *j, const ql_merged_item *item)
+{
+    ql_shards_drop(j->merged.shards, item->base);
+    j->done += bytes_of(j, item);
+    if (j->opt->progress &&
+        !j->opt->progress(j->done, j->report->bytes, j->opt->user)) {
+        QL_FAIL(QL_ECANCELLED, "stopped; nothing was written");
+    }
+    return QL_OK;
+}
+
+static ql_status write_tensors(job *j, size_t shard, ql_safetensors_writer *w)
+{
+    const ql_merged *m = &j->merged;
+
+    QL_TRY(ql_safetensors_writer_metadata(w, "format", "pt"));
+    for (size_t i = 0; i < m->n; i++) {
+        const ql_merged_item *item = &m->items[i];
+
+        if (ql_shard_plan_shard_of(j->shards, i) == shard) {
+            QL_TRY(ql_safetensors_writer_add(w, item->name, type_of(j, item),
+                                             item->shape, item->rank));
+        }
+    }
+    QL_TRY(ql_safetensors_writer_begin(w));
+    for (size_t i = 0; i < m->n; i++) {
+        if (ql_shard_plan_shard_of(j->shards, i) == shard) {
+            QL_TRY(write_tensor(j, &m->items[i], w));
+            QL_TRY(advance(j, &m->items[i]));
+        }
+    }
+    return ql_safetensors_writer_commit(w);
+}
+
+static ql_status write_shard(job *j, size_t shard, const char *dir)
+{
+    char *path = ql_path_join(dir, ql_shard_plan_file(j->shards, shard));
+    ql_safetensors_writer *w = NULL;
+    ql_status st = QL_ENOMEM;
+
+    if (path) {
+        QL_TRY_DONE(ql_safetensors_writer_open(&w, path));
+        st = write_tensors(j, shard, w);
+    }
+done:
+    ql_safetensors_writer_close(&w);
+    ql_free(path);
+    return st;
+}
+
+/* The model's configuration as it is now: dense, of the type that was written,
+ * with a head of its own if it got one. */
+static ql_status write_config(const job *j, const char *dir)
+{
+    static const char *const names[] = {
+        [QL_EXPORT_TYPE_F32] = "float32",
+        [QL_EXPORT_TYPE_F16] = "float16",
+        [QL_EXPORT_TYPE_BF16] = "bfloat16",
+    };
+    json_t *o = NULL;
+    ql_status st;
+    int bad = 0;
+
+    QL_TRY_DONE(ql_model_files_config(&o, j->model));
+    json_object_del(o, "quantization_config");
+    if (j->opt->type != QL_EXPORT_TYPE_AUTO) {
+        const char *key = json_object_get(o, "dtype") ? "dtype" : "torch_dtype";
+
+        bad |= json_object_set_new(o, key, json_string(names[j->opt->type]));
+    }
+    if (j->merged.untied) {
+        bad |= json_object_set_new(o, "tie_word_embeddings", json_false());
+    }
+    st = bad ? ql_fail(QL_ENOMEM, "out of memory while writing config.json")
+             : ql_model_files_put_config(o, dir);
+done:
+    json_decref(o);
+    return st;
+}
+
+/* The template that the adapter was trained with goes before the model's. */
+static ql_status carry_template(const job *j, const char *dir)
+{
+    static const char name[] = "chat_template.jinja";
+    char *from = ql_path_join(j->adapter, name);
+    char *to = ql_path_join(dir, name);
+    ql_status st = from && to ? QL_OK : QL_ENOMEM;
+
+    if (st == QL_OK && ql_path_exists(from)) {
+        st = ql_file_copy(from, to);
+    }
+    ql_free(from);
+    ql_free(to);
+    return st;
+}
+
+static ql_status write_all(job *j, const char *out_dir)
+{
+    ql_outdir out;
+    ql_status st;
+
+    QL_TRY(ql_disk_need(out_dir, j->report->bytes));
+    QL_TRY(ql_outdir_init(&out, out_dir, j->opt->force));
+    for (size_t i = 0; i < j->report->files; i++) {
+        QL_TRY_DONE(write_shard(j, i, out.work));
+    }
+    QL_TRY_DONE(ql_shard_plan_write_index(j->shards, out.work));
+    QL_TRY_DONE(write_config(j, out.work));
+    QL_TRY_DONE(ql_model_files_carry(j->model, out.work));
+    QL_TRY_DONE(carry_template(j, out.work));
+    st = ql_outdir_commit(&out);
+done:
+    ql_outdir_free(&out);
+    return st;
+}
+
+/* The result is there; that it cannot be compared is no failure of it. */
+static void compare(const job *j, const char *out_dir)
+{
+    if (ql_merge_compare(&j->report->difference, j->model, j->adapter, out_dir,
+                         &j->base) != QL_OK) {
+        ql_note("not compared with the model and its adapter: %s",
+                ql_last_error());
+    }
+}
+
+static ql_status run(job *j, const char *out_dir)
+{
+    QL_TRY(ql_dir_need(j->model, "give a Hugging Face model folder"));
+    QL_TRY(ql_model_files_check(j->model, out_dir, j->opt->force));
+    QL_TRY(ql_export_base_find(&j->base, j->adapter, j->opt));
+    QL_TRY(ql_adapter_folder_init(&j->folder, j->adapter));
+    QL_TRY(ql_merged_init(&j->merged, j->model, &j->folder, &j->base));
+    if (j->merged.packed && j->opt->base == QL_EXPORT_BASE_ORIGINAL) {
+        QL_FAIL(QL_EINVAL,
+                "%s is in 4 bits: its original weights are not there; name the "
+                "original model, or merge into the dequantized weights",
+                j->model);
+    }
+    QL_TRY(plan(j));
+    QL_TRY(write_all(j, out_dir));
+    if (j->opt->compare) {
+        compare(j, out_dir);
+    }
+    return QL_OK;
+}
+
+ql_status ql_export_merge(const char *model_dir, const char *adapter_dir,
+                          const char *out_dir, const ql_export_options *opt,
+                          ql_export_report *report)
+{
+    ql_export_report own;
+    job j = {.model = model_dir,
+             .adapter = adapter_dir,
+             .opt = opt,
+             .report = report ? report : &own};
+    ql_status st;
+
+    *j.report = (ql_export_report){0};
+    st = run(&j, out_dir);
+    ql_shard_plan_close(&j.shards);
+    ql_merged_free(&j.merged);
+    ql_adapter_folder_free(&j.folder);
+    return st;
+}

@@ -1,0 +1,164 @@
+#include "src/convert/merge_compare.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "qlora/tokenizer.h"
+#include "src/base/fail.h"
+#include "src/model/run.h"
+
+/* Words, numbers, a quotation and a bit of code. */
+static const char sample[] =
+    "Once upon a time, in 1987, a little girl asked: \"What is 12 + 30?\" "
+    "Her friend wrote: for (i = 0; i < n; i++) sum += x[i];";
+
+enum {
+    MAX_TOKENS = 32
+};
+
+typedef struct sample_ids {
+    int32_t ids[MAX_TOKENS];
+    size_t n;
+} sample_ids;
+
+static void take_sample(sample_ids *s, const char *dir, size_t most,
+                        size_t vocab)
+{
+    ql_tokenizer *tok = NULL;
+    int32_t *ids = NULL;
+    size_t n = 0;
+
+    if (ql_tokenizer_open(&tok, dir) == QL_OK &&
+        ql_tokenizer_encode(tok, sample, strlen(sample), true, &ids, &n) ==
+            QL_OK) {
+        s->n = n < most ? n : most;
+        memcpy(s->ids, ids, s->n * sizeof(*ids));
+    }
+    for (size_t i = 0; i < s->n; i++) {
+        s->n = s->ids[i] >= 0 && (size_t)s->ids[i] < vocab ? s->n : 0;
+    }
+    if (s->n == 0) {
+        s->n = most;
+        for (size_t i = 0; i < most; i++) {
+            s->ids[i] = (int32_t)((1 + 37 * i) % vocab);
+        }
+    }
+    ql_free(ids);
+    ql_tokenizer_close(&tok);
+}
+
+/* Logits [n, V] of the sample, Owned. */
+static ql_status run_model(ql_model *m, const sample_ids *s, float **logits)
+{
+    const size_t start[] = {0, s->n};
+    const ql_run_options opt = {
+        .max_tokens = s->n, .max_length = s->n, .max_sequences = 1};
+    const ql_batch batch = {
+        .T = s->n, .sequences = 1, .start = start, .ids = s->ids};
+    size_t rows[MAX_TOKENS];
+    ql_run *run = NULL;
+
+    for (size_t i = 0; i < s->n; i++) {
+        rows[i] = i;
+    }
+    *logits = ql_alloc(QL_TAG_WORK, s->n * m->config.V, sizeof(float));
+    if (!*logits) {
+        return QL_ENOMEM;
+    }
+    QL_TRY(ql_run_open(&run, m, &opt));
+    ql_run_logits(run, &batch, rows, s->n, *logits);
+    ql_run_close(&run);
+    return QL_OK;
+}
+
+/* Opens a folder, with an adapter unless NULL, and runs it. The sample is
+ * taken by the first. */
+static ql_status run_folder(const char *dir, const char *adapter,
+                            const ql_merged_base *base, sample_ids *s,
+                            size_t *vocab, float **logits)
+{
+    ql_model_options opt;
+    ql_model_info info;
+    ql_model *m = NULL;
+    ql_status st;
+
+    ql_model_options_init(&opt);
+    opt.quantize = base && base->requantize;
+    opt.quant = base ? base->quant : opt.quant;
+    QL_TRY(ql_model_open(&m, dir, &opt));
+    ql_model_info_read(m, &info);
+    if (s->n == 0) {
+        take_sample(s, dir,
+                    info.max_positions < MAX_TOKENS ? info.max_positions
+                                                    : MAX_TOKENS,
+                    info.vocab);
+    }
+    *vocab = info.vocab;
+    QL_TRY_DONE(adapter ? ql_model_load_adapter(m, adapter) : QL_OK);
+    st = run_model(m, s, logits);
+done:
+    ql_model_close(&m);
+    return st;
+}
+
+static double log_sum(const float *x, size_t n, size_t *largest)
+{
+    double sum = 0;
+
+    *largest = 0;
+    for (size_t i = 1; i < n; i++) {
+        *largest = x[i] > x[*largest] ? i : *largest;
+    }
+    for (size_t i = 0; i < n; i++) {
+        sum += exp((double)x[i] - (double)x[*largest]);
+    }
+    return (double)x[*largest] + log(sum);
+}
+
+/* Adds one token: the logits before (p) and after (q). */
+static void count(ql_export_difference *d, const float *p, const float *q,
+                  size_t V, float *least, float *most)
+{
+    size_t first;
+    size_t second;
+    const double zp = log_sum(p, V, &first);
+    const double zq = log_sum(q, V, &second);
+
+    for (size_t i = 0; i < V; i++) {
+        const double diff = (double)p[i] - (double)q[i];
+
+        d->logit = fabs(diff) > d->logit ? fabs(diff) : d->logit;
+        d->kl += exp((double)p[i] - zp) * (diff - zp + zq);
+        *least = p[i] < *least ? p[i] : *least;
+        *most = p[i] > *most ? p[i] : *most;
+    }
+    d->agree += first == second;
+}
+
+ql_status ql_merge_compare(ql_export_difference *d, const char *model_dir,
+                           const char *adapter_dir, const char *merged_dir,
+                           const ql_merged_base *base)
+{
+    sample_ids s = {.n = 0};
+    float *before = NULL;
+    float *after = NULL;
+    float least = INFINITY;
+    float most = -INFINITY;
+    size_t V;
+    ql_status st;
+
+    *d = (ql_export_difference){0};
+    QL_TRY_DONE(run_folder(model_dir, adapter_dir, base, &s, &V, &before));
+    QL_TRY_DONE(run_folder(merged_dir, NULL, NULL, &s, &V, &after));
+    for (size_t i = 0; i < s.n; i++) {
+        count(d, before + i * V, after + i * V, V, &least, &most);
+    }
+    d->tokens = s.n;
+    d->range = (double)most - (double)least;
+    d->kl /= (double)s.n;
+    d->agree /= (double)s.n;
+done:
+    ql_free(before);
+    ql_free(after);
+    return st;
+}

@@ -1,0 +1,87 @@
+/* A model with an adapter worked into its weights, tensor by tensor, rows at a
+ * time: what is in memory is the panel that is asked for, and for the time of
+ * one tensor its pair, and its 4-bit form where one is made.
+ *
+ *   W' = W + scale B A                      (transposed where W is)
+ *   W' = m / ||W + scale B A|| (W + ...)    per output, with DoRA
+ *
+ * Source: peft tuners/lora/layer.py, dora.py. */
+#ifndef QL_CONVERT_MERGED_H
+#define QL_CONVERT_MERGED_H
+
+#include "qlora/quantize.h"
+#include "src/convert/adapter_folder.h"
+#include "src/format/shards.h"
+#include "src/model/arch.h"
+#include "src/model/packed.h"
+#include "src/model/quantized.h"
+
+/* One tensor of the result. */
+typedef struct ql_merged_item {
+    const char *name;
+    const ql_tensor *base;       /* as it is stored */
+    const ql_tensor *whole;      /* replaces it; NULL: none does */
+    const ql_adapter_pair *pair; /* changes it; NULL: none does */
+    bool packed;                 /* stored in 4 bits */
+    bool requantize;             /* goes to 4 bits and back first */
+    bool conv1d;                 /* the weight of a layer is [in, out]; in 4
+                                    bits it is [out, in] all the same */
+    bool turned;                 /* the pair changes it transposed */
+    ql_dtype dtype;              /* before quantization; as stored, if not
+                                    quantized */
+    size_t rank, shape[QL_MAX_RANK], elements;
+    size_t rows, cols; /* the shape as a matrix: [n, 1] for vectors */
+} ql_merged_item;
+
+/* What of linear weights a merge starts from. */
+typedef struct ql_merged_base {
+    bool requantize; /* weights of a dense folder go to 4 bits and back */
+    ql_quant_options quant;
+} ql_merged_base;
+
+typedef struct ql_merged {
+    ql_shards *shards;
+    ql_merged_item *items; /* in order of name, layer 2 before layer 10 */
+    size_t n;
+    ql_merged_base base;
+    const ql_arch *arch; /* NULL: none that we know */
+    bool conv1d, tied;   /* what config.json says */
+    bool untied;  /* the head of a tied model has become one of its own */
+    bool packed;  /* the folder is in 4 bits */
+    size_t pairs; /* tensors that a pair changes */
+
+    const ql_merged_item *open; /* the tensor whose rows can be had */
+    ql_packed codes;
+    ql_quantized quantized;
+    float *plain; /* a matrix that had to be transposed */
+    ql_qtensor view;
+    float *a, *b, *magnitude; /* [r, cols], [rows, r]: the pair as W is
+                                 stored */
+    double *gain;             /* of columns, with DoRA */
+} ql_merged;
+
+/* Opens a model folder; adapter may be NULL and is borrowed. Errors:
+ * QL_EMISMATCH when it changes what the model does not have, or in another
+ * shape; those of ql_shards_open; QL_EUNSUPPORTED, QL_ENOMEM. */
+ql_status ql_merged_init(ql_merged *m, const char *dir,
+                         const ql_adapter_folder *adapter,
+                         const ql_merged_base *base);
+void ql_merged_free(ql_merged *m);
+
+/* A tensor that stays to the bit, of whatever type: what is to be written is
+ * base or whole. */
+bool ql_merged_untouched(const ql_merged_item *item);
+
+/* The tensor of that item is the one whose rows follow. Errors: QL_EFORMAT
+ * for one that is not finite, where it is quantized; QL_ENOMEM. */
+ql_status ql_merged_open(ql_merged *m, const ql_merged_item *item);
+
+/* Rows [row, row + n) of the open tensor in f32, out [n, cols]. Errors:
+ * QL_EUNSUPPORTED for a type that is no number; QL_EFORMAT for a result that
+ * is not finite. */
+ql_status ql_merged_rows(ql_merged *m, size_t row, size_t n, float *out);
+
+/* Ends with the tensor and lets its pages go. */
+void ql_merged_close(ql_merged *m);
+
+#endif

@@ -1,0 +1,372 @@
+/* Tensors of the model and of the adapter are brought together by name. Files
+ * on the hub may lack the first part of the names that the adapter has
+ * ("transformer.h.0" is "h.0" in those of GPT-2), so a name may also be the
+ * end of the other.
+ *
+ * Where the head is the embedding matrix and the adapter changes one of the
+ * two only, the result has both: what was trained is one matrix on the way in
+ * and another on the way out. */
+#include "src/convert/merged_items.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/fail.h"
+#include "src/convert/model_files.h"
+#include "src/format/names.h"
+#include "src/format/qstate.h"
+#include "src/model/arch.h"
+
+enum {
+    NAME_BYTES = 1024
+};
+
+/* The embeddings that may be a head, by the ends of their paths. */
+static const struct {
+    const char *embed, *head;
+} ties[] = {
+    {"embed_tokens", "lm_head"},
+    {"wte", "lm_head"},
+    {"embed_in", "embed_out"},
+};
+
+/* Tensors that belong to a 4-bit weight. */
+static const char *const parts[] = {
+    ".absmax",
+    ".quant_map",
+    ".nested_absmax",
+    ".nested_quant_map",
+    ".quant_state.bitsandbytes__nf4",
+    ".quant_state.bitsandbytes__fp4",
+};
+
+/* a is b, or its end behind a dot. */
+static bool ends_path(const char *b, const char *a)
+{
+    const size_t n = strlen(b);
+    const size_t m = strlen(a);
+
+    return ql_name_ends(b, a) && (n == m || b[n - m - 1] == '.');
+}
+
+/* Two paths mean the same module. */
+static bool same_path(const char *a, const char *b)
+{
+    return ends_path(a, b) || ends_path(b, a);
+}
+
+static bool is_part(const ql_shards *s, const char *name)
+{
+    char stem[NAME_BYTES];
+
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        const size_t n = strlen(name) - strlen(parts[i]);
+
+        if (ql_name_ends(name, parts[i]) && n < sizeof(stem)) {
+            memcpy(stem, name, n);
+            stem[n] = '\0';
+            return ql_qstate_find(s, stem) != NULL;
+        }
+    }
+    return false;
+}
+
+/* The name without ".weight", "" for another. */
+static const char *stem_of(const char *name, char stem[NAME_BYTES])
+{
+    const size_t n = strlen(name) - strlen(".weight");
+
+    stem[0] = '\0';
+    if (ql_name_ends(name, ".weight") && n < NAME_BYTES) {
+        memcpy(stem, name, n);
+        stem[n] = '\0';
+    }
+    return stem;
+}
+
+/* Layers whose weight transformers keeps as [in, out] in GPT-2. */
+static bool is_conv1d(const char *name)
+{
+    static const char *const layers[] = {"c_attn", "c_proj", "c_fc"};
+    char stem[NAME_BYTES];
+
+    stem_of(name, stem);
+    for (size_t i = 0; i < sizeof(layers) / sizeof(layers[0]); i++) {
+        if (ends_path(stem, layers[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Shape and type of an item, from the folder. */
+static ql_status describe(const ql_shards *s, ql_merged_item *item)
+{
+    const ql_tensor *t = item->base;
+    ql_packed p;
+    bool found;
+
+    item->rank = t->rank;
+    memcpy(item->shape, t->shape, sizeof(item->shape));
+    item->dtype = t->dtype;
+    item->elements = t->elements;
+    if (item->packed) {
+        QL_TRY(ql_packed_init(&p, s, t->name, &found));
+        item->rank = 2;
+        item->shape[0] = item->conv1d ? p.w.cols : p.w.rows;
+        item->shape[1] = item->conv1d ? p.w.rows : p.w.cols;
+        item->dtype = p.dtype;
+        item->elements = p.w.rows * p.w.cols;
+        ql_packed_free(&p);
+    }
+    item->rows = item->rank > 0 ? item->shape[0] : 1;
+    item->cols = item->rows > 0 ? item->elements / item->rows : 0;
+    return QL_OK;
+}
+
+static ql_status add_item(ql_merged *m, const char *name, const ql_tensor *base)
+{
+    ql_merged_item *item = &m->items[m->n++];
+
+    *item = (ql_merged_item){.name = name, .base = base};
+    item->packed = ql_qstate_find(m->shards, base->name) != NULL;
+    item->requantize = m->base.requantize && !item->packed && base->rank == 2 &&
+                       ql_arch_module(m->arch, base->name) < QL_MODULES;
+    item->conv1d = m->conv1d && is_conv1d(base->name);
+    m->packed |= item->packed;
+    return describe(m->shards, item);
+}
+
+static ql_merged_item *find_path(ql_merged *m, const char *path)
+{
+    char stem[NAME_BYTES];
+
+    for (size_t i = 0; i < m->n; i++) {
+        if (same_path(stem_of(m->items[i].name, stem), path)) {
+            return &m->items[i];
+        }
+    }
+    return NULL;
+}
+
+/* The embedding matrix and the name of the head; false if there is none. */
+static bool find_tie(ql_merged *m, ql_merged_item **embed, const char **head)
+{
+    char stem[NAME_BYTES];
+
+    for (size_t i = 0; i < m->n; i++) {
+        for (size_t k = 0; k < sizeof(ties) / sizeof(ties[0]); k++) {
+            if (ends_path(stem_of(m->items[i].name, stem), ties[k].embed)) {
+                *embed = &m->items[i];
+                *head = ties[k].head;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* The adapter changes the module of this path. */
+static bool changes(const ql_adapter_folder *f, const char *path)
+{
+    char stem[NAME_BYTES];
+
+    for (size_t i = 0; i < f->n_pairs; i++) {
+        if (same_path(f->pairs[i].path, path)) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < f->n_wholes; i++) {
+        if (!f->wholes[i].repeats &&
+            same_path(stem_of(f->wholes[i].name, stem), path)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Gives a tied model a head of its own where the two become different. */
+static ql_status untie(ql_merged *m, const ql_adapter_folder *f)
+{
+    char stem[NAME_BYTES];
+    ql_merged_item *embed;
+    const char *head;
+    bool in;
+    bool out;
+
+    if (!find_tie(m, &embed, &head) || find_path(m, head)) {
+        return QL_OK;
+    }
+    in = changes(f, stem_of(embed->name, stem));
+    out = changes(f, head);
+    if (!out && (!in || f->tied)) {
+        return QL_OK;
+    }
+    m->untied = true;
+    return add_item(
+        m, strcmp(head, "lm_head") == 0 ? "lm_head.weight" : "embed_out.weight",
+        embed->base);
+}
+
+static ql_status wrong_shape(const ql_merged_item *item, const char *what,
+                             const size_t *shape, size_t rank)
+{
+    char is[QL_SHAPE_BYTES];
+    char has[QL_SHAPE_BYTES];
+
+    QL_FAIL(QL_EMISMATCH,
+            "%s of the adapter fits a weight of shape %s, but the model's %s "
+            "is %s; the adapter was made for another model",
+            what, ql_shape_print(is, shape, rank), item->name,
+            ql_shape_print(has, item->shape, item->rank));
+}
+
+static ql_status put_pair(ql_merged *m, const ql_adapter_folder *f,
+                          const ql_adapter_pair *p)
+{
+    ql_merged_item *item = find_path(m, p->path);
+    size_t shape[2];
+
+    if (!item) {
+        QL_FAIL(QL_EMISMATCH,
+                "%s: %s is adapted, but the model has no weight of that name",
+                f->path, p->path);
+    }
+    item->turned = item->conv1d || p->embedding;
+    shape[0] = item->turned ? p->in : p->out;
+    shape[1] = item->turned ? p->out : p->in;
+    if (item->rank != 2 || memcmp(item->shape, shape, sizeof(shape)) != 0) {
+        return wrong_shape(item, p->path, shape, 2);
+    }
+    item->pair = p;
+    m->pairs++;
+    return QL_OK;
+}
+
+static ql_merged_item *find_name(ql_merged *m, const char *name)
+{
+    for (size_t i = 0; i < m->n; i++) {
+        if (same_path(m->items[i].name, name)) {
+            return &m->items[i];
+        }
+    }
+    return NULL;
+}
+
+/* What PEFT has saved of the base beside a pair must be this base. */
+static ql_status check_repeat(const ql_adapter_folder *f,
+                              const ql_merged_item *item, const ql_tensor *t)
+{
+    if (item->base->dtype == t->dtype &&
+        memcmp(item->base->data, t->data, t->bytes) != 0) {
+        QL_FAIL(QL_EMISMATCH,
+                "%s: %s is not the model's %s: its embeddings were changed "
+                "before the training, which is not supported",
+                f->path, t->name, item->name);
+    }
+    return QL_OK;
+}
+
+static ql_status put_whole(ql_merged *m, const ql_adapter_folder *f,
+                           const ql_adapter_whole *w)
+{
+    ql_merged_item *item = find_name(m, w->name);
+    const ql_tensor *t = &w->tensor;
+
+    if (!item && w->repeats) {
+        return QL_OK; /* of a head that is the embedding */
+    }
+    if (!item) {
+        QL_FAIL(QL_EMISMATCH,
+                "%s: %s is trained whole, but the model has no such tensor",
+                f->path, w->name);
+    }
+    if (item->rank != t->rank ||
+        memcmp(item->shape, t->shape, t->rank * sizeof(*t->shape)) != 0) {
+        return wrong_shape(item, w->name, t->shape, t->rank);
+    }
+    if (w->repeats) {
+        return check_repeat(f, item, t);
+    }
+    item->whole = t;
+    item->packed = item->requantize = false;
+    return QL_OK;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const ql_merged_item *x = a;
+    const ql_merged_item *y = b;
+
+    return ql_name_order(x->name, y->name);
+}
+
+static ql_status put_adapter(ql_merged *m, const ql_adapter_folder *f)
+{
+    QL_TRY(untie(m, f));
+    for (size_t i = 0; i < f->n_pairs; i++) {
+        QL_TRY(put_pair(m, f, &f->pairs[i]));
+    }
+    for (size_t i = 0; i < f->n_wholes; i++) {
+        QL_TRY(put_whole(m, f, &f->wholes[i]));
+    }
+    return QL_OK;
+}
+
+/* What the configuration tells of the tensors. */
+static ql_status read_config(ql_merged *m, const char *dir)
+{
+    const char *method = "bitsandbytes";
+    const char *type = "";
+    json_t *root = NULL;
+    ql_status st;
+
+    QL_TRY_DONE(ql_model_files_config(&root, dir));
+    QL_TRY_DONE(ql_json_string(root, "model_type", dir, &type));
+    QL_TRY_DONE(ql_json_bool(root, "tie_word_embeddings", dir, &m->tied));
+    QL_TRY_DONE(ql_json_string(json_object_get(root, "quantization_config"),
+                               "quant_method", dir, &method));
+    m->arch = ql_arch_find(type);
+    m->conv1d = strcmp(type, "gpt2") == 0;
+    if (!m->arch && m->base.requantize) {
+        st = ql_fail(QL_EUNSUPPORTED,
+                     "%s: which weights of architecture \"%s\" are quantized "
+                     "is not known; merge into the original ones",
+                     dir, type);
+        goto done;
+    }
+    if (strcmp(method, "bitsandbytes") != 0) {
+        st = ql_fail(QL_EUNSUPPORTED,
+                     "%s: weights quantized by \"%s\" cannot be merged into; "
+                     "give the original model",
+                     dir, method);
+    }
+done:
+    json_decref(root);
+    return st;
+}
+
+ql_status ql_merged_list(ql_merged *m, const char *dir,
+                         const ql_adapter_folder *adapter)
+{
+    const size_t n = ql_shards_count(m->shards);
+
+    QL_TRY(read_config(m, dir));
+    m->items = ql_calloc(QL_TAG_MISC, n + 1, sizeof(*m->items));
+    if (!m->items) {
+        return QL_ENOMEM;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const ql_tensor *t = ql_shards_at(m->shards, i);
+        const bool no_head = m->tied && strcmp(t->name, "lm_head.weight") == 0;
+
+        if (!is_part(m->shards, t->name) && !no_head) {
+            QL_TRY(add_item(m, t->name, t));
+        }
+    }
+    if (adapter) {
+        QL_TRY(put_adapter(m, adapter));
+    }
+    qsort(m->items, m->n, sizeof(*m->items), by_name);
+    return QL_OK;
+}

@@ -1,0 +1,121 @@
+#include "src/convert/model_files.h"
+
+#include <string.h>
+
+#include "src/base/fail.h"
+#include "src/base/file.h"
+#include "src/format/names.h"
+
+enum {
+    MAX_CONFIG_BYTES = 16 << 20
+};
+
+static const char config_name[] = "config.json";
+
+/* True for files that hold weights, which are written anew or left behind. */
+static bool holds_weights(const char *name)
+{
+    static const char *const endings[] = {
+        ".safetensors", ".index.json", ".bin", ".pth",  ".pt",   ".gguf",
+        ".h5",          ".msgpack",    ".ot",  ".onnx", ".part",
+    };
+
+    for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
+        if (ql_name_ends(name, endings[i])) {
+            return true;
+        }
+    }
+    return name[0] == '.' || strcmp(name, config_name) == 0;
+}
+
+/* Carries tokenizer, generation config, licence and the like over. */
+ql_status ql_model_files_carry(const char *in_dir, const char *out_dir)
+{
+    ql_status st;
+    char **names;
+    size_t n;
+
+    QL_TRY(ql_dir_list(in_dir, &names, &n));
+    st = QL_OK;
+    for (size_t i = 0; st == QL_OK && i < n; i++) {
+        char *from = ql_path_join(in_dir, names[i]);
+        char *to = ql_path_join(out_dir, names[i]);
+
+        if (!from || !to) {
+            st = QL_ENOMEM;
+        } else if (!holds_weights(names[i]) && !ql_path_is_dir(from)) {
+            st = ql_file_copy(from, to);
+        }
+        ql_free(from);
+        ql_free(to);
+    }
+    ql_dir_list_free(names, n);
+    return st;
+}
+
+/* What is there is replaced only on demand, and only if it is a model (or
+ * nothing) and not the one that is read. */
+ql_status ql_model_files_check(const char *in_dir, const char *out_dir,
+                               bool force)
+{
+    ql_status st = QL_OK;
+    char *config;
+    char **names;
+    size_t n;
+
+    if (!ql_path_exists(out_dir)) {
+        return QL_OK;
+    }
+    if (!force) {
+        QL_FAIL(QL_EINVAL,
+                "%s exists already; name another folder or use --force",
+                out_dir);
+    }
+    if (!ql_path_is_dir(out_dir)) {
+        QL_FAIL(QL_EINVAL, "%s is a file, not a folder", out_dir);
+    }
+    if (ql_path_within(in_dir, out_dir)) {
+        QL_FAIL(QL_EINVAL,
+                "%s would be replaced, but %s is the same folder or lies in "
+                "it; name another folder",
+                out_dir, in_dir);
+    }
+    if (ql_path_is_link(out_dir)) {
+        return QL_OK; /* the link is replaced, not what it leads to */
+    }
+    QL_TRY(ql_dir_list(out_dir, &names, &n));
+    config = ql_path_join(out_dir, config_name);
+    if (!config) {
+        st = QL_ENOMEM;
+    } else if (n > 0 && !ql_path_exists(config)) {
+        st = ql_fail(QL_EINVAL,
+                     "%s holds something else than a model; name another "
+                     "folder",
+                     out_dir);
+    }
+    ql_free(config);
+    ql_dir_list_free(names, n);
+    return st;
+}
+
+ql_status ql_model_files_config(json_t **out, const char *dir)
+{
+    char *path = ql_path_join(dir, config_name);
+    ql_status st = QL_ENOMEM;
+
+    *out = NULL;
+    if (path) {
+        st = ql_json_load(out, path, MAX_CONFIG_BYTES);
+    }
+    ql_free(path);
+    return st;
+}
+
+ql_status ql_model_files_put_config(const json_t *config, const char *dir)
+{
+    char *path = ql_path_join(dir, config_name);
+    ql_status st = path ? ql_json_save(config, true, path) : QL_ENOMEM;
+
+    ql_free(path);
+    return st;
+}

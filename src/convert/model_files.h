@@ -1,0 +1,23 @@
+/* The files of a model folder that another is made of: what may be replaced,
+ * what goes with the weights. */
+#ifndef QL_CONVERT_MODEL_FILES_H
+#define QL_CONVERT_MODEL_FILES_H
+
+#include "src/base/json.h"
+
+/* Fails unless out_dir can be written: it is not there; or it may be replaced
+ * (force), and is a model, or empty, and not the folder that is read or one
+ * that it lies in. Errors: QL_EINVAL, QL_EIO, QL_ENOMEM. */
+ql_status ql_model_files_check(const char *in_dir, const char *out_dir,
+                               bool force);
+
+/* Copies the files that hold no weights and are not config.json: tokenizer,
+ * generation config, licence and the like. Errors: QL_EIO, QL_ENOSPACE,
+ * QL_ENOMEM. */
+ql_status ql_model_files_carry(const char *in_dir, const char *out_dir);
+
+/* config.json of a folder. Owned: json_decref. */
+ql_status ql_model_files_config(json_t **out, const char *dir);
+ql_status ql_model_files_put_config(const json_t *config, const char *dir);
+
+#endif

@@ -1,0 +1,37 @@
+# Train, merge, load again: the same text at temperature 0, from the folder in
+# 4 bits and from the dense one.
+demo=$QL_SOURCE/tools/demo
+qlora-quantize "$demo/stories260K" nf4 --quiet > /dev/null
+qlora-train --model nf4 --data "$demo/plays.jsonl.gz" --output adapter \
+    --max-length 128 --max-steps 8 --per-device-train-batch-size 4 \
+    --gradient-accumulation-steps 1 --learning-rate 1e-2 --quiet > /dev/null
+
+generate() {
+    qlora-generate --prompt ROMEO: --temperature 0 --max-new-tokens 24 \
+        --compute fp32 "$@"
+}
+generate --model nf4 --adapter adapter > adapted.txt
+
+qlora-export merge --model nf4 --adapter adapter --output a --type f32 \
+    --compute fp32 --json > report.json
+generate --model a --no-quantize > merged.txt
+cmp adapted.txt merged.txt
+grep -q '"base": "dequantized", .*"merged": 35, ' report.json
+grep -q '"agreement": 1}' report.json
+
+# The dense folder knows from run.yaml what the training has made of it.
+qlora-export merge --model "$demo/stories260K" --adapter adapter --output b \
+    --type f32 --no-compare --quiet > report.txt
+grep -q '^base: dequantized weights$' report.txt
+cmp a/model.safetensors b/model.safetensors
+qlora-export merge --model "$demo/stories260K" --adapter adapter --output c \
+    --type f32 --no-compare --quiet --base original > report.txt
+grep -q '^base: original weights$' report.txt
+! cmp -s a/model.safetensors c/model.safetensors
+
+# In shards it is the same model.
+qlora-export merge --model nf4 --adapter adapter --output d --type f32 \
+    --max-shard-size 200000 --quiet > /dev/null
+test -s d/model.safetensors.index.json
+generate --model d --no-quantize > shards.txt
+cmp adapted.txt shards.txt

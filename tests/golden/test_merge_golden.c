@@ -1,0 +1,343 @@
+/* The adapters of the golden models, merged: every weight against the formula
+ * in double, every other tensor to the bit, and for each architecture that we
+ * run the same greedy tokens before and after. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "qlora/export.h"
+#include "src/base/file.h"
+#include "src/convert/adapter_folder.h"
+#include "src/format/names.h"
+#include "src/format/shards.h"
+#include "src/model/run.h"
+#include "tests/check/check.h"
+#include "tests/check/toy_adapter.h"
+
+enum {
+    GREEDY = 12,
+    NAME_BYTES = 256
+};
+
+static const struct {
+    const char *model, *variant;
+} cases[] = {
+    {"llama2", "lora"},
+    {"llama2", "lora_dora"},
+    {"llama2", "lora_rslora"},
+    {"llama2", "lora_embhead"},
+    {"llama2", "lora_patterns"},
+    {"llama2", "lora_modsave"},
+    {"llama3_gqa_tied_rope31", "lora"},
+    {"llama_linear_rope_bias_headdim", "lora"},
+    {"llama_yarn", "lora"},
+    {"mistral_swa4", "lora"},
+    {"qwen2", "lora"},
+    {"qwen3", "lora"},
+    {"gemma1", "lora"},
+    {"gemma2", "lora"},
+    {"gemma3_text", "lora"},
+    {"phi3", "lora"},
+    {"phi3_longrope_long", "lora"},
+    {"phi3_longrope_short", "lora"},
+    {"phi4mini_partial_rotary", "lora"},
+    {"smollm3_nope", "lora"},
+    {"olmo2", "lora"},
+    {"gpt_neox", "lora"},
+    {"gpt2", "lora"},
+    {"gpt2", "lora_dora"},
+    {"bert_cls", "lora"},
+};
+
+enum {
+    CASES = sizeof(cases) / sizeof(cases[0])
+};
+
+/* Where the adapter of a case and the result lie. */
+static char adapter[4300];
+static char merged[4300];
+
+static const char *model_dir(size_t i)
+{
+    char path[NAME_BYTES];
+
+    snprintf(path, sizeof(path), "golden/models/%s", cases[i].model);
+    return check_shared(path);
+}
+
+/* Merges case i. */
+static void merge(size_t i, const ql_export_options *opt,
+                  ql_export_report *report)
+{
+    toy_golden_adapter(adapter, cases[i].model, cases[i].variant);
+    check_ok(ql_export_merge(model_dir(i), adapter, merged, opt, report));
+}
+
+/* Its architecture is one that we run. */
+static bool known(size_t i)
+{
+    ql_config c;
+    const ql_status st = ql_config_init(&c, model_dir(i));
+
+    ql_config_free(&c);
+    assert_true(st == QL_OK || st == QL_EUNSUPPORTED);
+    return st == QL_OK;
+}
+
+static double *widen(const ql_tensor *t)
+{
+    float *x = malloc(t->elements * sizeof(*x));
+    double *out = malloc(t->elements * sizeof(*out));
+
+    check_ok(ql_tensor_to_f32(x, t));
+    for (size_t i = 0; i < t->elements; i++) {
+        out[i] = (double)x[i];
+    }
+    free(x);
+    return out;
+}
+
+/* W [rows, cols] += scale times the product of the pair, as W is stored; then
+ * DoRA: out says whether an output is a row. */
+static void fold(double *w, size_t rows, size_t cols, const ql_adapter_pair *p,
+                 bool turned)
+{
+    double *a = widen(&p->a);
+    double *b = widen(&p->b);
+
+    for (size_t i = 0; i < rows; i++) {
+        for (size_t j = 0; j < cols; j++) {
+            const size_t o = turned ? j : i;
+            const size_t in = turned ? i : j;
+            double sum = 0;
+
+            for (size_t k = 0; k < p->r; k++) {
+                sum += b[o * p->r + k] * a[k * p->in + in];
+            }
+            w[i * cols + j] += p->scale * sum;
+        }
+    }
+    free(a);
+    free(b);
+}
+
+static void normalize(double *w, size_t rows, size_t cols,
+                      const ql_adapter_pair *p, bool turned)
+{
+    double *m = widen(&p->magnitude);
+
+    for (size_t o = 0; o < p->out; o++) {
+        double sum = 0;
+
+        for (size_t k = 0; k < p->in; k++) {
+            const size_t at = turned ? k * cols + o : o * cols + k;
+
+            sum += w[at] * w[at];
+        }
+        for (size_t k = 0; k < p->in; k++) {
+            const size_t at = turned ? k * cols + o : o * cols + k;
+
+            w[at] *= m[o] / sqrt(sum);
+        }
+    }
+    (void)rows;
+    free(m);
+}
+
+/* The pair of a tensor, by the name without ".weight". */
+static const ql_adapter_pair *pair_of(const ql_adapter_folder *f,
+                                      const char *name)
+{
+    char path[NAME_BYTES];
+
+    snprintf(path, sizeof(path), "%s", name);
+    if (!ql_name_ends(path, ".weight")) {
+        return NULL;
+    }
+    path[strlen(path) - strlen(".weight")] = '\0';
+    return ql_adapter_folder_pair(f, path);
+}
+
+static const ql_tensor *whole_of(const ql_adapter_folder *f, const char *name)
+{
+    for (size_t i = 0; i < f->n_wholes; i++) {
+        if (strcmp(f->wholes[i].name, name) == 0) {
+            return &f->wholes[i].tensor;
+        }
+    }
+    return NULL;
+}
+
+/* One tensor of the result; returns 1 if it was to change. */
+static size_t check_tensor(const ql_adapter_folder *f, const ql_tensor *base,
+                           const ql_tensor *got, bool conv1d)
+{
+    const ql_adapter_pair *p = pair_of(f, base->name);
+    const ql_tensor *whole = whole_of(f, base->name);
+    const bool turned = p && (p->embedding || conv1d);
+    double *want;
+    double *is;
+
+    assert_non_null(got);
+    assert_int_equal(got->elements, base->elements);
+    if (!p) {
+        assert_memory_equal(got->data, whole ? whole->data : base->data,
+                            base->bytes);
+        return whole != NULL;
+    }
+    want = widen(base);
+    is = widen(got);
+    fold(want, base->shape[0], base->shape[1], p, turned);
+    if (p->magnitude.name) {
+        normalize(want, base->shape[0], base->shape[1], p, turned);
+    }
+    for (size_t i = 0; i < base->elements; i++) {
+        if (!(fabs(is[i] - want[i]) <= 3e-7 * (fabs(want[i]) + 1e-3))) {
+            fail_msg("%s[%zu]: %.9g, not %.9g", base->name, i, is[i], want[i]);
+        }
+    }
+    free(want);
+    free(is);
+    return 1;
+}
+
+static void weights__are_those_of_the_formula(void **state)
+{
+    ql_export_options opt;
+
+    (void)state;
+    ql_export_options_init(&opt);
+    opt.type = QL_EXPORT_TYPE_F32;
+    opt.compare = false;
+    opt.force = true;
+    for (size_t i = 0; i < CASES; i++) {
+        ql_adapter_folder f;
+        ql_shards *before = NULL;
+        ql_shards *after = NULL;
+        ql_export_report report;
+        size_t changed = 0;
+
+        print_message("%s %s\n", cases[i].model, cases[i].variant);
+        merge(i, &opt, &report);
+        check_ok(ql_adapter_folder_init(&f, adapter));
+        check_ok(ql_shards_open(&before, model_dir(i)));
+        check_ok(ql_shards_open(&after, merged));
+        assert_int_equal(ql_shards_count(before), ql_shards_count(after));
+        for (size_t k = 0; k < ql_shards_count(before); k++) {
+            const ql_tensor *t = ql_shards_at(before, k);
+
+            changed += check_tensor(&f, t, ql_shards_find(after, t->name),
+                                    strcmp(cases[i].model, "gpt2") == 0);
+        }
+        assert_int_equal(changed, f.n_pairs + f.n_wholes);
+        assert_int_equal(changed, report.merged);
+        assert_false(report.dequantized || report.untied);
+        ql_shards_close(&before);
+        ql_shards_close(&after);
+        ql_adapter_folder_free(&f);
+    }
+}
+
+/* The most likely tokens, one after the other, after the token 1. */
+static void write_greedy(ql_model *m, int32_t ids[GREEDY])
+{
+    const ql_run_options opt = {
+        .max_tokens = GREEDY, .max_length = GREEDY, .max_sequences = 1};
+    float *logits = malloc(m->config.V * sizeof(*logits));
+    ql_run *run = NULL;
+
+    check_ok(ql_run_open(&run, m, &opt));
+    ids[0] = 1;
+    for (size_t n = 1; n < GREEDY; n++) {
+        const size_t start[] = {0, n};
+        const size_t row = n - 1;
+        const ql_batch batch = {
+            .T = n, .sequences = 1, .start = start, .ids = ids};
+
+        ql_run_logits(run, &batch, &row, 1, logits);
+        ids[n] = 0;
+        for (size_t k = 1; k < m->config.V; k++) {
+            ids[n] = logits[k] > logits[ids[n]] ? (int32_t)k : ids[n];
+        }
+    }
+    ql_run_close(&run);
+    free(logits);
+}
+
+/* Opens a folder, with an adapter unless NULL, and writes; false for what we
+ * cannot run. */
+static bool run_folder(const char *dir, bool quantize, const char *with,
+                       int32_t ids[GREEDY])
+{
+    ql_model_options opt;
+    ql_model *m = NULL;
+    ql_status st;
+
+    ql_model_options_init(&opt);
+    opt.quantize = quantize;
+    st = ql_model_open(&m, dir, &opt);
+    if (st == QL_OK && with) {
+        st = ql_model_load_adapter(m, with);
+    }
+    if (st == QL_OK) {
+        write_greedy(m, ids);
+    }
+    ql_model_close(&m);
+    assert_true(st == QL_OK || st == QL_EUNSUPPORTED);
+    return st == QL_OK;
+}
+
+/* From both bases: the merged model writes what model and adapter write. */
+static void text__is_the_same_after_merging(void **state)
+{
+    ql_export_options opt;
+    size_t ran = 0;
+
+    (void)state;
+    ql_export_options_init(&opt);
+    opt.type = QL_EXPORT_TYPE_F32;
+    opt.force = true;
+    for (size_t i = 0; i < 2 * CASES; i++) {
+        const bool quantize = i >= CASES;
+        ql_export_report report;
+        int32_t before[GREEDY];
+        int32_t after[GREEDY];
+
+        if (quantize && !known(i % CASES)) {
+            continue;
+        }
+        opt.base =
+            quantize ? QL_EXPORT_BASE_DEQUANTIZED : QL_EXPORT_BASE_ORIGINAL;
+        merge(i % CASES, &opt, &report);
+        if (!run_folder(model_dir(i % CASES), quantize, adapter, before)) {
+            assert_int_equal(report.difference.tokens, 0);
+            print_message("%s %s: not run\n", cases[i % CASES].model,
+                          cases[i % CASES].variant);
+            continue;
+        }
+        assert_int_equal(report.dequantized, quantize);
+        assert_true(run_folder(merged, false, NULL, after));
+        assert_memory_equal(before, after, sizeof(before));
+        assert_true(report.difference.tokens > 10);
+        assert_true(report.difference.logit < 1e-5 * report.difference.range);
+        assert_true(report.difference.agree == 1);
+        assert_true(fabs(report.difference.kl) < 1e-9);
+        ran++;
+    }
+    assert_true(ran >= 12);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(weights__are_those_of_the_formula),
+        cmocka_unit_test(text__is_the_same_after_merging),
+    };
+
+    check_need_shared();
+    snprintf(adapter, sizeof(adapter), "%s", check_tmp_path("adapter"));
+    snprintf(merged, sizeof(merged), "%s", check_tmp_path("merged"));
+    check_ok(ql_runtime_open(&check_runtime));
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

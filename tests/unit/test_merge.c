@@ -1,0 +1,488 @@
+/* ql_export_merge: types and shards of the result, tied heads, the base that
+ * an adapter is merged into, and all that goes wrong. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "qlora/export.h"
+#include "qlora/model.h"
+#include "quant/half.h"
+#include "src/base/file.h"
+#include "src/base/json.h"
+#include "src/format/shards.h"
+#include "tests/check/check.h"
+#include "tests/check/toy_adapter.h"
+#include "tests/check/toy_folder.h"
+
+#define Q0 "base_model.model.model.layers.0.self_attn.q_proj"
+#define Q1 "base_model.model.model.layers.1.self_attn.q_proj"
+#define EMBED "base_model.model.model.embed_tokens"
+#define HEAD "base_model.model.lm_head"
+
+enum {
+    PATH_BYTES = 4300
+};
+
+static char adapter_dir[PATH_BYTES];
+static ql_export_report report;
+
+static void options(ql_export_options *o)
+{
+    ql_export_options_init(o);
+    o->force = true;
+}
+
+/* An adapter of n tensors; ' stands for " in the config. */
+static void write_adapter(const char *config, const toy_tensor *t, size_t n)
+{
+    char path[PATH_BYTES + 64];
+
+    check_ok(ql_dir_remove(adapter_dir));
+    check_ok(ql_dir_make(adapter_dir));
+    snprintf(path, sizeof(path), "%s/adapter_model.safetensors", adapter_dir);
+    toy_tensors_write(path, t, n);
+    toy_json_write(adapter_dir, "adapter_config.json", config);
+}
+
+#define PLAIN                                                                  \
+    {.name = Q0 ".lora_A.weight", .shape = {2, TOY_C}},                        \
+    {                                                                          \
+        .name = Q0 ".lora_B.weight", .shape = { TOY_QKV, 2 }                   \
+    }
+
+static const toy_tensor plain[] = {PLAIN};
+static const toy_tensor both[] = {
+    {.name = Q0 ".lora_A.weight", .shape = {2, TOY_C}},
+    {.name = Q0 ".lora_B.weight", .shape = {TOY_QKV, 2}},
+    {.name = Q1 ".lora_A.weight", .shape = {2, TOY_C}},
+    {.name = Q1 ".lora_B.weight", .shape = {TOY_QKV, 2}},
+};
+static const char plain_config[] =
+    "{'peft_type': 'LORA', 'r': 2, 'lora_alpha': 1}";
+
+static ql_status merge(const ql_export_options *o)
+{
+    return ql_export_merge(toy_in(), adapter_dir, toy_out(), o, &report);
+}
+
+/* A tensor of a folder in f32, or NULL. Owned: free. */
+static float *tensor_of(const char *dir, const char *name, ql_dtype *dtype)
+{
+    ql_shards *s = NULL;
+    const ql_tensor *t;
+    float *x = NULL;
+
+    check_ok(ql_shards_open(&s, dir));
+    t = ql_shards_find(s, name);
+    if (t) {
+        x = malloc(t->elements * sizeof(*x));
+        check_ok(ql_tensor_to_f32(x, t));
+        *dtype = t->dtype;
+    }
+    ql_shards_close(&s);
+    return x;
+}
+
+static json_t *config_of(const char *dir)
+{
+    char path[PATH_BYTES];
+    json_t *root;
+
+    snprintf(path, sizeof(path), "%.4000s/config.json", dir);
+    check_ok(ql_json_load(&root, path, 1 << 20));
+    return root;
+}
+
+static void check_key(const char *key, const char *want)
+{
+    json_t *root = config_of(toy_out());
+    const json_t *v = json_object_get(root, key);
+
+    if (want) {
+        assert_string_equal(json_string_value(v), want);
+    } else {
+        assert_null(v);
+    }
+    json_decref(root);
+}
+
+static void types__are_those_asked_for(void **state)
+{
+    static const struct {
+        ql_export_type type;
+        ql_dtype dtype;
+        const char *name;
+    } cases[] = {
+        {QL_EXPORT_TYPE_AUTO, QL_DTYPE_BF16, "bfloat16"},
+        {QL_EXPORT_TYPE_F32, QL_DTYPE_F32, "float32"},
+        {QL_EXPORT_TYPE_F16, QL_DTYPE_F16, "float16"},
+        {QL_EXPORT_TYPE_BF16, QL_DTYPE_BF16, "bfloat16"},
+    };
+    const toy_folder how = {.dtype = QL_DTYPE_BF16};
+    static const char name[] = "model.layers.0.self_attn.q_proj.weight";
+    float *exact = NULL;
+
+    (void)state;
+    toy_folder_write(toy_in(), &how);
+    write_adapter(plain_config, both, 4);
+    for (size_t i = 0; i < 4; i++) {
+        ql_export_options o;
+        ql_dtype dtype = QL_DTYPE_U8;
+        float *x;
+
+        options(&o);
+        o.type = cases[i].type;
+        check_ok(merge(&o));
+        x = tensor_of(toy_out(), "model.norm.weight", &dtype);
+        assert_int_equal(dtype, cases[i].dtype);
+        free(x);
+        x = tensor_of(toy_out(), name, &dtype);
+        assert_int_equal(dtype, cases[i].dtype);
+        check_key("torch_dtype", cases[i].name);
+        for (size_t k = 0; exact && k < TOY_QKV * TOY_C; k++) {
+            assert_true(fabsf(x[k] - exact[k]) <= 0x1p-8F * fabsf(exact[k]));
+        }
+        if (cases[i].dtype == QL_DTYPE_F32) {
+            exact = x;
+        } else {
+            free(x);
+        }
+        assert_true(report.merged == 2 && report.files == 1);
+        assert_int_equal(report.bytes, toy_tensor_bytes(toy_out()));
+        assert_true(report.difference.tokens > 0);
+    }
+    free(exact);
+}
+
+static void weights__beyond_the_type_are_refused(void **state)
+{
+    const toy_folder how = {.dtype = QL_DTYPE_F32,
+                            .bad = "model.layers.1.mlp.up_proj.weight",
+                            .bad_value = 70000};
+    ql_export_options o;
+
+    (void)state;
+    toy_folder_write(toy_in(), &how);
+    check_ok(ql_dir_remove(toy_out()));
+    write_adapter(plain_config, plain, 2);
+    options(&o);
+    o.type = QL_EXPORT_TYPE_F16;
+    check_fails(merge(&o), QL_EUNSUPPORTED,
+                "up_proj.weight: a weight is beyond the range of F16");
+    assert_false(ql_path_exists(toy_out()));
+    o.type = QL_EXPORT_TYPE_BF16;
+    check_ok(merge(&o));
+    toy_check_no_rest();
+}
+
+static void shards__hold_the_same_tensors(void **state)
+{
+    const toy_folder how = {.dtype = QL_DTYPE_F32};
+    static const char name[] = "model.layers.0.self_attn.q_proj.weight";
+    ql_export_options o;
+    ql_dtype dtype;
+    float *one;
+    float *many;
+
+    (void)state;
+    toy_folder_write(toy_in(), &how);
+    write_adapter(plain_config, plain, 2);
+    options(&o);
+    check_ok(merge(&o));
+    one = tensor_of(toy_out(), name, &dtype);
+    o.max_shard_bytes = 3000;
+    check_ok(merge(&o));
+    assert_true(report.files > 3);
+    assert_true(toy_has(toy_out(), "model.safetensors.index.json"));
+    many = tensor_of(toy_out(), name, &dtype);
+    assert_memory_equal(one, many, TOY_QKV * TOY_C * sizeof(float));
+    free(one);
+    free(many);
+}
+
+/* What an adapter does to a tied model, and what the result must have. */
+static void heads__that_were_tied_come_apart_where_they_differ(void **state)
+{
+    static const toy_tensor head[] = {
+        {.name = HEAD ".lora_A.weight", .shape = {2, TOY_C}},
+        {.name = HEAD ".lora_B.weight", .shape = {TOY_V, 2}},
+    };
+    static const toy_tensor embed[] = {
+        {.name = EMBED ".lora_embedding_A", .shape = {2, TOY_V}},
+        {.name = EMBED ".lora_embedding_B", .shape = {TOY_C, 2}},
+    };
+    static const struct {
+        const toy_tensor *t;
+        const char *config;
+        bool untied, embed_changes, head_changes;
+    } cases[] = {
+        {head, "{'r': 2}", true, false, true},
+        {embed, "{'r': 2}", true, true, false},
+        {embed, "{'r': 2, 'ensure_weight_tying': true}", false, true, true},
+        {plain, "{'r': 2}", false, false, false},
+    };
+    const toy_folder how = {.dtype = QL_DTYPE_F32};
+    const size_t bytes = TOY_V * TOY_C * sizeof(float);
+    ql_dtype dtype;
+    float *before;
+
+    (void)state;
+    toy_folder_write(toy_in(), &how);
+    before = tensor_of(toy_in(), "model.embed_tokens.weight", &dtype);
+    for (size_t i = 0; i < 4; i++) {
+        ql_export_options o;
+        ql_model *m = NULL;
+        float *e;
+        float *h;
+
+        options(&o);
+        write_adapter(cases[i].config, cases[i].t, 2);
+        check_ok(merge(&o));
+        assert_int_equal(report.untied, cases[i].untied);
+        e = tensor_of(toy_out(), "model.embed_tokens.weight", &dtype);
+        h = tensor_of(toy_out(), "lm_head.weight", &dtype);
+        assert_int_equal(h != NULL, cases[i].untied);
+        assert_int_equal(memcmp(e, before, bytes) != 0, cases[i].embed_changes);
+        if (h) {
+            json_t *root = config_of(toy_out());
+
+            assert_int_equal(memcmp(h, before, bytes) != 0,
+                             cases[i].head_changes);
+            assert_true(
+                json_is_false(json_object_get(root, "tie_word_embeddings")));
+            json_decref(root);
+        }
+        check_ok(ql_model_open(&m, toy_out(), NULL));
+        ql_model_close(&m);
+        free(e);
+        free(h);
+    }
+    free(before);
+}
+
+/* A folder in 4 bits, and the dense one with the same settings. */
+static void base__is_the_one_of_the_training(void **state)
+{
+    const toy_folder how = {.dtype = QL_DTYPE_F32};
+    ql_quantize_options q;
+    ql_export_options o;
+    char packed[PATH_BYTES];
+    ql_dtype dtype;
+    float *of_packed;
+    float *x;
+    static const char name[] = "model.layers.1.mlp.down_proj.weight";
+
+    (void)state;
+    toy_folder_write(toy_in(), &how);
+    snprintf(packed, sizeof(packed), "%s", check_tmp_path("packed"));
+    ql_quantize_options_init(&q);
+    q.quant.double_quant = false;
+    q.force = true;
+    check_ok(ql_quantize_model(toy_in(), packed, &q, NULL));
+    write_adapter(plain_config, plain, 2);
+    options(&o);
+    check_ok(ql_export_merge(packed, adapter_dir, toy_out(), &o, &report));
+    assert_true(report.dequantized);
+    check_key("quantization_config", NULL);
+    of_packed = tensor_of(toy_out(), name, &dtype);
+    check_fails((o.base = QL_EXPORT_BASE_ORIGINAL,
+                 ql_export_merge(packed, adapter_dir, toy_out(), &o, &report)),
+                QL_EINVAL, "is in 4 bits");
+
+    o.base = QL_EXPORT_BASE_AUTO;
+    check_ok(merge(&o));
+    assert_false(report.dequantized);
+    toy_json_write(adapter_dir, "run.yaml",
+                   "model: x\nquant_type: nf4\ndouble_quant: false\n");
+    check_ok(merge(&o));
+    assert_true(report.dequantized);
+    x = tensor_of(toy_out(), name, &dtype);
+    assert_memory_equal(x, of_packed, TOY_C * TOY_F * sizeof(float));
+    free(x);
+    toy_json_write(adapter_dir, "run.yaml",
+                   "method: lora\nquant_type: nf4\ndouble_quant: false\n");
+    check_ok(merge(&o));
+    assert_false(report.dequantized);
+    o.base = QL_EXPORT_BASE_DEQUANTIZED;
+    check_ok(merge(&o));
+    x = tensor_of(toy_out(), name, &dtype);
+    assert_memory_equal(x, of_packed, TOY_C * TOY_F * sizeof(float));
+    free(x);
+    free(of_packed);
+}
+
+static void files__go_along(void **state)
+{
+    const toy_folder how = {.dtype = QL_DTYPE_F32};
+    ql_export_options o;
+    char *text;
+
+    (void)state;
+    toy_folder_write(toy_in(), &how);
+    toy_write(toy_in(), "generation_config.json", "{\"eos_token_id\": 2}");
+    toy_write(toy_in(), "chat_template.jinja", "model's");
+    toy_write(toy_in(), "pytorch_model.bin", "weights");
+    write_adapter(plain_config, plain, 2);
+    options(&o);
+    check_ok(merge(&o));
+    assert_true(toy_has(toy_out(), "generation_config.json"));
+    assert_false(toy_has(toy_out(), "pytorch_model.bin"));
+    text = toy_read(toy_out(), "chat_template.jinja");
+    assert_string_equal(text, "model's");
+    ql_free(text);
+    toy_write(adapter_dir, "chat_template.jinja", "adapter's");
+    check_ok(merge(&o));
+    text = toy_read(toy_out(), "chat_template.jinja");
+    assert_string_equal(text, "adapter's");
+    ql_free(text);
+}
+
+static void adapters__of_another_model_are_refused(void **state)
+{
+    static const float zeros[TOY_V * TOY_C];
+    static const struct {
+        toy_tensor t[3];
+        size_t n;
+        const char *config, *say;
+    } cases[] = {
+        {{{.name = Q0 ".lora_A.weight", .shape = {2, TOY_C + 1}},
+          {.name = Q0 ".lora_B.weight", .shape = {TOY_QKV, 2}}},
+         2,
+         "{'r': 2}",
+         "fits a weight of shape [12, 21], but the model's"},
+        {{{.name = "base_model.model.x.lora_A.weight", .shape = {2, TOY_C}},
+          {.name = "base_model.model.x.lora_B.weight", .shape = {TOY_QKV, 2}}},
+         2,
+         "{'r': 2}",
+         "x is adapted, but the model has no weight"},
+        {{PLAIN, {.name = HEAD ".weight", .shape = {TOY_V, 3}}},
+         3,
+         "{'r': 2, 'modules_to_save': ['lm_head']}",
+         "[30, 3]"},
+        {{PLAIN,
+          {.name = "base_model.model.score.weight", .shape = {TOY_V, 3}}},
+         3,
+         "{'r': 2, 'modules_to_save': ['score']}",
+         "score.weight is trained whole, but the model has no such"},
+        {{PLAIN,
+          {.name = EMBED ".base_layer.weight",
+           .shape = {TOY_V, TOY_C},
+           .values = zeros}},
+         3,
+         "{'r': 2}",
+         "its embeddings were changed before the training"},
+    };
+    const toy_folder how = {.dtype = QL_DTYPE_F32};
+    ql_export_options o;
+
+    (void)state;
+    toy_folder_write(toy_in(), &how);
+    check_ok(ql_dir_remove(toy_out()));
+    options(&o);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        write_adapter(cases[i].config, cases[i].t, cases[i].n);
+        check_fails(merge(&o), QL_EMISMATCH, cases[i].say);
+        assert_false(ql_path_exists(toy_out()));
+    }
+    toy_check_no_rest();
+}
+
+static bool stop(uint64_t done, uint64_t total, void *user)
+{
+    size_t *left = user;
+
+    assert_true(done <= total);
+    return (*left)-- > 0;
+}
+
+static void progress__can_stop(void **state)
+{
+    const toy_folder how = {.dtype = QL_DTYPE_F32};
+    ql_export_options o;
+
+    (void)state;
+    toy_folder_write(toy_in(), &how);
+    check_ok(ql_dir_remove(toy_out()));
+    write_adapter(plain_config, plain, 2);
+    options(&o);
+    o.progress = stop;
+    o.max_shard_bytes = 4000;
+    for (size_t i = 0; i < 20; i++) {
+        size_t left = i;
+
+        o.user = &left;
+        check_fails(merge(&o), QL_ECANCELLED, "stopped");
+        assert_false(ql_path_exists(toy_out()));
+        toy_check_no_rest();
+    }
+}
+
+static void folders__are_not_replaced_unasked(void **state)
+{
+    const toy_folder how = {.dtype = QL_DTYPE_F32};
+    ql_export_options o;
+
+    (void)state;
+    toy_folder_write(toy_in(), &how);
+    write_adapter(plain_config, plain, 2);
+    options(&o);
+    check_ok(merge(&o));
+    o.force = false;
+    check_fails(merge(&o), QL_EINVAL, "exists already");
+    o.force = true;
+    check_fails(ql_export_merge(toy_in(), adapter_dir, toy_in(), &o, NULL),
+                QL_EINVAL, "the same folder");
+    check_fails(ql_export_merge(toy_in(), check_tmp_path("nowhere"), toy_out(),
+                                &o, NULL),
+                QL_ENOTFOUND, "nowhere: no such folder");
+    check_fails(ql_export_merge(check_tmp_path("nowhere"), adapter_dir,
+                                toy_out(), &o, NULL),
+                QL_ENOTFOUND, "nowhere: no such folder");
+}
+
+static void memory__that_is_lacking_ends_it_cleanly(void **state)
+{
+    const toy_folder how = {.dtype = QL_DTYPE_BF16};
+    ql_status st = QL_ENOMEM;
+    ql_export_options o;
+    size_t failures = 0;
+
+    (void)state;
+    toy_folder_write(toy_in(), &how);
+    write_adapter(plain_config, plain, 2);
+    options(&o);
+    o.compare = false;
+    o.base = QL_EXPORT_BASE_DEQUANTIZED;
+    for (long n = 0; st == QL_ENOMEM; n += 1 + n / 16) {
+        check_ok(ql_dir_remove(toy_out()));
+        ql_alloc_fail_after(n);
+        st = merge(&o);
+        ql_alloc_fail_after(-1);
+        failures += st == QL_ENOMEM;
+        assert_int_equal(ql_path_exists(toy_out()), st == QL_OK);
+        toy_check_no_rest();
+    }
+    check_ok(st);
+    assert_true(failures > 20);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(types__are_those_asked_for),
+        cmocka_unit_test(weights__beyond_the_type_are_refused),
+        cmocka_unit_test(shards__hold_the_same_tensors),
+        cmocka_unit_test(heads__that_were_tied_come_apart_where_they_differ),
+        cmocka_unit_test(base__is_the_one_of_the_training),
+        cmocka_unit_test(files__go_along),
+        cmocka_unit_test(adapters__of_another_model_are_refused),
+        cmocka_unit_test(progress__can_stop),
+        cmocka_unit_test(folders__are_not_replaced_unasked),
+        cmocka_unit_test(memory__that_is_lacking_ends_it_cleanly),
+    };
+
+    snprintf(adapter_dir, sizeof(adapter_dir), "%s", check_tmp_path("adapter"));
+    check_ok(ql_runtime_open(&check_runtime));
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,205 @@
+/* qlora-export: a model and an adapter for other programs. */
+#include <stdio.h>
+#include <string.h>
+
+#include "qlora/qlora.h"
+#include "tools/cli/common.h"
+#include "tools/cli/results.h"
+#include "tools/cli/term.h"
+
+/* What is made. */
+typedef enum form {
+    FORM_MERGE
+} form;
+
+static const cli_choice forms[] = {{"merge", FORM_MERGE}, {0}};
+
+static const cli_choice types[] = {{"auto", QL_EXPORT_TYPE_AUTO},
+                                   {"f32", QL_EXPORT_TYPE_F32},
+                                   {"f16", QL_EXPORT_TYPE_F16},
+                                   {"bf16", QL_EXPORT_TYPE_BF16},
+                                   {0}};
+
+static const cli_choice bases[] = {{"auto", QL_EXPORT_BASE_AUTO},
+                                   {"original", QL_EXPORT_BASE_ORIGINAL},
+                                   {"dequantized", QL_EXPORT_BASE_DEQUANTIZED},
+                                   {0}};
+
+static const cli_choice quant_types[] = {
+    {"nf4", QL_QUANT_NF4}, {"fp4", QL_QUANT_FP4}, {0}};
+
+/* What the command line says. */
+typedef struct options {
+    form form;
+    const char *model, *adapter, *output;
+    ql_export_options e;
+} options;
+
+/* Progress on the terminal; Ctrl-C stops. */
+static bool show_progress(uint64_t done, uint64_t total, void *user)
+{
+    char a[CLI_TEXT_BYTES];
+    char b[CLI_TEXT_BYTES];
+    char line[128];
+
+    snprintf(line, sizeof(line), "writing: %s of %s (%.0f %%)",
+             cli_format_bytes(a, done), cli_format_bytes(b, total),
+             total > 0 ? 100 * (double)done / (double)total : 100.0);
+    cli_term_live(user, line);
+    return !cli_interrupted();
+}
+
+static void print_difference(const ql_export_difference *d)
+{
+    if (d->tokens > 0) {
+        printf("against model and adapter, %zu tokens: logits differ by at "
+               "most %.2g (they span %.3g), KL divergence %.2g nats a token, "
+               "same most likely token at %.0f %%\n",
+               d->tokens, d->logit, d->range, d->kl, 100 * d->agree);
+    }
+}
+
+static void print_text(const ql_export_report *r)
+{
+    char bytes[CLI_TEXT_BYTES];
+
+    printf("base: %s weights\n", r->dequantized ? "dequantized" : "original");
+    if (r->untied) {
+        puts("head: it was the embedding matrix, and is a matrix of its own "
+             "now");
+    }
+    printf("tensors: %zu, of them changed by the adapter: %zu; %s in %zu %s\n",
+           r->tensors, r->merged, cli_format_bytes(bytes, r->bytes), r->files,
+           r->files == 1 ? "file" : "files");
+    print_difference(&r->difference);
+}
+
+static void print_json(const options *o, const ql_export_report *r)
+{
+    const ql_export_difference *d = &r->difference;
+
+    fputs("{\"output\": ", stdout);
+    cli_json_string(stdout, o->output);
+    printf(", \"base\": \"%s\", \"untied\": %s, \"tensors\": %zu, \"merged\": "
+           "%zu, \"bytes\": %llu, \"files\": %zu",
+           r->dequantized ? "dequantized" : "original",
+           r->untied ? "true" : "false", r->tensors, r->merged,
+           (unsigned long long)r->bytes, r->files);
+    if (d->tokens > 0) {
+        printf(", \"compared_tokens\": %zu, \"max_logit_difference\": %.9g, "
+               "\"logit_range\": %.9g, \"kl\": %.9g, \"agreement\": %.9g",
+               d->tokens, d->logit, d->range, d->kl, d->agree);
+    }
+    puts("}");
+}
+
+static ql_status run(options *o, const cli_common *common)
+{
+    ql_export_report report;
+    ql_memory_use mem;
+    char peak[CLI_TEXT_BYTES];
+    cli_term term;
+    ql_status st;
+
+    cli_term_init(&term, stderr);
+    cli_signals_catch();
+    o->e.progress = show_progress;
+    o->e.user = &term;
+    st = ql_export_merge(o->model, o->adapter, o->output, &o->e, &report);
+    cli_term_clear(&term);
+    if (st != QL_OK) {
+        return st;
+    }
+    if (common->json) {
+        print_json(o, &report);
+    } else {
+        print_text(&report);
+    }
+    ql_memory_read(&mem);
+    if (!common->quiet) {
+        fprintf(stderr, "written: %s; peak memory %s\n", o->output,
+                cli_format_bytes(peak, mem.peak));
+    }
+    return QL_OK;
+}
+
+static options o;
+
+static const cli_opt table[] = {
+    {.name = "FORM",
+     CLI_CHOICE(&o.form, forms),
+     .positional = true,
+     .required = true,
+     .transient = true,
+     .default_text = "",
+     .help = "what to make"},
+    {.name = "model",
+     CLI_STRING(&o.model),
+     .required = true,
+     .aliases = "model-name-or-path",
+     .value_name = "DIR",
+     .group = "Input",
+     .help = "Hugging Face folder, 4-bit or not"},
+    {.name = "adapter",
+     CLI_STRING(&o.adapter),
+     .required = true,
+     .aliases = "adapter-path",
+     .value_name = "DIR",
+     .group = "Input",
+     .help = "LoRA folder of PEFT's or MLX's form"},
+    {.name = "base",
+     CLI_CHOICE(&o.e.base, bases),
+     .group = "Input",
+     .help = "weights that the adapter is merged into"},
+    {.name = "quant-type",
+     CLI_CHOICE(&o.e.quant.type, quant_types),
+     .group = "Input",
+     .help = "4-bit data type of a dequantized base that is not in 4 bits"},
+    {.name = "double-quant",
+     CLI_FLAG(&o.e.quant.double_quant),
+     .group = "Input",
+     .help = "its scales are quantized too"},
+    {.name = "output",
+     CLI_STRING(&o.output),
+     .required = true,
+     .value_name = "PATH",
+     .group = "Output",
+     .help = "new folder to write"},
+    {.name = "type",
+     CLI_CHOICE(&o.e.type, types),
+     .aliases = "dtype outtype",
+     .group = "Output",
+     .help = "type of the weights"},
+    {.name = "max-shard-size",
+     CLI_BYTES(&o.e.max_shard_bytes),
+     .value_name = "BYTES",
+     .min = 1,
+     .max = CLI_NO_LIMIT,
+     .group = "Output",
+     .help = "largest file: 5GB is 5e9 bytes"},
+    {.name = "compare",
+     CLI_FLAG(&o.e.compare),
+     .group = "Output",
+     .help = "run model and adapter, and the result, on a sample"},
+    {.name = "force",
+     CLI_FLAG(&o.e.force),
+     .group = "Output",
+     .help = "replace the output if it exists"},
+    {0}};
+
+int main(int argc, char **argv)
+{
+    cli_common common;
+    const cli_command cmd = {
+        "qlora-export", "Writes a model and an adapter for other programs.",
+        "qlora-export merge --model DIR --adapter DIR --output DIR", table,
+        cli_common_opts(&common)};
+    cli_args args;
+    int code;
+
+    ql_export_options_init(&o.e);
+    if (!cli_start(&args, &cmd, &common, argc, argv, &code)) {
+        return code;
+    }
+    return cli_finish(&args, run(&o, &common), NULL);
+}
