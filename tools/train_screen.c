@@ -77,9 +77,25 @@ static void show_eval(train_screen *s, const ql_train_event *e)
     cli_term_line(&s->term, line);
 }
 
+static void show_plan(const ql_train_event *e)
+{
+    char n[CLI_TEXT_BYTES];
+
+    if (e->fill > 0) {
+        fprintf(stderr, "packing: %zu sequences in an epoch, %.1f %% full\n",
+                e->sequences, 100 * e->fill);
+    }
+    fprintf(stderr, "training: %zu steps, %s trained parameters\n",
+            e->total_steps, cli_format_count(n, e->trainable));
+}
+
 static void print_json(const ql_train_event *e)
 {
-    if (e->kind == QL_TRAIN_STEP && e->log) {
+    if (e->kind == QL_TRAIN_PLAN) {
+        printf("{\"total_steps\": %zu, \"trainable_parameters\": %zu, "
+               "\"sequences\": %zu, \"packing_fill\": %.6g}\n",
+               e->total_steps, e->trainable, e->sequences, e->fill);
+    } else if (e->kind == QL_TRAIN_STEP && e->log) {
         printf("{\"step\": %zu, \"epoch\": %.6g, \"loss\": %.9g, "
                "\"mean_token_accuracy\": %.6g, \"learning_rate\": %.9g, "
                "\"grad_norm\": %.9g, \"tokens_per_second\": %.6g}\n",
@@ -96,15 +112,13 @@ static void print_json(const ql_train_event *e)
 bool train_screen_event(const ql_train_event *e, void *user)
 {
     train_screen *s = user;
-    char n[CLI_TEXT_BYTES];
 
     if (s->common->json) {
         print_json(e);
     }
     if (!s->common->quiet) {
         if (e->kind == QL_TRAIN_PLAN) {
-            fprintf(stderr, "training: %zu steps, %s trained parameters\n",
-                    e->total_steps, cli_format_count(n, e->trainable));
+            show_plan(e);
         } else if (e->kind == QL_TRAIN_STEP) {
             show_step(s, e);
         } else if (e->kind == QL_TRAIN_EVAL) {

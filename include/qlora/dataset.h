@@ -116,6 +116,7 @@ typedef struct ql_dataset_report {
     size_t tokens;         /* tokens in the samples */
     size_t trained_tokens; /* of those, to be learnt */
     size_t longest;        /* tokens of the longest sample */
+    size_t max_length;     /* of the options; 0 without */
 } ql_dataset_report;
 
 /* What became of a record that was not taken as it is. */

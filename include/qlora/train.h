@@ -51,9 +51,11 @@ typedef struct ql_train_options {
 
     double num_train_epochs;            /* 3 */
     int max_steps;                      /* -1: by epochs; above 0: overrides */
-    size_t per_device_train_batch_size; /* 1 */
+    size_t per_device_train_batch_size; /* 1; of packs, or samples */
     size_t gradient_accumulation_steps; /* 16 */
 
+    bool packing;                /* true: several samples in a sequence of the
+                                    data's max_length, each by itself */
     size_t logging_steps;        /* 10 */
     size_t eval_steps;           /* 0: only before and after */
     bool shuffle;                /* true */
@@ -80,7 +82,7 @@ QL_API double ql_scheduler_factor(ql_scheduler scheduler, size_t s, size_t w,
 
 /* What a progress event tells. */
 typedef enum ql_train_event_kind {
-    QL_TRAIN_PLAN, /* before anything: total_steps, trainable are known */
+    QL_TRAIN_PLAN, /* before anything: what is the same in all events */
     QL_TRAIN_STEP, /* an optimizer step is done */
     QL_TRAIN_EVAL, /* an evaluation is done: eval_loss, eval_accuracy */
     QL_TRAIN_DONE  /* the adapter is written: loss, tokens_per_second and
@@ -92,6 +94,9 @@ typedef struct ql_train_event {
     size_t step, total_steps;
     double epoch;
     size_t trainable;         /* parameters of the adapter */
+    size_t sequences;         /* in an epoch: packs, or samples */
+    double fill;              /* with packing: the share of max_length that has
+                                 tokens; else 0 */
     double loss;              /* nats per trained token, over the steps since
                                  the last one with log */
     double accuracy;          /* share of trained tokens predicted first, over

@@ -32,7 +32,7 @@ struct ql_dataset {
     ql_dataset_report report;
 };
 
-ql_status ql_dataset_new(ql_dataset **out, size_t max_issues)
+ql_status ql_dataset_new(ql_dataset **out, size_t max_length, size_t max_issues)
 {
     ql_dataset *ds = ql_calloc(QL_TAG_DATA, 1, sizeof(*ds));
 
@@ -47,6 +47,7 @@ ql_status ql_dataset_new(ql_dataset **out, size_t max_issues)
     ql_buf_init(&ds->files, QL_TAG_DATA, SIZE_MAX / 4);
     ql_buf_init(&ds->issues, QL_TAG_DATA, SIZE_MAX / 4);
     ds->max_issues = max_issues;
+    ds->report.max_length = max_length;
     ds->report.keys = "";
     return QL_OK;
 }
@@ -197,7 +198,7 @@ ql_status ql_dataset_set_template(ql_dataset *ds, const char *text)
 ql_status ql_dataset_of_samples(ql_dataset **out, const ql_sample *samples,
                                 size_t n)
 {
-    ql_status st = ql_dataset_new(out, 0);
+    ql_status st = ql_dataset_new(out, 0, 0);
 
     for (size_t i = 0; st == QL_OK && i < n; i++) {
         ql_dataset_count(*out, offsetof(ql_dataset_report, records), 1);
@@ -264,7 +265,7 @@ ql_status ql_dataset_split(ql_dataset *ds, size_t n, ql_dataset **tail)
                 "and some must be left to train on",
                 n, size);
     }
-    QL_TRY(ql_dataset_new(tail, 0));
+    QL_TRY(ql_dataset_new(tail, ds->report.max_length, 0));
     st = QL_OK;
     for (size_t i = first; i < size && st == QL_OK; i++) {
         records += !place_at(ds, i)->goes_on;

@@ -9,8 +9,10 @@
 ql_status ql_dataset_of_samples(ql_dataset **out, const ql_sample *samples,
                                 size_t n);
 
-/* An empty one. max_issues: as in the options. Errors of all: QL_ENOMEM. */
-ql_status ql_dataset_new(ql_dataset **out, size_t max_issues);
+/* An empty one. max_length and max_issues: as in the options. Errors of all:
+ * QL_ENOMEM. */
+ql_status ql_dataset_new(ql_dataset **out, size_t max_length,
+                         size_t max_issues);
 
 /* Begins a file, to which all that follows belongs. */
 ql_status ql_dataset_begin_file(ql_dataset *ds, const char *path);

@@ -518,7 +518,7 @@ ql_status ql_dataset_open(ql_dataset **out, const char *const *files, size_t n,
     l.items = ql_alloc(QL_TAG_DATA, BATCH_RECORDS, sizeof(*l.items));
     l.progress.total = size_of(files, n);
     QL_TRY_DONE(l.items ? QL_OK : QL_ENOMEM);
-    QL_TRY_DONE(ql_dataset_new(&l.ds, opt->max_issues));
+    QL_TRY_DONE(ql_dataset_new(&l.ds, opt->max_length, opt->max_issues));
     for (size_t i = 0; i < n; i++) {
         QL_TRY_DONE(load_file(&l, files[i]));
     }

@@ -22,6 +22,7 @@ void ql_train_options_init(ql_train_options *opt)
         .max_steps = -1,
         .per_device_train_batch_size = 1,
         .gradient_accumulation_steps = 16,
+        .packing = true,
         .logging_steps = 10,
         .shuffle = true,
         .gradient_checkpointing = true,

@@ -61,6 +61,8 @@ static void complete(const trainer *t, ql_train_event *e)
 
     e->total_steps = t->length.total;
     e->trainable = t->adapter.count;
+    e->sequences = t->batches.packs;
+    e->fill = t->batches.fill;
     e->epoch = (double)e->step / (double)t->length.steps_per_epoch;
     e->elapsed_s = t->started > 0 ? ql_now_s() - t->started : 0;
     e->tokens = all->tokens;
@@ -118,7 +120,8 @@ static ql_status make_run(trainer *t)
             a->max_tokens > b->max_tokens ? a->max_tokens : b->max_tokens,
         .max_length =
             a->max_length > b->max_length ? a->max_length : b->max_length,
-        .max_sequences = a->size > b->size ? a->size : b->size,
+        .max_sequences = a->max_sequences > b->max_sequences ? a->max_sequences
+                                                             : b->max_sequences,
         .training = true,
         .keep = !t->opt->gradient_checkpointing,
     };
@@ -130,6 +133,13 @@ static ql_status set_up(trainer *t, const ql_dataset *data,
                         const ql_dataset *eval)
 {
     const ql_train_options *o = t->opt;
+    const ql_batches_options batches = {.size = o->per_device_train_batch_size,
+                                        .packing = o->packing,
+                                        .shuffle = o->shuffle,
+                                        .seed = o->seed};
+    const ql_batches_options whole = {.size = o->per_device_train_batch_size,
+                                      .packing = o->packing,
+                                      .shuffle = true}; /* to pack well */
 
     QL_TRY(ql_train_options_check(o));
     if (!ql_utf8_valid(t->m->dir, strlen(t->m->dir))) {
@@ -137,12 +147,10 @@ static ql_status set_up(trainer *t, const ql_dataset *data,
                            "adapter_config.json needs; rename the folder");
     }
     QL_TRY(check_ids(data, t->m->config.V));
-    QL_TRY(ql_batches_init(&t->batches, data, o->per_device_train_batch_size,
-                           o->shuffle, o->seed));
+    QL_TRY(ql_batches_init(&t->batches, data, &batches));
     if (eval) {
         QL_TRY(check_ids(eval, t->m->config.V));
-        QL_TRY(ql_batches_init(&t->eval, eval, o->per_device_train_batch_size,
-                               false, 0));
+        QL_TRY(ql_batches_init(&t->eval, eval, &whole));
         t->has_eval = true;
     }
     t->length = ql_train_length_of(o, t->batches.n);

@@ -146,19 +146,12 @@ static size_t room_size(const ql_attention_shape *s, int room)
     }
 }
 
-static void run_open(float **room, const ql_attention_shape *s, float spread)
+/* Both directions, from the inputs that are there. */
+static void run(float **room, const ql_attention_shape *s)
 {
     const size_t n = ql_attention_work_bytes(s) / sizeof(float);
     float *work = room_open(n);
 
-    for (int i = 0; i < ROOMS; i++) {
-        const size_t size = room_size(s, i);
-
-        room[i] = i < O ? room_fill(size, (uint64_t)i) : room_open(size);
-        for (size_t j = 0; i < O && j < size; j++) {
-            room[i][j] *= spread;
-        }
-    }
     ql_attention_fwd(room[O], room[LSE], room[Q], room[K], room[VALUE], s,
                      work);
     ql_attention_bwd(room[DQ], room[DK], room[DV], room[DOUT],
@@ -169,6 +162,24 @@ static void run_open(float **room, const ql_attention_shape *s, float spread)
                                           .v = room[VALUE]},
                      s, work);
     room_close(work, n);
+}
+
+static void rooms_open(float **room, const ql_attention_shape *s, float spread)
+{
+    for (int i = 0; i < ROOMS; i++) {
+        const size_t size = room_size(s, i);
+
+        room[i] = i < O ? room_fill(size, (uint64_t)i) : room_open(size);
+        for (size_t j = 0; i < O && j < size; j++) {
+            room[i][j] *= spread;
+        }
+    }
+}
+
+static void run_open(float **room, const ql_attention_shape *s, float spread)
+{
+    rooms_open(room, s, spread);
+    run(room, s);
 }
 
 static void run_close(float **room, const ql_attention_shape *s)
@@ -388,33 +399,17 @@ static void attention__skips_what_is_outside_the_window(void **state)
     const size_t ends[] = {0, LONG};
     ql_attention_shape s = shape_of(0, 1, 1, 8);
     float *room[ROOMS];
-    size_t work_n;
-    float *work;
 
     (void)state;
     s.T = LONG;
     s.start = ends;
     s.sequences = 1;
     s.window = WINDOW;
-    work_n = ql_attention_work_bytes(&s) / sizeof(float);
-    work = room_open(work_n);
-    for (int i = 0; i < ROOMS; i++) {
-        const size_t size = room_size(&s, i);
-
-        room[i] = i < O ? room_fill(size, (uint64_t)i) : room_open(size);
-    }
+    rooms_open(room, &s, 1);
     for (int i = 0; i < O; i++) {
         room[i][BAD * 8] = NAN;
     }
-    ql_attention_fwd(room[O], room[LSE], room[Q], room[K], room[VALUE], &s,
-                     work);
-    ql_attention_bwd(room[DQ], room[DK], room[DV], room[DOUT],
-                     &(ql_attention_kept){.o = room[O],
-                                          .lse = room[LSE],
-                                          .q = room[Q],
-                                          .k = room[K],
-                                          .v = room[VALUE]},
-                     &s, work);
+    run(room, &s);
     for (int i = O; i < LSE; i++) {
         for (size_t t = 0; t < LONG; t++) {
             const bool near =
@@ -424,8 +419,46 @@ static void attention__skips_what_is_outside_the_window(void **state)
         }
         assert_true(isnan(room[i][BAD * 8]));
     }
-    room_close(work, work_n);
     run_close(room, &s);
+}
+
+/* A sequence among others has the bits that it has alone. */
+static void attention__of_a_pack_is_that_of_each_sequence(void **state)
+{
+    (void)state;
+    for (size_t kind = 0; kind < KINDS; kind++) {
+        const ql_attention_shape s = shape_of(kind, 4, 2, 20);
+        float *pack[ROOMS];
+
+        run_open(pack, &s, 1);
+        for (size_t n = 0; n < s.sequences; n++) {
+            const size_t ends[] = {0, start[n + 1] - start[n]};
+            ql_attention_shape one = s;
+            float *room[ROOMS];
+
+            one.T = ends[1];
+            one.start = ends;
+            one.sequences = 1;
+            for (int i = 0; i < ROOMS; i++) {
+                const size_t size = room_size(&one, i);
+
+                room[i] = room_open(size);
+                if (i < O) {
+                    memcpy(room[i], pack[i] + size / one.T * start[n],
+                           size * sizeof(float));
+                }
+            }
+            run(room, &one);
+            for (int i = O; i < ROOMS; i++) {
+                const size_t size = room_size(&one, i);
+
+                assert_memory_equal(room[i], pack[i] + size / one.T * start[n],
+                                    size * sizeof(float));
+            }
+            run_close(room, &one);
+        }
+        run_close(pack, &s);
+    }
 }
 
 /* A sequence sees itself only, whatever stands beside it. */
@@ -468,6 +501,7 @@ int main(void)
         cmocka_unit_test(attention__of_a_wide_window_is_the_plain_one),
         cmocka_unit_test(attention__of_one_key_is_its_value),
         cmocka_unit_test(attention__skips_what_is_outside_the_window),
+        cmocka_unit_test(attention__of_a_pack_is_that_of_each_sequence),
         cmocka_unit_test(attention__keeps_nan_in_its_sequence),
     };
 

@@ -34,6 +34,7 @@ static void options(ql_train_options *o)
     o->per_device_train_batch_size = 2;
     o->gradient_accumulation_steps = 2;
     o->num_train_epochs = 2;
+    o->packing = false; /* all would go into one sequence */
     o->overwrite_output_dir = true;
 }
 
@@ -253,10 +254,10 @@ static float *gradients(ql_model *m, const ql_dataset *data, size_t size,
         a.param[i] += (float)(0.1 * ql_rng_unit(77, i)); /* B is not zero */
     }
     ql_model_use_adapter(m, &a);
-    check_ok(ql_batches_init(&b, data, size, false, 0));
+    check_ok(ql_batches_init(&b, data, &(ql_batches_options){.size = size}));
     ro = (ql_run_options){.max_tokens = b.max_tokens,
                           .max_length = b.max_length,
-                          .max_sequences = b.size,
+                          .max_sequences = b.max_sequences,
                           .training = true};
     check_ok(ql_run_open(&run, m, &ro));
     *s = (ql_step){.from = 0, .to = b.n, .lr = 1e-3};

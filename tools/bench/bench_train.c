@@ -142,7 +142,8 @@ static ql_status prepare(session *s)
         .profile = s->o->profile ? &s->profile : NULL,
     };
 
-    QL_TRY(ql_batches_init(&s->batches, s->data, s->o->batch_size, false, 0));
+    QL_TRY(ql_batches_init(&s->batches, s->data,
+                           &(ql_batches_options){.size = s->o->batch_size}));
     QL_TRY(ql_adapter_init(&s->adapter, &s->model->config, &adapter, s->seed,
                            true));
     ql_model_use_adapter(s->model, &s->adapter);
@@ -150,7 +151,7 @@ static ql_status prepare(session *s)
         ql_optimizer_open(&s->optimizer, s->adapter.sizes, 2 * s->adapter.n));
     run.max_tokens = s->batches.max_tokens;
     run.max_length = s->batches.max_length;
-    run.max_sequences = s->batches.size;
+    run.max_sequences = s->batches.max_sequences;
     return ql_run_open(&s->run, s->model, &run);
 }
 

@@ -92,7 +92,7 @@ say "train an adapter on passages from plays; this takes about a minute"
 set -- "$build/tools/qlora-train" --model "$out/nf4" \
     --data "$demo/plays.jsonl.gz" --eval-data "$demo/plays-eval.jsonl.gz" \
     --output "$out/adapter" --overwrite-output-dir --num-train-epochs 3 \
-    --per-device-train-batch-size 8 --gradient-accumulation-steps 1 \
+    --per-device-train-batch-size 2 --gradient-accumulation-steps 1 \
     --learning-rate 1e-2 --max-grad-norm 1 --logging-steps 20
 show "$@"
 # The settings, one "name: value" a line, go to the log only.
