@@ -40,11 +40,13 @@ size_t ql_sample_draft_count(const ql_sample_draft *d)
 ql_sample ql_sample_draft_get(const ql_sample_draft *d, size_t i)
 {
     const size_t *ends = (const void *)d->ends.data;
+    const int32_t *ids = (const void *)d->ids.data;
+    const uint8_t *train = (const void *)d->train.data;
     const size_t start = i > 0 ? ends[i - 1] : 0;
 
-    return (ql_sample){.ids =
-                           (const int32_t *)(const void *)d->ids.data + start,
-                       .train = (const uint8_t *)d->train.data + start,
+    /* a record without tokens has no arrays to point into */
+    return (ql_sample){.ids = start > 0 ? ids + start : ids,
+                       .train = start > 0 ? train + start : train,
                        .n = ends[i] - start};
 }
 
