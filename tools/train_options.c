@@ -3,22 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const cli_choice formats[] = {
-    {"auto", QL_FORMAT_AUTO},
-    {"messages", QL_FORMAT_MESSAGES},
-    {"prompt_completion", QL_FORMAT_PROMPT_COMPLETION},
-    {"alpaca", QL_FORMAT_ALPACA},
-    {"sharegpt", QL_FORMAT_SHAREGPT},
-    {"text", QL_FORMAT_TEXT},
-    {0}};
-static const cli_choice truncations[] = {{"right", QL_TRUNCATION_RIGHT},
-                                         {"drop", QL_TRUNCATION_DROP},
-                                         {"error", QL_TRUNCATION_ERROR},
-                                         {0}};
-static const cli_choice trained[] = {{"completions", QL_TRAIN_ON_COMPLETIONS},
-                                     {"all", QL_TRAIN_ON_ALL},
-                                     {"last_turn", QL_TRAIN_ON_LAST_TURN},
-                                     {0}};
+#include "tools/data_options.h"
+
 static const cli_choice schedulers[] = {
     {"constant", QL_SCHEDULER_CONSTANT},
     {"constant_with_warmup", QL_SCHEDULER_CONSTANT_WITH_WARMUP},
@@ -70,39 +56,12 @@ static const cli_opt table[] = {
      .group = "Files",
      .help = "replace an adapter that is there"},
 
-    {.name = "format",
-     CLI_CHOICE(&o.d.format, formats),
-     .group = "Data",
-     .help = "form of the records; auto: by the keys of the first ones"},
-    {.name = "max-length",
-     CLI_SIZE(&o.d.max_length),
-     .aliases = "max-seq-length cutoff-len",
-     .min = 2,
-     .max = 1 << 20,
-     .value_name = "N",
-     .group = "Data",
-     .help = "most tokens of a record, and of a sequence of packed ones"},
-    {.name = "truncation",
-     CLI_CHOICE(&o.d.truncation, truncations),
-     .group = "Data",
-     .help = "what is done with longer records"},
+    DATA_OPTS(&o.d),
     {.name = "packing",
      CLI_FLAG(&o.t.packing),
      .group = "Data",
      .help = "fill sequences of the maximum length with several records, each "
              "of which attends to itself only"},
-    {.name = "train-on",
-     CLI_CHOICE(&o.d.train_on, trained),
-     .aliases = "mask-prompt=completions",
-     .group = "Data",
-     .help = "which tokens are learnt"},
-    {.name = "chat-template",
-     CLI_STRING(&o.d.chat_template),
-     .value_name = "FILE",
-     .group = "Data",
-     .default_text = "the model's",
-     .help = "chat template in place of the model's: a file, or the name of "
-             "one of the model's"},
     {.name = "shuffle",
      CLI_FLAG(&o.t.shuffle),
      .group = "Data",

@@ -4,6 +4,7 @@
 
 #include "qlora/dataset.h"
 #include "qlora/export.h"
+#include "qlora/findings.h"
 #include "qlora/generate.h"
 #include "qlora/model.h"
 #include "qlora/quantize.h"
