@@ -24,4 +24,8 @@ extern const float ql_codebooks[QL_CODEBOOK_COUNT][16];
  * Source: bitsandbytes create_dynamic_map(signed=True). */
 extern const float ql_dynamic_map[256];
 
+/* The one from 0 to 1, for second moments. Source: bitsandbytes
+ * create_dynamic_map(signed=False). */
+extern const float ql_dynamic_map_unsigned[256];
+
 #endif

@@ -4,26 +4,7 @@
 #include <string.h>
 
 #include "quant/codebook.h"
-
-/* The entry of the dynamic map nearest to y; the lower one on a tie. */
-static uint8_t nearest(float y)
-{
-    size_t low = 0;
-    size_t high = 255; /* the answer lies in [low, high] */
-
-    while (low < high) {
-        const size_t mid = (low + high) / 2;
-        const float border =
-            (ql_dynamic_map[mid] + ql_dynamic_map[mid + 1]) / 2;
-
-        if (y > border) {
-            low = mid + 1;
-        } else {
-            high = mid;
-        }
-    }
-    return (uint8_t)low;
-}
+#include "quant/map8.h"
 
 /* The mean decides the last bit of every scale, and a float sum depends on its
  * order. To agree with checkpoints made by torch on a CPU, the sum is taken in
@@ -128,7 +109,7 @@ static void quantize_block(const float *absmax, size_t n, float offset,
     divisor = top > QL_SMALLEST_SCALE ? top : QL_SMALLEST_SCALE;
     inverse = 1 / divisor;
     for (size_t i = 0; i < n; i++) {
-        q[i] = nearest((absmax[i] - offset) * inverse);
+        q[i] = ql_map8_nearest(ql_dynamic_map, (absmax[i] - offset) * inverse);
     }
     *outer = n < QL_NESTED_BLOCK ? divisor : top;
 }

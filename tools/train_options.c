@@ -11,6 +11,16 @@ static const cli_choice schedulers[] = {
     {"linear", QL_SCHEDULER_LINEAR},
     {"cosine", QL_SCHEDULER_COSINE},
     {0}};
+static const cli_choice optims[] = {
+    {"paged_adamw_32bit", QL_OPTIM_PAGED_ADAMW_32BIT},
+    {"paged_adamw", QL_OPTIM_PAGED_ADAMW_32BIT},
+    {"adamw_32bit", QL_OPTIM_ADAMW_32BIT},
+    {"adamw_torch", QL_OPTIM_ADAMW_32BIT},
+    {"adamw_torch_fused", QL_OPTIM_ADAMW_32BIT},
+    {"paged_adamw_8bit", QL_OPTIM_PAGED_ADAMW_8BIT},
+    {"adamw_8bit", QL_OPTIM_ADAMW_8BIT},
+    {"adamw_bnb_8bit", QL_OPTIM_ADAMW_8BIT},
+    {0}};
 static const cli_choice quant_types[] = {
     {"nf4", QL_QUANT_NF4}, {"fp4", QL_QUANT_FP4}, {0}};
 
@@ -95,6 +105,16 @@ static const cli_opt table[] = {
      .group = "Adapter",
      .help = "scale alpha / sqrt(r) instead"},
 
+    {.name = "optim",
+     CLI_CHOICE(&o.t.optim, optims),
+     .group = "Optimizer (AdamW)",
+     .help = "how its moments are kept; the paged ones may lie in a file"},
+    {.name = "optimizer-memory",
+     CLI_BYTES(&o.t.optimizer_memory),
+     .value_name = "BYTES",
+     .group = "Optimizer (AdamW)",
+     .help = "memory for the moments of a paged optimizer; the rest of them "
+             "is kept in a file in the output folder; 0: all"},
     {.name = "learning-rate",
      CLI_REAL(&o.t.learning_rate),
      .aliases = "lr",

@@ -32,6 +32,16 @@ typedef enum ql_target {
 QL_API ql_status ql_targets_parse(const char *const *names, size_t n,
                                   unsigned *mask);
 
+/* How AdamW keeps its moments: in f32, or in 8 bits as bitsandbytes does. The
+ * paged ones keep what exceeds optimizer_memory in a file without a name in the
+ * output folder; as long as nothing does they are the same as the others. */
+typedef enum ql_optim {
+    QL_OPTIM_PAGED_ADAMW_32BIT,
+    QL_OPTIM_ADAMW_32BIT,
+    QL_OPTIM_PAGED_ADAMW_8BIT,
+    QL_OPTIM_ADAMW_8BIT
+} ql_optim;
+
 /* Names are those of Hugging Face's TrainingArguments and LoraConfig. */
 typedef struct ql_train_options {
     size_t lora_r;                /* 16 */
@@ -40,6 +50,9 @@ typedef struct ql_train_options {
     unsigned lora_target_modules; /* QL_TARGET_ALL_LINEAR */
     bool use_rslora;              /* false */
 
+    ql_optim optim;                 /* paged_adamw_32bit */
+    uint64_t optimizer_memory;      /* 0: all; bytes of memory for the state of
+                                       a paged optimizer */
     double learning_rate;           /* 2e-4 */
     ql_scheduler lr_scheduler_type; /* cosine */
     double warmup_ratio;            /* 0.03; of all steps, rounded up */

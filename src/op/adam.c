@@ -2,15 +2,30 @@
 
 #include <math.h>
 
+#include "quant/codebook.h"
 #include "src/op/loops.h"
 
 enum {
     ALIGN = 64
 };
 
-size_t ql_adam_state_bytes(size_t n)
+static size_t blocks_of(size_t n)
 {
-    return (2 * n * sizeof(float) + ALIGN - 1) / ALIGN * ALIGN;
+    return (n + QL_ADAM_BLOCK - 1) / QL_ADAM_BLOCK;
+}
+
+size_t ql_adam_state_bytes(size_t n, bool eight)
+{
+    const size_t moment =
+        eight ? blocks_of(n) * sizeof(float) + n : n * sizeof(float);
+
+    return (2 * moment + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+void ql_adam_maps_init(ql_adam_maps *maps)
+{
+    ql_map8_init(&maps->m, ql_dynamic_map);
+    ql_map8_init(&maps->v, ql_dynamic_map_unsigned);
 }
 
 /* The numbers of a step in f32. */
@@ -31,21 +46,54 @@ static ql_adam_factors prepare(const ql_adam_step *s)
     };
 }
 
+/* What the pieces of an update share. */
+typedef struct update {
+    const ql_loops *loops;
+    const ql_adam_maps *maps;
+    ql_adam_factors factors;
+} update;
+
+static size_t update32(const update *u, float *p, float *g, float *state,
+                       size_t n)
+{
+    return u->loops->adam(p, state, state + n, g, n, &u->factors);
+}
+
+static size_t update8(const update *u, float *p, float *g, float *state,
+                      size_t n)
+{
+    const size_t blocks = blocks_of(n);
+    uint8_t *codes = (uint8_t *)(state + 2 * blocks);
+    size_t stayed = 0;
+
+    for (size_t i = 0; i < blocks; i++) {
+        const size_t at = i * QL_ADAM_BLOCK;
+        const size_t len = n - at < QL_ADAM_BLOCK ? n - at : QL_ADAM_BLOCK;
+        const ql_adam8_block b = {.cm = codes + at,
+                                  .cv = codes + n + at,
+                                  .am = state + i,
+                                  .av = state + blocks + i};
+
+        stayed += u->loops->adam8(p + at, &b, g + at, len, &u->maps->m,
+                                  &u->maps->v, &u->factors);
+    }
+    return stayed;
+}
+
 size_t ql_adam_update(float *p, float *g, void *state,
                       const ql_adam_piece *piece, size_t n,
-                      const ql_adam_step *s)
+                      const ql_adam_maps *maps, const ql_adam_step *s)
 {
-    const ql_loops *loops = ql_loops_get();
-    const ql_adam_factors f = prepare(s);
+    const update u = {ql_loops_get(), maps, prepare(s)};
     size_t stayed = 0;
 
 #pragma omp parallel for schedule(dynamic) if (n > 1) reduction(+ : stayed)
     for (size_t i = 0; i < n; i++) {
         const ql_adam_piece *e = &piece[i];
-        float *m = (float *)((char *)state + (e->at - piece->at));
+        float *at = (float *)((char *)state + (e->at - piece->at));
 
-        stayed +=
-            loops->adam(p + e->first, m, m + e->n, g + e->first, e->n, &f);
+        stayed += (e->eight ? update8 : update32)(&u, p + e->first,
+                                                  g + e->first, at, e->n);
     }
     return stayed;
 }

@@ -8,13 +8,21 @@
  * Source: Loshchilov, Hutter: Decoupled Weight Decay Regularization, 2019;
  * order of operations as torch.optim.AdamW.
  *
+ * Moments are kept in f32, or in 8 bits as bitsandbytes does: in blocks of 256
+ * parameters, m by the signed and v by the unsigned dynamic map, each divided
+ * by the largest of its block. Source: Dettmers and others: 8-bit Optimizers
+ * via Block-wise Quantization, 2022; bitsandbytes, backends/triton.
+ *
  * The moments of a piece lie together, so that a run of pieces is a run of
  * bytes, which can be kept in memory or in a file. */
 #ifndef QL_OP_ADAM_H
 #define QL_OP_ADAM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "quant/map8.h"
 
 typedef struct ql_adam_step {
     double lr, beta1, beta2, eps, weight_decay;
@@ -23,19 +31,30 @@ typedef struct ql_adam_step {
 } ql_adam_step;
 
 enum {
-    QL_ADAM_PIECE = 1 << 14 /* most parameters of a piece */
+    QL_ADAM_BLOCK = 256,    /* parameters of a block in 8 bits */
+    QL_ADAM_PIECE = 1 << 14 /* most parameters of a piece: whole blocks */
 };
 
-/* A run of parameters and their state: m [n], then v [n]. */
+/* A run of parameters and their state: m [n] and v [n] in f32; or, in 8 bits,
+ * the scales of m and those of v, [ceil(n / 256)] in f32, then the codes of m
+ * and those of v [n]. Zero bytes are a state of zeros. */
 typedef struct ql_adam_piece {
     uint64_t at;  /* byte where its state begins, a multiple of 64 */
     size_t first; /* its first parameter */
-    size_t n;     /* its parameters */
+    uint32_t n;   /* its parameters */
+    bool eight;   /* in 8 bits */
 } ql_adam_piece;
 
 /* Bytes of the state of a piece of n parameters, a multiple of 64; what lies
  * behind the moments is never touched. */
-size_t ql_adam_state_bytes(size_t n);
+size_t ql_adam_state_bytes(size_t n, bool eight);
+
+/* The maps of moments in 8 bits. */
+typedef struct ql_adam_maps {
+    ql_map8 m, v;
+} ql_adam_maps;
+
+void ql_adam_maps_init(ql_adam_maps *maps);
 
 /* Updates all parameters of n consecutive pieces.
  *
@@ -43,10 +62,11 @@ size_t ql_adam_state_bytes(size_t n);
  *   g      [.]  all gradients; those of the pieces are replaced by their
  *               parameters as they were, so that the update can be undone
  *   state       that of piece[0], 64-byte aligned; the others follow
+ *   maps        may be NULL when no piece is in 8 bits
  * Returns how many parameters stayed: the run has diverged. Threads: splits
  * the pieces; the result does not depend on their number. */
 size_t ql_adam_update(float *p, float *g, void *state,
                       const ql_adam_piece *piece, size_t n,
-                      const ql_adam_step *s);
+                      const ql_adam_maps *maps, const ql_adam_step *s);
 
 #endif

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "quant/map8.h"
 #include "src/op/act.h"
 
 /* Largest x[i], i < n; NaN is passed over; -inf when nothing is left. */
@@ -132,6 +133,21 @@ typedef struct ql_adam_factors {
 typedef size_t ql_adam_loop(float *p, float *m, float *v, float *g, size_t n,
                             const ql_adam_factors *f);
 
+/* The same, with moments in blocks of 8 bits: of n <= 256 parameters, one
+ * block.
+ *
+ *   m[i] = map_m[cm[i]] am        and v likewise; then as above, and
+ *   am   = max |m[i]|
+ *   cm[i] = code of m[i] / am     that of 0 where am is 0 */
+typedef struct ql_adam8_block {
+    uint8_t *cm, *cv; /* [n] codes */
+    float *am, *av;   /* [1] scales */
+} ql_adam8_block;
+
+typedef size_t ql_adam8_loop(float *p, const ql_adam8_block *b, float *g,
+                             size_t n, const ql_map8 *map_m,
+                             const ql_map8 *map_v, const ql_adam_factors *f);
+
 /* y[i] = x[i] keep where element first + i of the mask of key is kept, else 0;
  * first is even. Elements 2 k and 2 k + 1 take the lower and the upper half of
  * number k of key, and are kept unless it is below drop_below. y may be x. */
@@ -163,6 +179,7 @@ typedef struct ql_loops {
     ql_act_fwd_loop *act_fwd[QL_ACTS];
     ql_act_bwd_loop *act_bwd[QL_ACTS];
     ql_adam_loop *adam;
+    ql_adam8_loop *adam8;
     ql_dropout_loop *dropout;
 } ql_loops;
 

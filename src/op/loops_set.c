@@ -21,6 +21,7 @@ enum {
     LANES = 16,     /* of a sum in double */
     MAX_LANES = 32, /* of a maximum */
     PIECE = 512,    /* elements kept in cache between exp and sum */
+    BLOCK = 256,    /* most parameters of adam8 */
     NUMBERS = 256   /* random numbers made at a time */
 };
 
@@ -411,6 +412,56 @@ static size_t adam(float *p, float *m, float *v, float *g, size_t n,
     return stayed;
 }
 
+/* The scale of a block, and its numbers divided by it. There is a NaN only
+ * where a parameter stayed; it becomes 0. */
+static float normalize(float *x, const float *size, size_t n)
+{
+    const float top = max(size, n);
+    const float by = top > 0 ? top : 1;
+
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        const float y = x[i] / by;
+
+        x[i] = y == y ? y : 0;
+    }
+    return top;
+}
+
+static void encode(uint8_t *code, const float *x, size_t n, const ql_map8 *map)
+{
+    for (size_t i = 0; i < n; i++) {
+        code[i] = ql_map8_code(map, x[i]);
+    }
+}
+
+static size_t adam8(float *p, const ql_adam8_block *b, float *g, size_t n,
+                    const ql_map8 *map_m, const ql_map8 *map_v,
+                    const ql_adam_factors *f)
+{
+    float m[BLOCK];
+    float v[BLOCK];
+    float size[BLOCK];
+    size_t stayed;
+
+    for (size_t i = 0; i < n; i++) {
+        m[i] = map_m->value[b->cm[i]];
+        v[i] = map_v->value[b->cv[i]];
+    }
+    scale(m, n, *b->am);
+    scale(v, n, *b->av);
+    stayed = adam(p, m, v, g, n, f);
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        size[i] = fabsf(m[i]);
+    }
+    *b->am = normalize(m, size, n);
+    *b->av = normalize(v, v, n);
+    encode(b->cm, m, n, map_m);
+    encode(b->cv, v, n, map_v);
+    return stayed;
+}
+
 static void dropout(float *y, const float *x, size_t n, size_t first,
                     uint64_t key, uint32_t drop_below, float keep)
 {
@@ -463,5 +514,6 @@ const ql_loops QL_LOOPS = {
                 [QL_ACT_GELU] = gelu_bwd,
                 [QL_ACT_GELU_TANH] = gelu_tanh_bwd},
     .adam = adam,
+    .adam8 = adam8,
     .dropout = dropout,
 };

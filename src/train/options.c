@@ -11,6 +11,7 @@ void ql_train_options_init(ql_train_options *opt)
         .lora_alpha = 32,
         .lora_dropout = 0.05,
         .lora_target_modules = QL_TARGET_ALL_LINEAR,
+        .optim = QL_OPTIM_PAGED_ADAMW_32BIT,
         .learning_rate = 2e-4,
         .lr_scheduler_type = QL_SCHEDULER_COSINE,
         .warmup_ratio = 0.03,
@@ -71,6 +72,9 @@ ql_status ql_train_options_check(const ql_train_options *o)
         o->lr_scheduler_type > QL_SCHEDULER_COSINE) {
         QL_FAIL(QL_EINVAL, "lr-scheduler-type %d is unknown",
                 (int)o->lr_scheduler_type);
+    }
+    if ((int)o->optim < 0 || o->optim > QL_OPTIM_ADAMW_8BIT) {
+        QL_FAIL(QL_EINVAL, "optim %d is unknown", (int)o->optim);
     }
     if (o->max_steps <= 0 && o->num_train_epochs <= 0) {
         QL_FAIL(QL_EINVAL, "give num-train-epochs or max-steps above 0");

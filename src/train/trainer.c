@@ -108,7 +108,24 @@ static ql_status make_adapter(trainer *t)
     QL_TRY(ql_adapter_init(&t->adapter, &t->m->config, &opt,
                            ql_rng_split(o->seed, 1), true));
     ql_model_use_adapter(t->m, &t->adapter);
-    return ql_optimizer_open(&t->optimizer, t->adapter.sizes, 2 * t->adapter.n);
+    return QL_OK;
+}
+
+/* The output folder and the optimizer, whose page file, if any, has no name in
+ * it; there must be room for both. */
+static ql_status make_output(trainer *t)
+{
+    const ql_adapter *a = &t->adapter;
+    ql_optimizer_options opt = {.kind = t->opt->optim,
+                                .memory = t->opt->optimizer_memory,
+                                .page_dir = t->out_dir};
+    ql_optimizer_need need;
+
+    QL_TRY(ql_optimizer_plan(&need, &opt, a->sizes, 2 * a->n));
+    QL_TRY(ql_output_init(&t->output, t->out_dir, t->opt->overwrite_output_dir,
+                          a->count * sizeof(float) + need.file));
+    opt.page_dir = t->output.work;
+    return ql_optimizer_open(&t->optimizer, &opt, a->sizes, 2 * a->n);
 }
 
 static ql_status make_run(trainer *t)
@@ -155,8 +172,7 @@ static ql_status set_up(trainer *t, const ql_dataset *data,
     }
     t->length = ql_train_length_of(o, t->batches.n);
     QL_TRY(make_adapter(t));
-    QL_TRY(ql_output_init(&t->output, t->out_dir, o->overwrite_output_dir,
-                          t->adapter.count * sizeof(float)));
+    QL_TRY(make_output(t));
     return make_run(t);
 }
 
@@ -411,10 +427,7 @@ ql_status ql_train(ql_model *model, const ql_dataset *data,
     ql_history_init(&t.history);
     st = set_up(&t, data, eval);
     if (st == QL_OK) {
-        st = train(&t);
-        if (st == QL_OK || st == QL_ECANCELLED || st == QL_ENUMERIC) {
-            st = finish(&t, st);
-        }
+        st = finish(&t, train(&t));
     }
     ql_run_close(&t.run);
     ql_output_free(&t.output);

@@ -1,11 +1,13 @@
-#define _XOPEN_SOURCE 700 /* mkdtemp */
+#define _XOPEN_SOURCE 700 /* mkdtemp, readlink */
 
 #include "tests/check/check.h"
 
+#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "quant/kernels.h"
 #include "src/base/file.h"
@@ -163,4 +165,27 @@ void check_fill(float *x, size_t n, uint64_t salt)
     for (size_t i = 0; i < n; i++) {
         x[i] = (float)(2 * ql_rng_unit(key, i) - 1);
     }
+}
+
+int check_open_file(const char *text)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    int found = -1;
+
+    for (struct dirent *e = NULL; dir && (e = readdir(dir));) {
+        char link[64];
+        char path[PATH_BYTES];
+        ssize_t n;
+
+        snprintf(link, sizeof(link), "/proc/self/fd/%.20s", e->d_name);
+        n = readlink(link, path, sizeof(path) - 1);
+        path[n > 0 ? n : 0] = '\0';
+        if (strstr(path, text)) {
+            found = (int)strtol(e->d_name, NULL, 10);
+        }
+    }
+    if (dir) {
+        closedir(dir);
+    }
+    return found;
 }

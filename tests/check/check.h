@@ -30,6 +30,10 @@ const char *check_tmp(void);
 /* check_tmp() + "/" + name. Borrowed: one of eight buffers used in turn. */
 const char *check_tmp_path(const char *name);
 
+/* A file that this process has open, and whose path contains text, removed or
+ * not; -1 when there is none, or the system does not tell. */
+int check_open_file(const char *text);
+
 /* Fails with the library's sentence unless call gives QL_OK. */
 #define check_ok(call)                                                         \
     do {                                                                       \

@@ -27,6 +27,15 @@ refuse 4 "disk/out*needs * of disk, but only * are free; free some space or *" \
     qlora-export merge --model d --adapter out --output disk/out
 rm -r disk/fill out
 
+# Room for the adapter, but not for the file of the optimizer
+left 120
+refuse 4 "disk/out needs * of disk, but only * are free; free some space *" \
+    train --lora-r 6 --optimizer-memory 24000 --output disk/out
+rm disk/fill
+left 300
+accept train --lora-r 6 --optimizer-memory 24000 --output disk/out
+rm -r disk/fill disk/out
+
 # Enough room for the weights, as is asked before, but not for all
 size=$(qlora-quantize --json --dry-run d disk/out |
     sed -n 's/.*"all".*"bytes_after": \([0-9]*\),.*/\1/p')

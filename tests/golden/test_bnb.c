@@ -233,6 +233,7 @@ static void bnb__tables_are_bit_exact(void **state)
     check_table(books, "nf4", ql_codebooks[QL_CODEBOOK_NF4], 16);
     check_table(books, "fp4", ql_codebooks[QL_CODEBOOK_FP4], 16);
     check_table(books, "dynamic_signed", ql_dynamic_map, 256);
+    check_table(books, "dynamic_unsigned", ql_dynamic_map_unsigned, 256);
     ql_safetensors_close(&books);
 }
 

@@ -285,9 +285,10 @@ static void check_steps(ql_run *run, const rows *b, ql_adapter *a,
                         const ql_safetensors *f)
 {
     double *want = doubles(f, "losses");
+    const ql_optimizer_options kind = {.kind = QL_OPTIM_ADAMW_32BIT};
     ql_optimizer *o = NULL;
 
-    check_ok(ql_optimizer_open(&o, a->sizes, 2 * a->n));
+    check_ok(ql_optimizer_open(&o, &kind, a->sizes, 2 * a->n));
     for (size_t t = 0; t < 3; t++) {
         ql_adam_step s = {.lr = 1e-2,
                           .beta1 = 0.9,

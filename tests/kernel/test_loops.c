@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "quant/codebook.h"
 #include "quant/cpu.h"
 #include "quant/half.h"
 #include "quant/kernels.h"
@@ -248,17 +249,45 @@ static double call_softcap_loss(const ql_loops *l, arrays *s)
     return 0;
 }
 
+static ql_adam_factors factors(float clip)
+{
+    return (ql_adam_factors){.b1 = 0.9F,
+                             .b2 = 0.999F,
+                             .c1 = 0.1F,
+                             .c2 = 0.001F,
+                             .clip = clip,
+                             .keep = 0.99F,
+                             .rate = 0.1F,
+                             .root = 1.5F,
+                             .eps = 1e-8F};
+}
+
+/* Blocks of 256; codes are the bytes of the last array. */
+static double call_adam8(const ql_loops *l, arrays *s)
+{
+    const ql_adam_factors f = factors(s->a);
+    uint8_t *codes = (uint8_t *)s->x[4];
+    ql_map8 m;
+    ql_map8 v;
+    size_t stayed = 0;
+
+    ql_map8_init(&m, ql_dynamic_map);
+    ql_map8_init(&v, ql_dynamic_map_unsigned);
+    for (size_t i = 0; i < s->n; i += 256) {
+        const size_t n = s->n - i < 256 ? s->n - i : 256;
+        const ql_adam8_block b = {.cm = codes + i,
+                                  .cv = codes + s->n + i,
+                                  .am = s->x[1] + i / 256,
+                                  .av = s->x[2] + i / 256};
+
+        stayed += l->adam8(s->x[0] + i, &b, s->x[3] + i, n, &m, &v, &f);
+    }
+    return (double)stayed;
+}
+
 static double call_adam(const ql_loops *l, arrays *s)
 {
-    const ql_adam_factors f = {.b1 = 0.9F,
-                               .b2 = 0.999F,
-                               .c1 = 0.1F,
-                               .c2 = 0.001F,
-                               .clip = s->a,
-                               .keep = 0.99F,
-                               .rate = 0.1F,
-                               .root = 1.5F,
-                               .eps = 1e-8F};
+    const ql_adam_factors f = factors(s->a);
 
     return (double)l->adam(s->x[0], s->x[1], s->x[2], s->x[3], s->n, &f);
 }
@@ -298,6 +327,7 @@ static const struct {
     {"layernorm_dw", call_layernorm_dw},
     {"softcap_loss", call_softcap_loss},
     {"adam", call_adam},
+    {"adam8", call_adam8},
     {"dropout", call_dropout},
 };
 

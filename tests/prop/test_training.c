@@ -1,12 +1,15 @@
 /* Properties of training on a toy model made here: the same bits for any
  * number of threads, with and without recomputation; the same gradients
  * however a step is cut into micro-batches; the adapter read back is the
- * adapter written; bad turns end well. */
+ * adapter written; where and in how many bits the optimizer keeps its state
+ * makes no difference, or a small one; bad turns end well. */
+#include <fcntl.h>
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "src/base/file.h"
 #include "src/base/rng.h"
@@ -109,9 +112,10 @@ static void training__does_not_depend_on_threads(void **state)
     free(one.param);
 }
 
-/* Two steps of the model that the demonstration brings: large enough that
- * every operation is split among threads. */
-static outcome train_demo(int threads)
+/* Steps of the model that the demonstration brings: large enough that every
+ * operation is split among threads. */
+static outcome train_demo(const ql_train_options *o, size_t max_length,
+                          int threads)
 {
     char model[4096];
     char file[4096];
@@ -121,23 +125,18 @@ static outcome train_demo(int threads)
     ql_tokenizer *tok = NULL;
     ql_dataset *data = NULL;
     ql_dataset_options d;
-    ql_train_options o;
 
     snprintf(model, sizeof(model), "%s/tools/demo/stories260K",
              getenv("QL_SOURCE"));
     snprintf(file, sizeof(file), "%s/tools/demo/plays-eval.jsonl.gz",
              getenv("QL_SOURCE"));
     omp_set_num_threads(threads);
-    options(&o);
-    o.lora_dropout = 0.1;
-    o.max_steps = 2;
-    o.warmup_ratio = 0;
-    o.per_device_train_batch_size = 12;
     ql_dataset_options_init(&d);
+    d.max_length = max_length;
     check_ok(ql_model_open(&m, model, NULL));
     check_ok(ql_tokenizer_open(&tok, model));
     check_ok(ql_dataset_open(&data, &data_file, 1, tok, &d));
-    check_ok(ql_train(m, data, NULL, check_tmp_path("demo"), &o, NULL, NULL,
+    check_ok(ql_train(m, data, NULL, check_tmp_path("demo"), o, NULL, NULL,
                       &r.result));
     keep_adapter(&r, m);
     ql_dataset_close(&data);
@@ -148,11 +147,18 @@ static outcome train_demo(int threads)
 
 static void training__of_a_real_model_does_not_depend_on_threads(void **state)
 {
-    outcome one = train_demo(1);
+    ql_train_options o;
+    outcome one;
 
     (void)state;
+    options(&o);
+    o.lora_dropout = 0.1;
+    o.max_steps = 2;
+    o.warmup_ratio = 0;
+    o.per_device_train_batch_size = 12;
+    one = train_demo(&o, 1024, 1);
     for (int threads = 2; threads <= 3; threads++) {
-        outcome more = train_demo(threads);
+        outcome more = train_demo(&o, 1024, threads);
 
         check_same(&one, &more);
         free(more.param);
@@ -216,6 +222,116 @@ static void training__does_not_depend_on_recomputation(void **state)
     check_same(&again, &kept);
     free(again.param);
     free(kept.param);
+}
+
+/* Less memory than paging takes; the sentence says how much that is. */
+static uint64_t least_memory(const ql_train_options *o)
+{
+    ql_train_options none = *o;
+    ql_model *m = NULL;
+    ql_tokenizer *tok = NULL;
+    ql_dataset *data;
+    unsigned long long least = 0;
+
+    none.optimizer_memory = 1;
+    check_ok(ql_model_open(&m, toy_model(), NULL));
+    check_ok(ql_tokenizer_open(&tok, toy_model()));
+    data = toy_data(tok, SAMPLES);
+    check_fails(ql_train(m, data, NULL, check_tmp_path("least"), &none, NULL,
+                         NULL, NULL),
+                QL_EINVAL, "paging takes at least");
+    sscanf(strstr(ql_last_error(), "least"), "least %llu", &least);
+    assert_false(ql_path_exists(check_tmp_path("least")));
+    ql_dataset_close(&data);
+    ql_tokenizer_close(&tok);
+    ql_model_close(&m);
+    return least;
+}
+
+static void training__does_not_depend_on_paging(void **state)
+{
+    ql_train_options o;
+    outcome want;
+    outcome got;
+
+    (void)state;
+    options(&o);
+    want = train(&o, "whole");
+    o.optimizer_memory = least_memory(&o);
+    got = train(&o, "paged");
+    check_same(&want, &got);
+    free(want.param);
+    free(got.param);
+}
+
+/* Makes the page file unreadable once step 3 is done. */
+static bool break_page_file(const ql_train_event *e, void *user)
+{
+    if (e->kind == QL_TRAIN_STEP && e->step == 3) {
+        const int bad = open("/dev/null", O_WRONLY);
+
+        *(bool *)user = dup2(bad, check_open_file("/.pages-")) >= 0;
+        close(bad);
+    }
+    return true;
+}
+
+static void training__without_its_page_file_saves_the_step_before(void **state)
+{
+    const char *out = check_tmp_path("broken");
+    ql_train_options o;
+    ql_model *m = NULL;
+    ql_tokenizer *tok = NULL;
+    ql_dataset *data;
+    bool broken = false;
+    outcome want;
+
+    (void)state;
+    options(&o);
+    o.lr_scheduler_type = QL_SCHEDULER_CONSTANT;
+    o.max_steps = 3;
+    want = train(&o, "three");
+    o.max_steps = 6;
+    o.optimizer_memory = least_memory(&o);
+    check_ok(ql_model_open(&m, toy_model(), NULL));
+    check_ok(ql_tokenizer_open(&tok, toy_model()));
+    data = toy_data(tok, SAMPLES);
+    check_fails(
+        ql_train(m, data, NULL, out, &o, break_page_file, &broken, NULL),
+        QL_EIO, "the adapter of step 3 was saved in");
+    assert_true(broken);
+    assert_non_null(strstr(ql_last_error(), "step 4: cannot read the page"));
+    check_ok(ql_model_load_adapter(m, out));
+    assert_memory_equal(m->adapter.param, want.param, want.n * sizeof(float));
+    free(want.param);
+    ql_dataset_close(&data);
+    ql_tokenizer_close(&tok);
+    ql_model_close(&m);
+}
+
+/* Long enough for the loss to fall by a third; the rank makes the pairs large
+ * enough for 8 bits. */
+static void training__in_8_bits_ends_where_that_in_32_does(void **state)
+{
+    ql_train_options o;
+    outcome wide;
+    outcome narrow;
+
+    (void)state;
+    options(&o);
+    o.lora_r = 64;
+    o.learning_rate = 3e-3;
+    o.max_steps = 24;
+    o.optim = QL_OPTIM_ADAMW_32BIT;
+    wide = train_demo(&o, 48, 2);
+    o.optim = QL_OPTIM_ADAMW_8BIT;
+    narrow = train_demo(&o, 48, 2);
+    assert_true(wide.result.last_loss < 0.7 * wide.result.first_loss);
+    assert_true(fabs(narrow.result.last_loss / wide.result.last_loss - 1) <
+                0.01);
+    assert_memory_not_equal(wide.param, narrow.param, wide.n * sizeof(float));
+    free(wide.param);
+    free(narrow.param);
 }
 
 static void training__depends_on_the_seed(void **state)
@@ -393,6 +509,9 @@ int main(void)
         cmocka_unit_test(training__of_a_real_model_does_not_depend_on_threads),
         cmocka_unit_test(step__allocates_nothing_after_the_first),
         cmocka_unit_test(training__does_not_depend_on_recomputation),
+        cmocka_unit_test(training__does_not_depend_on_paging),
+        cmocka_unit_test(training__without_its_page_file_saves_the_step_before),
+        cmocka_unit_test(training__in_8_bits_ends_where_that_in_32_does),
         cmocka_unit_test(training__depends_on_the_seed),
         cmocka_unit_test(step__does_not_depend_on_its_cutting),
         cmocka_unit_test(adapter__is_read_back_as_written),

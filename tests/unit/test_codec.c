@@ -4,9 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "quant/codebook.h"
 #include "quant/codec.h"
 #include "quant/dquant.h"
 #include "quant/half.h"
+#include "quant/map8.h"
+#include "src/base/rng.h"
 #include "src/op/quantize_dense.h"
 #include "tests/check/check.h"
 
@@ -318,6 +321,62 @@ static void dquantize__gives_equal_scales_zero(void **state)
     }
 }
 
+/* The code of y by both ways is that of no farther entry. */
+static void check_code(const ql_map8 *t, float y)
+{
+    const uint8_t code = ql_map8_code(t, y);
+    const double distance = fabs((double)t->value[code] - (double)y);
+
+    assert_int_equal(code, ql_map8_nearest(t->value, y));
+    for (size_t i = 0; i < 256; i++) {
+        const double other = fabs((double)t->value[i] - (double)y);
+
+        /* borders are rounded to f32 */
+        assert_true(distance <= other + 0x1p-23 * fabs((double)y));
+    }
+}
+
+/* y and its neighbours, of both signs. */
+static void check_around(const ql_map8 *t, float y)
+{
+    for (int ulps = -2; ulps <= 2; ulps++) {
+        const float near =
+            ql_f32_from_bits((uint32_t)((int)ql_f32_bits(y) + ulps));
+
+        check_code(t, near);
+        check_code(t, -near);
+    }
+}
+
+static void map8__takes_the_nearest_entry(void **unused)
+{
+    const float *maps[] = {ql_dynamic_map, ql_dynamic_map_unsigned};
+    static ql_map8 t;
+
+    (void)unused;
+    for (size_t m = 0; m < 2; m++) {
+        ql_map8_init(&t, maps[m]);
+        for (size_t i = 0; i < 256; i++) {
+            if (t.value[i] != 0) {
+                check_around(&t, fabsf(t.value[i]));
+            }
+            if (i < 255 && t.border[i] != 0) {
+                check_around(&t, fabsf(t.border[i]));
+            }
+        }
+        for (uint32_t class = 1; class < 0x3fff; class ++) {
+            check_around(&t, ql_f32_from_bits(class << 16));
+        }
+        for (uint64_t i = 0; i < 20000; i++) {
+            check_code(&t, (float)(2 * ql_rng_unit(check_seed(), i) - 1));
+        }
+        check_code(&t, 0.0F);
+        check_code(&t, -0.0F);
+        check_code(&t, INFINITY);
+        check_code(&t, -INFINITY);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -327,6 +386,7 @@ int main(void)
         cmocka_unit_test(quantize__takes_the_nearest_code),
         cmocka_unit_test(quantize__errs_by_half_a_gap_at_most),
         cmocka_unit_test(quantize__gives_zeros_the_code_of_zero),
+        cmocka_unit_test(map8__takes_the_nearest_entry),
         cmocka_unit_test(dquantize__takes_the_nearest_entry),
         cmocka_unit_test(dquantize__gives_equal_scales_zero),
         cmocka_unit_test(scales__are_those_of_the_codec),

@@ -76,6 +76,12 @@ static const cli_opt table[] = {
      .value_name = "P",
      .group = "train",
      .help = "dropout before the adapters"},
+    {.name = "optimizer-memory",
+     CLI_BYTES(&o.optimizer_memory),
+     .value_name = "BYTES",
+     .group = "train",
+     .help = "memory for the moments of paged_adamw_32bit; the rest is kept in "
+             "a file in the work folder; 0: all"},
     {.name = "steps",
      CLI_SIZE(&o.steps),
      .min = 1,

@@ -21,6 +21,7 @@ typedef struct bench_options {
     size_t max_length, batch_size, lora_r, steps;
     double lora_dropout;
     bool gradient_checkpointing, profile;
+    uint64_t optimizer_memory;
 
     const cli_opt *table;
 } bench_options;

@@ -136,6 +136,9 @@ static ql_status prepare(session *s)
         .dropout = s->train.lora_dropout,
         .targets = s->train.lora_target_modules,
     };
+    const ql_optimizer_options optim = {.kind = s->train.optim,
+                                        .memory = s->o->optimizer_memory,
+                                        .page_dir = s->work_dir};
     ql_run_options run = {
         .training = true,
         .keep = !s->train.gradient_checkpointing,
@@ -147,8 +150,8 @@ static ql_status prepare(session *s)
     QL_TRY(ql_adapter_init(&s->adapter, &s->model->config, &adapter, s->seed,
                            true));
     ql_model_use_adapter(s->model, &s->adapter);
-    QL_TRY(
-        ql_optimizer_open(&s->optimizer, s->adapter.sizes, 2 * s->adapter.n));
+    QL_TRY(ql_optimizer_open(&s->optimizer, &optim, s->adapter.sizes,
+                             2 * s->adapter.n));
     run.max_tokens = s->batches.max_tokens;
     run.max_length = s->batches.max_length;
     run.max_sequences = s->batches.max_sequences;

@@ -1,0 +1,202 @@
+#include "src/train/optimizer_layout.h"
+
+#include "src/base/alloc.h"
+#include "src/base/fail.h"
+#include "src/base/pages.h"
+
+enum {
+    LEAST_8BIT = 4096, /* elements of a tensor: min_8bit_size of bitsandbytes */
+    PART = 4 << 20,    /* most bytes of a part */
+    SHARE = 4          /* buffers take one of so many shares of the memory */
+};
+
+static const struct {
+    bool eight, paged;
+} kinds[] = {
+    [QL_OPTIM_PAGED_ADAMW_32BIT] = {.eight = false, .paged = true},
+    [QL_OPTIM_ADAMW_32BIT] = {.eight = false, .paged = false},
+    [QL_OPTIM_PAGED_ADAMW_8BIT] = {.eight = true, .paged = true},
+    [QL_OPTIM_ADAMW_8BIT] = {.eight = true, .paged = false},
+};
+
+static size_t piece_bytes(const ql_adam_piece *e)
+{
+    return ql_adam_state_bytes(e->n, e->eight);
+}
+
+static size_t count_pieces(const size_t *size, size_t n)
+{
+    size_t pieces = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        pieces += (size[i] + QL_ADAM_PIECE - 1) / QL_ADAM_PIECE;
+    }
+    return pieces;
+}
+
+static void cut(ql_layout *l, const size_t *size, size_t n, bool eight)
+{
+    ql_adam_piece *piece = l->pieces;
+
+    for (size_t i = 0; i < n; i++) {
+        for (size_t at = 0; at < size[i]; at += QL_ADAM_PIECE) {
+            const size_t left = size[i] - at;
+
+            *piece = (ql_adam_piece){
+                .at = l->bytes,
+                .first = l->count,
+                .n = (uint32_t)(left < QL_ADAM_PIECE ? left : QL_ADAM_PIECE),
+                .eight = eight && size[i] >= LEAST_8BIT,
+            };
+            l->count += piece->n;
+            l->bytes += piece_bytes(piece);
+            l->eight |= piece->eight;
+            piece++;
+        }
+    }
+}
+
+/* Bytes beside pieces in memory and buffers, when there are n parts. */
+static uint64_t fixed_bytes(const ql_layout *l, size_t n)
+{
+    uint64_t bytes = QL_LAYOUT_HANDLE + l->n_pieces * sizeof(*l->pieces);
+
+    if (l->eight) {
+        bytes += sizeof(ql_adam_maps);
+    }
+    if (n > 0) {
+        bytes += (n + 1) * (sizeof(*l->first) + sizeof(*l->bound));
+    }
+    return bytes;
+}
+
+/* Joins the pieces that are not resident to parts of no more than most bytes,
+ * and notes them where there is room for that. Returns their number. */
+static size_t join(ql_layout *l, size_t most)
+{
+    size_t parts = 0;
+    uint64_t begin = 0;
+
+    for (size_t i = l->resident_pieces; i < l->n_pieces; i++) {
+        const ql_adam_piece *e = &l->pieces[i];
+
+        if (parts == 0 || e->at + piece_bytes(e) - begin > most) {
+            begin = e->at;
+            if (l->first) {
+                l->first[parts] = i;
+                l->bound[parts] = begin - l->resident_bytes;
+            }
+            parts++;
+        }
+    }
+    if (l->first) {
+        l->first[parts] = l->n_pieces;
+        l->bound[parts] = l->bytes - l->resident_bytes;
+    }
+    return parts;
+}
+
+static ql_status make_parts(ql_layout *l, size_t most)
+{
+    l->n_parts = join(l, most);
+    l->first = ql_alloc(QL_TAG_OPTIM, l->n_parts + 1, sizeof(*l->first));
+    l->bound = ql_alloc(QL_TAG_OPTIM, l->n_parts + 1, sizeof(*l->bound));
+    if (!l->first || !l->bound) {
+        return QL_ENOMEM;
+    }
+    join(l, most);
+    for (size_t i = 0; i < l->n_parts; i++) {
+        const size_t bytes = (size_t)(l->bound[i + 1] - l->bound[i]);
+
+        l->part = bytes > l->part ? bytes : l->part;
+    }
+    return QL_OK;
+}
+
+static size_t largest_piece(const ql_layout *l)
+{
+    size_t largest = 0;
+
+    for (size_t i = 0; i < l->n_pieces; i++) {
+        const size_t bytes = piece_bytes(&l->pieces[i]);
+
+        largest = bytes > largest ? bytes : largest;
+    }
+    return largest;
+}
+
+/* Spreads the state over memory and file. There will be more parts than
+ * buffers: what is not resident exceeds what the buffers take. */
+static ql_status spread(ql_layout *l, const ql_optimizer_options *opt)
+{
+    /* no more parts than pieces */
+    const uint64_t fixed = fixed_bytes(l, l->n_pieces);
+    const size_t largest = largest_piece(l);
+    const uint64_t least = fixed + ql_pages_memory(largest);
+    uint64_t left;
+    size_t part;
+
+    if (opt->memory < least) {
+        QL_FAIL(QL_EINVAL,
+                "optimizer-memory of %llu bytes: paging takes at least %llu",
+                (unsigned long long)opt->memory, (unsigned long long)least);
+    }
+    left = (opt->memory - fixed) / SHARE / QL_PAGES_BUFFERS;
+    part = left < PART ? (size_t)left : PART;
+    part = part < largest ? largest : part;
+    left = opt->memory - fixed - ql_pages_memory(part);
+    for (const ql_adam_piece *e = l->pieces; piece_bytes(e) <= left; e++) {
+        left -= piece_bytes(e);
+        l->resident_bytes += piece_bytes(e);
+        l->resident_pieces++;
+    }
+    return make_parts(l, part);
+}
+
+ql_status ql_layout_init(ql_layout *l, const ql_optimizer_options *opt,
+                         const size_t *size, size_t n)
+{
+    ql_status st = QL_OK;
+
+    *l = (ql_layout){.n_pieces = count_pieces(size, n)};
+    l->pieces = ql_alloc(QL_TAG_OPTIM, l->n_pieces, sizeof(*l->pieces));
+    if (!l->pieces) {
+        return QL_ENOMEM;
+    }
+    cut(l, size, n, kinds[opt->kind].eight);
+    if (kinds[opt->kind].paged && opt->memory > 0 &&
+        fixed_bytes(l, 0) + l->bytes > opt->memory) {
+        st = spread(l, opt);
+    } else {
+        l->resident_pieces = l->n_pieces;
+        l->resident_bytes = l->bytes;
+    }
+    if (st != QL_OK) {
+        ql_layout_free(l);
+    }
+    return st;
+}
+
+void ql_layout_free(ql_layout *l)
+{
+    ql_free(l->pieces);
+    ql_free(l->first);
+    ql_free(l->bound);
+    *l = (ql_layout){0};
+}
+
+ql_status ql_optimizer_plan(ql_optimizer_need *need,
+                            const ql_optimizer_options *opt, const size_t *size,
+                            size_t n)
+{
+    ql_layout l;
+
+    QL_TRY(ql_layout_init(&l, opt, size, n));
+    need->memory = fixed_bytes(&l, l.n_parts) + l.resident_bytes;
+    if (l.n_parts > 0) {
+        need->memory += ql_pages_memory(l.part);
+    }
+    need->file = l.bytes - l.resident_bytes;
+    ql_layout_free(&l);
+    return QL_OK;
+}
