@@ -45,27 +45,42 @@ ql_status ql_map_open(ql_map *m, const char *path)
     return st;
 }
 
-/* The address without const: the system's calls take no const pointer. */
-static void *address(const ql_map *m, size_t offset)
+/* Addresses as numbers: the system's calls take no const pointer. */
+static void *address(uintptr_t p)
 {
-    return (void *)((uintptr_t)m->data + offset);
+    return (void *)p;
 }
 
 void ql_map_close(ql_map *m)
 {
     if (m->data) {
-        munmap(address(m, 0), m->len);
+        munmap(address((uintptr_t)m->data), m->len);
     }
     *m = (ql_map){0};
 }
 
-void ql_map_drop(const ql_map *m, size_t offset, size_t len)
+void ql_map_fetch(const void *p, size_t len)
 {
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    const size_t from = (offset + page - 1) / page * page;
-    const size_t to = (offset + len) / page * page;
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t start = (uintptr_t)p / page * page;
+    const volatile unsigned char *bytes = p;
 
-    if (m->data && to > from) {
-        madvise(address(m, from), to - from, MADV_DONTNEED);
+    madvise(address(start), (uintptr_t)p + len - start, MADV_WILLNEED);
+    for (size_t i = 0; i < len; i += page) {
+        (void)bytes[i];
+    }
+    if (len > 0) {
+        (void)bytes[len - 1];
+    }
+}
+
+void ql_map_drop(const void *p, size_t len)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t from = ((uintptr_t)p + page - 1) / page * page;
+    const uintptr_t to = ((uintptr_t)p + len) / page * page;
+
+    if (to > from) {
+        madvise(address(from), to - from, MADV_DONTNEED);
     }
 }

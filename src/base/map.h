@@ -14,7 +14,13 @@ typedef struct ql_map {
 ql_status ql_map_open(ql_map *m, const char *path);
 void ql_map_close(ql_map *m);
 
-/* Tells the kernel that a range will not be needed soon. */
-void ql_map_drop(const ql_map *m, size_t offset, size_t len);
+/* Brings len bytes at p, which lie in a mapped file, into memory; returns when
+ * they are there. */
+void ql_map_fetch(const void *p, size_t len);
+
+/* Tells the kernel that len bytes at p, which lie in a mapped file, will not
+ * be needed soon: they no longer count as resident. Pages that hold other
+ * bytes too stay. */
+void ql_map_drop(const void *p, size_t len);
 
 #endif

@@ -280,6 +280,13 @@ const char *ql_safetensors_metadata(const ql_safetensors *st, const char *key)
 void ql_safetensors_drop(const ql_safetensors *st, const ql_tensor *t)
 {
     if (st->map.data) {
-        ql_map_drop(&st->map, (size_t)(t->data - st->map.data), t->bytes);
+        ql_map_drop(t->data, t->bytes);
     }
+}
+
+bool ql_safetensors_maps(const ql_safetensors *st, const void *p)
+{
+    const uintptr_t start = (uintptr_t)st->map.data;
+
+    return st->map.data && (uintptr_t)p - start < st->map.len;
 }

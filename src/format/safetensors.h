@@ -80,6 +80,9 @@ const char *ql_safetensors_metadata(const ql_safetensors *st, const char *key);
 /* Tells the kernel that the tensor's bytes will not be needed soon. */
 void ql_safetensors_drop(const ql_safetensors *st, const ql_tensor *t);
 
+/* Whether p lies in the mapped file. */
+bool ql_safetensors_maps(const ql_safetensors *st, const void *p);
+
 /* A file under construction. First every tensor is announced, then the header
  * is written, then the bytes are handed over in the file's order. */
 typedef struct ql_safetensors_writer ql_safetensors_writer;

@@ -358,3 +358,13 @@ void ql_shards_drop(const ql_shards *s, const ql_tensor *t)
         ql_safetensors_drop(found->from->st, t);
     }
 }
+
+bool ql_shards_maps(const ql_shards *s, const void *p)
+{
+    for (size_t i = 0; i < s->shard_count; i++) {
+        if (ql_safetensors_maps(s->shards[i].st, p)) {
+            return true;
+        }
+    }
+    return false;
+}

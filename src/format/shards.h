@@ -25,6 +25,9 @@ const ql_tensor *ql_shards_find(const ql_shards *s, const char *name);
 /* As ql_safetensors_drop, for a tensor of any shard. */
 void ql_shards_drop(const ql_shards *s, const ql_tensor *t);
 
+/* Whether p lies in one of the mapped files. */
+bool ql_shards_maps(const ql_shards *s, const void *p);
+
 /* A plan to write tensors into shards: greedy in the order added, as
  * huggingface_hub does it. */
 typedef struct ql_shard_plan ql_shard_plan;
