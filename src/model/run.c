@@ -2,10 +2,11 @@
  * between forward and backward and one for scratch, both sized when the run is
  * opened.
  *
- * Kept are the inputs of all blocks, h[0] .. h[L]. With recomputation (the
- * rule) there is one set of saved activations, which holds those of the block
- * at work: after the forward they are the last block's, and each earlier
- * block's forward is repeated before its backward. */
+ * Kept are the inputs of all blocks, h[0] .. h[L], and the activations of the
+ * last blocks, as many as opt says. The blocks before them share one more set,
+ * which holds the activations of the block at work: after the forward those of
+ * the last one that shares it; the forward of each earlier block is repeated
+ * before its backward. */
 #include "src/model/run.h"
 
 #include <assert.h>
@@ -32,17 +33,28 @@ struct ql_run {
     ql_arena kept, scratch;
     float **h;       /* [L + 1] inputs of the blocks; all the same when not
                         training */
-    ql_saved *saved; /* [L], or [1] with recomputation */
+    ql_saved *saved; /* [sets]: of the last blocks, then the shared one */
     float *norm;     /* [T, C] output of the last norm */
     float *stats;    /* of the last norm */
     float *dh;       /* [T, C] gradient on its way down */
     uint32_t *pos;   /* [T] */
     table tables[QL_ROPES];
+    ql_stream *stream; /* NULL: all weights stay in memory */
 };
+
+/* Blocks that keep their activations. */
+static size_t kept_layers(const ql_run *run)
+{
+    const size_t all = run->m->config.layers;
+
+    return run->opt.keep_layers < all ? run->opt.keep_layers : all;
+}
 
 static size_t sets(const ql_run *run)
 {
-    return run->opt.keep ? run->m->config.layers : 1;
+    const size_t n = kept_layers(run);
+
+    return n < run->m->config.layers ? n + 1 : n;
 }
 
 static size_t streams(const ql_run *run)
@@ -153,6 +165,13 @@ static size_t adapter_rank(const ql_model *m)
     return r;
 }
 
+ql_run_need ql_run_needs(const ql_model *m, const ql_run_options *opt, size_t r)
+{
+    const ql_run run = {.m = m, .opt = *opt, .r = r};
+
+    return (ql_run_need){kept_bytes(&run), scratch_bytes(&run)};
+}
+
 ql_status ql_run_open(ql_run **out, const ql_model *m,
                       const ql_run_options *opt)
 {
@@ -173,6 +192,9 @@ ql_status ql_run_open(ql_run **out, const ql_model *m,
     QL_TRY_DONE(ql_arena_init(&run->kept, QL_TAG_ACTIV, kept_bytes(run)));
     QL_TRY_DONE(ql_arena_init(&run->scratch, QL_TAG_WORK, scratch_bytes(run)));
     take_all(run);
+    QL_TRY_DONE(
+        ql_stream_open(&run->stream, &m->weights,
+                       opt->weight_memory > 0 ? opt->weight_memory : SIZE_MAX));
     *out = run;
     run = NULL;
 done:
@@ -183,6 +205,7 @@ done:
 void ql_run_close(ql_run **run)
 {
     if (*run) {
+        ql_stream_close(&(*run)->stream);
         ql_arena_free(&(*run)->kept);
         ql_arena_free(&(*run)->scratch);
         ql_free((*run)->h);
@@ -253,11 +276,15 @@ static ql_pass make_pass(ql_run *run, const ql_batch *b,
 
 static ql_saved *saved_of(const ql_run *run, size_t layer)
 {
-    return &run->saved[run->opt.keep ? layer : 0];
+    const size_t n = kept_layers(run);
+    const size_t first = run->m->config.layers - n;
+
+    return &run->saved[layer < first ? n : layer - first];
 }
 
 /* Everything below the head; the output of the last norm is in run->norm. */
-static void forward(ql_run *run, const ql_batch *b, const ql_pass *pass)
+static void forward(ql_run *run, const ql_batch *b, const ql_pass *pass,
+                    ql_stream_way way)
 {
     const ql_model *m = run->m;
     const ql_config *c = &m->config;
@@ -265,6 +292,7 @@ static void forward(ql_run *run, const ql_batch *b, const ql_pass *pass)
     assert(b->T <= run->opt.max_tokens);
     ql_embed_fwd(run->h[0], b->ids, &m->weights.embed, c->embed_scale, b->T);
     for (size_t i = 0; i < c->layers; i++) {
+        ql_stream_enter(run->stream, i, way);
         ql_block_fwd(run->h[i + 1], saved_of(run, i), run->h[i],
                      &m->weights.layers[i], i, pass);
     }
@@ -272,6 +300,7 @@ static void forward(ql_run *run, const ql_batch *b, const ql_pass *pass)
     ql_norm_fwd(run->norm, run->stats, run->h[c->layers],
                 &m->weights.final_norm, b->T);
     ql_profile_mark(pass->profile, QL_WORK_OTHER);
+    ql_stream_enter(run->stream, c->layers, way);
 }
 
 /* From the gradient of run->norm in dnorm down to the first block. */
@@ -279,7 +308,7 @@ static void backward(ql_run *run, const float *dnorm, const ql_pass *pass)
 {
     const ql_model *m = run->m;
     const ql_config *c = &m->config;
-    const size_t last = c->layers - 1;
+    const size_t shared = c->layers - kept_layers(run);
 
     memset(run->dh, 0, pass->shape.T * c->C * sizeof(float));
     ql_profile_mark(pass->profile, QL_WORK_NORM);
@@ -289,7 +318,8 @@ static void backward(ql_run *run, const float *dnorm, const ql_pass *pass)
         const ql_layer *layer = &m->weights.layers[i];
         ql_saved *s = saved_of(run, i);
 
-        if (!run->opt.keep && i != last) {
+        ql_stream_enter(run->stream, i, QL_STREAM_DOWN);
+        if (i + 1 < shared) {
             ql_block_fwd(NULL, s, run->h[i], layer, i, pass);
         }
         ql_block_bwd(run->dh, s, run->h[i], layer, i, i > 0, pass);
@@ -305,7 +335,7 @@ void ql_run_loss(ql_run *run, const ql_batch *batch, const ql_run_train *train,
 
     prepare_positions(run, batch);
     pass = make_pass(run, batch, train);
-    forward(run, batch, &pass);
+    forward(run, batch, &pass, train ? QL_STREAM_UP : QL_STREAM_ROUND);
     work = ql_arena_take(&run->scratch, run->scratch.size - mark, 1);
     ql_loss_head(sum, train ? run->dh : NULL, run->norm, batch->target,
                  &run->m->weights.head, run->m->config.logit_cap, batch->T,
@@ -327,7 +357,7 @@ void ql_run_logits(ql_run *run, const ql_batch *batch, const size_t *rows,
     const ql_pass pass = make_pass(run, batch, NULL);
 
     prepare_positions(run, batch);
-    forward(run, batch, &pass);
+    forward(run, batch, &pass, QL_STREAM_ROUND);
     for (size_t i = 0; i < n; i++) {
         memcpy(run->dh + i * C, run->norm + rows[i] * C, C * sizeof(float));
     }
@@ -335,4 +365,9 @@ void ql_run_logits(ql_run *run, const ql_batch *batch, const size_t *rows,
     if (run->m->config.logit_cap > 0) {
         ql_vec_softcap(logits, n * head->rows, run->m->config.logit_cap);
     }
+}
+
+ql_stream_use ql_run_streamed(ql_run *run)
+{
+    return ql_stream_used(run->stream);
 }

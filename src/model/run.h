@@ -4,6 +4,7 @@
 
 #include "src/model/batch.h"
 #include "src/model/model_handle.h"
+#include "src/model/stream.h"
 #include "src/op/loss.h"
 
 /* Room for passes over batches of limited size. */
@@ -14,10 +15,22 @@ typedef struct ql_run_options {
     size_t max_length;    /* longest sequence */
     size_t max_sequences; /* in a batch */
     bool training;        /* backward passes will be run */
-    bool keep;            /* keep all activations instead of repeating each
-                             block's forward before its backward */
+    size_t keep_layers;   /* so many layers, the last ones, keep their
+                             activations; the forward of the others is repeated
+                             before their backward */
+    size_t weight_memory; /* bytes of mapped weights that may be resident; the
+                             others are read when their turn comes; 0: all */
     ql_profile *profile;  /* where the time of training is counted, or NULL */
 } ql_run_options;
+
+/* Bytes that a run takes, for an adapter of rank r: kept between forward and
+ * backward, and as scratch. */
+typedef struct ql_run_need {
+    size_t kept, scratch;
+} ql_run_need;
+
+ql_run_need ql_run_needs(const ql_model *m, const ql_run_options *opt,
+                         size_t r);
 
 /* The model, with the adapter in use, is borrowed; the adapter's rank must not
  * change while the run is open. Errors: QL_EINVAL (max_length beyond what
@@ -43,5 +56,8 @@ void ql_run_loss(ql_run *run, const ql_batch *batch, const ql_run_train *train,
  * not read. */
 void ql_run_logits(ql_run *run, const ql_batch *batch, const size_t *rows,
                    size_t n, float *logits);
+
+/* What was read of the weights, if not all of them stay in memory. */
+ql_stream_use ql_run_streamed(ql_run *run);
 
 #endif

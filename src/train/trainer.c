@@ -140,7 +140,7 @@ static ql_status make_run(trainer *t)
         .max_sequences = a->max_sequences > b->max_sequences ? a->max_sequences
                                                              : b->max_sequences,
         .training = true,
-        .keep = !t->opt->gradient_checkpointing,
+        .keep_layers = t->opt->gradient_checkpointing ? 0 : t->m->config.layers,
     };
 
     return ql_run_open(&t->run, t->m, &opt);

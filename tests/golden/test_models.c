@@ -113,13 +113,13 @@ static void free_rows(rows *b)
     free(b->place);
 }
 
-static ql_run *open_run(const ql_model *m, const rows *b, bool keep)
+static ql_run *open_run(const ql_model *m, const rows *b, size_t keep)
 {
     const ql_run_options opt = {.max_tokens = b->batch.T,
                                 .max_length = b->batch.T,
                                 .max_sequences = b->batch.sequences,
                                 .training = true,
-                                .keep = keep};
+                                .keep_layers = keep};
     ql_run *run = NULL;
 
     check_ok(ql_run_open(&run, m, &opt));
@@ -136,7 +136,7 @@ static void check_logits(const ql_model *m, const rows *b,
     size_t *all = malloc(T * sizeof(size_t));
     double largest = 0;
     double off = 0;
-    ql_run *run = open_run(m, b, false);
+    ql_run *run = open_run(m, b, 0);
 
     for (size_t t = 0; t < T; t++) {
         all[t] = t;
@@ -327,7 +327,7 @@ static void check_lora(ql_model *m, const rows *b, const char *path,
 
     check_ok(ql_safetensors_open(&f, path));
     read_options(m->config.arch, f, json, &opt);
-    for (int keep = 0; keep < 2; keep++) {
+    for (size_t keep = 0; keep <= m->config.layers; keep++) {
         ql_adapter a;
         ql_run *run;
 
@@ -376,7 +376,7 @@ static void check_folder(const char *dir)
     check_logits(m, &b, f, base ? "base_logits" : "logits");
     {
         double *want = doubles(f, base ? "base_loss" : "loss");
-        ql_run *run = open_run(m, &b, false);
+        ql_run *run = open_run(m, &b, 0);
 
         check_relative(mean_loss(run, &b, false), want[0], LOSS_TOLERANCE,
                        "loss");

@@ -141,7 +141,8 @@ static ql_status prepare(session *s)
                                         .page_dir = s->work_dir};
     ql_run_options run = {
         .training = true,
-        .keep = !s->train.gradient_checkpointing,
+        .keep_layers =
+            s->train.gradient_checkpointing ? 0 : s->model->config.layers,
         .profile = s->o->profile ? &s->profile : NULL,
     };
 

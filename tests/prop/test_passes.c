@@ -1,0 +1,157 @@
+/* What a run keeps, repeats or reads again changes its memory, never its
+ * numbers: losses and gradients are the same bits. */
+#include <string.h>
+
+#include "qlora/quantize.h"
+#include "src/base/alloc.h"
+#include "src/base/rng.h"
+#include "src/model/run.h"
+#include "tests/check/check.h"
+#include "tests/check/toy_folder.h"
+
+enum {
+    LAYERS = 5,
+    TOKENS = 23,
+    RANK = 3
+};
+
+static ql_model *model;
+static ql_adapter adapter;
+
+static int open_model(void **state)
+{
+    const toy_folder folder = {.dtype = QL_DTYPE_BF16, .layers = LAYERS};
+    const ql_adapter_options opt = {
+        .r = RANK, .alpha = 6, .targets = QL_MASK_QKV | QL_MASK_MLP};
+    ql_quantize_options quantize;
+
+    (void)state;
+    check_ok(ql_runtime_open(&check_runtime));
+    toy_folder_write(toy_in(), &folder);
+    ql_quantize_options_init(&quantize);
+    quantize.force = true;
+    check_ok(ql_quantize_model(toy_in(), toy_out(), &quantize, NULL));
+    check_ok(ql_model_open(&model, toy_out(), NULL));
+    check_ok(ql_adapter_init(&adapter, &model->config, &opt, 1, true));
+    for (size_t i = 0; i < adapter.count; i++) {
+        adapter.param[i] = (float)(ql_rng_unit(2, i) - 0.5);
+    }
+    ql_model_use_adapter(model, &adapter);
+    return 0;
+}
+
+static int close_model(void **state)
+{
+    (void)state;
+    ql_model_close(&model);
+    ql_adapter_free(&adapter);
+    return 0;
+}
+
+/* Loss of one batch of two sequences; the gradients are in the adapter. A
+ * second pass after an evaluation must give the same once more. */
+static double pass(const ql_run_options *how)
+{
+    static const size_t start[] = {0, 9, TOKENS};
+    static int32_t ids[TOKENS];
+    static int32_t target[TOKENS];
+    const ql_batch batch = {.T = TOKENS,
+                            .sequences = 2,
+                            .start = start,
+                            .ids = ids,
+                            .target = target};
+    const ql_run_train train = {.scale = 0.5F, .dropout = 0.1F, .key = 7};
+    ql_run_options opt = *how;
+    ql_run *run;
+    double sums[2];
+
+    for (size_t t = 0; t < TOKENS; t++) {
+        ids[t] = (int32_t)ql_rng_below(3, t, TOY_V);
+        target[t] = t % 3 ? (int32_t)ql_rng_below(4, t, TOY_V) : -1;
+    }
+    opt.max_tokens = opt.max_length = TOKENS;
+    opt.max_sequences = 2;
+    opt.training = true;
+    check_ok(ql_run_open(&run, model, &opt));
+    for (int i = 0; i < 2; i++) {
+        ql_loss sum = {0};
+
+        memset(adapter.grad, 0, adapter.count * sizeof(float));
+        ql_run_loss(run, &batch, &train, &sum);
+        sums[i] = sum.sum;
+        ql_run_loss(run, &batch, NULL, &sum);
+    }
+    assert_memory_equal(&sums[0], &sums[1], sizeof(*sums));
+    ql_run_close(&run);
+    return sums[0];
+}
+
+static void check_same(const ql_run_options *how, double loss,
+                       const float *grad)
+{
+    const double again = pass(how);
+
+    if (memcmp(&again, &loss, sizeof(loss)) != 0 ||
+        memcmp(adapter.grad, grad, adapter.count * sizeof(float)) != 0) {
+        fail_msg("%zu layers kept, %zu bytes of weights: loss %.17g instead "
+                 "of %.17g, or other gradients",
+                 how->keep_layers, how->weight_memory, again, loss);
+    }
+}
+
+static void passes__give_the_same_bits_in_any_memory(void **state)
+{
+    const ql_run_options all = {.keep_layers = LAYERS};
+    const double loss = pass(&all);
+    float *grad = ql_alloc(QL_TAG_GRAD, adapter.count, sizeof(float));
+    size_t mapped;
+    size_t least;
+
+    (void)state;
+    assert_non_null(grad);
+    memcpy(grad, adapter.grad, adapter.count * sizeof(float));
+    ql_stream_needs(&model->weights, &mapped, &least);
+    assert_true(mapped > least);
+    for (size_t keep = 0; keep <= LAYERS + 1; keep++) {
+        const size_t memory[] = {0, 1, least, mapped - 1, mapped};
+
+        for (size_t i = 0; i < 5; i++) {
+            check_same(&(ql_run_options){.keep_layers = keep,
+                                         .weight_memory = memory[i]},
+                       loss, grad);
+        }
+    }
+    ql_free(grad);
+}
+
+/* What is said of a run's memory is what it takes. */
+static void passes__take_what_is_planned(void **state)
+{
+    (void)state;
+    for (size_t keep = 0; keep <= LAYERS; keep++) {
+        const ql_run_options opt = {.max_tokens = 64,
+                                    .max_length = 64,
+                                    .max_sequences = 1,
+                                    .training = true,
+                                    .keep_layers = keep};
+        const ql_run_need need = ql_run_needs(model, &opt, RANK);
+        const size_t kept = ql_alloc_bytes(QL_TAG_ACTIV);
+        const size_t scratch = ql_alloc_bytes(QL_TAG_WORK);
+        ql_run *run;
+
+        check_ok(ql_run_open(&run, model, &opt));
+        assert_int_equal(ql_alloc_bytes(QL_TAG_ACTIV) - kept, need.kept);
+        assert_int_equal(ql_alloc_bytes(QL_TAG_WORK) - scratch, need.scratch);
+        ql_run_close(&run);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(passes__give_the_same_bits_in_any_memory),
+        cmocka_unit_test(passes__take_what_is_planned),
+    };
+
+    return cmocka_run_group_tests(tests, open_model, close_model);
+}
