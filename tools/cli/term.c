@@ -1,6 +1,8 @@
 #include "tools/cli/term.h"
 
 #include <fcntl.h>
+#include <langinfo.h>
+#include <locale.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,10 +10,21 @@
 #include <unistd.h>
 
 #include "tools/cli/exit.h"
+#include "tools/cli/fit.h"
 
 void cli_term_init(cli_term *t, FILE *out)
 {
+    const char *kind = getenv("TERM");
+    const locale_t locale = newlocale(LC_CTYPE_MASK, "", (locale_t)0);
+
     *t = (cli_term){.out = out, .tty = isatty(fileno(out)) == 1};
+    if (kind && strcmp(kind, "dumb") == 0) {
+        t->tty = false;
+    }
+    if (locale) {
+        t->utf8 = strcmp(nl_langinfo_l(CODESET, locale), "UTF-8") == 0;
+        freelocale(locale);
+    }
 }
 
 size_t cli_term_width(const cli_term *t)
@@ -27,24 +40,39 @@ size_t cli_term_width(const cli_term *t)
     return n > 0 && n < 10000 ? n : 80;
 }
 
+/* Bytes of so many columns of a text. */
+static size_t bytes_of(const char *text, size_t columns)
+{
+    size_t n = 0;
+
+    for (size_t seen = 0; text[n]; n++) {
+        if (((unsigned char)text[n] & 0xC0) != 0x80 && seen++ == columns) {
+            break;
+        }
+    }
+    return n;
+}
+
 /* The last column stays free: some terminals wrap after it. */
 void cli_term_live(cli_term *t, const char *text)
 {
     const size_t room = cli_term_width(t) - 1;
-    size_t n = strlen(text);
+    size_t columns = cli_columns(text);
     size_t blanks;
+    int bytes;
 
     if (!t->tty) {
         return;
     }
-    n = n < room ? n : room;
-    blanks = t->shown > n ? t->shown - n : 0;
-    fprintf(t->out, "\r%.*s%*s", (int)n, text, (int)blanks, "");
+    columns = columns < room ? columns : room;
+    bytes = (int)bytes_of(text, columns);
+    blanks = t->shown > columns ? t->shown - columns : 0;
+    fprintf(t->out, "\r%.*s%*s", bytes, text, (int)blanks, "");
     if (blanks > 0) {
-        fprintf(t->out, "\r%.*s", (int)n, text);
+        fprintf(t->out, "\r%.*s", bytes, text);
     }
     fflush(t->out);
-    t->shown = n;
+    t->shown = columns;
 }
 
 void cli_term_clear(cli_term *t)

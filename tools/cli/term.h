@@ -11,7 +11,8 @@
 /* Where progress goes. Only a terminal gets a live line. */
 typedef struct cli_term {
     FILE *out;
-    bool tty;     /* out is a terminal */
+    bool tty;     /* out is a terminal that can write over a line */
+    bool utf8;    /* it shows what is not ASCII, as the locale says */
     size_t shown; /* columns of the live line on the screen */
 } cli_term;
 
@@ -22,7 +23,7 @@ void cli_term_init(cli_term *t, FILE *out);
 size_t cli_term_width(const cli_term *t);
 
 /* Replaces the live line; a text too wide is cut. Nothing if out is not a
- * terminal. text is ASCII without newlines. */
+ * terminal. text is UTF-8 without newlines and wide characters. */
 void cli_term_live(cli_term *t, const char *text);
 
 /* Removes the live line. */
