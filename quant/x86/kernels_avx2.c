@@ -66,7 +66,7 @@ static void decode_f16(float *out, const ql_qtensor *w, size_t start, size_t n)
     ql_decode_f16(out + whole, w, start + whole, n - whole);
 }
 
-static void decode(float *out, const ql_qtensor *w, size_t start, size_t n)
+void ql_decode_avx2(float *out, const ql_qtensor *w, size_t start, size_t n)
 {
     static ql_decode_fn *const by_storage[QL_STORAGE_COUNT] = {
         [QL_STORAGE_4BIT] = decode_4bit,
@@ -76,11 +76,6 @@ static void decode(float *out, const ql_qtensor *w, size_t start, size_t n)
     };
 
     by_storage[w->storage](out, w, start, n);
-}
-
-static void fetch(void *out, const ql_qtensor *w, size_t start, size_t n)
-{
-    decode(out, w, start, n);
 }
 
 static void narrow(void *out, const float *x, size_t n)
@@ -157,6 +152,7 @@ static void ukr(float *c, size_t ldc, const void *a, size_t lda,
     for (size_t i = 0; i < MR; i++) {
         sum[i][0] = _mm256_setzero_ps();
         sum[i][1] = _mm256_setzero_ps();
+        _mm_prefetch((const char *)(c + i * ldc), _MM_HINT_T0);
     }
     for (size_t p = 0; p < cells; p++, b += NR) {
         const __m256 b0 = _mm256_loadu_ps(b);
@@ -234,8 +230,8 @@ const ql_kernels ql_kernels_avx2 = {
     .lanes = 8,
     .tile = {MR, NR, ukr},
     .thin = {THIN_MR, THIN_NR, thin},
-    .decode = decode,
-    .fetch = fetch,
+    .decode = ql_decode_avx2,
+    .fetch = ql_fetch_avx2,
     .narrow = narrow,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,

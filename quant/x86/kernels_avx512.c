@@ -80,9 +80,38 @@ void ql_decode_avx512(float *out, const ql_qtensor *w, size_t start, size_t n)
     by_storage[w->storage](out, w, start, n);
 }
 
-static void fetch(void *out, const ql_qtensor *w, size_t start, size_t n)
+static void others(void *out, const ql_qtensor *w, size_t start, size_t n)
 {
     ql_decode_avx512(out, w, start, n);
+}
+
+static inline void blocks(void *out, const uint8_t *bytes, size_t n,
+                          const ql_qtensor *w, const ql_scales *scales)
+{
+    const __m512 code = _mm512_loadu_ps(w->code);
+    const ql_scales s = *scales;
+    float *to = out;
+
+    for (size_t i = 0; i < n; i++) {
+        const __m512 table =
+            ql_table_avx512(code, ql_scales_at(&s, i), w->round);
+
+#pragma GCC unroll 4
+        for (size_t j = 0; j < 4; j++, to += 16, bytes += 8) {
+            const void *at = bytes;
+
+            _mm512_storeu_ps(to, eight_bytes(table, _mm_loadl_epi64(at)));
+        }
+    }
+}
+
+static void fetch(void *out, const ql_qtensor *w, size_t start, size_t n)
+{
+    if (w->storage == QL_STORAGE_4BIT) {
+        ql_fetch_blocks(out, w, start, n, sizeof(float), blocks, others);
+    } else {
+        others(out, w, start, n);
+    }
 }
 
 static void narrow(void *out, const float *x, size_t n)
@@ -119,6 +148,7 @@ static void ukr(float *c, size_t ldc, const void *a, size_t lda,
 #pragma GCC unroll 4
         for (size_t j = 0; j < 4; j++) {
             sum[i][j] = _mm512_setzero_ps();
+            _mm_prefetch((const char *)(c + i * ldc + 16 * j), _MM_HINT_T0);
         }
     }
     for (size_t p = 0; p < cells; p++, panel += NR) {

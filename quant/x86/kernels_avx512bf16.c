@@ -67,6 +67,7 @@ static void ukr(float *c, size_t ldc, const void *a, size_t lda,
 #pragma GCC unroll 4
         for (size_t j = 0; j < 4; j++) {
             sum[i][j] = _mm512_setzero_ps();
+            _mm_prefetch((const char *)(c + i * ldc + 16 * j), _MM_HINT_T0);
         }
     }
     for (size_t p = 0; p < cells; p++, panel += NR) {
