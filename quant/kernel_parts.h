@@ -187,8 +187,8 @@ static inline void ql_decode_f16(float *out, const ql_qtensor *w, size_t start,
     }
 }
 
-/* n whole blocks of 64 as operands, the scales of which are the next ones, under
- * one outer scale. Scales and codes are no NaN. */
+/* n whole blocks of 64 as operands; their scales are the next ones, under one
+ * outer scale. Scales and codes are no NaN. */
 typedef void ql_blocks_fn(void *out, const uint8_t *bytes, size_t n,
                           const ql_qtensor *w, const ql_scales *scales);
 
@@ -342,6 +342,33 @@ ql_dot4_unrolled(float sum[][QL_DOT4_ROWS], const ql_dots *d, const void *rows,
         break;
     default:
         tokens(sum, d, rows, 4);
+    }
+}
+
+/* ql_ukr_fn for up to six rows, given one that is compiled for each number. */
+static inline __attribute__((always_inline)) void
+ql_ukr_unrolled(float *c, size_t ldc, const void *a, size_t lda,
+                const uint32_t *panel, size_t cells, size_t rows, bool add,
+                ql_ukr_fn *product)
+{
+    switch (rows) {
+    case 1:
+        product(c, ldc, a, lda, panel, cells, 1, add);
+        break;
+    case 2:
+        product(c, ldc, a, lda, panel, cells, 2, add);
+        break;
+    case 3:
+        product(c, ldc, a, lda, panel, cells, 3, add);
+        break;
+    case 4:
+        product(c, ldc, a, lda, panel, cells, 4, add);
+        break;
+    case 5:
+        product(c, ldc, a, lda, panel, cells, 5, add);
+        break;
+    default:
+        product(c, ldc, a, lda, panel, cells, 6, add);
     }
 }
 

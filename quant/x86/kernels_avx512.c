@@ -10,7 +10,7 @@ enum {
     NR = 64,
     THIN_MR = 12, /* more rows have more addresses than registers */
     THIN_NR = 16,
-    FEW = 8
+    FEW = 16
 };
 
 /* Eight bytes become sixteen lanes by shifting copies of their two halves;
@@ -137,14 +137,15 @@ static void pack_nn(uint32_t *panel, size_t width, const void *rows, size_t ld,
     }
 }
 
-static void ukr(float *c, size_t ldc, const void *a, size_t lda,
-                const uint32_t *panel, size_t cells, bool add)
+static inline __attribute__((always_inline)) void
+product(float *c, size_t ldc, const void *a, size_t lda, const uint32_t *panel,
+        size_t cells, size_t rows, bool add)
 {
     const float *x = a;
     __m512 sum[MR][4];
 
 #pragma GCC unroll 6
-    for (size_t i = 0; i < MR; i++) {
+    for (size_t i = 0; i < rows; i++) {
 #pragma GCC unroll 4
         for (size_t j = 0; j < 4; j++) {
             sum[i][j] = _mm512_setzero_ps();
@@ -158,7 +159,7 @@ static void ukr(float *c, size_t ldc, const void *a, size_t lda,
         const __m512 b3 = _mm512_loadu_ps(panel + 48);
 
 #pragma GCC unroll 6
-        for (size_t i = 0; i < MR; i++) {
+        for (size_t i = 0; i < rows; i++) {
             const __m512 y = _mm512_set1_ps(x[i * lda + p]);
 
             sum[i][0] = _mm512_fmadd_ps(y, b0, sum[i][0]);
@@ -168,7 +169,7 @@ static void ukr(float *c, size_t ldc, const void *a, size_t lda,
         }
     }
 #pragma GCC unroll 6
-    for (size_t i = 0; i < MR; i++) {
+    for (size_t i = 0; i < rows; i++) {
 #pragma GCC unroll 4
         for (size_t j = 0; j < 4; j++) {
             ql_put_avx512(c + i * ldc + 16 * j, add ? 0xffff : 0, sum[i][j]);
@@ -176,8 +177,14 @@ static void ukr(float *c, size_t ldc, const void *a, size_t lda,
     }
 }
 
+static void ukr(float *c, size_t ldc, const void *a, size_t lda,
+                const uint32_t *panel, size_t cells, size_t rows, bool add)
+{
+    ql_ukr_unrolled(c, ldc, a, lda, panel, cells, rows, add, product);
+}
+
 static void thin(float *c, size_t ldc, const void *a, size_t lda,
-                 const uint32_t *panel, size_t cells, bool add)
+                 const uint32_t *panel, size_t cells, size_t rows, bool add)
 {
     const float *x = a;
     __m512 sum[THIN_MR];
@@ -196,7 +203,9 @@ static void thin(float *c, size_t ldc, const void *a, size_t lda,
     }
 #pragma GCC unroll 12
     for (size_t i = 0; i < THIN_MR; i++) {
-        ql_put_avx512(c + i * ldc, add ? 0xffff : 0, sum[i]);
+        if (i < rows) {
+            ql_put_avx512(c + i * ldc, add ? 0xffff : 0, sum[i]);
+        }
     }
 }
 
