@@ -1,5 +1,5 @@
 /* A model and an adapter on their way to other programs: merged into one
- * Hugging Face folder. */
+ * Hugging Face folder, or as GGUF files for llama.cpp. */
 #ifndef QLORA_EXPORT_H
 #define QLORA_EXPORT_H
 
@@ -20,10 +20,12 @@ typedef enum ql_export_base {
 /* The type of the weights that are written. */
 typedef enum ql_export_type {
     QL_EXPORT_TYPE_AUTO, /* merge: that of each weight in the model, before it
-                            was quantized */
+                            was quantized; GGUF: F16, of an adapter F32 */
     QL_EXPORT_TYPE_F32,
     QL_EXPORT_TYPE_F16,
-    QL_EXPORT_TYPE_BF16
+    QL_EXPORT_TYPE_BF16,
+    QL_EXPORT_TYPE_Q8_0 /* GGUF only: 8 bits, 32 weights under one scale; rows
+                           that are no multiple of 32 become F16 */
 } ql_export_type;
 
 /* One step of progress, in bytes of the output. Return false to stop: the call
@@ -83,5 +85,18 @@ QL_API ql_status ql_export_merge(const char *model_dir, const char *adapter_dir,
                                  const char *out_dir,
                                  const ql_export_options *opt,
                                  ql_export_report *report);
+
+/* Writes the LoRA adapter of adapter_dir as a GGUF file that llama.cpp loads
+ * beside model_dir's model. rsLoRA and patterns of ranks and alphas are folded
+ * in. What such a file cannot say (DoRA, modules_to_save, biases, a change of
+ * an embedding that is also the head) is QL_EUNSUPPORTED, as is a model that
+ * llama.cpp does not know. Of the options, type, force and progress count.
+ *
+ * report may be NULL. Errors: as ql_export_merge. */
+QL_API ql_status ql_export_gguf_adapter(const char *model_dir,
+                                        const char *adapter_dir,
+                                        const char *out_path,
+                                        const ql_export_options *opt,
+                                        ql_export_report *report);
 
 #endif

@@ -98,6 +98,18 @@ ql_status ql_model_files_check(const char *in_dir, const char *out_dir,
     return st;
 }
 
+ql_status ql_model_files_check_file(const char *path, bool force)
+{
+    if (ql_path_is_dir(path)) {
+        QL_FAIL(QL_EINVAL, "%s is a folder; name a file", path);
+    }
+    if (ql_path_exists(path) && !force) {
+        QL_FAIL(QL_EINVAL,
+                "%s exists already; name another file or use --force", path);
+    }
+    return QL_OK;
+}
+
 ql_status ql_model_files_config(json_t **out, const char *dir)
 {
     char *path = ql_path_join(dir, config_name);

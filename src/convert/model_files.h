@@ -11,6 +11,9 @@
 ql_status ql_model_files_check(const char *in_dir, const char *out_dir,
                                bool force);
 
+/* The same of a file: it is not there, or may be replaced and is a file. */
+ql_status ql_model_files_check_file(const char *path, bool force);
+
 /* Copies the files that hold no weights and are not config.json: tokenizer,
  * generation config, licence and the like. Errors: QL_EIO, QL_ENOSPACE,
  * QL_ENOMEM. */

@@ -1,0 +1,254 @@
+/* An adapter as llama.cpp loads it beside a model: the matrices of PEFT, in
+ * the rows that llama.cpp's own weights have.
+ *
+ * llama.cpp multiplies each pair by alpha / r with one alpha for all, where r
+ * is the pair's own. What PEFT scales otherwise (rsLoRA, patterns) goes into
+ * alpha where that serves all pairs, else into B. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "qlora/export.h"
+#include "src/base/fail.h"
+#include "src/base/file.h"
+#include "src/convert/adapter_folder.h"
+#include "src/convert/gguf_arch.h"
+#include "src/convert/gguf_general.h"
+#include "src/convert/model_files.h"
+#include "src/format/names.h"
+
+/* One call of ql_export_gguf_adapter. */
+typedef struct job {
+    const ql_export_options *opt;
+    ql_export_report *report;
+    ql_adapter_folder folder;
+    ql_config config;
+    const ql_gguf_arch *arch;
+    ql_gguf_type type;
+    double alpha;
+    ql_gguf_writer *w;
+} job;
+
+static ql_status refuse(const job *j, const char *what)
+{
+    QL_FAIL(QL_EUNSUPPORTED,
+            "%s: %s cannot be said in a GGUF adapter; merge it into the model "
+            "(qlora-export gguf --adapter, or merge)",
+            j->folder.path, what);
+}
+
+/* Where a pair goes; the name of its weight stands for the pair. */
+static ql_status place_of(const job *j, const ql_adapter_pair *p,
+                          ql_gguf_place *place)
+{
+    char name[1024];
+
+    snprintf(name, sizeof(name), "%s.weight", p->path);
+    QL_TRY(ql_gguf_place_find(place, j->arch, &j->config, name));
+    if (strlen(place->name) + strlen(".lora_a") >= sizeof(place->name)) {
+        QL_FAIL(QL_EUNSUPPORTED, "tensor name %s is too long", place->name);
+    }
+    return QL_OK;
+}
+
+/* llama.cpp looks a change of the embedding up by the name of the tensor,
+ * which serves as the head as well; but the pair does not. */
+static ql_status check_plain(const job *j)
+{
+    const ql_adapter_folder *f = &j->folder;
+
+    if (f->dora) {
+        return refuse(j, "DoRA (\"use_dora\")");
+    }
+    for (size_t i = 0; i < f->n_wholes; i++) {
+        if (!f->wholes[i].repeats) {
+            return refuse(j, f->wholes[i].name);
+        }
+    }
+    for (size_t i = 0; i < f->n_pairs; i++) {
+        const char *path = f->pairs[i].path;
+        const ql_names *n = j->config.arch->names;
+        const bool end =
+            ql_name_ends(path, n->embed) || strcmp(path, n->head) == 0;
+
+        if (end && j->config.tied) {
+            return refuse(j,
+                          "a change of the embedding that is the head, too,");
+        }
+    }
+    return QL_OK;
+}
+
+/* Every pair fits a module of the model. */
+static ql_status check_shape(const job *j, const ql_adapter_pair *p)
+{
+    const ql_config *c = &j->config;
+    char name[1024];
+    size_t want[2] = {c->V, c->C};
+    ql_module m;
+
+    snprintf(name, sizeof(name), "%s.weight", p->path);
+    m = ql_arch_module(c->arch, name);
+    if (m < QL_MODULES) {
+        ql_config_module(c, m, &want[0], &want[1]);
+    } else if (p->embedding) {
+        want[0] = c->C;
+        want[1] = c->V;
+    }
+    if (p->out != want[0] || p->in != want[1]) {
+        QL_FAIL(QL_EMISMATCH,
+                "%s: %s has shape [%zu, %zu], but the model's weight is [%zu, "
+                "%zu]; the adapter was made for another model",
+                j->folder.path, p->path, p->out, p->in, want[0], want[1]);
+    }
+    return QL_OK;
+}
+
+/* A row no longer than a block of Q8_0 stays in 16 bits. */
+static ql_gguf_type type_for(const job *j, size_t cols)
+{
+    return j->type == QL_GGUF_Q8_0 && cols % QL_GGUF_Q8_BLOCK != 0 ? QL_GGUF_F16
+                                                                   : j->type;
+}
+
+/* Announces A and B of a pair; of an embedding, A goes in transposed. */
+static ql_status announce(job *j, const ql_adapter_pair *p)
+{
+    const size_t a[2] = {p->embedding ? p->r : p->in,
+                         p->embedding ? p->in : p->r};
+    const size_t b[2] = {p->r, p->out};
+    char name[QL_GGUF_NAME_BYTES + 8];
+    ql_gguf_place place;
+
+    QL_TRY(place_of(j, p, &place));
+    QL_TRY(check_shape(j, p));
+    snprintf(name, sizeof(name), "%s.lora_a", place.name);
+    QL_TRY(ql_gguf_writer_add(j->w, name, type_for(j, a[0]), a, 2));
+    snprintf(name, sizeof(name), "%s.lora_b", place.name);
+    QL_TRY(ql_gguf_writer_add(j->w, name, type_for(j, b[0]), b, 2));
+    j->report->tensors += 2;
+    j->report->merged++;
+    return QL_OK;
+}
+
+/* Writes a matrix [rows, cols], its rows in the order of the place. */
+static ql_status write_matrix(job *j, const float *x, size_t rows, size_t cols,
+                              const ql_gguf_place *place)
+{
+    const ql_gguf_type type = type_for(j, cols);
+    const size_t bytes = ql_gguf_bytes(type, cols);
+    unsigned char *row = ql_alloc(QL_TAG_WORK, bytes, 1);
+    ql_status st = row ? QL_OK : QL_ENOMEM;
+
+    for (size_t i = 0; st == QL_OK && i < rows; i++) {
+        const size_t from = place ? ql_gguf_row(place, i, rows) : i;
+
+        if (!ql_gguf_pack(type, row, x + from * cols, cols)) {
+            st = ql_fail(QL_EUNSUPPORTED,
+                         "%s: a number is beyond the range of %s; write f32",
+                         j->folder.path, ql_gguf_type_name(type));
+            break;
+        }
+        st = ql_gguf_writer_write(j->w, row, bytes);
+    }
+    ql_free(row);
+    return st;
+}
+
+static ql_status write_pair(job *j, const ql_adapter_pair *p)
+{
+    const double factor = p->scale * (double)p->r / j->alpha;
+    float *a = ql_alloc(QL_TAG_WORK, p->a.elements, sizeof(float));
+    float *b = ql_alloc(QL_TAG_WORK, p->b.elements, sizeof(float));
+    ql_status st = a && b ? QL_OK : QL_ENOMEM;
+    ql_gguf_place place;
+
+    QL_TRY_DONE(st);
+    QL_TRY_DONE(place_of(j, p, &place));
+    QL_TRY_DONE(p->embedding ? ql_tensor_turn(a, &p->a)
+                             : ql_tensor_to_f32(a, &p->a));
+    QL_TRY_DONE(ql_tensor_to_f32(b, &p->b));
+    for (size_t i = 0; fabs(factor - 1) > 1e-12 && i < p->b.elements; i++) {
+        b[i] = (float)(factor * (double)b[i]);
+    }
+    QL_TRY_DONE(write_matrix(j, a, p->embedding ? p->in : p->r,
+                             p->embedding ? p->r : p->in, NULL));
+    st = write_matrix(j, b, p->out, p->r, &place);
+done:
+    ql_free(a);
+    ql_free(b);
+    return st;
+}
+
+/* One alpha for all pairs, if rsLoRA with one rank allows it. */
+static void choose_alpha(job *j)
+{
+    const ql_adapter_folder *f = &j->folder;
+
+    j->alpha = f->rslora ? f->alpha * sqrt((double)f->r) : f->alpha;
+}
+
+static ql_status write_header(job *j, const char *adapter_dir)
+{
+    char title[QL_GGUF_TITLE_BYTES];
+
+    ql_gguf_title(adapter_dir, title);
+    QL_TRY(ql_gguf_put_string(j->w, "general.architecture",
+                              ql_gguf_arch_name(j->arch)));
+    QL_TRY(ql_gguf_put_string(j->w, "general.type", "adapter"));
+    QL_TRY(ql_gguf_put_string(j->w, "adapter.type", "lora"));
+    if (title[0]) {
+        QL_TRY(ql_gguf_put_string(j->w, "general.name", title));
+    }
+    QL_TRY(ql_gguf_put_f32(j->w, "adapter.lora.alpha", j->alpha));
+    return ql_gguf_put_u32(j->w, "general.quantization_version",
+                           QL_GGUF_QUANTIZATION);
+}
+
+static ql_status write_file(job *j, const char *adapter_dir,
+                            const char *out_path)
+{
+    QL_TRY(ql_gguf_writer_open(&j->w, out_path));
+    QL_TRY(write_header(j, adapter_dir));
+    for (size_t i = 0; i < j->folder.n_pairs; i++) {
+        QL_TRY(announce(j, &j->folder.pairs[i]));
+    }
+    QL_TRY(ql_gguf_writer_begin(j->w));
+    for (size_t i = 0; i < j->folder.n_pairs; i++) {
+        QL_TRY(write_pair(j, &j->folder.pairs[i]));
+    }
+    j->report->bytes = ql_gguf_writer_size(j->w);
+    j->report->files = 1;
+    return ql_gguf_writer_commit(j->w);
+}
+
+static ql_status run(job *j, const char *model_dir, const char *adapter_dir,
+                     const char *out_path)
+{
+    QL_TRY(ql_dir_need(model_dir, "give a Hugging Face model folder"));
+    QL_TRY(ql_model_files_check_file(out_path, j->opt->force));
+    QL_TRY(ql_gguf_type_of(j->opt->type, QL_GGUF_F32, &j->type));
+    QL_TRY(ql_config_init(&j->config, model_dir));
+    QL_TRY(ql_gguf_arch_find(&j->arch, &j->config));
+    QL_TRY(ql_adapter_folder_init(&j->folder, adapter_dir));
+    QL_TRY(check_plain(j));
+    choose_alpha(j);
+    return write_file(j, adapter_dir, out_path);
+}
+
+ql_status ql_export_gguf_adapter(const char *model_dir, const char *adapter_dir,
+                                 const char *out_path,
+                                 const ql_export_options *opt,
+                                 ql_export_report *report)
+{
+    ql_export_report own;
+    job j = {.opt = opt, .report = report ? report : &own};
+    ql_status st;
+
+    *j.report = (ql_export_report){0};
+    st = run(&j, model_dir, adapter_dir, out_path);
+    ql_gguf_writer_close(&j.w);
+    ql_adapter_folder_free(&j.folder);
+    ql_config_free(&j.config);
+    return st;
+}

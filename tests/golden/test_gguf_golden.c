@@ -1,0 +1,240 @@
+/* GGUF files against those of llama.cpp's own converters. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "qlora/export.h"
+#include "src/base/file.h"
+#include "src/format/gguf.h"
+#include "src/format/safetensors.h"
+#include "src/model/config.h"
+#include "tests/check/check.h"
+#include "tests/check/toy_adapter.h"
+
+enum {
+    PATH_BYTES = 4300,
+    MAX_FILE = 1 << 24
+};
+
+static char out[PATH_BYTES];
+static char adapter[PATH_BYTES];
+
+/* golden/GROUP/NAME */
+static const char *golden(const char *group, const char *name)
+{
+    char path[256];
+
+    snprintf(path, sizeof(path), "golden/%s/%s", group, name);
+    return check_shared(path);
+}
+
+static bool known(const char *model)
+{
+    ql_config c;
+    const ql_status st = ql_config_init(&c, golden("models", model));
+
+    ql_config_free(&c);
+    assert_true(st == QL_OK || st == QL_EUNSUPPORTED);
+    if (st != QL_OK) {
+        print_message("%s: not known\n", model);
+    }
+    return st == QL_OK;
+}
+
+static void check_same_file(const char *got_path, const char *want_path)
+{
+    char *got;
+    char *want;
+    size_t n;
+    size_t m;
+
+    check_ok(ql_file_read(got_path, MAX_FILE, &got, &n));
+    check_ok(ql_file_read(want_path, MAX_FILE, &want, &m));
+    assert_int_equal(n, m);
+    for (size_t i = 0; i < n; i++) {
+        if (got[i] != want[i]) {
+            fail_msg("%s: byte %zu differs", want_path, i);
+        }
+    }
+    ql_free(got);
+    ql_free(want);
+}
+
+static const struct {
+    const char *dir, *model;
+} adapters[] = {
+    {"llama2", "llama2"},
+    {"llama2_embhead", "llama2"},
+    {"llama3_gqa_tied_rope31", "llama3_gqa_tied_rope31"},
+    {"mistral_swa4", "mistral_swa4"},
+    {"qwen2", "qwen2"},
+    {"qwen3", "qwen3"},
+    {"gemma1", "gemma1"},
+    {"gemma2", "gemma2"},
+    {"gemma3_text", "gemma3_text"},
+    {"phi3", "phi3"},
+    {"gpt_neox", "gpt_neox"},
+    {"olmo2", "olmo2"},
+    {"smollm3_nope", "smollm3_nope"},
+};
+
+static void adapters__are_equal_to_the_byte(void **state)
+{
+    ql_export_options o;
+    size_t n = 0;
+
+    (void)state;
+    ql_export_options_init(&o);
+    o.force = true;
+    for (size_t i = 0; i < sizeof(adapters) / sizeof(adapters[0]); i++) {
+        char want[PATH_BYTES];
+        ql_export_report report;
+
+        if (!known(adapters[i].model)) {
+            continue;
+        }
+        print_message("%s\n", adapters[i].dir);
+        snprintf(want, sizeof(want), "%.4000s/adapter.f32.gguf",
+                 golden("gguf", adapters[i].dir));
+        check_ok(ql_export_gguf_adapter(golden("models", adapters[i].model),
+                                        golden("gguf", adapters[i].dir), out,
+                                        &o, &report));
+        check_same_file(out, want);
+        assert_int_equal(report.tensors, 2 * report.merged);
+        n++;
+    }
+    assert_true(n >= 10);
+}
+
+/* The tensor of a pair, in f32. Owned: free. */
+static float *tensor_of(const ql_gguf *g, const char *name, size_t *n)
+{
+    for (size_t i = 0; i < ql_gguf_tensors(g); i++) {
+        const ql_gguf_tensor *t = ql_gguf_tensor_at(g, i);
+
+        if (strcmp(t->name, name) == 0) {
+            float *x = malloc(t->bytes);
+
+            assert_int_equal(t->type, QL_GGUF_F32);
+            memcpy(x, t->data, t->bytes);
+            *n = t->elements;
+            return x;
+        }
+    }
+    fail_msg("no tensor %s", name);
+    return NULL;
+}
+
+static double alpha_of(const ql_gguf *g)
+{
+    const ql_gguf_value *v = ql_gguf_find(g, "adapter.lora.alpha");
+    float alpha;
+
+    assert_true(v && v->kind == QL_GGUF_FLOAT32);
+    memcpy(&alpha, v->data, sizeof(alpha));
+    return (double)alpha;
+}
+
+/* What llama.cpp will multiply B A by, times B, is PEFT's scale times B. */
+static void scales__are_those_of_peft(void **state)
+{
+    static const struct {
+        const char *variant, *module, *gguf;
+        double scale;
+        size_t r;
+    } cases[] = {
+        {"lora", "mlp.up_proj", "ffn_up", 8 / 4.0, 4},
+        {"lora_rslora", "mlp.up_proj", "ffn_up", 8 / 2.0, 4},
+        {"lora_patterns", "mlp.up_proj", "ffn_up", 8 / 4.0, 4},
+        {"lora_patterns", "self_attn.v_proj", "attn_v", 8 / 8.0, 8},
+    };
+    ql_export_options o;
+
+    (void)state;
+    ql_export_options_init(&o);
+    o.force = true;
+    for (size_t i = 0; i < 4; i++) {
+        char path[PATH_BYTES + 64];
+        char name[128];
+        ql_safetensors *f = NULL;
+        ql_gguf *g = NULL;
+        const ql_tensor *t;
+        float *want;
+        float *got;
+        size_t n = 0;
+
+        toy_golden_adapter(adapter, "llama2", cases[i].variant);
+        check_ok(ql_export_gguf_adapter(golden("models", "llama2"), adapter,
+                                        out, &o, NULL));
+        check_ok(ql_gguf_open(&g, out));
+        snprintf(path, sizeof(path), "%s/adapter_model.safetensors", adapter);
+        check_ok(ql_safetensors_open(&f, path));
+        snprintf(name, sizeof(name),
+                 "base_model.model.model.layers.1.%s.lora_B.weight",
+                 cases[i].module);
+        t = ql_safetensors_find(f, name);
+        want = malloc(t->bytes);
+        check_ok(ql_tensor_to_f32(want, t));
+        snprintf(name, sizeof(name), "blk.1.%s.weight.lora_b", cases[i].gguf);
+        got = tensor_of(g, name, &n);
+        assert_int_equal(n, t->elements);
+        for (size_t k = 0; k < n; k++) {
+            const double is = alpha_of(g) / (double)cases[i].r * (double)got[k];
+            const double should = cases[i].scale * (double)want[k];
+
+            assert_true(fabs(is - should) <= 1e-6 * fabs(should));
+        }
+        free(want);
+        free(got);
+        ql_safetensors_close(&f);
+        ql_gguf_close(&g);
+    }
+}
+
+static void adapters__that_cannot_be_said_are_refused(void **state)
+{
+    static const struct {
+        const char *model, *variant, *say;
+    } cases[] = {
+        {"llama2", "lora_dora", "DoRA"},
+        {"llama2", "lora_modsave", "lm_head.weight cannot be said"},
+    };
+    ql_export_options o;
+
+    (void)state;
+    ql_export_options_init(&o);
+    o.force = true;
+    check_ok(ql_dir_remove(out));
+    remove(out);
+    for (size_t i = 0; i < 2; i++) {
+        toy_golden_adapter(adapter, cases[i].model, cases[i].variant);
+        check_fails(ql_export_gguf_adapter(golden("models", cases[i].model),
+                                           adapter, out, &o, NULL),
+                    QL_EUNSUPPORTED, cases[i].say);
+        assert_false(ql_path_exists(out));
+    }
+    /* the same changes, of a model whose head is its embedding */
+    toy_golden_adapter(adapter, "llama2", "lora_embhead");
+    check_fails(
+        ql_export_gguf_adapter(golden("models", "llama3_gqa_tied_rope31"),
+                               adapter, out, &o, NULL),
+        QL_EUNSUPPORTED, "that is the head, too");
+    check_fails(ql_export_gguf_adapter(golden("models", "qwen2"),
+                                       golden("gguf", "llama2"), out, &o, NULL),
+                QL_EMISMATCH, "made for another model");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(adapters__are_equal_to_the_byte),
+        cmocka_unit_test(scales__are_those_of_peft),
+        cmocka_unit_test(adapters__that_cannot_be_said_are_refused),
+    };
+
+    check_need_shared();
+    snprintf(out, sizeof(out), "%s", check_tmp_path("out.gguf"));
+    snprintf(adapter, sizeof(adapter), "%s", check_tmp_path("adapter"));
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
