@@ -4,21 +4,26 @@
 
 #include "qlora/qlora.h"
 #include "tools/cli/common.h"
+#include "tools/cli/exit.h"
 #include "tools/cli/results.h"
 #include "tools/cli/term.h"
 
 /* What is made. */
 typedef enum form {
-    FORM_MERGE
+    FORM_MERGE,
+    FORM_GGUF,
+    FORM_GGUF_ADAPTER
 } form;
 
-static const cli_choice forms[] = {{"merge", FORM_MERGE}, {0}};
-
-static const cli_choice types[] = {{"auto", QL_EXPORT_TYPE_AUTO},
-                                   {"f32", QL_EXPORT_TYPE_F32},
-                                   {"f16", QL_EXPORT_TYPE_F16},
-                                   {"bf16", QL_EXPORT_TYPE_BF16},
+static const cli_choice forms[] = {{"merge", FORM_MERGE},
+                                   {"gguf", FORM_GGUF},
+                                   {"gguf-adapter", FORM_GGUF_ADAPTER},
                                    {0}};
+
+static const cli_choice types[] = {
+    {"auto", QL_EXPORT_TYPE_AUTO}, {"f32", QL_EXPORT_TYPE_F32},
+    {"f16", QL_EXPORT_TYPE_F16},   {"bf16", QL_EXPORT_TYPE_BF16},
+    {"q8_0", QL_EXPORT_TYPE_Q8_0}, {0}};
 
 static const cli_choice bases[] = {{"auto", QL_EXPORT_BASE_AUTO},
                                    {"original", QL_EXPORT_BASE_ORIGINAL},
@@ -59,11 +64,18 @@ static void print_difference(const ql_export_difference *d)
     }
 }
 
-static void print_text(const ql_export_report *r)
+static const char *base_of(const ql_export_report *r)
+{
+    return r->dequantized ? "dequantized" : "original";
+}
+
+static void print_text(const options *o, const ql_export_report *r)
 {
     char bytes[CLI_TEXT_BYTES];
 
-    printf("base: %s weights\n", r->dequantized ? "dequantized" : "original");
+    if (o->form != FORM_GGUF_ADAPTER) {
+        printf("base: %s weights\n", base_of(r));
+    }
     if (r->untied) {
         puts("head: it was the embedding matrix, and is a matrix of its own "
              "now");
@@ -82,8 +94,7 @@ static void print_json(const options *o, const ql_export_report *r)
     cli_json_string(stdout, o->output);
     printf(", \"base\": \"%s\", \"untied\": %s, \"tensors\": %zu, \"merged\": "
            "%zu, \"bytes\": %llu, \"files\": %zu",
-           r->dequantized ? "dequantized" : "original",
-           r->untied ? "true" : "false", r->tensors, r->merged,
+           base_of(r), r->untied ? "true" : "false", r->tensors, r->merged,
            (unsigned long long)r->bytes, r->files);
     if (d->tokens > 0) {
         printf(", \"compared_tokens\": %zu, \"max_logit_difference\": %.9g, "
@@ -91,6 +102,19 @@ static void print_json(const options *o, const ql_export_report *r)
                d->tokens, d->logit, d->range, d->kl, d->agree);
     }
     puts("}");
+}
+
+static ql_status write_form(const options *o, ql_export_report *r)
+{
+    switch (o->form) {
+    case FORM_GGUF:
+        return ql_export_gguf(o->model, o->adapter, o->output, &o->e, r);
+    case FORM_GGUF_ADAPTER:
+        return ql_export_gguf_adapter(o->model, o->adapter, o->output, &o->e,
+                                      r);
+    default:
+        return ql_export_merge(o->model, o->adapter, o->output, &o->e, r);
+    }
 }
 
 static ql_status run(options *o, const cli_common *common)
@@ -105,7 +129,7 @@ static ql_status run(options *o, const cli_common *common)
     cli_signals_catch();
     o->e.progress = show_progress;
     o->e.user = &term;
-    st = ql_export_merge(o->model, o->adapter, o->output, &o->e, &report);
+    st = write_form(o, &report);
     cli_term_clear(&term);
     if (st != QL_OK) {
         return st;
@@ -113,7 +137,7 @@ static ql_status run(options *o, const cli_common *common)
     if (common->json) {
         print_json(o, &report);
     } else {
-        print_text(&report);
+        print_text(o, &report);
     }
     ql_memory_read(&mem);
     if (!common->quiet) {
@@ -142,11 +166,11 @@ static const cli_opt table[] = {
      .help = "Hugging Face folder, 4-bit or not"},
     {.name = "adapter",
      CLI_STRING(&o.adapter),
-     .required = true,
      .aliases = "adapter-path",
      .value_name = "DIR",
      .group = "Input",
-     .help = "LoRA folder of PEFT's or MLX's form"},
+     .default_text = "none",
+     .help = "LoRA folder of PEFT's or MLX's form; only gguf can do without"},
     {.name = "base",
      CLI_CHOICE(&o.e.base, bases),
      .group = "Input",
@@ -164,7 +188,7 @@ static const cli_opt table[] = {
      .required = true,
      .value_name = "PATH",
      .group = "Output",
-     .help = "new folder to write"},
+     .help = "new folder to write; of the gguf forms, a file"},
     {.name = "type",
      CLI_CHOICE(&o.e.type, types),
      .aliases = "dtype outtype",
@@ -199,6 +223,11 @@ int main(int argc, char **argv)
 
     ql_export_options_init(&o.e);
     if (!cli_start(&args, &cmd, &common, argc, argv, &code)) {
+        return code;
+    }
+    if (!o.adapter && o.form != FORM_GGUF) {
+        code = cli_fail(cmd.name, QL_EINVAL, "--adapter is missing", NULL);
+        cli_args_free(&args);
         return code;
     }
     return cli_finish(&args, run(&o, &common), NULL);

@@ -99,4 +99,18 @@ QL_API ql_status ql_export_gguf_adapter(const char *model_dir,
                                         const ql_export_options *opt,
                                         ql_export_report *report);
 
+/* Writes a whole model as a GGUF file for llama.cpp, with its tokenizer and
+ * chat template: model_dir, with the adapter of adapter_dir, if not NULL,
+ * worked in as ql_export_merge does it. Weights are of the type that is asked
+ * for; norms, biases and factors of positions stay F32. A note tells what
+ * llama.cpp is known to compute otherwise than the model. Of the options all
+ * but max_shard_bytes and compare count.
+ *
+ * report may be NULL. Errors: as ql_export_merge; QL_EUNSUPPORTED also for an
+ * architecture or a tokenizer that llama.cpp has no counterpart of. */
+QL_API ql_status ql_export_gguf(const char *model_dir, const char *adapter_dir,
+                                const char *out_path,
+                                const ql_export_options *opt,
+                                ql_export_report *report);
+
 #endif

@@ -97,3 +97,15 @@ ql_status ql_export_base_find(ql_merged_base *base, const char *adapter_dir,
                            : opt->base == QL_EXPORT_BASE_DEQUANTIZED;
     return QL_OK;
 }
+
+ql_status ql_export_base_check(const ql_merged *m, const char *model_dir,
+                               const ql_export_options *opt)
+{
+    if (m->packed && opt->base == QL_EXPORT_BASE_ORIGINAL) {
+        QL_FAIL(QL_EINVAL,
+                "%s is in 4 bits: its original weights are not there; name the "
+                "original model, or merge into the dequantized weights",
+                model_dir);
+    }
+    return QL_OK;
+}

@@ -12,4 +12,9 @@
 ql_status ql_export_base_find(ql_merged_base *base, const char *adapter_dir,
                               const ql_export_options *opt);
 
+/* Fails when the original weights are wanted of a folder that has them in 4
+ * bits. Errors: QL_EINVAL. */
+ql_status ql_export_base_check(const ql_merged *m, const char *model_dir,
+                               const ql_export_options *opt);
+
 #endif

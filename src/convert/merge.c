@@ -255,12 +255,7 @@ static ql_status run(job *j, const char *out_dir)
     QL_TRY(ql_export_base_find(&j->base, j->adapter, j->opt));
     QL_TRY(ql_adapter_folder_init(&j->folder, j->adapter));
     QL_TRY(ql_merged_init(&j->merged, j->model, &j->folder, &j->base));
-    if (j->merged.packed && j->opt->base == QL_EXPORT_BASE_ORIGINAL) {
-        QL_FAIL(QL_EINVAL,
-                "%s is in 4 bits: its original weights are not there; name the "
-                "original model, or merge into the dequantized weights",
-                j->model);
-    }
+    QL_TRY(ql_export_base_check(&j->merged, j->model, j->opt));
     QL_TRY(plan(j));
     QL_TRY(write_all(j, out_dir));
     if (j->opt->compare) {

@@ -41,6 +41,11 @@ ql_status ql_tokenizer_append(const ql_tokenizer *tok, const char *text,
  * ql_tokenizer_open. */
 ql_status ql_tokenizer_read(ql_tokenizer *t, const char *dir);
 
+/* The tree of dir/tokenizer.json, where the vocabulary and the merges of the
+ * model are null. Owned: json_decref. Errors: QL_ENOTFOUND, QL_EFORMAT,
+ * QL_EIO, QL_ENOMEM. */
+ql_status ql_tokenizer_tree(json_t **root, const char *dir);
+
 /* Reads bos and eos from the files beside it. Errors:
  * QL_EFORMAT, QL_EUNSUPPORTED, QL_EIO, QL_ENOMEM. */
 ql_status ql_tokenizer_read_config(ql_tokenizer *t, const char *dir);

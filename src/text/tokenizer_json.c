@@ -124,7 +124,10 @@ static ql_status read_parts(ql_tokenizer *t, const source *s,
                            where);
 }
 
-ql_status ql_tokenizer_read(ql_tokenizer *t, const char *dir)
+/* A use of the tree; source is what was cut out of it. */
+typedef ql_status tree_fn(void *ctx, const source *s, json_t *root);
+
+static ql_status with_tree(const char *dir, tree_fn *use, void *ctx)
 {
     char *path = ql_path_join(dir, "tokenizer.json");
     json_t *root = NULL;
@@ -139,11 +142,36 @@ ql_status ql_tokenizer_read(ql_tokenizer *t, const char *dir)
     s.text = (ql_json_scan){text, text, text + len, path};
     s.done = text;
     QL_TRY_DONE(parse(&s, &root));
-    st = read_parts(t, &s, root);
+    st = use(ctx, &s, root);
 done:
     json_decref(root);
     ql_buf_free(&s.rest);
     ql_free(text);
     ql_free(path);
     return st;
+}
+
+static ql_status read_tree(void *ctx, const source *s, json_t *root)
+{
+    return read_parts(ctx, s, root);
+}
+
+ql_status ql_tokenizer_read(ql_tokenizer *t, const char *dir)
+{
+    return with_tree(dir, read_tree, t);
+}
+
+static ql_status keep_tree(void *ctx, const source *s, json_t *root)
+{
+    json_t **out = ctx;
+
+    (void)s;
+    *out = json_incref(root);
+    return QL_OK;
+}
+
+ql_status ql_tokenizer_tree(json_t **root, const char *dir)
+{
+    *root = NULL;
+    return with_tree(dir, keep_tree, root);
 }

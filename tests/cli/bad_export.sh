@@ -26,5 +26,23 @@ accept qlora-quantize d d4
 export_ 2 "d4 is in 4 bits: its original weights are not there; *" \
     --model d4 --base original
 
+cp a/adapter_config.json good.json
+cp -R wide wide2
+rm wide2/tokenizer.json
 toy set a/adapter_config.json use_qalora true
 export_ 3 "*: \"use_qalora\" is set, which is not supported"
+cp good.json a/adapter_config.json
+gguf() {
+    code=$1 pattern=$2
+    shift 2
+    refuse "$code" "$pattern" qlora-export gguf-adapter --model d \
+        --adapter a --output o.gguf --quiet "$@"
+}
+refuse 2 "--adapter is missing" \
+    qlora-export gguf-adapter --model d --output o.gguf
+gguf 2 "a is a folder; name a file" --output a
+accept qlora-export gguf-adapter --model d --adapter a --output there.gguf
+gguf 2 "there.gguf exists already; name another file or use --force" \
+    --output there.gguf
+gguf 3 "*the adapter was made for another model" --model wide
+refuse 3 "*tokenizer.json*" qlora-export gguf --model wide2 --output o.gguf

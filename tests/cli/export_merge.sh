@@ -35,3 +35,16 @@ qlora-export merge --model nf4 --adapter adapter --output d --type f32 \
 test -s d/model.safetensors.index.json
 generate --model d --no-quantize > shards.txt
 cmp adapted.txt shards.txt
+
+# The forms of llama.cpp.
+qlora-export gguf --model nf4 --adapter adapter --output m.gguf --quiet > r.txt
+grep -q '^base: dequantized weights$' r.txt
+qlora-export gguf-adapter --model nf4 --adapter adapter --output a.gguf \
+    --quiet --json > r.json
+grep -q '"tensors": 70, "merged": 35, ' r.json
+for type in f32 bf16 q8_0; do
+    qlora-export gguf --model "$demo/stories260K" --output $type.gguf \
+        --type $type --quiet > r.txt
+    grep -q ', of them changed by the adapter: 0;' r.txt
+done
+test "$(head -c 4 m.gguf)" = GGUF

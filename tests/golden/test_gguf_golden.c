@@ -6,10 +6,13 @@
 
 #include "qlora/export.h"
 #include "src/base/file.h"
+#include "src/base/json.h"
+#include "src/convert/gguf_model.h"
 #include "src/format/gguf.h"
 #include "src/format/safetensors.h"
 #include "src/model/config.h"
 #include "tests/check/check.h"
+#include "tests/check/sha256.h"
 #include "tests/check/toy_adapter.h"
 
 enum {
@@ -225,10 +228,131 @@ static void adapters__that_cannot_be_said_are_refused(void **state)
                 QL_EMISMATCH, "made for another model");
 }
 
+/* Values of the file, but for the name, are those of the manifest, in its
+ * order. */
+static void check_values(const ql_gguf *g, const json_t *kv)
+{
+    size_t k = 0;
+
+    for (size_t i = 0; i < ql_gguf_values(g); i++) {
+        const ql_gguf_value *v = ql_gguf_value_at(g, i);
+        const json_t *want = json_array_get(kv, k);
+        const json_t *value = json_array_get(want, 2);
+
+        if (strcmp(v->key, "general.name") == 0) {
+            continue;
+        }
+        assert_string_equal(v->key, json_string_value(json_array_get(want, 0)));
+        assert_int_equal(v->kind, json_integer_value(json_array_get(want, 1)));
+        if (v->kind == QL_GGUF_STRING) {
+            assert_int_equal(v->count, json_string_length(value));
+            assert_memory_equal(v->data, json_string_value(value), v->count);
+        } else if (v->kind == QL_GGUF_FLOAT32) {
+            float f;
+
+            memcpy(&f, v->data, sizeof(f));
+            assert_true(f == (float)json_number_value(value));
+        } else if (v->kind == QL_GGUF_BOOL) {
+            assert_int_equal(v->data[0], json_is_true(value));
+        } else {
+            uint32_t u;
+
+            assert_int_equal(v->kind, QL_GGUF_UINT32);
+            memcpy(&u, v->data, sizeof(u));
+            assert_int_equal(u, json_integer_value(value));
+        }
+        k++;
+    }
+    assert_int_equal(k, json_array_size(kv));
+}
+
+/* The first 16 digits of the sum of a tensor's bytes. */
+static void check_sum(const ql_gguf_tensor *t, const char *want)
+{
+    unsigned char sum[SHA256_BYTES];
+    char text[17];
+
+    sha256(t->data, t->bytes, sum);
+    for (size_t i = 0; i < 8; i++) {
+        snprintf(text + 2 * i, 3, "%02x", sum[i]);
+    }
+    if (strcmp(text, want) != 0) {
+        fail_msg("%s: other bytes", t->name);
+    }
+}
+
+static void check_tensors(const ql_gguf *g, const json_t *list)
+{
+    assert_int_equal(ql_gguf_tensors(g), json_array_size(list));
+    for (size_t i = 0; i < ql_gguf_tensors(g); i++) {
+        const ql_gguf_tensor *t = ql_gguf_tensor_at(g, i);
+        const json_t *want = json_array_get(list, i);
+        const json_t *ne = json_array_get(want, 1);
+
+        assert_string_equal(t->name,
+                            json_string_value(json_array_get(want, 0)));
+        assert_int_equal(t->rank, json_array_size(ne));
+        for (size_t k = 0; k < t->rank; k++) {
+            assert_int_equal(t->ne[k],
+                             json_integer_value(json_array_get(ne, k)));
+        }
+        assert_int_equal(t->type, json_integer_value(json_array_get(want, 2)));
+        assert_int_equal(t->offset,
+                         json_integer_value(json_array_get(want, 3)));
+        check_sum(t, json_string_value(json_array_get(want, 4)));
+    }
+}
+
+static void models__are_those_of_the_manifest(void **state)
+{
+    const ql_gguf_model_job file = {.out = out};
+    size_t n = 0;
+    json_t *root;
+    const char *key;
+    json_t *want;
+
+    (void)state;
+    check_ok(
+        ql_json_load(&root, golden("gguf", "merged_manifest.json"), MAX_FILE));
+    json_object_foreach(root, key, want)
+    {
+        const size_t len = strlen(key) - strlen(".f32");
+        ql_gguf_model_job what = file;
+        ql_export_options o;
+        ql_export_report report;
+        ql_gguf *g = NULL;
+        char model[64];
+        char dir[PATH_BYTES];
+
+        snprintf(model, sizeof(model), "%.*s", (int)len, key);
+        if (!known(model)) {
+            continue;
+        }
+        print_message("%s\n", key);
+        snprintf(dir, sizeof(dir), "%s", golden("models", model));
+        what.model = dir;
+        ql_export_options_init(&o);
+        o.force = true;
+        o.type = strcmp(key + len, ".f32") == 0 ? QL_EXPORT_TYPE_F32
+                                                : QL_EXPORT_TYPE_F16;
+        check_ok(ql_gguf_model_write(&what, &o, &report));
+        check_ok(ql_gguf_open(&g, out));
+        check_values(g, json_object_get(want, "kv"));
+        check_tensors(g,
+                      json_object_get(want, "tensors[name,ne,ggml_type,offset,"
+                                            "sha256_16]"));
+        ql_gguf_close(&g);
+        n++;
+    }
+    json_decref(root);
+    assert_true(n >= 20);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adapters__are_equal_to_the_byte),
+        cmocka_unit_test(models__are_those_of_the_manifest),
         cmocka_unit_test(scales__are_those_of_peft),
         cmocka_unit_test(adapters__that_cannot_be_said_are_refused),
     };

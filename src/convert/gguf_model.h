@@ -1,0 +1,18 @@
+/* A whole model as a GGUF file. */
+#ifndef QL_CONVERT_GGUF_MODEL_H
+#define QL_CONVERT_GGUF_MODEL_H
+
+#include "qlora/export.h"
+
+typedef struct ql_gguf_model_job {
+    const char *model, *adapter; /* folders; adapter NULL for none */
+    const char *out;             /* file */
+    bool tokenizer;              /* is written, too; llama.cpp needs it */
+} ql_gguf_model_job;
+
+/* As ql_export_gguf. */
+ql_status ql_gguf_model_write(const ql_gguf_model_job *what,
+                              const ql_export_options *opt,
+                              ql_export_report *report);
+
+#endif
