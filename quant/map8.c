@@ -1,6 +1,7 @@
 #include "quant/map8.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 static float border(const float *map, size_t i)
@@ -33,11 +34,9 @@ void ql_map8_init(ql_map8 *t, const float map[256])
     }
     t->border[255] = INFINITY;
     for (uint32_t i = 0; i < QL_MAP8_CLASSES; i++) {
-        const uint32_t first = (QL_MAP8_LEAST + i) << 16;
-        const float low = i == 0 ? 0 : ql_f32_from_bits(first);
-        const float high = ql_f32_from_bits(first | 0xffff);
+        const bool negative = i >= 0x8000;
+        const float y = ql_f32_from_bits(i << 16 | (negative ? 0xffff : 0));
 
-        t->least[0][i] = ql_map8_nearest(map, low);
-        t->least[1][i] = ql_map8_nearest(map, -high);
+        t->least[i] = ql_map8_nearest(map, y);
     }
 }

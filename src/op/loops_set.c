@@ -412,13 +412,20 @@ static size_t adam(float *p, float *m, float *v, float *g, size_t n,
     return stayed;
 }
 
-/* The scale of a block, and its numbers divided by it. There is a NaN only
- * where a parameter stayed; it becomes 0. */
-static float normalize(float *x, const float *size, size_t n)
+/* The scale of a block, and its numbers divided by it: none is beyond -1 or 1.
+ * There is a NaN only where a parameter stayed; it becomes 0. */
+static float normalize(float *x, size_t n)
 {
-    const float top = max(size, n);
-    const float by = top > 0 ? top : 1;
+    float size[BLOCK];
+    float top;
+    float by;
 
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        size[i] = fabsf(x[i]);
+    }
+    top = max(size, n);
+    by = top > 0 ? top : 1;
 #pragma omp simd
     for (size_t i = 0; i < n; i++) {
         const float y = x[i] / by;
@@ -441,7 +448,6 @@ static size_t adam8(float *p, const ql_adam8_block *b, float *g, size_t n,
 {
     float m[BLOCK];
     float v[BLOCK];
-    float size[BLOCK];
     size_t stayed;
 
     for (size_t i = 0; i < n; i++) {
@@ -451,12 +457,8 @@ static size_t adam8(float *p, const ql_adam8_block *b, float *g, size_t n,
     scale(m, n, *b->am);
     scale(v, n, *b->av);
     stayed = adam(p, m, v, g, n, f);
-#pragma omp simd
-    for (size_t i = 0; i < n; i++) {
-        size[i] = fabsf(m[i]);
-    }
-    *b->am = normalize(m, size, n);
-    *b->av = normalize(v, v, n);
+    *b->am = normalize(m, n);
+    *b->av = normalize(v, n);
     encode(b->cm, m, n, map_m);
     encode(b->cv, v, n, map_v);
     return stayed;

@@ -343,8 +343,10 @@ static void check_around(const ql_map8 *t, float y)
         const float near =
             ql_f32_from_bits((uint32_t)((int)ql_f32_bits(y) + ulps));
 
-        check_code(t, near);
-        check_code(t, -near);
+        if (near <= 1) {
+            check_code(t, near);
+            check_code(t, -near);
+        }
     }
 }
 
@@ -364,16 +366,14 @@ static void map8__takes_the_nearest_entry(void **unused)
                 check_around(&t, fabsf(t.border[i]));
             }
         }
-        for (uint32_t class = 1; class < 0x3fff; class ++) {
-            check_around(&t, ql_f32_from_bits(class << 16));
+        for (uint32_t upper = 1; upper <= 0x3f80; upper++) {
+            check_around(&t, ql_f32_from_bits(upper << 16));
         }
         for (uint64_t i = 0; i < 20000; i++) {
             check_code(&t, (float)(2 * ql_rng_unit(check_seed(), i) - 1));
         }
         check_code(&t, 0.0F);
         check_code(&t, -0.0F);
-        check_code(&t, INFINITY);
-        check_code(&t, -INFINITY);
     }
 }
 
