@@ -1,6 +1,6 @@
 /* Cross-entropy of the next token, fused with the output head, in chunks of
- * tokens, for the trained positions only: logits of all tokens never exist at
- * once.
+ * tokens and slices of the vocabulary, for the trained positions only: memory
+ * depends neither on the tokens nor on the vocabulary, beyond some size.
  *
  *   z[t,:]  = h[t] W^T             with a soft cap: cap tanh(h[t] W^T / cap)
  *   loss[t] = log sum_v exp z[t,v] - z[t, target[t]]

@@ -155,12 +155,112 @@ static void loss__goes_through_a_soft_cap(void **state)
     check_capped((shape){65, 1100, 5}, 0.125F, 0.5F);
 }
 
-/* More positions than a chunk holds, by its tokens and by its logits. */
-static void loss__runs_in_chunks(void **state)
+/* More positions than a chunk holds; more logits than a slice of them. */
+static void loss__runs_in_chunks_and_slices(void **state)
 {
     (void)state;
     check_shape((shape){1000, 11, 5}, 0.01F);
     check_shape((shape){150, 30001, 5}, 0.01F);
+    check_shape((shape){6, 4097, 3}, 0.1F);
+    check_shape((shape){3, 9001, 3}, 0.1F);
+    check_capped((shape){3, 9001, 3}, 0.1F, 1);
+}
+
+/* The gradient in double. Owned: free. */
+static double *gradient_of(const run *r, shape s, double scale)
+{
+    double *dh = calloc(s.T * s.C, sizeof(*dh));
+    double *p = malloc(s.V * sizeof(*p));
+
+    assert_true(dh && p);
+    for (size_t t = 0; t < s.T; t++) {
+        const size_t aim = (size_t)r->target[t];
+        double largest = -HUGE_VAL;
+        double rest = 0; /* of the sum, but for the target */
+
+        for (size_t v = 0; v < s.V; v++) {
+            p[v] = 0;
+            for (size_t c = 0; c < s.C; c++) {
+                p[v] += (double)r->h[t * s.C + c] * (double)r->w[v * s.C + c];
+            }
+            largest = fmax(largest, p[v]);
+        }
+        for (size_t v = 0; v < s.V; v++) {
+            p[v] = exp(p[v] - largest);
+            rest += v == aim ? 0 : p[v];
+        }
+        for (size_t v = 0; v < s.V; v++) {
+            const double by = (v == aim ? -rest : p[v]) / (rest + p[aim]);
+
+            for (size_t c = 0; c < s.C; c++) {
+                dh[t * s.C + c] += scale * by * (double)r->w[v * s.C + c];
+            }
+        }
+    }
+    free(p);
+    return dh;
+}
+
+/* Logits that rise or fall with their number by so much; all targets are the
+ * given one. */
+static void check_ramp(double rise, size_t target, double tolerance)
+{
+    const shape s = {4, 9001, 7};
+    run r = run_inputs(s);
+    double *want;
+
+    for (size_t v = 0; v < s.V; v++) {
+        r.w[v * s.C] = (float)(rise * (double)v / (double)s.V);
+    }
+    for (size_t t = 0; t < s.T; t++) {
+        r.h[t * s.C] = 1;
+        r.target[t] = (int32_t)target;
+    }
+    want = gradient_of(&r, s, 0.25);
+    run_loss(&r, s, 0.25F, true);
+    check_near(r.dh, want, s.T * s.C, tolerance, "dh");
+    free(want);
+    run_close(&r, s);
+}
+
+static void loss__of_logits_that_rise_and_fall(void **state)
+{
+    (void)state;
+    check_ramp(60, 100, 1e-5);
+    check_ramp(-60, 100, 1e-5);
+    check_ramp(60, 8999, 1e-5);
+}
+
+/* One target so likely that softmax - 1 is below the rounding of 1. */
+static void loss__of_the_certain_has_a_gradient(void **state)
+{
+    const shape s = {3, 5000, 8};
+    run r = run_inputs(s);
+    double *want;
+
+    (void)state;
+    for (size_t t = 0; t < s.T; t++) {
+        r.target[t] = 4321;
+        r.h[t * s.C] = 1;
+    }
+    r.w[4321 * s.C] = 35;
+    want = gradient_of(&r, s, 1);
+    run_loss(&r, s, 1, true);
+    assert_true(fabs(want[0]) < 1e-8);
+    check_near(r.dh, want, s.T * s.C, 1e-5, "dh");
+    assert_true(r.loss.sum > 0 && r.loss.sum < 1e-7);
+    free(want);
+    run_close(&r, s);
+}
+
+/* What a vocabulary of 262144 takes is no more than one of 16384 does. */
+static void loss__work_does_not_grow_with_the_vocabulary(void **state)
+{
+    const size_t small = ql_loss_work_bytes(1024, 16384, 640);
+
+    (void)state;
+    assert_true(ql_loss_work_bytes(1024, 262144, 640) <= small);
+    assert_true(small < (size_t)32 << 20);
 }
 
 /* The same rows give the same gradients wherever the chunks are cut. */
@@ -261,7 +361,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loss__agrees_with_double),
         cmocka_unit_test(loss__goes_through_a_soft_cap),
-        cmocka_unit_test(loss__runs_in_chunks),
+        cmocka_unit_test(loss__runs_in_chunks_and_slices),
+        cmocka_unit_test(loss__of_logits_that_rise_and_fall),
+        cmocka_unit_test(loss__of_the_certain_has_a_gradient),
+        cmocka_unit_test(loss__work_does_not_grow_with_the_vocabulary),
         cmocka_unit_test(loss__gradient_is_right_in_every_chunk),
         cmocka_unit_test(loss__counts_without_a_gradient),
         cmocka_unit_test(loss__takes_a_batch_without_targets),
