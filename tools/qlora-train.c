@@ -63,11 +63,7 @@ static ql_status run(train_options *o, const cli_common *common,
     cli_signals_catch();
     ql_model_options_init(&mo);
     mo.quant = o->quant;
-    st = ql_targets_parse(o->targets.items, o->targets.n,
-                          &o->t.lora_target_modules);
-    if (st == QL_OK) {
-        st = ql_train_check(o->output, &o->t);
-    }
+    st = ql_train_check(o->output, &o->t);
     if (st == QL_OK) {
         st = ql_tokenizer_open(&tok, o->model);
     }
@@ -90,11 +86,8 @@ static ql_status run(train_options *o, const cli_common *common,
                       &result);
         cli_term_clear(&s.term);
     }
-    if (result.steps > 0 && (st == QL_OK || st == QL_ECANCELLED ||
-                             st == QL_ENUMERIC)) { /* an adapter was saved */
-        write_settings(o, args);
-    }
     if (st == QL_OK) {
+        write_settings(o, args);
         train_screen_result(o, common, &result);
     }
     ql_dataset_close(&eval);
@@ -119,11 +112,8 @@ int main(int argc, char **argv)
         return code;
     }
     o->t.seed = common.seed;
-    if (o->eval_data.n > 0 && o->eval_split > 0) {
-        code = cli_fail(cmd.name, QL_EINVAL,
-                        "--eval-data and --eval-split exclude each other; "
-                        "give one of them",
-                        NULL);
+    code = train_options_settle(&args);
+    if (code != 0) {
         cli_args_free(&args);
         return code;
     }

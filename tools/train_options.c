@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tools/cli/exit.h"
 #include "tools/data_options.h"
 
 static const cli_choice schedulers[] = {
@@ -10,6 +11,7 @@ static const cli_choice schedulers[] = {
     {"constant_with_warmup", QL_SCHEDULER_CONSTANT_WITH_WARMUP},
     {"linear", QL_SCHEDULER_LINEAR},
     {"cosine", QL_SCHEDULER_COSINE},
+    {"cosine_with_min_lr", QL_SCHEDULER_COSINE_WITH_MIN_LR},
     {0}};
 static const cli_choice optims[] = {
     {"paged_adamw_32bit", QL_OPTIM_PAGED_ADAMW_32BIT},
@@ -21,6 +23,10 @@ static const cli_choice optims[] = {
     {"adamw_8bit", QL_OPTIM_ADAMW_8BIT},
     {"adamw_bnb_8bit", QL_OPTIM_ADAMW_8BIT},
     {0}};
+static const cli_choice strategies[] = {{"no", QL_STRATEGY_NO},
+                                        {"steps", QL_STRATEGY_STEPS},
+                                        {"epoch", QL_STRATEGY_EPOCH},
+                                        {0}};
 static const cli_choice quant_types[] = {
     {"nf4", QL_QUANT_NF4}, {"fp4", QL_QUANT_FP4}, {0}};
 
@@ -46,7 +52,7 @@ static const cli_opt table[] = {
     {.name = "output",
      CLI_STRING(&o.output),
      .required = true,
-     .aliases = "output-dir",
+     .aliases = "output-dir adapter-path",
      .value_name = "DIR",
      .group = "Files",
      .help = "folder for the adapter, in PEFT's form"},
@@ -104,6 +110,13 @@ static const cli_opt table[] = {
      CLI_FLAG(&o.t.use_rslora),
      .group = "Adapter",
      .help = "scale alpha / sqrt(r) instead"},
+    {.name = "adapter",
+     CLI_STRING(&o.adapter),
+     .value_name = "DIR",
+     .group = "Adapter",
+     .default_text = "a fresh one",
+     .help = "PEFT LoRA folder to go on from, with its rank, alpha, dropout "
+             "and target modules"},
 
     {.name = "optim",
      CLI_CHOICE(&o.t.optim, optims),
@@ -125,16 +138,22 @@ static const cli_opt table[] = {
      CLI_CHOICE(&o.t.lr_scheduler_type, schedulers),
      .group = "Optimizer (AdamW)",
      .help = "its course over the run"},
+    {.name = "min-lr-rate",
+     CLI_REAL(&o.t.min_lr_rate),
+     .value_name = "X",
+     .group = "Optimizer (AdamW)",
+     .help = "share of the peak that cosine_with_min_lr falls to"},
     {.name = "warmup-ratio",
      CLI_REAL(&o.t.warmup_ratio),
      .value_name = "X",
      .group = "Optimizer (AdamW)",
      .help = "share of the steps that warm up"},
     {.name = "warmup-steps",
-     CLI_SIZE(&o.t.warmup_steps),
+     CLI_REAL(&o.t.warmup_steps),
      .value_name = "N",
      .group = "Optimizer (AdamW)",
-     .help = "steps that warm up, instead of the ratio; 0: by the ratio"},
+     .help = "steps that warm up, or a share of them below 1, instead of the "
+             "ratio; 0: by the ratio"},
     {.name = "weight-decay",
      CLI_REAL(&o.t.weight_decay),
      .value_name = "X",
@@ -212,11 +231,56 @@ static const cli_opt table[] = {
      .value_name = "N",
      .group = "Reports",
      .help = "steps between lines of the log"},
+
+    {.name = "eval-strategy",
+     CLI_CHOICE(&o.t.eval_strategy, strategies),
+     .aliases = "evaluation-strategy",
+     .group = "Evaluation",
+     .help = "when to evaluate: every --eval-steps steps, at the end of each "
+             "epoch, or never; before and after unless never"},
     {.name = "eval-steps",
      CLI_SIZE(&o.t.eval_steps),
+     .aliases = "steps-per-eval",
      .value_name = "N",
-     .group = "Reports",
+     .group = "Evaluation",
      .help = "steps between evaluations; 0: before and after only"},
+    {.name = "load-best-model-at-end",
+     CLI_FLAG(&o.t.load_best_model_at_end),
+     .group = "Evaluation",
+     .help = "keep the adapter with the smallest evaluation loss, where there "
+             "is evaluation data, instead of the last"},
+    {.name = "early-stopping-patience",
+     CLI_SIZE(&o.t.early_stopping_patience),
+     .value_name = "N",
+     .group = "Evaluation",
+     .help = "end after so many evaluations without a smaller loss; 0: do "
+             "not"},
+
+    {.name = "save-strategy",
+     CLI_CHOICE(&o.t.save_strategy, strategies),
+     .group = "Checkpoints",
+     .help = "when to save: every --save-steps steps, at the end of each "
+             "epoch, or only when interrupted"},
+    {.name = "save-steps",
+     CLI_SIZE(&o.t.save_steps),
+     .aliases = "save-every",
+     .min = 1,
+     .max = CLI_NO_LIMIT,
+     .value_name = "N",
+     .group = "Checkpoints",
+     .help = "steps between checkpoints"},
+    {.name = "save-total-limit",
+     CLI_SIZE(&o.t.save_total_limit),
+     .value_name = "N",
+     .group = "Checkpoints",
+     .help = "checkpoints that are kept; 0: all"},
+    {.name = "resume",
+     CLI_STRING(&o.t.resume),
+     .aliases = "resume-from-checkpoint",
+     .value_name = "auto|off|DIR",
+     .group = "Checkpoints",
+     .help = "go on from the newest sound checkpoint in the output folder, "
+             "never, or from this one"},
     {0}};
 
 train_options *train_options_defaults(void)
@@ -227,5 +291,101 @@ train_options *train_options_defaults(void)
     ql_dataset_options_init(&o.d);
     ql_quant_options_init(&o.quant);
     ql_train_options_init(&o.t);
+    o.t.resume = "auto";
     return &o;
+}
+
+/* Both spellings that transformers knows. */
+static void settle_resume(ql_train_options *t)
+{
+    static const char *const words[][2] = {
+        {"true", "auto"}, {"True", "auto"}, {"false", "off"}, {"False", "off"}};
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (strcmp(t->resume, words[i][0]) == 0) {
+            t->resume = words[i][1];
+        }
+    }
+}
+
+/* The names of a mask of targets, as the option has them. */
+static cli_list list_targets(unsigned mask)
+{
+    static const char *names[sizeof(mask) * 8];
+    cli_list list = {.items = names};
+
+    for (size_t i = 0; ql_target_name(i); i++) {
+        if (mask & 1U << i) {
+            names[list.n++] = ql_target_name(i);
+        }
+    }
+    return list;
+}
+
+/* The option that was given and is not what the folder says, or NULL. */
+static const char *find_clash(const ql_train_options *given,
+                              const ql_train_options *folder,
+                              const cli_args *args)
+{
+    const struct {
+        const char *name;
+        bool same;
+    } rows[] = {
+        {"lora-r", given->lora_r == folder->lora_r},
+        {"lora-alpha", given->lora_alpha == folder->lora_alpha},
+        {"lora-target-modules",
+         given->lora_target_modules == folder->lora_target_modules},
+        {"use-rslora", given->use_rslora == folder->use_rslora},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (!rows[i].same && cli_args_given(args, rows[i].name)) {
+            return rows[i].name;
+        }
+    }
+    return NULL;
+}
+
+static int settle_adapter(const cli_args *args)
+{
+    const ql_train_options given = o.t;
+    const char *command = args->command->name;
+    const ql_status st = ql_train_options_adapter(&o.t, o.adapter);
+    const char *clash;
+    char text[256];
+
+    if (st != QL_OK) {
+        return cli_fail(command, st, ql_last_error(), NULL);
+    }
+    clash = find_clash(&given, &o.t, args);
+    if (clash) {
+        snprintf(text, sizeof(text),
+                 "--%s is not what the adapter of --adapter has; leave it out "
+                 "to go on with the adapter, or --adapter to begin a fresh one",
+                 clash);
+        return cli_fail(command, QL_EINVAL, text, NULL);
+    }
+    if (cli_args_given(args, "lora-dropout")) {
+        o.t.lora_dropout = given.lora_dropout;
+    }
+    o.targets = list_targets(o.t.lora_target_modules);
+    return 0;
+}
+
+int train_options_settle(const cli_args *args)
+{
+    const char *command = args->command->name;
+
+    settle_resume(&o.t);
+    if (o.eval_data.n > 0 && o.eval_split > 0) {
+        return cli_fail(command, QL_EINVAL,
+                        "--eval-data and --eval-split exclude each other; "
+                        "give one of them",
+                        NULL);
+    }
+    if (ql_targets_parse(o.targets.items, o.targets.n,
+                         &o.t.lora_target_modules) != QL_OK) {
+        return cli_fail(command, QL_EINVAL, ql_last_error(), NULL);
+    }
+    return o.adapter ? settle_adapter(args) : 0;
 }

@@ -7,7 +7,7 @@
 
 /* What it says, and the table that reads it. */
 typedef struct train_options {
-    const char *model, *output;
+    const char *model, *output, *adapter;
     cli_list data, eval_data, targets;
     size_t eval_split;
     ql_dataset_options d;
@@ -18,5 +18,11 @@ typedef struct train_options {
 
 /* The options of this process, set to their defaults. Borrowed. */
 train_options *train_options_defaults(void);
+
+/* Completes what was read: with --adapter, the settings of the adapter are
+ * those of its folder. Returns 0; or, after telling what is wrong, an exit
+ * code: options exclude each other, the user gave other settings than the
+ * folder has, or it cannot be read. */
+int train_options_settle(const cli_args *args);
 
 #endif

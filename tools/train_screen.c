@@ -1,5 +1,6 @@
 #include "tools/train_screen.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -89,6 +90,15 @@ static void show_plan(const ql_train_event *e)
             e->total_steps, cli_format_count(n, e->trainable));
 }
 
+static void show_evaluating(train_screen *s, const ql_train_event *e)
+{
+    char line[96];
+
+    snprintf(line, sizeof(line), "evaluating at step %zu: %zu of %zu batches",
+             e->step, e->eval_done, e->eval_batches);
+    cli_term_live(&s->term, line);
+}
+
 static void print_json(const ql_train_event *e)
 {
     if (e->kind == QL_TRAIN_PLAN) {
@@ -102,9 +112,11 @@ static void print_json(const ql_train_event *e)
                e->step, e->epoch, e->loss, e->accuracy, e->learning_rate,
                e->grad_norm, e->tokens_per_second);
     } else if (e->kind == QL_TRAIN_EVAL) {
-        printf("{\"step\": %zu, \"eval_loss\": %.9g, "
-               "\"eval_mean_token_accuracy\": %.6g, \"eval_tokens\": %zu}\n",
-               e->step, e->eval_loss, e->eval_accuracy, e->eval_tokens);
+        printf("{\"step\": %zu, \"eval_loss\": %.9g, \"eval_perplexity\": "
+               "%.9g, \"eval_mean_token_accuracy\": %.6g, \"eval_tokens\": "
+               "%zu}\n",
+               e->step, e->eval_loss, fmin(exp(e->eval_loss), DBL_MAX),
+               e->eval_accuracy, e->eval_tokens);
     }
     fflush(stdout);
 }
@@ -121,6 +133,8 @@ bool train_screen_event(const ql_train_event *e, void *user)
             show_plan(e);
         } else if (e->kind == QL_TRAIN_STEP) {
             show_step(s, e);
+        } else if (e->kind == QL_TRAIN_EVALUATING) {
+            show_evaluating(s, e);
         } else if (e->kind == QL_TRAIN_EVAL) {
             show_eval(s, e);
         }
@@ -154,6 +168,11 @@ void train_screen_result(const train_options *o, const cli_common *common,
     if (!isnan(r->last_eval_loss)) {
         printf("eval loss:  %.4f -> %.4f\n", r->first_eval_loss,
                r->last_eval_loss);
+    }
+    if (o->t.load_best_model_at_end && r->best_step > 0 &&
+        r->best_step < r->steps) {
+        printf("kept:       step %zu, eval loss %.4f\n", r->best_step,
+               r->best_eval_loss);
     }
     printf("adapter: %s\n", o->output);
 }

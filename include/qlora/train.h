@@ -12,8 +12,17 @@ typedef enum ql_scheduler {
     QL_SCHEDULER_CONSTANT,             /* 1, without warmup */
     QL_SCHEDULER_CONSTANT_WITH_WARMUP, /* 1 */
     QL_SCHEDULER_LINEAR,               /* (T - s) / (T - w) */
-    QL_SCHEDULER_COSINE                /* (1 + cos(pi (s - w) / (T - w))) / 2 */
+    QL_SCHEDULER_COSINE, /* c = (1 + cos(pi (s - w) / (T - w))) / 2 */
+    QL_SCHEDULER_COSINE_WITH_MIN_LR, /* c (1 - m) + m, m: min_lr_rate */
+    QL_SCHEDULER_COUNT
 } ql_scheduler;
+
+/* When something is done again and again. */
+typedef enum ql_strategy {
+    QL_STRATEGY_NO,
+    QL_STRATEGY_STEPS, /* every so many steps */
+    QL_STRATEGY_EPOCH  /* at the end of each epoch */
+} ql_strategy;
 
 /* Linear layers of a block; lora_target_modules is a mask of these. */
 typedef enum ql_target {
@@ -32,6 +41,10 @@ typedef enum ql_target {
 QL_API ql_status ql_targets_parse(const char *const *names, size_t n,
                                   unsigned *mask);
 
+/* Name of the target 1 << i: "q_proj"; NULL beyond the last. Borrowed,
+ * constant. */
+QL_API const char *ql_target_name(size_t i);
+
 /* How AdamW keeps its moments: in f32, or in 8 bits as bitsandbytes does. The
  * paged ones keep what exceeds optimizer_memory in a file without a name in the
  * output folder; as long as nothing does they are the same as the others. */
@@ -49,14 +62,19 @@ typedef struct ql_train_options {
     double lora_dropout;          /* 0.05 */
     unsigned lora_target_modules; /* QL_TARGET_ALL_LINEAR */
     bool use_rslora;              /* false */
+    const char *adapter;          /* NULL: a fresh one; else a PEFT folder to
+                                     go on from, whose r, alpha, rslora and
+                                     targets are those above */
 
     ql_optim optim;                 /* paged_adamw_32bit */
     uint64_t optimizer_memory;      /* 0: all; bytes of memory for the state of
                                        a paged optimizer */
     double learning_rate;           /* 2e-4 */
     ql_scheduler lr_scheduler_type; /* cosine */
+    double min_lr_rate;             /* 0.1; of cosine_with_min_lr */
     double warmup_ratio;            /* 0.03; of all steps, rounded up */
-    size_t warmup_steps;            /* 0; overrides the ratio when not 0 */
+    double warmup_steps;            /* 0; overrides the ratio when not 0; below
+                                       1 it is a ratio itself */
     double weight_decay;            /* 0 */
     double adam_beta1, adam_beta2;  /* 0.9, 0.999 */
     double adam_epsilon;            /* 1e-8 */
@@ -67,11 +85,24 @@ typedef struct ql_train_options {
     size_t per_device_train_batch_size; /* 1; of packs, or samples */
     size_t gradient_accumulation_steps; /* 16 */
 
-    bool packing;                /* true: several samples in a sequence of the
-                                    data's max_length, each by itself */
-    size_t logging_steps;        /* 10 */
-    size_t eval_steps;           /* 0: only before and after */
-    bool shuffle;                /* true */
+    bool packing;         /* true: several samples in a sequence of the data's
+                             max_length, each by itself */
+    size_t logging_steps; /* 10 */
+    bool shuffle;         /* true */
+
+    ql_strategy eval_strategy;      /* steps; before and after in any case but
+                                       no */
+    size_t eval_steps;              /* 0: only before and after */
+    bool load_best_model_at_end;    /* true; where there is evaluation data */
+    size_t early_stopping_patience; /* 0: off; evaluations without a better
+                                       loss that end the run */
+    ql_strategy save_strategy;      /* steps */
+    size_t save_steps;              /* 250 */
+    size_t save_total_limit;        /* 3 checkpoints; 0: all are kept */
+    const char *resume;             /* NULL or "auto": from the newest sound
+                                       checkpoint in the output folder; "off";
+                                       or a checkpoint's folder */
+
     bool gradient_checkpointing; /* true: repeat each block's forward */
     uint64_t seed;               /* 42 */
     bool overwrite_output_dir;   /* false */
@@ -89,17 +120,21 @@ QL_API void ql_train_options_init(ql_train_options *opt);
 /* Name of a scheduler as --lr-scheduler-type spells it. Borrowed, constant. */
 QL_API const char *ql_scheduler_name(ql_scheduler scheduler);
 
-/* The learning rate's factor at step s of T with w warmup steps, in [0, 1]. */
-QL_API double ql_scheduler_factor(ql_scheduler scheduler, size_t s, size_t w,
-                                  size_t T);
+/* The learning rate's factor at step s of T with w warmup steps, in [0, 1].
+ * min_rate: of cosine_with_min_lr. */
+QL_API double ql_scheduler_factor(ql_scheduler scheduler, double min_rate,
+                                  size_t s, size_t w, size_t T);
 
 /* What a progress event tells. */
 typedef enum ql_train_event_kind {
-    QL_TRAIN_PLAN, /* before anything: what is the same in all events */
+    QL_TRAIN_PLAN, /* before anything: what is the same in all events; step is
+                      not 0 where a run goes on */
     QL_TRAIN_STEP, /* an optimizer step is done */
     QL_TRAIN_EVAL, /* an evaluation is done: eval_loss, eval_accuracy */
-    QL_TRAIN_DONE  /* the adapter is written: loss, tokens_per_second and
+    QL_TRAIN_DONE, /* the adapter is written: loss, tokens_per_second and
                       elapsed_s are of the whole run */
+    QL_TRAIN_EVALUATING, /* eval_done of eval_batches are done */
+    QL_TRAIN_SAVE        /* a checkpoint is written */
 } ql_train_event_kind;
 
 typedef struct ql_train_event {
@@ -124,11 +159,13 @@ typedef struct ql_train_event {
     double eval_accuracy;  /* as accuracy */
     size_t eval_tokens;    /* trained tokens of the evaluation data */
     double eval_runtime_s; /* time that the evaluation took */
-    ql_memory_use memory;  /* of the process, now */
+    size_t eval_done, eval_batches;
+    ql_memory_use memory; /* of the process, now */
 } ql_train_event;
 
-/* News from the trainer. Return false to stop: the step is finished, the
- * adapter saved if there was a step, and ql_train returns QL_ECANCELLED. */
+/* News from the trainer. Return false to stop: the step is finished, a
+ * checkpoint saved if there was a step, and ql_train returns QL_ECANCELLED. An
+ * evaluation is left, and done when the run goes on. */
 typedef bool ql_train_fn(const ql_train_event *event, void *user);
 
 typedef struct ql_train_result {
@@ -136,15 +173,24 @@ typedef struct ql_train_result {
     size_t tokens, trained_tokens; /* that passed through training steps */
     double first_loss, last_loss;  /* of the first and last step */
     double first_eval_loss, last_eval_loss; /* NaN without evaluation data */
-    double seconds;
+    size_t best_step;      /* of the smallest evaluation loss; 0: none */
+    double best_eval_loss; /* NaN without */
+    double seconds;        /* over all processes that took part in the run */
 } ql_train_result;
 
+/* Takes rank, alpha, dropout, rslora and targets from a PEFT folder, and sets
+ * opt->adapter to it. dir is borrowed. Errors: those of
+ * ql_model_load_adapter. */
+QL_API ql_status ql_train_options_adapter(ql_train_options *opt,
+                                          const char *dir);
+
 /* What can be told wrong before anything is loaded. ql_train checks it too.
- * Errors: QL_EINVAL (options; out_dir is a file or holds an adapter), named. */
+ * Errors: QL_EINVAL (options; out_dir is a file, holds an adapter, or
+ * checkpoints that are not to be gone on from), named. */
 QL_API ql_status ql_train_check(const char *out_dir,
                                 const ql_train_options *opt);
 
-/* Trains a fresh adapter for model on data and writes a PEFT folder to out_dir
+/* Trains an adapter for model on data and writes a PEFT folder to out_dir
  * (adapter_config.json, adapter_model.safetensors, the tokenizer's files and
  * metrics.csv). eval, fn and result may be NULL. The adapter stays on the
  * model.
@@ -153,10 +199,18 @@ QL_API ql_status ql_train_check(const char *out_dir,
  * however they are spread over micro-batches. With the same seed the result is
  * the same to the bit, for any number of threads.
  *
- * Errors: QL_EINVAL (options; out_dir holds an adapter already), QL_EMISMATCH
- * (token ids beyond the model's vocabulary), QL_ENUMERIC (a loss or gradient
- * is not finite; the adapter of the step before is saved), QL_ECANCELLED,
- * QL_EIO, QL_ENOSPACE, QL_ENOMEM. */
+ * On the way out_dir/checkpoint-N gets all that is needed to go on after step
+ * N, and out_dir/best the adapter with the smallest evaluation loss. A run that
+ * was stopped or killed at any moment goes on when ql_train is called again,
+ * and ends with the same adapter and log, to the bit. Settings that would make
+ * another run of it are refused; others are named by notes, as are checkpoints
+ * that are damaged.
+ *
+ * Errors: QL_EINVAL (options; out_dir holds an adapter already, or another
+ * process writes to it), QL_EMISMATCH (token ids beyond the model's
+ * vocabulary; checkpoints of another run), QL_EFORMAT (checkpoints, all
+ * damaged), QL_ENUMERIC (a loss or gradient is not finite; a checkpoint of the
+ * step before is saved), QL_ECANCELLED, QL_EIO, QL_ENOSPACE, QL_ENOMEM. */
 QL_API ql_status ql_train(ql_model *model, const ql_dataset *data,
                           const ql_dataset *eval, const char *out_dir,
                           const ql_train_options *opt, ql_train_fn *fn,

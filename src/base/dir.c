@@ -171,6 +171,34 @@ ql_status ql_dir_remove(const char *path)
     return remove_at(AT_FDCWD, path);
 }
 
+ql_status ql_dir_sync(const char *path)
+{
+    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ql_status st = QL_OK;
+
+    if (fd < 0) {
+        return ql_fail_errno("cannot open folder %s", path);
+    }
+    /* some file systems cannot, and need not, flush a folder */
+    if (fsync(fd) != 0 && errno != EINVAL) {
+        st = ql_fail_errno("cannot write folder %s", path);
+    }
+    close(fd);
+    return st;
+}
+
+/* The same of the folder that path is in. */
+static ql_status sync_parent(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const size_t n = slash ? (size_t)(slash - path) + 1 : 0;
+    char *parent = ql_strndup(QL_TAG_TEXT, n ? path : ".", n ? n : 1);
+    const ql_status st = parent ? ql_dir_sync(parent) : QL_ENOMEM;
+
+    ql_free(parent);
+    return st;
+}
+
 /* path + ".suffix-PID", without slashes at path's end. */
 static char *sibling(const char *path, const char *suffix)
 {
@@ -235,6 +263,7 @@ ql_status ql_outdir_commit(ql_outdir *d)
     if (!old) {
         return QL_ENOMEM;
     }
+    QL_TRY_DONE(ql_dir_sync(d->work));
     if (aside && rename(d->path, old) != 0) {
         st = ql_fail_errno("cannot replace %s", d->path);
         goto done;
@@ -248,6 +277,7 @@ ql_status ql_outdir_commit(ql_outdir *d)
     }
     ql_free(d->work);
     d->work = NULL;
+    QL_TRY_DONE(sync_parent(d->path));
     st = aside ? ql_dir_remove(old) : QL_OK;
 done:
     ql_free(old);
@@ -262,6 +292,36 @@ void ql_outdir_free(ql_outdir *d)
     ql_free(d->work);
     ql_free(d->path);
     *d = (ql_outdir){0};
+}
+
+ql_status ql_dir_discard(const char *path)
+{
+    char *old = sibling(path, "old");
+    ql_status st = old ? QL_OK : QL_ENOMEM;
+
+    if (st == QL_OK && rename(path, old) != 0 && errno != ENOENT) {
+        st = ql_fail_errno("cannot remove %s", path);
+    }
+    if (st == QL_OK) {
+        st = ql_dir_remove(old);
+    }
+    ql_free(old);
+    return st;
+}
+
+bool ql_dir_is_rest(const char *name)
+{
+    static const char *const marks[] = {".part-", ".old-"};
+
+    for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++) {
+        const char *mark = strstr(name, marks[i]);
+        const char *digits = mark ? mark + strlen(marks[i]) : "";
+
+        if (*digits && digits[strspn(digits, "0123456789")] == '\0') {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Free bytes for us where path is, or will be. */

@@ -12,6 +12,10 @@
 
 #include "src/base/fail.h"
 
+enum {
+    CHUNK = 1 << 16 /* bytes read at a time */
+};
+
 char *ql_path_join(const char *dir, const char *name)
 {
     const size_t bytes = strlen(dir) + strlen(name) + 2;
@@ -127,6 +131,41 @@ done:
     return st;
 }
 
+ql_status ql_infile_init(ql_infile *f, const char *path)
+{
+    ql_status st = QL_OK;
+
+    *f = (ql_infile){.fd = -1, .path = ql_strdup(QL_TAG_TEXT, path)};
+    if (!f->path) {
+        return QL_ENOMEM;
+    }
+    st = open_sized(path, SIZE_MAX, &f->fd, &f->bytes);
+    if (st != QL_OK) {
+        ql_infile_free(f);
+    }
+    return st;
+}
+
+ql_status ql_infile_read(ql_infile *f, void *data, size_t n)
+{
+    size_t got;
+
+    QL_TRY(read_fd(f->fd, f->path, data, n, &got));
+    if (got < n) {
+        QL_FAIL(QL_EFORMAT, "%s: the file ends too early", f->path);
+    }
+    return QL_OK;
+}
+
+void ql_infile_free(ql_infile *f)
+{
+    if (f->fd >= 0) {
+        close(f->fd);
+    }
+    ql_free(f->path);
+    *f = (ql_infile){.fd = -1};
+}
+
 ql_status ql_outfile_init(ql_outfile *f, const char *path)
 {
     const size_t bytes = strlen(path) + sizeof(".part");
@@ -221,9 +260,6 @@ done:
 
 static ql_status copy_fd(int fd, const char *from, ql_outfile *out)
 {
-    enum {
-        CHUNK = 1 << 16
-    };
     char data[CHUNK];
     size_t got;
 

@@ -23,6 +23,19 @@ bool ql_path_within(const char *path, const char *dir);
  * (too large), QL_ENOMEM. */
 ql_status ql_file_read(const char *path, size_t max, char **data, size_t *len);
 
+/* A file that is read from its start to its end. */
+typedef struct ql_infile {
+    int fd;
+    char *path;
+    size_t bytes; /* of the file when it was opened */
+} ql_infile;
+
+/* Errors: QL_ENOTFOUND, QL_EIO, QL_EFORMAT (no regular file), QL_ENOMEM. */
+ql_status ql_infile_init(ql_infile *f, const char *path);
+/* The next n bytes. Errors: QL_EFORMAT when there are fewer, QL_EIO. */
+ql_status ql_infile_read(ql_infile *f, void *data, size_t n);
+void ql_infile_free(ql_infile *f);
+
 /* A file under construction: written as path + ".part", flushed to disk and
  * renamed on commit, removed by free when not committed. */
 typedef struct ql_outfile {
@@ -48,7 +61,8 @@ ql_status ql_file_write(const char *path, const void *data, size_t n);
 ql_status ql_file_copy(const char *from, const char *to);
 
 /* A folder under construction beside its final name: work holds the folder
- * to write to. Commit renames it; free removes it when not committed. */
+ * to write to. Commit flushes it to disk and renames it; free removes it when
+ * not committed. */
 typedef struct ql_outdir {
     char *path; /* final name */
     char *work; /* folder to write to, "PATH.part-PID" */
@@ -72,6 +86,19 @@ ql_status ql_dir_make(const char *path);
 /* Removes a folder with all that is in it; of a symbolic link, only the link.
  * Missing: QL_OK. */
 ql_status ql_dir_remove(const char *path);
+
+/* The same, but under its name the folder is never seen half removed: first it
+ * is moved aside, to "PATH.old-PID". */
+ql_status ql_dir_discard(const char *path);
+
+/* True for the name of a folder that is not done, or on its way out: it ends
+ * with ".part-" or ".old-" and a number, as ql_outdir and ql_dir_discard name
+ * theirs. */
+bool ql_dir_is_rest(const char *name);
+
+/* Sees to it that what was made, renamed or removed in a folder will be so
+ * after a crash of the system. Errors: QL_EIO. */
+ql_status ql_dir_sync(const char *path);
 
 /* Names in a folder, sorted bytewise, without "." and "..". Owned: free with
  * ql_dir_list_free. */

@@ -116,6 +116,23 @@ done:
     return st;
 }
 
+ql_status ql_peft_copy(const char *from, const char *to)
+{
+    static const char *const names[] = {"adapter_model.safetensors",
+                                        "adapter_config.json"};
+    ql_status st = ql_dir_make(to);
+
+    for (size_t i = 0; st == QL_OK && i < 2; i++) {
+        char *source = ql_path_join(from, names[i]);
+        char *target = ql_path_join(to, names[i]);
+
+        st = source && target ? ql_file_copy(source, target) : QL_ENOMEM;
+        ql_free(source);
+        ql_free(target);
+    }
+    return st == QL_OK ? ql_dir_sync(to) : st;
+}
+
 /* What an adapter in memory cannot be, though a folder can. */
 static ql_status check_plain(const ql_adapter_folder *f)
 {
@@ -204,6 +221,29 @@ static ql_status read_pairs(ql_adapter *a, const ql_adapter_folder *f)
     return QL_OK;
 }
 
+/* The settings of an adapter in memory. */
+static ql_status read_options(const ql_adapter_folder *f,
+                              ql_adapter_options *opt)
+{
+    *opt = (ql_adapter_options){.r = f->r,
+                                .alpha = f->alpha,
+                                .dropout = f->dropout,
+                                .rslora = f->rslora};
+    QL_TRY(check_plain(f));
+    return read_targets(f, &opt->targets);
+}
+
+ql_status ql_peft_options(ql_adapter_options *opt, const char *dir)
+{
+    ql_adapter_folder f;
+    ql_status st;
+
+    QL_TRY(ql_adapter_folder_init(&f, dir));
+    st = read_options(&f, opt);
+    ql_adapter_folder_free(&f);
+    return st;
+}
+
 ql_status ql_peft_load(ql_adapter *a, const ql_config *c, const char *dir)
 {
     ql_adapter_options opt;
@@ -212,10 +252,7 @@ ql_status ql_peft_load(ql_adapter *a, const ql_config *c, const char *dir)
 
     *a = (ql_adapter){0};
     QL_TRY(ql_adapter_folder_init(&f, dir));
-    opt = (ql_adapter_options){
-        .r = f.r, .alpha = f.alpha, .dropout = f.dropout, .rslora = f.rslora};
-    QL_TRY_DONE(check_plain(&f));
-    QL_TRY_DONE(read_targets(&f, &opt.targets));
+    QL_TRY_DONE(read_options(&f, &opt));
     QL_TRY_DONE(ql_adapter_init(a, c, &opt, 0, false));
     st = read_pairs(a, &f);
 done:

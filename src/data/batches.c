@@ -159,9 +159,10 @@ static ql_status set_up(ql_batches *b)
         return QL_ENOMEM;
     }
     b->start = ql_alloc(QL_TAG_DATA, b->max_sequences + 1, sizeof(*b->start));
+    b->record = ql_alloc(QL_TAG_DATA, b->max_sequences, sizeof(*b->record));
     b->ids = ql_alloc(QL_TAG_DATA, b->max_tokens, sizeof(*b->ids));
     b->target = ql_alloc(QL_TAG_DATA, b->max_tokens, sizeof(*b->target));
-    return b->start && b->ids && b->target ? QL_OK : QL_ENOMEM;
+    return b->start && b->record && b->ids && b->target ? QL_OK : QL_ENOMEM;
 }
 
 ql_status ql_batches_init(ql_batches *b, const ql_dataset *ds,
@@ -187,6 +188,7 @@ void ql_batches_free(ql_batches *b)
     ql_free(b->drawn);
     ql_free(b->longer);
     ql_free(b->start);
+    ql_free(b->record);
     ql_free(b->ids);
     ql_free(b->target);
     *b = (ql_batches){0};
@@ -211,9 +213,14 @@ static void range(const ql_batches *b, size_t i, size_t *from, size_t *to)
     *to = *from + b->opt.size < b->packs ? *from + b->opt.size : b->packs;
 }
 
+static size_t record_of(const ql_batches *b, size_t i)
+{
+    return b->sample[b->pack.member[i]];
+}
+
 static ql_sample member(const ql_batches *b, size_t i)
 {
-    return ql_dataset_sample(b->ds, b->sample[b->pack.member[i]]);
+    return ql_dataset_sample(b->ds, record_of(b, i));
 }
 
 void ql_batches_get(ql_batches *b, size_t i, ql_batch *out)
@@ -228,6 +235,7 @@ void ql_batches_get(ql_batches *b, size_t i, ql_batch *out)
         const size_t *first = b->pack.first + b->order[from];
 
         for (size_t j = first[0]; j < first[1]; j++, n++) {
+            b->record[n] = record_of(b, j);
             b->start[n + 1] = append(b, member(b, j), b->start[n]);
         }
     }
@@ -235,7 +243,8 @@ void ql_batches_get(ql_batches *b, size_t i, ql_batch *out)
                       .sequences = n,
                       .start = b->start,
                       .ids = b->ids,
-                      .target = b->target};
+                      .target = b->target,
+                      .record = b->record};
 }
 
 size_t ql_batches_trained(const ql_batches *b, size_t i)

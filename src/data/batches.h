@@ -31,6 +31,7 @@ typedef struct ql_batches {
     size_t *drawn;        /* [samples] scratch */
     size_t *longer;       /* [max_length + 1] scratch */
     size_t *start;        /* [max_sequences + 1] */
+    size_t *record;       /* [max_sequences] */
     int32_t *ids;         /* [max_tokens] */
     int32_t *target;      /* [max_tokens] */
 } ql_batches;

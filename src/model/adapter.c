@@ -87,15 +87,18 @@ ql_status ql_adapter_init(ql_adapter *a, const ql_config *c,
     }
     lay_out(a, c);
     a->param = ql_alloc(QL_TAG_ADAPTER, a->count, sizeof(float));
-    a->grad = trained && a->param
-                  ? ql_calloc(QL_TAG_GRAD, a->count, sizeof(float))
-                  : NULL;
-    if (!a->param || (trained && !a->grad)) {
+    if (!a->param || (trained && ql_adapter_train(a) != QL_OK)) {
         ql_adapter_free(a);
         return QL_ENOMEM;
     }
     randomize(a, seed);
     return QL_OK;
+}
+
+ql_status ql_adapter_train(ql_adapter *a)
+{
+    a->grad = ql_calloc(QL_TAG_GRAD, a->count, sizeof(float));
+    return a->grad ? QL_OK : QL_ENOMEM;
 }
 
 void ql_adapter_free(ql_adapter *a)
@@ -146,17 +149,22 @@ void ql_adapter_name(const ql_adapter *a, size_t i, bool b, char *name,
              b ? 'B' : 'A');
 }
 
+const char *ql_target_name(size_t i)
+{
+    return i < QL_MODULES
+               ? ql_name_leaf(ql_arch_find("llama")->names->module[i])
+               : NULL;
+}
+
 ql_status ql_targets_parse(const char *const *names, size_t n, unsigned *mask)
 {
-    const char *const *known = ql_arch_find("llama")->names->module;
-
     *mask = 0;
     for (size_t i = 0; i < n; i++) {
         const bool all = strcmp(names[i], "all-linear") == 0;
         unsigned one = 0;
 
         for (int m = 0; m < QL_MODULES; m++) {
-            if (all || strcmp(names[i], ql_name_leaf(known[m])) == 0) {
+            if (all || strcmp(names[i], ql_target_name((size_t)m)) == 0) {
                 one |= 1U << m;
             }
         }

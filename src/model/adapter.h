@@ -46,6 +46,9 @@ ql_status ql_adapter_init(ql_adapter *a, const ql_config *c,
                           bool trained);
 void ql_adapter_free(ql_adapter *a);
 
+/* Gives an adapter without gradients such, all zero. Errors: QL_ENOMEM. */
+ql_status ql_adapter_train(ql_adapter *a);
+
 /* Makes the linear layers use the adapter, which must outlive its use; NULL
  * takes any adapter off again. */
 void ql_adapter_attach(const ql_adapter *a, ql_weights *w);

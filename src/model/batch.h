@@ -12,6 +12,8 @@ typedef struct ql_batch {
     const size_t *start;   /* [sequences + 1]: first token of each, then T */
     const int32_t *ids;    /* [T] */
     const int32_t *target; /* [T] id to be predicted after the token, or -1 */
+    const size_t *record;  /* [sequences] which sample of the data set each is,
+                              or NULL: for messages only */
 } ql_batch;
 
 #endif

@@ -10,6 +10,7 @@
 #include "src/model/run.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 #include "quant/qgemm.h"
@@ -346,6 +347,18 @@ void ql_run_loss(ql_run *run, const ql_batch *batch, const ql_run_train *train,
         memcpy(run->norm, run->dh, batch->T * run->m->config.C * sizeof(float));
         backward(run, run->norm, &pass);
     }
+}
+
+size_t ql_run_bad_block(const ql_run *run, const ql_batch *batch)
+{
+    const size_t layers = run->m->config.layers;
+    const size_t n = batch->T * run->m->config.C;
+    size_t i = 0;
+
+    while (i <= layers && isfinite(ql_vec_sumsq(run->h[i], n))) {
+        i++;
+    }
+    return i <= layers ? i : SIZE_MAX;
 }
 
 void ql_run_logits(ql_run *run, const ql_batch *batch, const size_t *rows,

@@ -52,6 +52,11 @@ typedef struct ql_run_train {
 void ql_run_loss(ql_run *run, const ql_batch *batch, const ql_run_train *train,
                  ql_loss *sum);
 
+/* After ql_run_loss with train: where numbers that are not finite arise on the
+ * way up. 0: in the embedding; i: in block i, counted from 1; SIZE_MAX: in the
+ * head. */
+size_t ql_run_bad_block(const ql_run *run, const ql_batch *batch);
+
 /* Logits [n, V] of the tokens at rows[n] (indices into the batch). Targets are
  * not read. */
 void ql_run_logits(ql_run *run, const ql_batch *batch, const size_t *rows,

@@ -64,7 +64,7 @@ const ql_train_event *ql_history_best(const ql_history *h)
     for (size_t i = 0; i < ql_history_size(h); i++) {
         const ql_train_event *e = ql_history_row(h, i);
 
-        if (e->kind == QL_TRAIN_EVAL &&
+        if (e->kind == QL_TRAIN_EVAL && e->step > 0 &&
             (!best || e->eval_loss < best->eval_loss)) {
             best = e;
         }

@@ -40,8 +40,8 @@ void ql_history_step(ql_history *h, const ql_history_sum *step,
 /* Adds a row, and with a step begins anew to count. Errors: QL_ENOMEM. */
 ql_status ql_history_add(ql_history *h, const ql_train_event *e);
 
-/* The evaluation with the smallest loss, the first of equals; NULL without
- * evaluations. Borrowed as above. */
+/* The evaluation after a step with the smallest loss, the first of equals; NULL
+ * without such evaluations. Borrowed as above. */
 const ql_train_event *ql_history_best(const ql_history *h);
 
 #endif

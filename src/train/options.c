@@ -14,6 +14,7 @@ void ql_train_options_init(ql_train_options *opt)
         .optim = QL_OPTIM_PAGED_ADAMW_32BIT,
         .learning_rate = 2e-4,
         .lr_scheduler_type = QL_SCHEDULER_COSINE,
+        .min_lr_rate = 0.1,
         .warmup_ratio = 0.03,
         .adam_beta1 = 0.9,
         .adam_beta2 = 0.999,
@@ -26,20 +27,27 @@ void ql_train_options_init(ql_train_options *opt)
         .packing = true,
         .logging_steps = 10,
         .shuffle = true,
+        .eval_strategy = QL_STRATEGY_STEPS,
+        .load_best_model_at_end = true,
+        .save_strategy = QL_STRATEGY_STEPS,
+        .save_steps = 250,
+        .save_total_limit = 3,
         .gradient_checkpointing = true,
         .seed = 42,
         .sample_prompts = 3,
     };
 }
 
-ql_status ql_train_options_check(const ql_train_options *o)
+static ql_status check_ranges(const ql_train_options *o)
 {
     const struct {
         const char *name;
         double value, low, high; /* high is excluded */
     } ranges[] = {
         {"learning-rate", o->learning_rate, 0, 1e3},
+        {"min-lr-rate", o->min_lr_rate, 0, 1},
         {"warmup-ratio", o->warmup_ratio, 0, 1},
+        {"warmup-steps", o->warmup_steps, 0, 1e15},
         {"weight-decay", o->weight_decay, 0, 1e3},
         {"adam-beta1", o->adam_beta1, 0, 1},
         {"adam-beta2", o->adam_beta2, 0, 1},
@@ -58,28 +66,69 @@ ql_status ql_train_options_check(const ql_train_options *o)
                     ranges[i].high);
         }
     }
+    return QL_OK;
+}
+
+static ql_status check_choices(const ql_train_options *o)
+{
+    const struct {
+        const char *name;
+        int value, count;
+    } choices[] = {
+        {"optim", (int)o->optim, QL_OPTIM_ADAMW_8BIT + 1},
+        {"lr-scheduler-type", (int)o->lr_scheduler_type, QL_SCHEDULER_COUNT},
+        {"eval-strategy", (int)o->eval_strategy, QL_STRATEGY_EPOCH + 1},
+        {"save-strategy", (int)o->save_strategy, QL_STRATEGY_EPOCH + 1},
+    };
+
+    for (size_t i = 0; i < sizeof(choices) / sizeof(choices[0]); i++) {
+        if (choices[i].value < 0 || choices[i].value >= choices[i].count) {
+            QL_FAIL(QL_EINVAL, "%s %d is unknown", choices[i].name,
+                    choices[i].value);
+        }
+    }
+    return QL_OK;
+}
+
+ql_status ql_train_options_check(const ql_train_options *o)
+{
+    QL_TRY(check_ranges(o));
+    QL_TRY(check_choices(o));
     if (o->per_device_train_batch_size == 0 ||
         o->gradient_accumulation_steps == 0 || o->logging_steps == 0) {
         QL_FAIL(QL_EINVAL, "per-device-train-batch-size, "
                            "gradient-accumulation-steps and logging-steps "
                            "must be at least 1");
     }
+    if (o->save_strategy == QL_STRATEGY_STEPS && o->save_steps == 0) {
+        QL_FAIL(QL_EINVAL, "save-steps must be at least 1; --save-strategy no "
+                           "saves no checkpoints");
+    }
+    if (o->warmup_steps >= 1 && o->warmup_steps != floor(o->warmup_steps)) {
+        QL_FAIL(QL_EINVAL,
+                "warmup-steps %g: give a whole number, or a share of all "
+                "steps below 1",
+                o->warmup_steps);
+    }
     if (o->adam_epsilon <= 0) {
         QL_FAIL(QL_EINVAL, "adam-epsilon %g: give a number above 0",
                 o->adam_epsilon);
-    }
-    if ((int)o->lr_scheduler_type < 0 ||
-        o->lr_scheduler_type > QL_SCHEDULER_COSINE) {
-        QL_FAIL(QL_EINVAL, "lr-scheduler-type %d is unknown",
-                (int)o->lr_scheduler_type);
-    }
-    if ((int)o->optim < 0 || o->optim > QL_OPTIM_ADAMW_8BIT) {
-        QL_FAIL(QL_EINVAL, "optim %d is unknown", (int)o->optim);
     }
     if (o->max_steps <= 0 && o->num_train_epochs <= 0) {
         QL_FAIL(QL_EINVAL, "give num-train-epochs or max-steps above 0");
     }
     return QL_OK;
+}
+
+/* Warmup as transformers has it: steps, or a share of all of them. */
+static size_t warmup_of(const ql_train_options *o, size_t total)
+{
+    if (o->warmup_steps >= 1) {
+        return (size_t)o->warmup_steps;
+    }
+    return (size_t)ceil(
+        (o->warmup_steps > 0 ? o->warmup_steps : o->warmup_ratio) *
+        (double)total);
 }
 
 ql_train_length ql_train_length_of(const ql_train_options *opt, size_t batches)
@@ -91,8 +140,6 @@ ql_train_length ql_train_length_of(const ql_train_options *opt, size_t batches)
         opt->max_steps > 0
             ? (size_t)opt->max_steps
             : (size_t)ceil(opt->num_train_epochs * (double)l.steps_per_epoch);
-    l.warmup = opt->warmup_steps > 0
-                   ? opt->warmup_steps
-                   : (size_t)ceil(opt->warmup_ratio * (double)l.total);
+    l.warmup = warmup_of(opt, l.total);
     return l;
 }

@@ -1,48 +1,118 @@
 #include "src/train/output.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "src/base/alloc.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
+#include "src/train/checkpoint.h"
 
 static const char config_name[] = "adapter_config.json";
 static const char weights_name[] = "adapter_model.safetensors";
 
-ql_status ql_output_check(const char *dir, bool overwrite)
+bool ql_output_finished(const char *dir)
 {
     char *config = ql_path_join(dir, config_name);
-    ql_status st = QL_OK;
+    const bool there = config && ql_path_exists(config);
 
-    if (!config) {
-        return QL_ENOMEM;
-    }
-    if (!*dir) {
-        st = ql_fail(QL_EINVAL, "the output folder has no name");
-    } else if (ql_path_exists(dir) && !ql_path_is_dir(dir)) {
-        st = ql_fail(QL_EINVAL, "%s is a file; name a folder for the adapter",
-                     dir);
-    } else if (ql_path_exists(config) && !overwrite) {
-        st = ql_fail(QL_EINVAL,
-                     "%s holds an adapter already; name another folder or use "
-                     "--overwrite-output-dir",
-                     dir);
-    }
     ql_free(config);
+    return there;
+}
+
+ql_status ql_output_check(const char *dir, bool overwrite, bool anew)
+{
+    size_t *steps;
+    size_t n;
+
+    if (!*dir) {
+        QL_FAIL(QL_EINVAL, "the output folder has no name");
+    }
+    if (ql_path_exists(dir) && !ql_path_is_dir(dir)) {
+        QL_FAIL(QL_EINVAL, "%s is a file; name a folder for the adapter", dir);
+    }
+    if (overwrite) {
+        return QL_OK;
+    }
+    if (ql_output_finished(dir)) {
+        QL_FAIL(QL_EINVAL,
+                "%s holds an adapter already; name another folder or use "
+                "--overwrite-output-dir",
+                dir);
+    }
+    QL_TRY(ql_checkpoint_list(dir, &steps, &n));
+    ql_free(steps);
+    if (anew && n > 0) {
+        QL_FAIL(QL_EINVAL,
+                "%s holds checkpoints of a run that was not finished; leave "
+                "--resume off out to go on with it, or use "
+                "--overwrite-output-dir as well to begin anew",
+                dir);
+    }
+    return QL_OK;
+}
+
+/* A lock is gone with the process that holds it, however that ends. File
+ * systems without locks do without. */
+static ql_status lock(ql_output *o)
+{
+    o->lock = open(o->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (o->lock < 0) {
+        return ql_fail_errno("cannot open folder %s", o->dir);
+    }
+    if (flock(o->lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        QL_FAIL(QL_EINVAL,
+                "another process is training into %s; wait for it or name "
+                "another folder",
+                o->dir);
+    }
+    return QL_OK;
+}
+
+/* Names of ours that end as ql_dir_is_rest says. */
+static bool is_rest(const char *name)
+{
+    static const char *const starts[] = {".part-", "checkpoint-", "best.",
+                                         "adapter-"};
+
+    for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
+        if (strncmp(name, starts[i], strlen(starts[i])) == 0) {
+            return ql_dir_is_rest(name);
+        }
+    }
+    return false;
+}
+
+/* Removes what is under construction, or on its way out, in dir. */
+static ql_status sweep(const char *dir)
+{
+    ql_status st = QL_OK;
+    char **names;
+    size_t n;
+
+    QL_TRY(ql_dir_list(dir, &names, &n));
+    for (size_t i = 0; st == QL_OK && i < n; i++) {
+        if (is_rest(names[i])) {
+            char *path = ql_path_join(dir, names[i]);
+
+            st = path ? ql_dir_remove(path) : QL_ENOMEM;
+            ql_free(path);
+        }
+    }
+    ql_dir_list_free(names, n);
     return st;
 }
 
-ql_status ql_output_init(ql_output *o, const char *dir, bool overwrite,
-                         uint64_t need)
+ql_status ql_output_init(ql_output *o, const char *dir)
 {
     char name[32];
     ql_status st;
 
-    *o = (ql_output){0};
-    QL_TRY(ql_output_check(dir, overwrite));
+    *o = (ql_output){.lock = -1};
     snprintf(name, sizeof(name), ".part-%ld", (long)getpid());
     o->dir = ql_strdup(QL_TAG_TEXT, dir);
     o->work = ql_path_join(dir, name);
@@ -52,10 +122,9 @@ ql_status ql_output_init(ql_output *o, const char *dir, bool overwrite,
     }
     o->made = !ql_path_exists(dir);
     QL_TRY_DONE(ql_dir_make(dir));
-    /* a killed process with our number may have left one */
-    QL_TRY_DONE(ql_dir_remove(o->work));
-    QL_TRY_DONE(ql_dir_make(o->work));
-    st = ql_disk_need(dir, need);
+    QL_TRY_DONE(lock(o));
+    QL_TRY_DONE(sweep(dir));
+    st = ql_dir_make(o->work);
 done:
     if (st != QL_OK) {
         ql_output_free(o);
@@ -105,22 +174,26 @@ ql_status ql_output_commit(ql_output *o)
     }
     ql_dir_list_free(names, n);
     QL_TRY(st);
+    QL_TRY(ql_dir_sync(o->work));
     QL_TRY(remove_old_config(o)); /* it does not fit the new weights */
     QL_TRY(move(o, weights_name));
     QL_TRY(move(o, config_name));
     o->written = true;
-    return QL_OK;
+    return ql_dir_sync(o->dir);
 }
 
 void ql_output_free(ql_output *o)
 {
-    if (o->work) {
+    if (o->work && o->lock >= 0) {
         ql_dir_remove(o->work);
     }
     if (o->dir && o->made && !o->written) {
         rmdir(o->dir);
     }
+    if (o->lock >= 0) {
+        close(o->lock);
+    }
     ql_free(o->work);
     ql_free(o->dir);
-    *o = (ql_output){0};
+    *o = (ql_output){.lock = -1};
 }

@@ -16,17 +16,23 @@ typedef struct ql_output {
     char *dir;
     char *work;   /* folder to write to, "DIR/.part-PID" */
     bool made;    /* dir was not there before */
-    bool written; /* dir holds the result */
+    bool written; /* dir holds the result, or a checkpoint */
+    int lock;     /* descriptor of dir, locked; or -1 */
 } ql_output;
 
-/* Errors: QL_EINVAL when dir holds an adapter and overwrite is false, or is no
- * folder. Changes nothing. */
-ql_status ql_output_check(const char *dir, bool overwrite);
+/* anew: checkpoints in dir are not gone on from. Errors: QL_EINVAL when dir is
+ * no folder; unless overwrite, also when it holds an adapter, or checkpoints
+ * and anew is true. Changes nothing. */
+ql_status ql_output_check(const char *dir, bool overwrite, bool anew);
 
-/* Checks, makes both folders and asks for need bytes of disk. Errors: those of
- * ql_output_check, QL_EIO, QL_ENOSPACE, QL_ENOMEM. */
-ql_status ql_output_init(ql_output *o, const char *dir, bool overwrite,
-                         uint64_t need);
+/* True if dir holds an adapter. */
+bool ql_output_finished(const char *dir);
+
+/* Makes both folders, keeps other processes from writing to dir as long as o
+ * lives, and removes what killed ones left under construction. Errors:
+ * QL_EINVAL when another process writes to dir, QL_EIO, QL_ENOSPACE,
+ * QL_ENOMEM. */
+ql_status ql_output_init(ql_output *o, const char *dir);
 
 /* Moves the files to dir, those of the adapter last: what may refuse to move
  * does so before they do. */

@@ -6,69 +6,98 @@
 #include "src/base/fail.h"
 #include "src/base/rng.h"
 #include "src/op/vec.h"
+#include "src/train/blame.h"
+
+/* How micro-batch i of a step is run. */
+static ql_run_train training(const ql_step *s, size_t i,
+                             const ql_train_options *opt)
+{
+    return (ql_run_train){
+        .scale = (float)(1.0 / (double)s->trained),
+        .dropout = (float)opt->lora_dropout,
+        .key = ql_rng_split(ql_rng_split(opt->seed, s->number), i - s->from),
+    };
+}
+
+/* A loss that is not finite, in the batch that was just run. */
+static ql_status bad_loss(const ql_step *s, ql_run *run, const ql_batch *batch)
+{
+    char records[QL_BLAME_BYTES];
+    char layer[QL_BLAME_BYTES];
+
+    ql_blame_layer(layer, run, batch);
+    ql_blame_records(records, run, batch);
+    QL_FAIL(QL_ENUMERIC,
+            "step %zu: the loss is not finite, from %s on, for %s of the "
+            "data; lower the learning rate or look at the data",
+            s->number + 1, layer, records);
+}
 
 /* Losses and gradients of all micro-batches, each scaled by the number of
  * trained tokens in the whole step. */
-static void accumulate(ql_step *s, ql_run *run, ql_batches *batches,
-                       ql_adapter *a, const ql_train_options *opt)
+static ql_status accumulate(ql_step *s, ql_run *run, ql_batches *batches,
+                            ql_adapter *a, const ql_train_options *opt)
 {
-    size_t trained = 0;
-
+    s->trained = 0;
     for (size_t i = s->from; i < s->to; i++) {
-        trained += ql_batches_trained(batches, i);
+        s->trained += ql_batches_trained(batches, i);
     }
     memset(a->grad, 0, a->count * sizeof(float));
     s->loss = (ql_loss){0};
     s->tokens = 0;
     for (size_t i = s->from; i < s->to; i++) {
-        const ql_run_train train = {
-            .scale = (float)(1.0 / (double)trained),
-            .dropout = (float)opt->lora_dropout,
-            .key =
-                ql_rng_split(ql_rng_split(opt->seed, s->number), i - s->from),
-        };
+        const ql_run_train train = training(s, i, opt);
         ql_batch batch;
 
         ql_batches_get(batches, i, &batch);
         ql_run_loss(run, &batch, &train, &s->loss);
         s->tokens += batch.T;
+        if (!isfinite(s->loss.sum)) {
+            return bad_loss(s, run, &batch);
+        }
     }
+    return QL_OK;
 }
 
-/* The first pair with a gradient that is not finite, for the message. */
-static ql_status bad_gradient(const ql_step *s, const ql_adapter *a)
+/* A gradient that is not finite: the micro-batches are run once more, one by
+ * one, to find that which it comes from. */
+static ql_status bad_gradient(const ql_step *s, ql_run *run,
+                              ql_batches *batches, ql_adapter *a,
+                              const ql_train_options *opt)
 {
-    char name[256] = "unknown";
+    char name[QL_BLAME_BYTES];
+    char records[QL_BLAME_BYTES] = "all records together";
+    char here[QL_BLAME_BYTES];
+    ql_batch batch;
 
-    for (size_t i = 0; i < a->n; i++) {
-        const ql_adapter_entry *e = &a->entries[i];
-        const size_t n = a->opt.r * (e->in + e->out);
+    ql_blame_gradient(name, a);
+    for (size_t i = s->from; i < s->to; i++) {
+        const ql_run_train train = training(s, i, opt);
+        ql_loss sum = {0};
 
-        if (!isfinite(ql_vec_sumsq(a->grad + e->a, n))) {
-            ql_adapter_name(a, i, false, name, sizeof(name));
+        memset(a->grad, 0, a->count * sizeof(float));
+        ql_batches_get(batches, i, &batch);
+        ql_run_loss(run, &batch, &train, &sum);
+        if (ql_blame_gradient(here, a)) {
+            memcpy(name, here, sizeof(name));
+            ql_blame_records(records, run, &batch);
             break;
         }
     }
     QL_FAIL(QL_ENUMERIC,
-            "step %zu: the gradient of %s is not finite; lower the learning "
-            "rate or look for damaged records",
-            s->number + 1, name);
+            "step %zu: the gradient of %s is not finite, for %s of the data; "
+            "lower the learning rate or look at the data",
+            s->number + 1, name, records);
 }
 
 ql_status ql_step_gradient(ql_step *s, ql_run *run, ql_batches *batches,
                            ql_adapter *a, const ql_train_options *opt)
 {
-    accumulate(s, run, batches, a, opt);
-    if (!isfinite(s->loss.sum)) {
-        QL_FAIL(QL_ENUMERIC,
-                "step %zu: the loss is not finite; lower the learning rate or "
-                "look for damaged weights",
-                s->number + 1);
-    }
+    QL_TRY(accumulate(s, run, batches, a, opt));
     ql_profile_mark(s->profile, QL_WORK_OPTIMIZER);
     s->grad_norm = sqrt(ql_vec_sumsq(a->grad, a->count));
     if (!isfinite(s->grad_norm)) {
-        return bad_gradient(s, a);
+        return bad_gradient(s, run, batches, a, opt);
     }
     return QL_OK;
 }
@@ -91,6 +120,7 @@ ql_status ql_step_run(ql_step *s, ql_run *run, ql_batches *batches,
         adam.clip = fmin(1, opt->max_grad_norm / (s->grad_norm + 1e-6));
     }
     st = ql_optimizer_update(o, a->param, a->grad, &adam);
+    s->spoilt = st != QL_OK;
     ql_profile_mark(s->profile, QL_WORK_OTHER);
     return st == QL_OK ? st : ql_fail_prefix(st, "step %zu: ", s->number + 1);
 }

@@ -15,12 +15,15 @@ typedef struct ql_step {
     ql_profile *profile; /* where the optimizer's time is counted, or NULL */
     ql_loss loss;        /* out: over all its trained tokens */
     double grad_norm;    /* out: before clipping */
-    size_t tokens;       /* out */
+    size_t tokens;       /* out: all */
+    size_t trained;      /* out: those that have a target */
+    bool spoilt;         /* out: the update failed, and with it the optimizer's
+                            state is lost */
 } ql_step;
 
 /* Its first half: the gradients of a, and all that s says of them. Errors:
- * QL_ENUMERIC when the loss or a gradient is not finite (names the step and
- * the layer). */
+ * QL_ENUMERIC when the loss or a gradient is not finite (names the step, the
+ * layer and the records). */
 ql_status ql_step_gradient(ql_step *s, ql_run *run, ql_batches *batches,
                            ql_adapter *a, const ql_train_options *opt);
 

@@ -30,10 +30,12 @@ rm -r disk/fill out
 # Room for the adapter, but not for the file of the optimizer
 left 120
 refuse 4 "disk/out needs * of disk, but only * are free; free some space *" \
-    train --lora-r 6 --optimizer-memory 24000 --output disk/out
+    train --lora-r 6 --optimizer-memory 24000 --output disk/out \
+    --save-strategy no
 rm disk/fill
 left 300
-accept train --lora-r 6 --optimizer-memory 24000 --output disk/out
+accept train --lora-r 6 --optimizer-memory 24000 --output disk/out \
+    --save-strategy no
 rm -r disk/fill disk/out
 
 # Enough room for the weights, as is asked before, but not for all
@@ -47,10 +49,38 @@ rm disk/fill
 accept train --lora-r 1 --output disk/out
 cp -R disk/out before
 head -c 40000 /dev/zero >d/vocab.json
-left 36
+left 60
 run train --lora-r 1 --output disk/out --overwrite-output-dir --seed 9
 [ "$code" = 4 ] || complain "exit code $code"
-said "qlora-train: cannot write *: No space left on device; free some space *"
-diff -r before disk/out >&2 || complain "the old adapter was touched"
+said "qlora-train: *; free some space or write elsewhere"
+for name in adapter_model.safetensors adapter_config.json metrics.csv; do
+    cmp before/$name disk/out/$name >&2 || complain "$name was touched"
+done
 rm disk/fill
 accept generate --adapter disk/out
+
+# The disk fills up while a run goes on: its last checkpoint stays, and is gone
+# on from when there is room again
+rm -rf disk/out d/vocab.json
+qlora-train --model d --data data.jsonl --output disk/out --threads 1 \
+    --lora-r 1 --gradient-accumulation-steps 1 --max-steps 100000000 \
+    --save-steps 1 --logging-steps 5 >"$log/out" 2>"$log/err" &
+pid=$!
+until grep -q 'step 5/' "$log/err"; do
+    kill -0 $pid || complain "ended too early"
+    sleep 0.01
+done
+dd if=/dev/zero of=disk/fill bs=1024 count=1000 2>"$log/dd" || :
+code=0
+wait $pid || code=$?
+[ "$code" = 4 ] || complain "exit code $code"
+said "qlora-train: *; free some space or write elsewhere"
+rm disk/fill
+step=$(ls disk/out | sed -n 's/checkpoint-//p' | sort -n | tail -n 1)
+accept train --lora-r 1 --output disk/out --save-steps 1 \
+    --logging-steps 5 --max-steps $((step + 2))
+[ "$(sed -n '$s/,.*//p' disk/out/metrics.csv)" = $((step + 2)) ] ||
+    complain "not gone on with: $(cat disk/out/metrics.csv)"
+grep -q "^5," disk/out/metrics.csv || complain "the log is not whole"
+set -- disk/out/.[!.]* disk/out/*.part-*
+[ "$*" = "disk/out/.[!.]* disk/out/*.part-*" ] || complain "left: $*"

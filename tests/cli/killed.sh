@@ -6,7 +6,8 @@ toy model large hidden=1024 layers=4
 start_endless() {
     qlora-train --model d --data data.jsonl --output out --threads 1 \
         --gradient-accumulation-steps 1 --max-steps 100000000 \
-        --logging-steps 1 --overwrite-output-dir >"$log/out" 2>"$log/err" &
+        --logging-steps 1 --overwrite-output-dir "$@" \
+        >"$log/out" 2>"$log/err" &
     pid=$!
 }
 
@@ -65,16 +66,19 @@ said "qlora-quantize: stopped; nothing was written"
 set -- out*
 [ "$*" = "out*" ] || complain "left: $*"
 
-# SIGINT and SIGTERM while training: the adapter is saved and can be used
+# SIGINT and SIGTERM while training: a checkpoint is saved, which can be used
 for signal in INT TERM; do
     train_until_step
     kill -$signal $pid
     ended 130
-    said "qlora-train: stopped after step * of 100000000; the adapter of *out"
-    accept generate --adapter out
+    said "qlora-train: stopped after step * of 100000000; the checkpoint of *"
+    set -- out/*
+    accept generate --adapter "$1"
 done
 
 # SIGKILL while training: an adapter that was there stays as it was
+rm -rf out
+accept train
 cp -R out before
 : >"$log/err"
 start_endless
@@ -94,4 +98,5 @@ kill -INT $pid
 kill -TERM $pid
 kill -CONT $pid
 ended 130
-[ ! -e out/adapter_config.json ] || complain "saved after the second signal"
+set -- out/*
+[ "$*" = "out/*" ] || complain "saved after the second signal: $*"

@@ -39,6 +39,7 @@ static void options(ql_train_options *o)
     o->num_train_epochs = 2;
     o->packing = false; /* all would go into one sequence */
     o->overwrite_output_dir = true;
+    o->save_strategy = QL_STRATEGY_NO;
 }
 
 static void keep_adapter(outcome *r, const ql_model *m)
@@ -298,10 +299,10 @@ static void training__without_its_page_file_saves_the_step_before(void **state)
     data = toy_data(tok, SAMPLES);
     check_fails(
         ql_train(m, data, NULL, out, &o, break_page_file, &broken, NULL),
-        QL_EIO, "the adapter of step 3 was saved in");
+        QL_EIO, "the adapter of step 3 is in");
     assert_true(broken);
     assert_non_null(strstr(ql_last_error(), "step 4: cannot read the page"));
-    check_ok(ql_model_load_adapter(m, out));
+    check_ok(ql_model_load_adapter(m, check_tmp_path("broken/adapter-3")));
     assert_memory_equal(m->adapter.param, want.param, want.n * sizeof(float));
     free(want.param);
     ql_dataset_close(&data);
@@ -447,7 +448,7 @@ static bool stop_at_two(const ql_train_event *e, void *user)
     return !(e->kind == QL_TRAIN_STEP && e->step == 2);
 }
 
-static void training__stopped_saves_the_adapter(void **state)
+static void training__stopped_saves_a_checkpoint(void **state)
 {
     const char *out = check_tmp_path("stopped");
     ql_train_options o;
@@ -465,8 +466,11 @@ static void training__stopped_saves_the_adapter(void **state)
                 QL_ECANCELLED, "after step 2 of 6");
     assert_int_equal(result.steps, 2);
     assert_true(isnan(result.last_eval_loss));
-    check_ok(ql_model_load_adapter(m, out));
+    check_ok(ql_model_load_adapter(m, check_tmp_path("stopped/checkpoint-2")));
     o.overwrite_output_dir = false;
+    check_ok(ql_train(m, data, NULL, out, &o, NULL, NULL, &result));
+    assert_int_equal(result.steps, 6);
+    check_ok(ql_model_load_adapter(m, out));
     check_fails(ql_train(m, data, NULL, out, &o, NULL, NULL, NULL), QL_EINVAL,
                 "holds an adapter already");
     ql_dataset_close(&data);
@@ -477,6 +481,8 @@ static void training__stopped_saves_the_adapter(void **state)
 static void training__that_explodes_keeps_the_last_sound_adapter(void **state)
 {
     const char *out = check_tmp_path("exploded");
+    char path[4096];
+    ql_train_result result;
     ql_train_options o;
     ql_model *m = NULL;
     ql_tokenizer *tok = NULL;
@@ -493,9 +499,10 @@ static void training__that_explodes_keeps_the_last_sound_adapter(void **state)
     check_ok(ql_model_open(&m, toy_model(), NULL));
     check_ok(ql_tokenizer_open(&tok, toy_model()));
     data = toy_data(tok, SAMPLES);
-    check_fails(ql_train(m, data, NULL, out, &o, NULL, NULL, NULL), QL_ENUMERIC,
-                "is not finite");
-    check_ok(ql_model_load_adapter(m, out));
+    check_fails(ql_train(m, data, NULL, out, &o, NULL, NULL, &result),
+                QL_ENUMERIC, "is not finite");
+    snprintf(path, sizeof(path), "%.4000s/checkpoint-%zu", out, result.steps);
+    check_ok(ql_model_load_adapter(m, path));
     ql_dataset_close(&data);
     ql_tokenizer_close(&tok);
     ql_model_close(&m);
@@ -515,7 +522,7 @@ int main(void)
         cmocka_unit_test(training__depends_on_the_seed),
         cmocka_unit_test(step__does_not_depend_on_its_cutting),
         cmocka_unit_test(adapter__is_read_back_as_written),
-        cmocka_unit_test(training__stopped_saves_the_adapter),
+        cmocka_unit_test(training__stopped_saves_a_checkpoint),
         cmocka_unit_test(training__that_explodes_keeps_the_last_sound_adapter),
     };
 

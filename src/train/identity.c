@@ -1,0 +1,353 @@
+/* The sum of a model is taken of its facts, and of the first and last bytes of
+ * each matrix as it lies in memory, so that it costs nothing for large models
+ * and depends on how they were quantized. Two models of one form whose weights
+ * differ anywhere differ nearly everywhere. */
+#include "src/train/identity.h"
+
+#include <string.h>
+
+#include "qlora/version.h"
+#include "src/base/crc.h"
+#include "src/base/fail.h"
+#include "src/base/file.h"
+#include "src/model/model_handle.h"
+
+enum {
+    EDGE = 4096 /* bytes at each end of a matrix */
+};
+
+/* How an option is told: its type in ql_train_options. */
+typedef enum kind {
+    TRUTH,
+    COUNT,
+    WHOLE,
+    SEED,
+    REAL,
+    TEXT,
+    TARGETS,
+    OPTIM,
+    SCHEDULER,
+    STRATEGY
+} kind;
+
+#define OPTION(member) offsetof(ql_train_options, member)
+
+/* The settings. fixed: a run that changes it is another run. Settings that do
+ * not bear on what comes out, as those of memory, are not among them. */
+static const struct {
+    const char *name;
+    kind kind;
+    bool fixed;
+    size_t offset;
+} settings[] = {
+    {"adapter", TEXT, true, OPTION(adapter)},
+    {"lora-r", COUNT, true, OPTION(lora_r)},
+    {"lora-alpha", REAL, true, OPTION(lora_alpha)},
+    {"lora-target-modules", TARGETS, true, OPTION(lora_target_modules)},
+    {"use-rslora", TRUTH, true, OPTION(use_rslora)},
+    {"per-device-train-batch-size", COUNT, true,
+     OPTION(per_device_train_batch_size)},
+    {"gradient-accumulation-steps", COUNT, true,
+     OPTION(gradient_accumulation_steps)},
+    {"optim", OPTIM, true, OPTION(optim)},
+    {"packing", TRUTH, true, OPTION(packing)},
+    {"shuffle", TRUTH, true, OPTION(shuffle)},
+    {"seed", SEED, true, OPTION(seed)},
+    {"lora-dropout", REAL, false, OPTION(lora_dropout)},
+    {"learning-rate", REAL, false, OPTION(learning_rate)},
+    {"lr-scheduler-type", SCHEDULER, false, OPTION(lr_scheduler_type)},
+    {"min-lr-rate", REAL, false, OPTION(min_lr_rate)},
+    {"warmup-ratio", REAL, false, OPTION(warmup_ratio)},
+    {"warmup-steps", REAL, false, OPTION(warmup_steps)},
+    {"weight-decay", REAL, false, OPTION(weight_decay)},
+    {"adam-beta1", REAL, false, OPTION(adam_beta1)},
+    {"adam-beta2", REAL, false, OPTION(adam_beta2)},
+    {"adam-epsilon", REAL, false, OPTION(adam_epsilon)},
+    {"max-grad-norm", REAL, false, OPTION(max_grad_norm)},
+    {"num-train-epochs", REAL, false, OPTION(num_train_epochs)},
+    {"max-steps", WHOLE, false, OPTION(max_steps)},
+    {"logging-steps", COUNT, false, OPTION(logging_steps)},
+    {"eval-strategy", STRATEGY, false, OPTION(eval_strategy)},
+    {"eval-steps", COUNT, false, OPTION(eval_steps)},
+    {"early-stopping-patience", COUNT, false, OPTION(early_stopping_patience)},
+    {"load-best-model-at-end", TRUTH, false, OPTION(load_best_model_at_end)},
+};
+
+enum {
+    SETTINGS = sizeof(settings) / sizeof(settings[0])
+};
+
+static json_t *list_targets(unsigned mask)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; ql_target_name(i); i++) {
+        if (mask & 1U << i) {
+            json_array_append_new(list, json_string(ql_target_name(i)));
+        }
+    }
+    return list;
+}
+
+static json_t *count_value(const size_t *count)
+{
+    return json_integer((json_int_t)*count);
+}
+
+/* One that needs more than 63 bits is a text. */
+static json_t *seed_value(uint64_t seed)
+{
+    return json_sprintf("%llu", (unsigned long long)seed);
+}
+
+static json_t *text_value(const char *text)
+{
+    return text ? json_string_nocheck(text) : json_null();
+}
+
+/* Where the moments are kept changes no bit. */
+static json_t *optim_value(ql_optim optim)
+{
+    const bool small =
+        optim == QL_OPTIM_ADAMW_8BIT || optim == QL_OPTIM_PAGED_ADAMW_8BIT;
+
+    return json_string(small ? "adamw_8bit" : "adamw_32bit");
+}
+
+static json_t *setting_value(const void *at, kind k)
+{
+    static const char *const strategies[] = {"no", "steps", "epoch"};
+
+    switch (k) {
+    case TRUTH:
+        return json_boolean(*(const bool *)at);
+    case COUNT:
+        return count_value(at);
+    case WHOLE:
+        return json_integer(*(const int *)at);
+    case SEED:
+        return seed_value(*(const uint64_t *)at);
+    case REAL:
+        return json_real(*(const double *)at);
+    case TEXT:
+        return text_value(*(const char *const *)at);
+    case TARGETS:
+        return list_targets(*(const unsigned *)at);
+    case OPTIM:
+        return optim_value(*(const ql_optim *)at);
+    case SCHEDULER:
+        return json_string(ql_scheduler_name(*(const ql_scheduler *)at));
+    case STRATEGY:
+        return json_string(strategies[*(const ql_strategy *)at]);
+    }
+    return NULL;
+}
+
+static json_t *list_settings(const ql_train_options *opt)
+{
+    json_t *o = json_object();
+
+    for (size_t i = 0; i < SETTINGS; i++) {
+        const void *at = (const char *)opt + settings[i].offset;
+
+        if (json_object_set_new(o, settings[i].name,
+                                setting_value(at, settings[i].kind)) != 0) {
+            json_decref(o);
+            return NULL;
+        }
+    }
+    return o;
+}
+
+static json_t *sum_value(uint32_t crc)
+{
+    return json_sprintf("%08x", crc);
+}
+
+static uint32_t add(uint32_t crc, size_t n)
+{
+    const uint64_t wide = n;
+
+    return ql_crc32(crc, &wide, sizeof(wide));
+}
+
+static uint32_t add_matrix(uint32_t crc, const ql_qtensor *w)
+{
+    static const size_t halves[QL_STORAGE_COUNT] = {
+        [QL_STORAGE_4BIT] = 1,
+        [QL_STORAGE_F32] = 8,
+        [QL_STORAGE_BF16] = 4,
+        [QL_STORAGE_F16] = 4,
+    };
+    const size_t bytes = (w->rows * w->cols * halves[w->storage] + 1) / 2;
+    const size_t edge = bytes < EDGE ? bytes : EDGE;
+    const char *data = (const char *)w->data;
+
+    crc = add(add(add(crc, w->rows), w->cols), (size_t)w->storage);
+    if (w->storage == QL_STORAGE_4BIT) {
+        crc = add(add(crc, w->block), w->absmax ? 0 : w->nested_block);
+        crc = ql_crc32(crc, w->code, sizeof(w->code));
+    }
+    crc = ql_crc32(crc, data, edge);
+    return ql_crc32(crc, data + (bytes - edge), edge);
+}
+
+/* The rotation of positions, as it is. */
+static ql_status add_rope(uint32_t *crc, const ql_rope_spec *rope, size_t len)
+{
+    double *freq = ql_alloc(QL_TAG_MISC, rope->dim / 2, sizeof(*freq));
+    double factor;
+
+    if (!freq) {
+        return QL_ENOMEM;
+    }
+    factor = ql_rope_frequencies(freq, rope, len);
+    *crc = ql_crc32(*crc, &factor, sizeof(factor));
+    *crc = ql_crc32(*crc, freq, rope->dim / 2 * sizeof(*freq));
+    ql_free(freq);
+    return QL_OK;
+}
+
+/* What config.json says that the matrices do not show. */
+static ql_status add_config(uint32_t *crc, const ql_config *c)
+{
+    const size_t counts[] = {c->layers, c->H,        c->KV,
+                             c->D,      c->parallel, (size_t)c->act};
+    const float factors[] = {c->eps, c->embed_scale, c->score_scale,
+                             c->score_cap, c->logit_cap};
+    const char *type = c->arch->model_type;
+
+    *crc = ql_crc32(*crc, type, strlen(type));
+    *crc = ql_crc32(*crc, counts, sizeof(counts));
+    *crc = ql_crc32(*crc, factors, sizeof(factors));
+    for (size_t i = 0; i < c->layers; i++) {
+        *crc = add(add(*crc, c->layer[i].window), (size_t)c->layer[i].rope);
+    }
+    for (size_t i = 0; i < QL_ROPES; i++) {
+        if (c->rope[i].dim > 0) {
+            QL_TRY(add_rope(crc, &c->rope[i], c->max_position));
+        }
+    }
+    return QL_OK;
+}
+
+static ql_status sum_model(uint32_t *crc, const ql_model *m)
+{
+    *crc = add_matrix(0, &m->weights.embed);
+    *crc = add_matrix(*crc, &m->weights.head);
+    for (size_t i = 0; i < m->weights.n_layers; i++) {
+        for (int j = 0; j < QL_MODULES; j++) {
+            const ql_qtensor *w = &m->weights.layers[i].linear[j].w;
+
+            *crc = w->rows > 0 ? add_matrix(*crc, w) : *crc;
+        }
+    }
+    return add_config(crc, &m->config);
+}
+
+/* With packing, the room of a sequence says who shares one with whom. */
+static uint32_t sum_data(const ql_dataset *ds, bool packing)
+{
+    uint32_t crc = add(0, packing ? ql_dataset_report_of(ds)->max_length : 0);
+
+    for (size_t i = 0; i < ql_dataset_size(ds); i++) {
+        const ql_sample s = ql_dataset_sample(ds, i);
+
+        crc = add(crc, s.n);
+        crc = ql_crc32(crc, s.ids, s.n * sizeof(*s.ids));
+        crc = ql_crc32(crc, s.train, s.n * sizeof(*s.train));
+    }
+    return crc;
+}
+
+ql_status ql_identity_make(json_t **out, const ql_train_options *opt,
+                           const ql_model *m, const ql_dataset *data,
+                           const ql_dataset *eval,
+                           const ql_train_length *length)
+{
+    uint32_t model;
+
+    *out = NULL;
+    QL_TRY(sum_model(&model, m));
+    *out =
+        json_pack("{so so so so sI ss ss ss}", "settings", list_settings(opt),
+                  "model", sum_value(model), "data",
+                  sum_value(sum_data(data, opt->packing)), "eval_data",
+                  eval ? sum_value(sum_data(eval, opt->packing)) : json_null(),
+                  "steps", (json_int_t)length->total, "version", ql_version(),
+                  "isa", ql_runtime_isa(), "compute", ql_runtime_compute());
+    if (!*out) {
+        QL_FAIL(QL_ENOMEM, "out of memory");
+    }
+    return QL_OK;
+}
+
+/* Appends "NAME was OLD, is NEW", unless they are the same. */
+static ql_status tell_change(ql_buf *out, const char *name, const json_t *old,
+                             const json_t *now)
+{
+    if (json_equal(old, now)) {
+        return QL_OK;
+    }
+    QL_TRY(ql_buf_printf(out, "%s%s was ", out->len ? ", " : "", name));
+    QL_TRY(old ? ql_json_put(out, old) : ql_buf_puts(out, "unknown"));
+    QL_TRY(ql_buf_puts(out, ", is "));
+    return ql_json_put(out, now);
+}
+
+static ql_status compare_sums(const json_t *old, const json_t *now)
+{
+    static const char *const sums[][2] = {
+        {"model", "the model, or how it is quantized, is another"},
+        {"data", "the training data, or how they are read, are others"},
+        {"eval_data", "the evaluation data, or how they are read, are others"},
+    };
+
+    for (size_t i = 0; i < sizeof(sums) / sizeof(sums[0]); i++) {
+        if (!json_equal(json_object_get(old, sums[i][0]),
+                        json_object_get(now, sums[i][0]))) {
+            QL_FAIL(QL_EMISMATCH, "%s", sums[i][1]);
+        }
+    }
+    return QL_OK;
+}
+
+static ql_status compare_settings(const json_t *old, const json_t *now,
+                                  bool fixed, ql_buf *out)
+{
+    const json_t *a = json_object_get(old, "settings");
+    const json_t *b = json_object_get(now, "settings");
+
+    for (size_t i = 0; i < SETTINGS; i++) {
+        const char *name = settings[i].name;
+
+        if (settings[i].fixed == fixed) {
+            QL_TRY(tell_change(out, name, json_object_get(a, name),
+                               json_object_get(b, name)));
+        }
+    }
+    return QL_OK;
+}
+
+ql_status ql_identity_compare(const json_t *old, const json_t *now,
+                              ql_buf *changes)
+{
+    static const char *const rest[] = {"version", "isa", "compute"};
+
+    QL_TRY(compare_sums(old, now));
+    QL_TRY(compare_settings(old, now, true, changes));
+    if (changes->len > 0) {
+        QL_FAIL(QL_EMISMATCH, "%s", changes->data);
+    }
+    QL_TRY(compare_settings(old, now, false, changes));
+    for (size_t i = 0; i < sizeof(rest) / sizeof(rest[0]); i++) {
+        QL_TRY(tell_change(changes, rest[i], json_object_get(old, rest[i]),
+                           json_object_get(now, rest[i])));
+    }
+    return QL_OK;
+}
+
+size_t ql_identity_steps(const json_t *identity)
+{
+    return (size_t)json_integer_value(json_object_get(identity, "steps"));
+}

@@ -1,0 +1,183 @@
+/* Going on from a checkpoint: which one, whether it belongs to this run, and
+ * what a change of settings means for the rest of it. */
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/crc.h"
+#include "src/base/fail.h"
+#include "src/base/file.h"
+#include "src/base/note.h"
+#include "src/convert/peft.h"
+#include "src/train/identity.h"
+#include "src/train/trainer.h"
+
+enum {
+    MAX_CHANGES = 1 << 16
+};
+
+/* Sees whether the run can go on from a checkpoint. changes: what differs and
+ * does no harm. */
+static ql_status agrees(const ql_trainer *t, const ql_checkpoint *c,
+                        ql_buf *changes)
+{
+    ql_status st;
+
+    ql_buf_clear(changes);
+    st = ql_identity_compare(c->identity, t->identity, changes);
+    if (st == QL_OK && c->progress.step > t->length.total) {
+        st = ql_fail(QL_EMISMATCH, "it is beyond the %zu steps asked for",
+                     t->length.total);
+    }
+    return st == QL_OK
+               ? st
+               : ql_fail_prefix(st, "the run cannot go on from %s: ", c->path);
+}
+
+/* Opens a checkpoint that can be gone on from. */
+static ql_status open_checkpoint(const ql_trainer *t, ql_checkpoint *c,
+                                 const char *path, ql_buf *changes)
+{
+    ql_status st;
+
+    QL_TRY(ql_checkpoint_init(c, path));
+    st = agrees(t, c, changes);
+    if (st != QL_OK) {
+        ql_checkpoint_free(c);
+    }
+    return st;
+}
+
+/* The same in the output folder, where a run that is finished is not gone on
+ * with: its adapter is there, and about to be replaced. */
+static ql_status try_step(const ql_trainer *t, ql_checkpoint *c, size_t step,
+                          ql_buf *changes)
+{
+    char *path = ql_checkpoint_path(t->out_dir, step);
+    ql_status st = path ? ql_checkpoint_init(c, path) : QL_ENOMEM;
+
+    ql_free(path);
+    QL_TRY(st);
+    if (c->progress.finished && ql_output_finished(t->out_dir)) {
+        ql_checkpoint_free(c);
+        return QL_OK;
+    }
+    st = agrees(t, c, changes);
+    if (st != QL_OK) {
+        ql_checkpoint_free(c);
+    }
+    return st;
+}
+
+/* The newest checkpoint of the output folder that can be used. */
+static ql_status find_newest(const ql_trainer *t, ql_checkpoint *c,
+                             ql_buf *changes)
+{
+    ql_status st = QL_OK;
+    size_t *steps;
+    size_t n;
+
+    QL_TRY(ql_checkpoint_list(t->out_dir, &steps, &n));
+    for (size_t i = 0; i < n; i++) {
+        st = try_step(t, c, steps[i], changes);
+        if (st == QL_OK || st == QL_ENOMEM) {
+            break;
+        }
+        if (i + 1 < n) {
+            ql_note("%s; the checkpoint before it is looked at",
+                    ql_last_error());
+        }
+    }
+    ql_free(steps);
+    if (st == QL_OK || st == QL_ENOMEM) {
+        return st;
+    }
+    return ql_fail(st,
+                   "%s; no checkpoint in %s can be used: name another folder, "
+                   "or begin anew with --resume off --overwrite-output-dir",
+                   ql_last_error(), t->out_dir);
+}
+
+/* Says where the run goes on, what was changed, and what becomes of the
+ * schedule. */
+static void tell(const ql_trainer *t, const ql_checkpoint *c,
+                 const ql_buf *changes)
+{
+    const size_t step = c->progress.step;
+    const size_t old = ql_identity_steps(c->identity);
+    const double rate = ql_trainer_rate(t, step);
+
+    ql_note("going on from %s, after step %zu of %zu", c->path, step,
+            t->length.total);
+    if (changes->len > 0) {
+        ql_note("since %s was written: %s", c->path, changes->data);
+    }
+    if (t->length.total != old) {
+        ql_note("the run now ends after step %zu instead of %zu",
+                t->length.total, old);
+    }
+    if (step < t->length.total && step < old && rate != c->progress.next_rate) {
+        ql_note("the learning rate of step %zu is now %g instead of %g",
+                step + 1, rate, c->progress.next_rate);
+    }
+}
+
+ql_status ql_trainer_find_checkpoint(ql_trainer *t, ql_checkpoint *c)
+{
+    const char *resume = t->opt->resume;
+    ql_status st = QL_OK;
+    ql_buf changes;
+
+    *c = (ql_checkpoint){0};
+    ql_buf_init(&changes, QL_TAG_TEXT, MAX_CHANGES);
+    if (!resume || strcmp(resume, "auto") == 0) {
+        st = find_newest(t, c, &changes);
+    } else if (strcmp(resume, "off") != 0) {
+        st = open_checkpoint(t, c, resume, &changes);
+    }
+    if (c->path) {
+        tell(t, c, &changes);
+    }
+    ql_buf_free(&changes);
+    return st;
+}
+
+/* Sees to it that best/ holds the best adapter of the checkpoint: a run that
+ * was killed may have gone further, or have been killed while replacing it. */
+static ql_status restore_best(ql_trainer *t, const ql_checkpoint *c)
+{
+    static const char name[] = "adapter_model.safetensors";
+    char *want = ql_path_join(c->best, name);
+    char *dir = ql_path_join(t->out_dir, "best");
+    char *have = dir ? ql_path_join(dir, name) : NULL;
+    ql_status st = want && have ? QL_OK : QL_ENOMEM;
+    uint32_t sums[2] = {0, 1};
+    uint64_t bytes;
+
+    if (st == QL_OK) {
+        st = ql_file_crc32(want, &sums[0], &bytes);
+    }
+    if (st == QL_OK && (!ql_output_finished(dir) ||
+                        ql_file_crc32(have, &sums[1], &bytes) != QL_OK ||
+                        sums[0] != sums[1])) {
+        st = ql_trainer_save_best(t, c->best);
+    }
+    ql_free(want);
+    ql_free(dir);
+    ql_free(have);
+    return st;
+}
+
+ql_status ql_trainer_restore(ql_trainer *t, const ql_checkpoint *c)
+{
+    char *own = ql_checkpoint_path(t->out_dir, c->progress.step);
+
+    if (!own) {
+        return QL_ENOMEM;
+    }
+    t->progress = c->progress;
+    t->progress.finished = false; /* it may be longer now */
+    t->saved = strcmp(own, c->path) == 0 ? c->progress.step : 0;
+    ql_free(own);
+    QL_TRY(ql_checkpoint_load(c, t->optimizer, &t->history));
+    return c->best ? restore_best(t, c) : QL_OK;
+}

@@ -1,0 +1,302 @@
+/* What a run writes: checkpoints, the best adapter, and at its end the output
+ * folder. */
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/fail.h"
+#include "src/base/file.h"
+#include "src/convert/peft.h"
+#include "src/train/metrics.h"
+#include "src/train/trainer.h"
+
+bool ql_trainer_must_save(const ql_trainer *t)
+{
+    const ql_train_options *o = t->opt;
+    const size_t step = t->progress.step;
+
+    if (t->progress.finished) {
+        return o->save_strategy != QL_STRATEGY_NO;
+    }
+    if (step == 0 || o->save_strategy == QL_STRATEGY_NO) {
+        return false;
+    }
+    return o->save_strategy == QL_STRATEGY_EPOCH
+               ? step % t->length.steps_per_epoch == 0
+               : step % o->save_steps == 0;
+}
+
+/* Checkpoints that lie there at once, at most. */
+static size_t count_checkpoints(const ql_trainer *t)
+{
+    const ql_train_options *o = t->opt;
+    size_t every = o->save_steps;
+    size_t all;
+
+    if (o->save_strategy == QL_STRATEGY_NO) {
+        return 0;
+    }
+    if (o->save_strategy == QL_STRATEGY_EPOCH) {
+        every = t->length.steps_per_epoch;
+    }
+    all = t->length.total / every + 1;
+    return o->save_total_limit > 0 && o->save_total_limit < all
+               ? o->save_total_limit + 1
+               : all;
+}
+
+uint64_t ql_trainer_disk_bytes(const ql_trainer *t)
+{
+    const uint64_t adapter = t->adapter.count * sizeof(float);
+    const uint64_t best = t->has_eval ? adapter : 0;
+    const uint64_t state = ql_optimizer_state_bytes(t->optimizer);
+
+    return count_checkpoints(t) * (adapter + best + state) + best + adapter;
+}
+
+ql_status ql_trainer_save_best(ql_trainer *t, const char *from)
+{
+    char *path = ql_path_join(t->out_dir, "best");
+    ql_status st = QL_ENOMEM;
+    ql_outdir d = {0};
+
+    if (path) {
+        QL_TRY_DONE(ql_outdir_init(&d, path, true));
+        QL_TRY_DONE(from ? ql_peft_copy(from, d.work)
+                         : ql_peft_save(&t->adapter, t->m->dir, d.work));
+        st = ql_outdir_commit(&d);
+    }
+done:
+    ql_outdir_free(&d);
+    ql_free(path);
+    return st;
+}
+
+/* best: where the best adapter is, if there is one. */
+static ql_trainer_state state_of(const ql_trainer *t, const char *best)
+{
+    return (ql_trainer_state){
+        .opt = t->opt,
+        .length = t->length,
+        .best_checkpoint = t->progress.best_step > 0 ? best : NULL,
+    };
+}
+
+/* The checkpoint's own adapter may be the best. */
+static ql_status write_checkpoint(ql_trainer *t, const char *path)
+{
+    const bool apart =
+        t->progress.best_step > 0 && t->progress.best_step != t->progress.step;
+    char *best = ql_path_join(t->out_dir, "best");
+    const ql_trainer_state state = state_of(t, best);
+    const ql_checkpoint_content content = {
+        .progress = &t->progress,
+        .adapter = &t->adapter,
+        .base = t->m->dir,
+        .optimizer = t->optimizer,
+        .history = &t->history,
+        .state = &state,
+        .identity = t->identity,
+        .best = apart ? best : NULL,
+    };
+    const ql_status st = best ? ql_checkpoint_write(&content, path) : QL_ENOMEM;
+
+    ql_free(best);
+    return st;
+}
+
+ql_status ql_trainer_save(ql_trainer *t)
+{
+    ql_train_event e = {.kind = QL_TRAIN_SAVE, .step = t->progress.step};
+    char *path;
+    ql_status st;
+
+    if (t->saved == t->progress.step) {
+        return QL_OK;
+    }
+    path = ql_checkpoint_path(t->out_dir, t->progress.step);
+    t->progress.result.seconds = ql_trainer_seconds(t);
+    t->progress.next_rate = ql_trainer_rate(t, t->progress.step);
+    st = path ? write_checkpoint(t, path) : QL_ENOMEM;
+    ql_free(path);
+    QL_TRY(st);
+    t->saved = t->progress.step;
+    t->output.written = true;
+    QL_TRY(ql_checkpoint_prune(t->out_dir, t->progress.step,
+                               t->opt->save_total_limit));
+    ql_trainer_tell(t, &e);
+    return QL_OK;
+}
+
+/* Copies the files that the tokenizer of the adapter's user needs. */
+static ql_status copy_tokenizer(const ql_trainer *t)
+{
+    static const char *const names[] = {
+        "tokenizer.json",  "tokenizer_config.json", "special_tokens_map.json",
+        "tokenizer.model", "added_tokens.json",     "vocab.json",
+        "merges.txt",      "chat_template.jinja",
+    };
+    ql_status st = QL_OK;
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char *from = ql_path_join(t->m->dir, names[i]);
+        char *to = ql_path_join(t->output.work, names[i]);
+
+        if (!from || !to) {
+            st = QL_ENOMEM;
+        } else if (st == QL_OK && ql_path_exists(from)) {
+            st = ql_file_copy(from, to);
+        }
+        ql_free(from);
+        ql_free(to);
+    }
+    return st;
+}
+
+static ql_status write_file(const ql_trainer *t, const char *name,
+                            const char *text, size_t len)
+{
+    char *path = ql_path_join(t->output.work, name);
+    const ql_status st = path ? ql_file_write(path, text, len) : QL_ENOMEM;
+
+    ql_free(path);
+    return st;
+}
+
+/* What people and programs read of the run. */
+static ql_status write_log(const ql_trainer *t)
+{
+    char *best = ql_path_join(t->out_dir, "best");
+    char *metrics = ql_path_join(t->output.work, "metrics.csv");
+    char *json = ql_path_join(t->output.work, "trainer_state.json");
+    const ql_trainer_state state = state_of(t, best);
+    ql_status st = best && metrics && json ? QL_OK : QL_ENOMEM;
+
+    if (st == QL_OK) {
+        st = ql_metrics_save(&t->history, metrics);
+    }
+    if (st == QL_OK) {
+        st = ql_trainer_state_save(&state, &t->history, json);
+    }
+    ql_free(best);
+    ql_free(metrics);
+    ql_free(json);
+    return st;
+}
+
+/* Puts the parameters of the best adapter in the place of the last. The
+ * gradients are done with, so this takes no more memory than training did. */
+static ql_status load_best(ql_trainer *t)
+{
+    char *path = ql_path_join(t->out_dir, "best");
+    ql_status st = path ? QL_OK : QL_ENOMEM;
+    ql_adapter best = {0};
+
+    ql_free(t->adapter.grad);
+    t->adapter.grad = NULL;
+    if (st == QL_OK) {
+        st = ql_peft_load(&best, &t->m->config, path);
+    }
+    if (st == QL_OK && best.count != t->adapter.count) {
+        st = ql_fail(QL_EMISMATCH, "%s was changed by something else", path);
+    }
+    if (st == QL_OK) {
+        memcpy(t->adapter.param, best.param, best.count * sizeof(float));
+    }
+    ql_adapter_free(&best);
+    ql_free(path);
+    return st;
+}
+
+/* A best adapter that is not of this run would mislead. */
+static ql_status drop_foreign_best(const ql_trainer *t)
+{
+    char *path = ql_path_join(t->out_dir, "best");
+    ql_status st = path ? QL_OK : QL_ENOMEM;
+
+    if (st == QL_OK && t->progress.best_step == 0 && ql_output_finished(path)) {
+        st = ql_dir_discard(path);
+    }
+    ql_free(path);
+    return st;
+}
+
+static ql_train_event done_event(const ql_trainer *t)
+{
+    const ql_history_sum *all = &t->history.all;
+    ql_train_event e = {.kind = QL_TRAIN_DONE, .step = all->steps};
+
+    ql_trainer_complete(t, &e);
+    if (all->steps > 0) {
+        e.loss = all->loss.sum / (double)all->loss.count;
+        e.tokens_per_second = (double)all->tokens / all->seconds;
+    }
+    return e;
+}
+
+ql_status ql_trainer_finish(ql_trainer *t)
+{
+    const char *form = ql_dataset_chat_template(t->batches.ds);
+    ql_train_event e = done_event(t);
+
+    QL_TRY(ql_history_add(&t->history, &e));
+    if (t->opt->load_best_model_at_end && t->progress.best_step > 0 &&
+        t->progress.best_step != t->progress.step) {
+        QL_TRY(load_best(t));
+    }
+    QL_TRY(drop_foreign_best(t));
+    QL_TRY(copy_tokenizer(t));
+    if (form) {
+        QL_TRY(write_file(t, "chat_template.jinja", form, strlen(form)));
+    }
+    QL_TRY(write_log(t));
+    QL_TRY(ql_peft_save(&t->adapter, t->m->dir, t->output.work));
+    QL_TRY(ql_output_commit(&t->output));
+    ql_trainer_tell(t, &e);
+    return QL_OK;
+}
+
+/* Where the optimizer's state is lost, the adapter is all there is. */
+static ql_status save_adapter(ql_trainer *t)
+{
+    char name[48];
+    char *path;
+    ql_status st = QL_ENOMEM;
+    ql_outdir d = {0};
+
+    snprintf(name, sizeof(name), "adapter-%zu", t->progress.step);
+    path = ql_path_join(t->out_dir, name);
+    if (path) {
+        QL_TRY_DONE(ql_outdir_init(&d, path, true));
+        QL_TRY_DONE(ql_peft_save(&t->adapter, t->m->dir, d.work));
+        st = ql_outdir_commit(&d);
+        t->output.written = st == QL_OK;
+    }
+done:
+    ql_outdir_free(&d);
+    ql_free(path);
+    return st;
+}
+
+ql_status ql_trainer_rescue(ql_trainer *t, ql_status st)
+{
+    const bool whole = !t->unsound || t->saved == t->progress.step;
+    const char *name = whole ? "checkpoint" : "adapter";
+    const size_t step = t->progress.step;
+    ql_status saved;
+    char *why;
+
+    if (step == 0) {
+        return ql_fail(st, "%s; nothing was written", ql_last_error());
+    }
+    why = ql_strdup(QL_TAG_MISC, ql_last_error());
+    if (!why) {
+        return QL_ENOMEM;
+    }
+    saved = whole ? ql_trainer_save(t) : save_adapter(t);
+    if (saved == QL_OK) {
+        saved = ql_fail(st, "%s; the %s of step %zu is in %s/%s-%zu", why, name,
+                        step, t->out_dir, name, step);
+    }
+    ql_free(why);
+    return saved;
+}

@@ -1,0 +1,89 @@
+/* One call of ql_train, as the files that it is made of share it: trainer.c
+ * is its course, evaluate.c its evaluations, save.c what it writes, resume.c
+ * how it goes on from a checkpoint. */
+#ifndef QL_TRAIN_TRAINER_H
+#define QL_TRAIN_TRAINER_H
+
+#include "src/train/checkpoint.h"
+#include "src/train/options.h"
+#include "src/train/output.h"
+#include "src/train/step.h"
+
+typedef struct ql_trainer {
+    ql_model *m;
+    const ql_train_options *opt;
+    const char *out_dir;
+    ql_train_fn *fn;
+    void *user;
+    ql_batches batches, eval;
+    bool has_eval;
+    ql_train_length length;
+    json_t *identity; /* what the run is; see identity.h */
+    ql_adapter adapter;
+    ql_output output;
+    ql_optimizer *optimizer;
+    ql_run *run;
+    ql_history history;
+    ql_progress progress;
+    size_t saved;   /* step whose checkpoint is on disk; 0: none */
+    double started; /* ql_now_s when training began, less what was spent before
+                       a checkpoint */
+    bool stop;      /* the caller asked for it */
+    bool unsound;   /* the optimizer's state is not one of any step */
+} ql_trainer;
+
+/* Seconds that training has taken so far, over all its processes. */
+double ql_trainer_seconds(const ql_trainer *t);
+
+/* Fills in what every event has. */
+void ql_trainer_complete(const ql_trainer *t, ql_train_event *e);
+
+/* Completes an event and sends it; a refusal is remembered. */
+void ql_trainer_tell(ql_trainer *t, ql_train_event *e);
+
+/* The learning rate of a step, from 0. */
+double ql_trainer_rate(const ql_trainer *t, size_t step);
+
+/* True if an evaluation is due now that was not done yet. */
+bool ql_trainer_must_evaluate(const ql_trainer *t);
+
+/* Evaluates, tells and notes it, and keeps the adapter if it is the best. When
+ * asked to stop it leaves the evaluation undone. Errors: QL_ENUMERIC naming
+ * records, QL_EIO, QL_ENOSPACE, QL_ENOMEM. */
+ql_status ql_trainer_evaluate(ql_trainer *t);
+
+/* True if a checkpoint is due now. */
+bool ql_trainer_must_save(const ql_trainer *t);
+
+/* Bytes that the run will have in the output folder, at most: when the oldest
+ * checkpoint is still there, and the newest is. */
+uint64_t ql_trainer_disk_bytes(const ql_trainer *t);
+
+/* Writes the checkpoint of this step, unless that is there, and removes old
+ * ones. Errors: QL_EIO, QL_ENOSPACE, QL_ENOMEM; the checkpoints before are as
+ * they were. */
+ql_status ql_trainer_save(ql_trainer *t);
+
+/* Writes the best adapter's folder anew: the present adapter, or that of a
+ * folder. Errors: QL_EIO, QL_ENOSPACE, QL_ENOMEM. */
+ql_status ql_trainer_save_best(ql_trainer *t, const char *from);
+
+/* After the last step: the adapter that is to be kept, and all other files of
+ * the output folder. Errors: as above. */
+ql_status ql_trainer_finish(ql_trainer *t);
+
+/* After a failure whose sentence is set: saves what there is to save and adds
+ * to the sentence what became of it. Returns st, or a failure to save. */
+ql_status ql_trainer_rescue(ql_trainer *t, ql_status st);
+
+/* Looks for the checkpoint to go on from; c->path is NULL if there is none.
+ * Notes which it is, and what differs. Owned: c. Errors: QL_EFORMAT,
+ * QL_EMISMATCH and others when there are checkpoints, but none that can be
+ * used, with the reason; QL_EIO, QL_ENOMEM. */
+ql_status ql_trainer_find_checkpoint(ql_trainer *t, ql_checkpoint *c);
+
+/* Makes optimizer, log and progress those of a checkpoint. Errors: those
+ * of ql_peft_load and ql_checkpoint_load. */
+ql_status ql_trainer_restore(ql_trainer *t, const ql_checkpoint *c);
+
+#endif
