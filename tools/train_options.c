@@ -12,6 +12,8 @@ static const cli_choice schedulers[] = {
     {"linear", QL_SCHEDULER_LINEAR},
     {"cosine", QL_SCHEDULER_COSINE},
     {"cosine_with_min_lr", QL_SCHEDULER_COSINE_WITH_MIN_LR},
+    {"polynomial", QL_SCHEDULER_POLYNOMIAL},
+    {"inverse_sqrt", QL_SCHEDULER_INVERSE_SQRT},
     {0}};
 static const cli_choice optims[] = {
     {"paged_adamw_32bit", QL_OPTIM_PAGED_ADAMW_32BIT},

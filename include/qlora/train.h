@@ -14,6 +14,9 @@ typedef enum ql_scheduler {
     QL_SCHEDULER_LINEAR,               /* (T - s) / (T - w) */
     QL_SCHEDULER_COSINE, /* c = (1 + cos(pi (s - w) / (T - w))) / 2 */
     QL_SCHEDULER_COSINE_WITH_MIN_LR, /* c (1 - m) + m, m: min_lr_rate */
+    QL_SCHEDULER_POLYNOMIAL,         /* linear, to a learning rate of 1e-7 */
+    QL_SCHEDULER_INVERSE_SQRT,       /* sqrt(w / s); without warmup
+                                  sqrt(10000 / (s + 10000)) */
     QL_SCHEDULER_COUNT
 } ql_scheduler;
 
@@ -120,10 +123,10 @@ QL_API void ql_train_options_init(ql_train_options *opt);
 /* Name of a scheduler as --lr-scheduler-type spells it. Borrowed, constant. */
 QL_API const char *ql_scheduler_name(ql_scheduler scheduler);
 
-/* The learning rate's factor at step s of T with w warmup steps, in [0, 1].
- * min_rate: of cosine_with_min_lr. */
-QL_API double ql_scheduler_factor(ql_scheduler scheduler, double min_rate,
-                                  size_t s, size_t w, size_t T);
+/* The learning rate's factor, in [0, 1], at step s of T with w warmup steps, as
+ * the options have it. */
+QL_API double ql_scheduler_factor(const ql_train_options *opt, size_t s,
+                                  size_t w, size_t T);
 
 /* What a progress event tells. */
 typedef enum ql_train_event_kind {

@@ -110,6 +110,13 @@ ql_status ql_train_options_check(const ql_train_options *o)
                 "steps below 1",
                 o->warmup_steps);
     }
+    if (o->lr_scheduler_type == QL_SCHEDULER_POLYNOMIAL &&
+        o->learning_rate <= QL_POLYNOMIAL_END) {
+        QL_FAIL(QL_EINVAL,
+                "learning-rate %g: the polynomial schedule falls to %g; give "
+                "more",
+                o->learning_rate, QL_POLYNOMIAL_END);
+    }
     if (o->adam_epsilon <= 0) {
         QL_FAIL(QL_EINVAL, "adam-epsilon %g: give a number above 0",
                 o->adam_epsilon);

@@ -81,8 +81,7 @@ double ql_trainer_rate(const ql_trainer *t, size_t step)
     const ql_train_options *o = t->opt;
 
     return o->learning_rate *
-           ql_scheduler_factor(o->lr_scheduler_type, o->min_lr_rate, step,
-                               t->length.warmup, t->length.total);
+           ql_scheduler_factor(o, step, t->length.warmup, t->length.total);
 }
 
 /* Every id must have a row in the embedding. */

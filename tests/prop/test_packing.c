@@ -299,6 +299,111 @@ static void step__does_not_depend_on_packing_or_cutting(void **state)
     scene_close(&s);
 }
 
+enum {
+    MOST_STEPS = 64
+};
+
+/* The course of a run. */
+typedef struct course {
+    ql_train_event step[MOST_STEPS];
+    size_t n;
+} course;
+
+static bool note(const ql_train_event *e, void *user)
+{
+    course *c = user;
+
+    if (e->kind == QL_TRAIN_STEP) {
+        assert_true(c->n < MOST_STEPS);
+        c->step[c->n++] = *e;
+    }
+    return true;
+}
+
+/* Two epochs in steps of 4 packs or records. */
+static course train(size_t size, bool packing, double clip)
+{
+    ql_train_options o;
+    ql_model *m = NULL;
+    ql_dataset *data = make_data();
+    course c = {.n = 0};
+
+    ql_train_options_init(&o);
+    o.lora_r = 3;
+    o.lora_dropout = 0;
+    o.learning_rate = 1e-3;
+    o.lr_scheduler_type = QL_SCHEDULER_LINEAR;
+    o.max_grad_norm = clip;
+    o.num_train_epochs = 2;
+    o.per_device_train_batch_size = size;
+    o.gradient_accumulation_steps = 4 / size;
+    o.packing = packing;
+    o.logging_steps = 1;
+    o.save_strategy = QL_STRATEGY_NO;
+    o.overwrite_output_dir = true;
+    check_ok(ql_model_open(&m, toy_model(), NULL));
+    check_ok(
+        ql_train(m, data, NULL, check_tmp_path("course"), &o, note, &c, NULL));
+    ql_model_close(&m);
+    ql_dataset_close(&data);
+    return c;
+}
+
+/* Steps of the same records: what differs is rounding. */
+static void check_courses(const course *a, const course *b)
+{
+    assert_int_equal(a->n, b->n);
+    for (size_t i = 0; i < a->n; i++) {
+        const ql_train_event *x = &a->step[i];
+        const ql_train_event *y = &b->step[i];
+
+        assert_int_equal(x->total_steps, a->n);
+        assert_int_equal(x->tokens, y->tokens);
+        assert_true(x->epoch == y->epoch);
+        assert_true(x->learning_rate == y->learning_rate);
+        assert_true(fabs(x->loss - y->loss) < 1e-5 * y->loss);
+        assert_true(fabs(x->grad_norm - y->grad_norm) < 1e-3 * y->grad_norm);
+    }
+}
+
+static void training__does_not_depend_on_accumulation(void **state)
+{
+    (void)state;
+    for (int packing = 0; packing < 2; packing++) {
+        const course one = train(1, packing, 0.3);
+
+        assert_true(one.n >= 4 && one.step[one.n - 1].epoch == 2);
+        assert_true(one.step[0].sequences == (packing ? 8 : SAMPLES));
+        for (size_t size = 2; size <= 4; size *= 2) {
+            const course more = train(size, packing, 0.3);
+
+            check_courses(&one, &more);
+        }
+    }
+}
+
+/* Learning rates are those of the schedule; the norm of the gradient is told
+ * as it was before clipping. */
+static void training__tells_true_numbers(void **state)
+{
+    const course clipped = train(1, true, 1e-3);
+    const course free = train(1, true, 0);
+    const size_t n = clipped.n;
+
+    (void)state;
+    assert_int_equal(n, free.n);
+    for (size_t i = 0; i < n; i++) {
+        const double left = (double)(n - i) / (double)(n - 1);
+
+        assert_true(fabs(clipped.step[i].learning_rate -
+                         (i == 0 ? 0 : 1e-3 * left)) < 1e-15);
+    }
+    /* the first step, of learning rate 0, changes nothing */
+    assert_true(clipped.step[0].grad_norm == free.step[0].grad_norm);
+    assert_true(clipped.step[1].grad_norm == free.step[1].grad_norm);
+    assert_true(clipped.step[0].grad_norm > 0.01);
+}
+
 /* Sets the targets of all records but one to none. */
 static void learn_only(ql_batch *b, int32_t *target, size_t record)
 {
@@ -402,6 +507,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(packs__have_the_gradients_of_their_records),
         cmocka_unit_test(step__does_not_depend_on_packing_or_cutting),
+        cmocka_unit_test(training__does_not_depend_on_accumulation),
+        cmocka_unit_test(training__tells_true_numbers),
         cmocka_unit_test(records__do_not_know_of_each_other),
         cmocka_unit_test(records__that_are_one_sequence_do),
     };

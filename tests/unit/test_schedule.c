@@ -8,7 +8,12 @@
 static void check_factor(ql_scheduler s, size_t step, size_t w, size_t T,
                          double want)
 {
-    const double got = ql_scheduler_factor(s, 0.1, step, w, T);
+    ql_train_options o;
+    double got;
+
+    ql_train_options_init(&o);
+    o.lr_scheduler_type = s;
+    got = ql_scheduler_factor(&o, step, w, T);
 
     if (fabs(got - want) > 1e-12) {
         fail_msg("%s at %zu of %zu, warmup %zu: %.15g instead of %.15g",
@@ -48,28 +53,35 @@ static void schedule__falls_as_defined(void **state)
 }
 
 /* What the functions of transformers' optimization.py give, as Python prints
- * it, by scheduler; the last with min_lr_rate 0.1. */
+ * it, by scheduler; with a learning rate of 2e-4 and a min_lr_rate of 0.1. */
 static const struct {
     size_t step, warmup, total;
     double factor[QL_SCHEDULER_COUNT];
 } reference[] = {
     /* clang-format off */
-    {0, 0, 10, {1.0, 1.0, 1.0, 1.0, 1.0}},
-    {9, 0, 10, {1.0, 1.0, 0.1, 0.024471741852423234, 0.12202456766718092}},
-    {0, 3, 10, {1.0, 0.0, 0.0, 0.0, 0.0}},
+    {0, 0, 10, {1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0}},
+    {9, 0, 10, {1.0, 1.0, 0.1, 0.024471741852423234, 0.12202456766718092,
+     0.10044999999999997, 0.9995503035223668}},
+    {0, 3, 10, {1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0}},
     {2, 3, 10, {1.0, 0.6666666666666666, 0.6666666666666666,
+     0.6666666666666666, 0.6666666666666666,
      0.6666666666666666, 0.6666666666666666}},
-    {3, 3, 10, {1.0, 1.0, 1.0, 1.0, 1.0}},
+    {3, 3, 10, {1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0}},
     {5, 3, 10, {1.0, 1.0, 0.7142857142857143,
-     0.8117449009293668, 0.8305704108364301}},
+     0.8117449009293668, 0.8305704108364301,
+     0.7144285714285715, 0.7745966692414834}},
     {9, 3, 10, {1.0, 1.0, 0.14285714285714285,
-     0.04951556604879048, 0.14456400944391146}},
-    {10, 3, 10, {1.0, 1.0, 0.0, 0.0, 0.1}},
+     0.04951556604879048, 0.14456400944391146,
+     0.14328571428571432, 0.5773502691896258}},
+    {10, 3, 10, {1.0, 1.0, 0.0, 0.0, 0.1,
+     0.0004999999999999999, 0.5477225575051661}},
     {40, 7, 93, {1.0, 1.0, 0.6162790697674418,
-     0.6786154449005664, 0.7107539004105097}},
+     0.6786154449005664, 0.7107539004105097,
+     0.6164709302325582, 0.4183300132670378}},
     {92, 7, 93, {1.0, 1.0, 0.011627906976744186,
-     0.00033357581488030474, 0.10030021823339227}},
-    {1, 1, 1, {1.0, 1.0, 0.0, 1.0, 1.0}},
+     0.00033357581488030474, 0.10030021823339227,
+     0.012122093023255833, 0.2758386421836852}},
+    {1, 1, 2, {1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0}},
     /* clang-format on */
 };
 
@@ -79,10 +91,13 @@ static void schedule__is_that_of_transformers(void **state)
     for (size_t i = 0; i < sizeof(reference) / sizeof(reference[0]); i++) {
         for (int s = 0; s < QL_SCHEDULER_COUNT; s++) {
             const double want = reference[i].factor[s];
-            const double got =
-                ql_scheduler_factor((ql_scheduler)s, 0.1, reference[i].step,
-                                    reference[i].warmup, reference[i].total);
+            ql_train_options o;
+            double got;
 
+            ql_train_options_init(&o);
+            o.lr_scheduler_type = (ql_scheduler)s;
+            got = ql_scheduler_factor(&o, reference[i].step,
+                                      reference[i].warmup, reference[i].total);
             if (!(fabs(got - want) <= 4e-16)) {
                 fail_msg("%s at %zu of %zu, warmup %zu: %.17g, not %.17g",
                          ql_scheduler_name((ql_scheduler)s), reference[i].step,
@@ -152,6 +167,11 @@ static void options__refuse_nonsense(void **state)
     ql_train_options_init(&o);
     o.num_train_epochs = 0;
     check_fails(ql_train_options_check(&o), QL_EINVAL, "max-steps");
+    ql_train_options_init(&o);
+    o.lr_scheduler_type = QL_SCHEDULER_POLYNOMIAL;
+    check_ok(ql_train_options_check(&o));
+    o.learning_rate = 1e-7;
+    check_fails(ql_train_options_check(&o), QL_EINVAL, "polynomial");
     ql_train_options_init(&o);
     o.save_steps = 0;
     check_fails(ql_train_options_check(&o), QL_EINVAL, "--save-strategy no");
