@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""llama.cpp computes, from our GGUF files of the golden models, the logits of
+transformers, and with our GGUF adapters those of PEFT."""
+import shutil
+import sys
+
+import client
+import golden
+
+# How many tokens of a text llama.cpp computes as transformers does, where it
+# is known to differ beyond: it leaves windows out, has its own factors of
+# attention in Gemma, and other layers without positions in SmolLM 3. The
+# command tells so.
+SAME = {'mistral_swa4': 4, 'gemma2': 1, 'gemma3_text': 1, 'smollm3_nope': 1,
+        'phi3': 5, 'phi4mini_partial_rotary': 12}
+NOT_YET = ('phi3', 'gpt2', 'gpt_neox')
+MODELS = ('llama2', 'llama3_gqa_tied_rope31', 'llama_linear_rope_bias_headdim',
+          'llama_yarn', 'mistral_swa4', 'qwen2', 'qwen3', 'gemma1', 'gemma2',
+          'gemma3_text', 'olmo2', 'smollm3_nope', 'phi3', 'phi3_longrope_long',
+          'phi3_longrope_short', 'phi4mini_partial_rotary', 'gpt2', 'gpt_neox')
+VOCAB = 128
+
+
+def write_tokenizer(folder):
+    """One token a letter, for a vocabulary that the models have rows for."""
+    letters = [chr(33 + i) for i in range(94)]
+    vocab = {token: i for i, token in enumerate(
+        ['<pad>', '<s>', '</s>', '!"', *letters])}
+    golden.save(folder / 'tokenizer.json', {
+        'version': '1.0', 'normalizer': None, 'post_processor': None,
+        'added_tokens': [{'id': i, 'content': token, 'special': True,
+                          'single_word': False, 'lstrip': False,
+                          'rstrip': False, 'normalized': False}
+                         for i, token in enumerate(('<pad>', '<s>', '</s>'))],
+        'pre_tokenizer': {'type': 'ByteLevel', 'add_prefix_space': False,
+                          'trim_offsets': True, 'use_regex': True},
+        'decoder': {'type': 'ByteLevel', 'add_prefix_space': False,
+                    'trim_offsets': True, 'use_regex': True},
+        'model': {'type': 'BPE', 'vocab': vocab, 'merges': ['! "']}})
+    golden.save(folder / 'tokenizer_config.json',
+                {'bos_token': '<s>', 'eos_token': '</s>'})
+
+
+def rows_of(tensor, rows, cols, first=0):
+    x = golden.floats(tensor)
+    return [x[(first + i) * cols:(first + i + 1) * cols] for i in range(rows)]
+
+
+def compare(what, got, want, same):
+    """The first tokens agree to a thousandth of what logits span."""
+    span = max(map(max, want)) - min(map(min, want))
+    worst = 0
+    for i in range(min(same, len(want))):
+        worst = max(worst, max(abs(a - b) for a, b in zip(got[i], want[i])))
+    good = worst <= 1e-3 * span
+    print(f'{what}: logits differ by at most {worst:.2g} of {span:.3g}, '
+          f'{min(same, len(want))} tokens{"" if good else ": FAILED"}')
+    return not good
+
+
+def check_model(tools, clients, scratch, name):
+    source = golden.shared() / 'golden' / 'models' / name
+    folder = scratch / name
+    file = scratch / f'{name}.gguf'
+    pair = scratch / f'{name}-adapter.gguf'
+    same = SAME.get(name, 99)
+    folder.mkdir()
+    for part in ('config.json', 'model.safetensors'):
+        shutil.copyfile(source / part, folder / part)
+    write_tokenizer(folder)
+    if golden.load(folder / 'config.json')['model_type'] in NOT_YET:
+        print(f'{name}: not known yet')
+        return 0
+    said = client.notes(tools, 'qlora-export', 'gguf', '--model', folder,
+                        '--output', file, '--type', 'f32')
+    failed = 0
+    if ('will differ' in said) != (same < 12):
+        print(f'{name}: notes: {said!r}')
+        failed = 1
+    wanted = golden.tensors(source / 'golden.safetensors')
+    ids = list(golden.floats(wanted['input_ids'])[:12])
+    plain = rows_of(wanted['logits_row0_nomask'], len(ids), VOCAB)
+    failed |= compare(name, clients.llama(file, logits=[ids])['logits'][0],
+                      plain, same)
+    adapter = golden.shared() / 'golden' / 'gguf' / name
+    if not adapter.exists():
+        return failed
+    client.tool(tools, 'qlora-export', 'gguf-adapter', '--model', folder,
+                '--adapter', adapter, '--output', pair)
+    lora = golden.tensors(source / 'lora.safetensors')
+    adapted = rows_of(lora['logits'], len(ids), VOCAB)
+    if adapted == plain:
+        print(f'{name}: the adapter changes nothing')
+        failed = 1
+    got = clients.llama(file, pair, logits=[ids])['logits'][0]
+    return failed | compare(f'{name} and adapter', got, adapted, same)
+
+
+def tests(tools, clients, scratch):
+    failed = 0
+    for name in MODELS:
+        failed |= check_model(tools, clients, scratch, name)
+    return failed
+
+
+if __name__ == '__main__':
+    sys.exit(client.main(tests))
