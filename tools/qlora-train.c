@@ -86,7 +86,9 @@ static ql_status run(train_options *o, const cli_common *common,
                       &result);
         cli_term_clear(&s.term);
     }
-    if (st == QL_OK) {
+    if (st == QL_OK && o->t.dry_run) {
+        train_screen_dry_run(common, &result);
+    } else if (st == QL_OK) {
         write_settings(o, args);
         train_screen_result(o, common, &result);
     }

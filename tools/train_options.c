@@ -29,6 +29,10 @@ static const cli_choice strategies[] = {{"no", QL_STRATEGY_NO},
                                         {"steps", QL_STRATEGY_STEPS},
                                         {"epoch", QL_STRATEGY_EPOCH},
                                         {0}};
+static const cli_choice checkpointing[] = {{"auto", QL_CHECKPOINTING_AUTO},
+                                           {"true", QL_CHECKPOINTING_ON},
+                                           {"false", QL_CHECKPOINTING_OFF},
+                                           {0}};
 static const cli_choice quant_types[] = {
     {"nf4", QL_QUANT_NF4}, {"fp4", QL_QUANT_FP4}, {0}};
 
@@ -212,11 +216,25 @@ static const cli_opt table[] = {
      .group = "Length",
      .help = "micro-batches in an optimizer step"},
 
-    {.name = "gradient-checkpointing",
-     CLI_FLAG(&o.t.gradient_checkpointing),
-     .aliases = "grad-checkpoint",
+    {.name = "memory",
+     CLI_BYTES(&o.t.memory),
+     .value_name = "BYTES",
+     .max = CLI_NO_LIMIT,
      .group = "Memory",
-     .help = "keep only the blocks' inputs and repeat their forward"},
+     .default_text = "what is free, less a margin",
+     .help = "memory that the process may have"},
+    {.name = "dry-run",
+     CLI_FLAG(&o.t.dry_run),
+     .transient = true,
+     .group = "Memory",
+     .help = "show where memory would go, and stop"},
+    {.name = "gradient-checkpointing",
+     CLI_CHOICE(&o.t.gradient_checkpointing, checkpointing),
+     .aliases = "grad-checkpoint",
+     .bare = "true",
+     .group = "Memory",
+     .help = "repeat the blocks' forward instead of keeping activations; auto: "
+             "in as many as memory demands"},
     {.name = "quant-type",
      CLI_CHOICE(&o.quant.type, quant_types),
      .group = "Memory",

@@ -78,10 +78,38 @@ static void show_eval(train_screen *s, const ql_train_event *e)
     cli_term_line(&s->term, line);
 }
 
+/* The table of the memory plan: a result of a dry run, else news. */
+static void show_memory(FILE *out, const ql_plan *p)
+{
+    char b[CLI_TEXT_BYTES];
+    char c[CLI_TEXT_BYTES];
+
+    fputs("memory plan:\n", out);
+    for (int i = 0; i < QL_PLAN_PARTS; i++) {
+        if (p->bytes[i] > 0) {
+            fprintf(out, "  %-22s %10s\n", ql_plan_part_name((ql_plan_part)i),
+                    cli_format_bytes(b, p->bytes[i]));
+        }
+    }
+    fprintf(out, "  %-22s %10s of %s that it may have\n", "all",
+            cli_format_bytes(b, p->total), cli_format_bytes(c, p->budget));
+    fprintf(out, "  activations are kept in %zu of %zu layers%s\n",
+            p->keep_layers, p->layers,
+            p->keep_layers < p->layers ? ", and made anew in the others" : "");
+    if (p->page_file > 0) {
+        fprintf(out, "  %s of the optimizer's state are in a page file\n",
+                cli_format_bytes(b, p->page_file));
+    }
+    if (p->weight_memory > 0) {
+        fputs("  weights are read from disk layer by layer\n", out);
+    }
+}
+
 static void show_plan(const ql_train_event *e)
 {
     char n[CLI_TEXT_BYTES];
 
+    show_memory(stderr, e->plan);
     if (e->fill > 0) {
         fprintf(stderr, "packing: %zu sequences in an epoch, %.1f %% full\n",
                 e->sequences, 100 * e->fill);
@@ -99,9 +127,28 @@ static void show_evaluating(train_screen *s, const ql_train_event *e)
     cli_term_live(&s->term, line);
 }
 
+static void print_memory_json(const ql_plan *p)
+{
+    static const char *const keys[QL_PLAN_PARTS] = {
+        "weights", "adapter", "gradients", "optimizer", "activations", "work",
+        "data",    "text",    "log",       "program",   "mapped",      "files"};
+
+    fputs("{\"memory_plan\": {", stdout);
+    for (int i = 0; i < QL_PLAN_PARTS; i++) {
+        printf("\"%s\": %llu, ", keys[i], (unsigned long long)p->bytes[i]);
+    }
+    printf("\"anonymous\": %llu, \"total\": %llu, \"budget\": %llu, "
+           "\"page_file\": %llu, \"weight_memory\": %llu, "
+           "\"layers\": %zu, \"keep_layers\": %zu}}\n",
+           (unsigned long long)p->anonymous, (unsigned long long)p->total,
+           (unsigned long long)p->budget, (unsigned long long)p->page_file,
+           (unsigned long long)p->weight_memory, p->layers, p->keep_layers);
+}
+
 static void print_json(const ql_train_event *e)
 {
     if (e->kind == QL_TRAIN_PLAN) {
+        print_memory_json(e->plan);
         printf("{\"total_steps\": %zu, \"trainable_parameters\": %zu, "
                "\"sequences\": %zu, \"packing_fill\": %.6g}\n",
                e->total_steps, e->trainable, e->sequences, e->fill);
@@ -142,20 +189,30 @@ bool train_screen_event(const ql_train_event *e, void *user)
     return !cli_interrupted();
 }
 
+void train_screen_dry_run(const cli_common *common, const ql_train_result *r)
+{
+    if (!common->json) {
+        show_memory(stdout, &r->plan);
+    }
+}
+
 void train_screen_result(const train_options *o, const cli_common *common,
                          const ql_train_result *r)
 {
     char peak[CLI_TEXT_BYTES];
     char time[CLI_TEXT_BYTES];
+    char all[CLI_TEXT_BYTES];
+    char planned[CLI_TEXT_BYTES];
     ql_memory_use mem;
 
     ql_memory_read(&mem);
     if (common->json) {
         printf("{\"steps\": %zu, \"tokens\": %zu, \"trained_tokens\": %zu, "
                "\"train_runtime\": %.3f, \"peak_rss_bytes\": %llu, "
-               "\"output_dir\": ",
+               "\"peak_anonymous_bytes\": %llu, \"output_dir\": ",
                r->steps, r->tokens, r->trained_tokens, r->seconds,
-               (unsigned long long)mem.peak);
+               (unsigned long long)mem.peak,
+               (unsigned long long)r->peak_anonymous);
         cli_json_string(stdout, o->output);
         puts("}");
         return;
@@ -164,6 +221,11 @@ void train_screen_result(const train_options *o, const cli_common *common,
            cli_format_duration(time, r->seconds),
            r->seconds > 0 ? (double)r->tokens / r->seconds : 0.0,
            cli_format_bytes(peak, mem.peak));
+    printf("memory: %s private of %s planned; with mapped files %s of %s\n",
+           cli_format_bytes(time, r->peak_anonymous),
+           cli_format_bytes(peak, r->plan.anonymous),
+           cli_format_bytes(all, mem.peak),
+           cli_format_bytes(planned, r->plan.total));
     printf("train loss: %.4f -> %.4f\n", r->first_loss, r->last_loss);
     if (!isnan(r->last_eval_loss)) {
         printf("eval loss:  %.4f -> %.4f\n", r->first_eval_loss,

@@ -18,6 +18,9 @@ void train_screen_data(const char *what, const ql_dataset *d);
 /* A ql_train_fn whose user is a train_screen; Ctrl-C stops. */
 bool train_screen_event(const ql_train_event *e, void *user);
 
+/* The plan that a dry run made, on stdout. */
+void train_screen_dry_run(const cli_common *common, const ql_train_result *r);
+
 /* The last words, on stdout: for people or programs. */
 void train_screen_result(const train_options *o, const cli_common *common,
                          const ql_train_result *r);

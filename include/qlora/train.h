@@ -4,6 +4,7 @@
 
 #include "qlora/dataset.h"
 #include "qlora/model.h"
+#include "qlora/plan.h"
 #include "qlora/runtime.h"
 
 /* Learning rate over the run, as transformers defines it. s is the step from
@@ -58,6 +59,13 @@ typedef enum ql_optim {
     QL_OPTIM_ADAMW_8BIT
 } ql_optim;
 
+/* Whether a block's forward is repeated before its backward. */
+typedef enum ql_checkpointing {
+    QL_CHECKPOINTING_OFF, /* all activations are kept */
+    QL_CHECKPOINTING_ON,  /* none but the blocks' inputs are kept */
+    QL_CHECKPOINTING_AUTO /* those of as many layers as there is room for */
+} ql_checkpointing;
+
 /* Names are those of Hugging Face's TrainingArguments and LoraConfig. */
 typedef struct ql_train_options {
     size_t lora_r;                /* 16 */
@@ -106,9 +114,12 @@ typedef struct ql_train_options {
                                        checkpoint in the output folder; "off";
                                        or a checkpoint's folder */
 
-    bool gradient_checkpointing; /* true: repeat each block's forward */
-    uint64_t seed;               /* 42 */
-    bool overwrite_output_dir;   /* false */
+    ql_checkpointing gradient_checkpointing; /* auto */
+    uint64_t memory; /* 0: what is free, less a margin; bytes that the process
+                        may have */
+    bool dry_run;    /* false; true: make the plan, tell it, and end */
+    uint64_t seed;   /* 42 */
+    bool overwrite_output_dir; /* false */
 
     size_t sample_prompts;         /* 3; records whose prompts are continued
                                       before and after training */
@@ -142,6 +153,7 @@ typedef enum ql_train_event_kind {
 
 typedef struct ql_train_event {
     ql_train_event_kind kind;
+    const ql_plan *plan; /* of the memory */
     size_t step, total_steps;
     double epoch;
     size_t trainable;         /* parameters of the adapter */
@@ -176,9 +188,11 @@ typedef struct ql_train_result {
     size_t tokens, trained_tokens; /* that passed through training steps */
     double first_loss, last_loss;  /* of the first and last step */
     double first_eval_loss, last_eval_loss; /* NaN without evaluation data */
-    size_t best_step;      /* of the smallest evaluation loss; 0: none */
-    double best_eval_loss; /* NaN without */
-    double seconds;        /* over all processes that took part in the run */
+    size_t best_step;        /* of the smallest evaluation loss; 0: none */
+    double best_eval_loss;   /* NaN without */
+    double seconds;          /* over all processes that took part in the run */
+    ql_plan plan;            /* of the memory, and what was measured: */
+    uint64_t peak_anonymous; /* bytes, private, after any step */
 } ql_train_result;
 
 /* Takes rank, alpha, dropout, rslora and targets from a PEFT folder, and sets
@@ -213,7 +227,8 @@ QL_API ql_status ql_train_check(const char *out_dir,
  * process writes to it), QL_EMISMATCH (token ids beyond the model's
  * vocabulary; checkpoints of another run), QL_EFORMAT (checkpoints, all
  * damaged), QL_ENUMERIC (a loss or gradient is not finite; a checkpoint of the
- * step before is saved), QL_ECANCELLED, QL_EIO, QL_ENOSPACE, QL_ENOMEM. */
+ * step before is saved), QL_ECANCELLED, QL_EIO, QL_ENOSPACE, QL_ENOMEM
+ * (it would not fit, which is told before anything is written). */
 QL_API ql_status ql_train(ql_model *model, const ql_dataset *data,
                           const ql_dataset *eval, const char *out_dir,
                           const ql_train_options *opt, ql_train_fn *fn,

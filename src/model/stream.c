@@ -67,6 +67,18 @@ static size_t mapped_ranges(range *out, const ql_weights *w,
     return n;
 }
 
+size_t ql_stream_bytes(const ql_weights *w, const ql_qtensor *t)
+{
+    range ranges[ARRAYS];
+    const size_t n = mapped_ranges(ranges, w, t);
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        bytes += ranges[i].bytes;
+    }
+    return bytes;
+}
+
 /* The ranges of part i, from ranges on; there is room for all matrices. */
 static part part_of(range *ranges, const ql_weights *w, size_t i)
 {

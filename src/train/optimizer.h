@@ -16,9 +16,10 @@ typedef struct ql_optimizer_options {
                              system holds the rest */
 } ql_optimizer_options;
 
-/* Bytes in memory, and in the page file. */
+/* Bytes in memory, and in the page file; and the least memory that would do:
+ * for the paged kinds what paging takes. */
 typedef struct ql_optimizer_need {
-    uint64_t memory, file;
+    uint64_t memory, file, least;
 } ql_optimizer_need;
 
 /* What an optimizer for n tensors takes, size[i] being the elements of one.

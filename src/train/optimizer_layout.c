@@ -125,14 +125,19 @@ static size_t largest_piece(const ql_layout *l)
     return largest;
 }
 
+/* What paging takes at least. There are no more parts than pieces. */
+static uint64_t least_bytes(const ql_layout *l)
+{
+    return fixed_bytes(l, l->n_pieces) + ql_pages_memory(largest_piece(l));
+}
+
 /* Spreads the state over memory and file. There will be more parts than
  * buffers: what is not resident exceeds what the buffers take. */
 static ql_status spread(ql_layout *l, const ql_optimizer_options *opt)
 {
-    /* no more parts than pieces */
     const uint64_t fixed = fixed_bytes(l, l->n_pieces);
     const size_t largest = largest_piece(l);
-    const uint64_t least = fixed + ql_pages_memory(largest);
+    const uint64_t least = least_bytes(l);
     uint64_t left;
     size_t part;
 
@@ -197,6 +202,7 @@ ql_status ql_optimizer_plan(ql_optimizer_need *need,
         need->memory += ql_pages_memory(l.part);
     }
     need->file = l.bytes - l.resident_bytes;
+    need->least = kinds[opt->kind].paged ? least_bytes(&l) : need->memory;
     ql_layout_free(&l);
     return QL_OK;
 }

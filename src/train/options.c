@@ -32,7 +32,7 @@ void ql_train_options_init(ql_train_options *opt)
         .save_strategy = QL_STRATEGY_STEPS,
         .save_steps = 250,
         .save_total_limit = 3,
-        .gradient_checkpointing = true,
+        .gradient_checkpointing = QL_CHECKPOINTING_AUTO,
         .seed = 42,
         .sample_prompts = 3,
     };

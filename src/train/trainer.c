@@ -11,6 +11,10 @@
 #include "src/train/identity.h"
 #include "src/train/trainer.h"
 
+enum {
+    LOG_BYTES = 768 * 1024 /* room for the log, and for what writes files */
+};
+
 static ql_adapter_options adapter_options(const ql_train_options *o)
 {
     return (ql_adapter_options){.r = o->lora_r,
@@ -65,12 +69,16 @@ void ql_trainer_complete(const ql_trainer *t, ql_train_event *e)
         e->eta_s = all->seconds / (double)all->steps *
                    (double)(t->length.total - e->step);
     }
+    e->plan = &t->plan;
     ql_memory_read(&e->memory);
 }
 
 void ql_trainer_tell(ql_trainer *t, ql_train_event *e)
 {
     ql_trainer_complete(t, e);
+    if (e->memory.anonymous > t->peak_anonymous) {
+        t->peak_anonymous = e->memory.anonymous;
+    }
     if (t->fn && !t->fn(e, t->user)) {
         t->stop = true;
     }
@@ -178,20 +186,20 @@ static ql_status make_optimizer(ql_trainer *t)
 {
     const ql_adapter *a = &t->adapter;
     const ql_optimizer_options opt = {.kind = t->opt->optim,
-                                      .memory = t->opt->optimizer_memory,
+                                      .memory = t->plan.optimizer_memory,
                                       .page_dir = t->output.work};
-    ql_optimizer_need need;
 
-    QL_TRY(ql_optimizer_plan(&need, &opt, a->sizes, 2 * a->n));
     QL_TRY(ql_optimizer_open(&t->optimizer, &opt, a->sizes, 2 * a->n));
-    return ql_disk_need(t->out_dir, ql_trainer_disk_bytes(t) + need.file);
+    return ql_disk_need(t->out_dir,
+                        ql_trainer_disk_bytes(t) + t->plan.page_file);
 }
 
-static ql_status make_run(ql_trainer *t)
+static ql_run_options run_options(const ql_trainer *t)
 {
     const ql_batches *a = &t->batches;
     const ql_batches *b = &t->eval; /* all zero without evaluation data */
-    const ql_run_options opt = {
+
+    return (ql_run_options){
         .max_tokens =
             a->max_tokens > b->max_tokens ? a->max_tokens : b->max_tokens,
         .max_length =
@@ -199,10 +207,49 @@ static ql_status make_run(ql_trainer *t)
         .max_sequences = a->max_sequences > b->max_sequences ? a->max_sequences
                                                              : b->max_sequences,
         .training = true,
-        .keep_layers = t->opt->gradient_checkpointing ? 0 : t->m->config.layers,
+        .keep_layers = t->plan.keep_layers,
+        .weight_memory = t->plan.weight_memory,
     };
+}
+
+static ql_status make_run(ql_trainer *t)
+{
+    const ql_run_options opt = run_options(t);
 
     return ql_run_open(&t->run, t->m, &opt);
+}
+
+/* Where memory goes; a is an adapter of the size that will be trained. */
+static ql_status plan_with(ql_trainer *t, const ql_adapter *a)
+{
+    const ql_plan_facts facts = {
+        .model = t->m,
+        .rank = a->opt.r,
+        .sizes = a->sizes,
+        .n = 2 * a->n,
+        .run = run_options(t),
+        .packs = t->opt->per_device_train_batch_size,
+        .optimizer = {.kind = t->opt->optim,
+                      .memory = t->opt->optimizer_memory},
+        .checkpointing = t->opt->gradient_checkpointing,
+        .budget = t->opt->memory,
+        .log = LOG_BYTES,
+    };
+
+    return ql_plan_make(&t->plan, &facts);
+}
+
+/* Before anything is written, or anything large is taken. */
+static ql_status make_plan(ql_trainer *t)
+{
+    const ql_adapter_options opt = adapter_options(t->opt);
+    ql_adapter like;
+    ql_status st;
+
+    QL_TRY(ql_adapter_init(&like, &t->m->config, &opt, 0, false));
+    st = plan_with(t, &like);
+    ql_adapter_free(&like);
+    return st;
 }
 
 static ql_status set_up(ql_trainer *t, const ql_dataset *data,
@@ -214,6 +261,10 @@ static ql_status set_up(ql_trainer *t, const ql_dataset *data,
     QL_TRY(ql_train_check(t->out_dir, t->opt));
     QL_TRY(check_paths(t));
     QL_TRY(prepare_data(t, data, eval));
+    QL_TRY(make_plan(t));
+    if (t->opt->dry_run) {
+        return QL_OK;
+    }
     QL_TRY(ql_output_init(&t->output, t->out_dir));
     QL_TRY_DONE(ql_trainer_find_checkpoint(t, &from));
     QL_TRY_DONE(make_adapter(t, &from));
@@ -369,12 +420,16 @@ ql_status ql_train(ql_model *model, const ql_dataset *data,
 
     ql_history_init(&t.history);
     st = set_up(&t, data, eval);
-    if (st == QL_OK) {
+    if (st == QL_OK && opt->dry_run) {
+        ql_trainer_tell(&t, &(ql_train_event){.kind = QL_TRAIN_PLAN});
+    } else if (st == QL_OK) {
         st = train(&t);
         st = st == QL_OK ? ql_trainer_finish(&t) : ql_trainer_rescue(&t, st);
     }
     if (result) {
         *result = t.progress.result;
+        result->plan = t.plan;
+        result->peak_anonymous = t.peak_anonymous;
     }
     clean_up(&t);
     return st;

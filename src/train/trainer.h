@@ -7,6 +7,7 @@
 #include "src/train/checkpoint.h"
 #include "src/train/options.h"
 #include "src/train/output.h"
+#include "src/train/planner.h"
 #include "src/train/step.h"
 
 typedef struct ql_trainer {
@@ -24,6 +25,8 @@ typedef struct ql_trainer {
     ql_optimizer *optimizer;
     ql_run *run;
     ql_history history;
+    ql_plan plan;
+    uint64_t peak_anonymous; /* of the memory that events told */
     ql_progress progress;
     size_t saved;   /* step whose checkpoint is on disk; 0: none */
     double started; /* ql_now_s when training began, less what was spent before

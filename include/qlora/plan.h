@@ -1,0 +1,45 @@
+/* The memory of a training, worked out before it is taken. */
+#ifndef QLORA_PLAN_H
+#define QLORA_PLAN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "qlora/status.h"
+
+/* What memory is for. All but the last two parts are private to the process. */
+typedef enum ql_plan_part {
+    QL_PLAN_WEIGHTS, /* that are not mapped: norms, and weights that were
+                        quantized while loading */
+    QL_PLAN_ADAPTER,
+    QL_PLAN_GRADIENTS,
+    QL_PLAN_OPTIMIZER,
+    QL_PLAN_ACTIVATIONS, /* kept from the forward for the backward */
+    QL_PLAN_WORK,        /* scratch */
+    QL_PLAN_DATA,        /* tokenized records */
+    QL_PLAN_TEXT,        /* vocabulary, names */
+    QL_PLAN_LOG,         /* and other small things */
+    QL_PLAN_PROGRAM,     /* what the program and its libraries take */
+    QL_PLAN_MAPPED,      /* weights in mapped files */
+    QL_PLAN_FILES,       /* the program's own files */
+    QL_PLAN_PARTS
+} ql_plan_part;
+
+typedef struct ql_plan {
+    uint64_t bytes[QL_PLAN_PARTS];
+    uint64_t anonymous, total;  /* sums: private memory; all */
+    uint64_t budget;            /* what total must not exceed */
+    size_t layers, keep_layers; /* of the layers, those that keep their
+                                   activations; others repeat their forward */
+    uint64_t optimizer_memory;  /* bytes that a paged optimizer may keep in
+                                   memory; 0: all */
+    uint64_t page_file;         /* bytes of its file */
+    uint64_t weight_memory;     /* bytes of mapped weights that stay in memory,
+                                   while others are read when their turn comes;
+                                   0: all stay */
+} ql_plan;
+
+/* What a part is called: "gradients". Borrowed, constant. */
+QL_API const char *ql_plan_part_name(ql_plan_part part);
+
+#endif

@@ -1,0 +1,259 @@
+#include "src/train/planner.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#include "src/base/alloc.h"
+#include "src/base/fail.h"
+#include "src/base/room.h"
+
+/* Parts that the allocator knows are in the order of its tags. */
+static_assert((int)QL_PLAN_WEIGHTS == (int)QL_TAG_WEIGHTS &&
+                  (int)QL_PLAN_OPTIMIZER == (int)QL_TAG_OPTIM &&
+                  (int)QL_PLAN_ACTIVATIONS == (int)QL_TAG_ACTIV &&
+                  (int)QL_PLAN_LOG == (int)QL_TAG_MISC &&
+                  (int)QL_PLAN_PROGRAM == (int)QL_TAG_COUNT,
+              "parts and tags go together");
+
+static const uint64_t mib = 1 << 20;
+
+enum {
+    MARGIN_SHARE = 16,    /* of what is free, left to others */
+    MARGIN_LEAST = 64,    /* MiB */
+    PROGRAM_GROWTH = 1024 /* KiB: stacks, buffers of libraries */
+};
+
+const char *ql_plan_part_name(ql_plan_part part)
+{
+    static const char *const names[QL_PLAN_PARTS] = {
+        [QL_PLAN_WEIGHTS] = "weights, not mapped",
+        [QL_PLAN_ADAPTER] = "adapter",
+        [QL_PLAN_GRADIENTS] = "gradients",
+        [QL_PLAN_OPTIMIZER] = "optimizer",
+        [QL_PLAN_ACTIVATIONS] = "activations",
+        [QL_PLAN_WORK] = "work space",
+        [QL_PLAN_DATA] = "data",
+        [QL_PLAN_TEXT] = "vocabulary and texts",
+        [QL_PLAN_LOG] = "log and others",
+        [QL_PLAN_PROGRAM] = "program",
+        [QL_PLAN_MAPPED] = "weights, mapped",
+        [QL_PLAN_FILES] = "program's files",
+    };
+
+    return names[part];
+}
+
+/* The plan while it is made. */
+typedef struct planner {
+    ql_plan *p;
+    const ql_plan_facts *f;
+    ql_memory_use now;
+    uint64_t embed; /* bytes of an embedding that is not the head */
+    size_t mapped;  /* bytes of weights that may be read layer by layer */
+    size_t least;   /* the least of them that must stay */
+} planner;
+
+/* What may be taken: the budget that was given, or what is free. */
+static uint64_t budget(const planner *pl)
+{
+    const uint64_t room = ql_memory_room("");
+    uint64_t margin = room / MARGIN_SHARE;
+
+    if (pl->f->budget > 0 || room == UINT64_MAX) {
+        return pl->f->budget > 0 ? pl->f->budget : UINT64_MAX;
+    }
+    margin = margin > MARGIN_LEAST * mib ? margin : MARGIN_LEAST * mib;
+    return pl->now.resident + (room > margin ? room - margin : 0);
+}
+
+/* Memory that is held now, by purpose. */
+static void count_held(planner *pl)
+{
+    uint64_t known = 0;
+
+    for (int tag = 0; tag < QL_TAG_COUNT; tag++) {
+        pl->p->bytes[tag] = ql_alloc_bytes((ql_tag)tag);
+        known += pl->p->bytes[tag];
+    }
+    pl->p->bytes[QL_PLAN_PROGRAM] =
+        (pl->now.anonymous > known ? pl->now.anonymous - known : 0) +
+        PROGRAM_GROWTH * UINT64_C(1024);
+    pl->p->bytes[QL_PLAN_FILES] = pl->now.file;
+}
+
+static void add_up(ql_plan *p)
+{
+    p->anonymous = 0;
+    for (int i = 0; i < QL_PLAN_MAPPED; i++) {
+        p->anonymous += p->bytes[i];
+    }
+    p->total =
+        p->anonymous + p->bytes[QL_PLAN_MAPPED] + p->bytes[QL_PLAN_FILES];
+}
+
+static size_t elements(const ql_plan_facts *f)
+{
+    size_t sum = 0;
+
+    for (size_t i = 0; i < f->n; i++) {
+        sum += f->sizes[i];
+    }
+    return sum;
+}
+
+/* Sets a choice, and what follows from it. */
+static void keep_layers(planner *pl, size_t n)
+{
+    ql_run_options run = pl->f->run;
+    ql_run_need need;
+
+    run.keep_layers = pl->p->keep_layers = n;
+    need = ql_run_needs(pl->f->model, &run, pl->f->rank);
+    pl->p->bytes[QL_PLAN_ACTIVATIONS] =
+        ql_alloc_bytes(QL_TAG_ACTIV) + need.kept;
+    pl->p->bytes[QL_PLAN_WORK] = ql_alloc_bytes(QL_TAG_WORK) + need.scratch;
+    add_up(pl->p);
+}
+
+static ql_status set_optimizer(planner *pl, uint64_t memory)
+{
+    ql_optimizer_options opt = pl->f->optimizer;
+    ql_optimizer_need need;
+
+    opt.memory = pl->p->optimizer_memory = memory;
+    QL_TRY(ql_optimizer_plan(&need, &opt, pl->f->sizes, pl->f->n));
+    pl->p->bytes[QL_PLAN_OPTIMIZER] =
+        ql_alloc_bytes(QL_TAG_OPTIM) + need.memory;
+    pl->p->page_file = need.file;
+    add_up(pl->p);
+    return QL_OK;
+}
+
+static void set_weights(planner *pl, uint64_t memory)
+{
+    pl->p->weight_memory = memory;
+    pl->p->bytes[QL_PLAN_MAPPED] =
+        pl->embed + (memory > 0 ? memory : pl->mapped);
+    add_up(pl->p);
+}
+
+static uint64_t over(const ql_plan *p)
+{
+    return p->total > p->budget ? p->total - p->budget : 0;
+}
+
+/* The most layers that the budget lets keep their activations, as far as there
+ * is a choice. */
+static void choose_layers(planner *pl)
+{
+    const size_t all = pl->p->layers;
+
+    if (pl->f->checkpointing == QL_CHECKPOINTING_ON) {
+        keep_layers(pl, 0);
+        return;
+    }
+    for (size_t n = all;; n--) {
+        keep_layers(pl, n);
+        if (n == 0 || over(pl->p) == 0 ||
+            pl->f->checkpointing == QL_CHECKPOINTING_OFF) {
+            return;
+        }
+    }
+}
+
+/* Pages out as much of the optimizer's state as is over the budget. */
+static ql_status page_optimizer(planner *pl)
+{
+    const ql_plan *p = pl->p;
+    ql_optimizer_need need;
+    uint64_t want;
+
+    QL_TRY(ql_optimizer_plan(&need, &pl->f->optimizer, pl->f->sizes, pl->f->n));
+    if (over(p) == 0 || need.least >= need.memory) {
+        return QL_OK;
+    }
+    want = need.memory > over(p) ? need.memory - over(p) : 0;
+    return set_optimizer(pl, want > need.least ? want : need.least);
+}
+
+static void stream_weights(planner *pl)
+{
+    const uint64_t excess = over(pl->p);
+
+    if (excess > 0 && pl->mapped > pl->least) {
+        set_weights(pl, excess < pl->mapped - pl->least ? pl->mapped - excess
+                                                        : pl->least);
+    }
+}
+
+/* Works out the leanest plan that is needed. */
+static ql_status choose(planner *pl)
+{
+    set_weights(pl, 0);
+    QL_TRY(set_optimizer(pl, pl->f->optimizer.memory));
+    choose_layers(pl);
+    QL_TRY(page_optimizer(pl));
+    stream_weights(pl);
+    return QL_OK;
+}
+
+/* The greatest max_length, in steps of 32, with which the leanest plan fits; 0:
+ * none does. */
+static size_t fitting_length(const planner *pl)
+{
+    ql_plan_facts f = *pl->f;
+    planner shorter = *pl;
+    ql_plan p = *pl->p;
+    const size_t longest = f.run.max_tokens / f.packs;
+
+    shorter.f = &f;
+    shorter.p = &p;
+    for (size_t n = longest / 32 * 32; n >= 32; n -= 32) {
+        f.run.max_tokens = n * f.packs;
+        f.run.max_length = n < f.run.max_length ? n : f.run.max_length;
+        keep_layers(&shorter, 0);
+        if (over(&p) == 0) {
+            return n;
+        }
+    }
+    return 0;
+}
+
+static ql_status refuse(planner *pl)
+{
+    const double total = (double)pl->p->total / (double)mib;
+    const double most = (double)pl->p->budget / (double)mib;
+    const double excess = (double)over(pl->p) / (double)mib;
+    const size_t length = fitting_length(pl);
+    char help[64] = "";
+
+    if (length > 0) {
+        snprintf(help, sizeof(help), "--max-length %zu would fit; ", length);
+    }
+    QL_FAIL(QL_ENOMEM,
+            "training takes at least %.1f MiB, %.1f MiB more than the %.1f "
+            "MiB that it may have (--memory); %sless is taken with a smaller "
+            "--max-length, --per-device-train-batch-size or --lora-r, and "
+            "with --optim paged_adamw_8bit",
+            total, excess, most, help);
+}
+
+ql_status ql_plan_make(ql_plan *p, const ql_plan_facts *f)
+{
+    const ql_weights *w = &f->model->weights;
+    planner pl = {.p = p, .f = f};
+
+    *p = (ql_plan){.layers = f->model->config.layers};
+    ql_memory_read(&pl.now);
+    p->budget = budget(&pl);
+    count_held(&pl);
+    if (!f->gradients) {
+        p->bytes[QL_PLAN_GRADIENTS] += elements(f) * sizeof(float);
+    }
+    p->bytes[QL_PLAN_LOG] += f->log;
+    pl.embed =
+        w->embed.data != w->head.data ? ql_stream_bytes(w, &w->embed) : 0;
+    ql_stream_needs(w, &pl.mapped, &pl.least);
+    QL_TRY(choose(&pl));
+    return over(p) > 0 ? refuse(&pl) : QL_OK;
+}

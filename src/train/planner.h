@@ -1,0 +1,33 @@
+/* Decides where a training's memory goes. What costs time is taken only where
+ * it is needed, the cheapest first: activations that are not kept, then the
+ * optimizer's state in a page file, then weights that are read from disk layer
+ * by layer. */
+#ifndef QL_TRAIN_PLANNER_H
+#define QL_TRAIN_PLANNER_H
+
+#include "qlora/plan.h"
+#include "src/model/run.h"
+#include "src/train/optimizer.h"
+
+/* What is known before. All is borrowed. */
+typedef struct ql_plan_facts {
+    const ql_model *model;
+    size_t rank;         /* largest of the adapter */
+    const size_t *sizes; /* [n] elements of the trained tensors */
+    size_t n;
+    bool gradients;                 /* are there already */
+    ql_run_options run;             /* without keep_layers, weight_memory */
+    size_t packs;                   /* sequences in a micro-batch */
+    ql_optimizer_options optimizer; /* memory is an upper limit */
+    ql_checkpointing checkpointing;
+    uint64_t budget; /* 0: what is free, less a margin */
+    uint64_t log;    /* bytes that are still to come for log and files */
+} ql_plan_facts;
+
+/* Makes the plan: memory held now counts as it is, what the facts are about
+ * comes on top. Errors: QL_ENOMEM when even the leanest plan exceeds the
+ * budget, saying by how much and what would help; QL_EINVAL (the optimizer's
+ * memory is less than paging takes). */
+ql_status ql_plan_make(ql_plan *p, const ql_plan_facts *f);
+
+#endif

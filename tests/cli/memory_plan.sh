@@ -1,0 +1,97 @@
+# What the plan promises is what a training takes: private memory is no more
+# than planned and no less than 85 % of it; all of it stays within the budget,
+# however small, and the adapter is the same.
+toy=$QL_SOURCE/tests/cli/toy.py
+python3 - <<'END'
+import json
+import random
+
+random.seed(1)
+words = 'the a cat dog sun sea ran sat saw old new and to of in it'.split()
+with open('data.jsonl', 'w', encoding='utf-8') as out:
+    for _ in range(120):
+        text = ' '.join(random.choice(words) for _ in range(60))
+        out.write(json.dumps({'text': text}) + '\n')
+END
+
+# run NAME MODEL OPTION...: trains two steps, checks the promise
+run() {
+    name=$1 model=$2
+    shift 2
+    qlora-train --model "$model" --data data.jsonl --output "$name" --json \
+        --quiet --max-steps 2 --gradient-accumulation-steps 2 "$@" \
+        >"$name.json"
+    python3 - "$name" <<'END'
+import json
+import sys
+
+rows = [json.loads(r) for r in open(sys.argv[1] + '.json', encoding='utf-8')]
+plan = rows[0]['memory_plan']
+took = rows[-1]['peak_anonymous_bytes']
+share = took / plan['anonymous']
+print(sys.argv[1], took, plan['anonymous'], f'{share:.3f}')
+assert 0.85 <= share <= 1, (share, plan)
+# while a model is quantized its own files are mapped too
+whole = sys.argv[1] == 'whole'
+assert whole or rows[-1]['peak_rss_bytes'] <= plan['total'] * 1.02, rows
+assert plan['total'] <= plan['budget'], plan
+END
+}
+
+# field NAME KEY: of the plan
+field() {
+    python3 -c 'import json, sys
+print(json.loads(open(sys.argv[1] + ".json").readline())["memory_plan"][
+    sys.argv[2]])' "$1" "$2"
+}
+
+for shape in 'hidden=384 layers=3' 'hidden=256 layers=6'; do
+    rm -rf toy toy4
+    # shellcheck disable=SC2086
+    python3 "$toy" model toy $shape
+    qlora-quantize toy toy4 --quiet >/dev/null
+    for length in 256 768; do
+        for rank in 8 64; do
+            case=$(echo "$shape-$length-$rank" | tr ' =' '--')
+            run "$case-keep" toy4 --max-length "$length" --lora-r "$rank" \
+                --gradient-checkpointing false
+            run "$case-repeat" toy4 --max-length "$length" --lora-r "$rank" \
+                --gradient-checkpointing true
+            cmp "$case-keep/adapter_model.safetensors" \
+                "$case-repeat/adapter_model.safetensors"
+        done
+    done
+done
+run whole toy --max-length 256
+run eight toy4 --max-length 256 --optim adamw_8bit --lora-r 32
+
+# less and less: some layers are kept, none, the optimizer is paged, weights
+# are read layer by layer; then it is refused before anything is written
+run all toy4 --max-length 512 --lora-r 64
+[ "$(field all keep_layers)" = 6 ]
+total=$(field all total)
+activations=$(field all activations)
+run some toy4 --max-length 512 --lora-r 64 --memory $((total - activations / 3))
+kept=$(field some keep_layers)
+[ "$kept" -gt 0 ] && [ "$kept" -lt 6 ]
+run none toy4 --max-length 512 --lora-r 64 --gradient-checkpointing
+lean=$(field none total)
+run paged toy4 --max-length 512 --lora-r 64 --memory $((lean - 200000))
+[ "$(field paged keep_layers)" = 0 ]
+[ "$(field paged page_file)" -gt 0 ]
+cmp all/adapter_model.safetensors some/adapter_model.safetensors
+cmp all/adapter_model.safetensors paged/adapter_model.safetensors
+
+code=0
+qlora-train --model toy4 --data data.jsonl --output tight --max-length 512 \
+    --memory 8M >out.txt 2>err.txt || code=$?
+[ "$code" = 4 ]
+[ ! -e tight ]
+tail -n 1 err.txt | grep -q 'more than the 8.0 MiB that it may have (--memory)'
+
+# a dry run shows the table and writes nothing
+qlora-train --model toy4 --data data.jsonl --output dry --dry-run --quiet \
+    >table.txt
+grep -q '^memory plan:$' table.txt
+grep -q '^  gradients  ' table.txt
+[ ! -e dry ]
