@@ -187,16 +187,13 @@ ql_status ql_dir_sync(const char *path)
     return st;
 }
 
-/* The same of the folder that path is in. */
-static ql_status sync_parent(const char *path)
+/* The folder that path is in. Owned. */
+static char *parent_of(const char *path)
 {
     const char *slash = strrchr(path, '/');
     const size_t n = slash ? (size_t)(slash - path) + 1 : 0;
-    char *parent = ql_strndup(QL_TAG_TEXT, n ? path : ".", n ? n : 1);
-    const ql_status st = parent ? ql_dir_sync(parent) : QL_ENOMEM;
 
-    ql_free(parent);
-    return st;
+    return ql_strndup(QL_TAG_TEXT, n ? path : ".", n ? n : 1);
 }
 
 /* path + ".suffix-PID", without slashes at path's end. */
@@ -258,10 +255,12 @@ ql_status ql_outdir_commit(ql_outdir *d)
 {
     ql_status st = QL_OK;
     char *old = sibling(d->path, "old");
+    char *parent = parent_of(d->path);
     const bool aside = ql_path_exists(d->path);
 
-    if (!old) {
-        return QL_ENOMEM;
+    if (!old || !parent) {
+        st = QL_ENOMEM;
+        goto done;
     }
     QL_TRY_DONE(ql_dir_sync(d->work));
     if (aside && rename(d->path, old) != 0) {
@@ -277,10 +276,11 @@ ql_status ql_outdir_commit(ql_outdir *d)
     }
     ql_free(d->work);
     d->work = NULL;
-    QL_TRY_DONE(sync_parent(d->path));
+    QL_TRY_DONE(ql_dir_sync(parent));
     st = aside ? ql_dir_remove(old) : QL_OK;
 done:
     ql_free(old);
+    ql_free(parent);
     return st;
 }
 
