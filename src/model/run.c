@@ -109,7 +109,8 @@ static size_t scratch_bytes(const ql_run *run)
     const ql_config *c = &run->m->config;
     const ql_attention_shape shape = largest_shape(run, start);
     const size_t T = run->opt.max_tokens;
-    const size_t loss = ql_loss_work_bytes(T, c->V, c->C);
+    const ql_linear linear = {.w = run->m->weights.head};
+    const size_t loss = ql_loss_work_bytes(&linear, T);
     const ql_term term = {.w = &run->m->weights.head};
     const size_t head = ql_qgemm_work_bytes(&term, 1, T);
     size_t most = loss > head ? loss : head;
@@ -330,6 +331,8 @@ static void backward(ql_run *run, const float *dnorm, const ql_pass *pass)
 void ql_run_loss(ql_run *run, const ql_batch *batch, const ql_run_train *train,
                  ql_loss *sum)
 {
+    const ql_linear head = {.w = run->m->weights.head};
+    const ql_drop drop = {.profile = run->opt.profile};
     ql_pass pass;
     const size_t mark = ql_arena_mark(&run->scratch);
     void *work;
@@ -338,9 +341,9 @@ void ql_run_loss(ql_run *run, const ql_batch *batch, const ql_run_train *train,
     pass = make_pass(run, batch, train);
     forward(run, batch, &pass, train ? QL_STREAM_UP : QL_STREAM_ROUND);
     work = ql_arena_take(&run->scratch, run->scratch.size - mark, 1);
-    ql_loss_head(sum, train ? run->dh : NULL, run->norm, batch->target,
-                 &run->m->weights.head, run->m->config.logit_cap, batch->T,
-                 train ? train->scale : 0, work, run->opt.profile);
+    ql_loss_head(sum, train ? run->dh : NULL, run->norm, batch->target, &head,
+                 run->m->config.logit_cap, batch->T, train ? train->scale : 0,
+                 drop, work);
     ql_profile_mark(run->opt.profile, QL_WORK_OTHER);
     ql_arena_reset(&run->scratch, mark);
     if (train) {

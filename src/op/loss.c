@@ -9,14 +9,17 @@
  * without one), rest the sum of the exponentials but the target's, and sum all
  * of it. When max grows, what was summed before is scaled down. The target is
  * left out because its gradient is a small difference where it is well
- * predicted: softmax - 1 = -rest / sum. */
+ * predicted: softmax - 1 = -rest / sum.
+ *
+ * A head that is trained needs the gradients of its logits themselves: it goes
+ * through the vocabulary a second time, when the sums are known. */
 #include "src/op/loss.h"
 
 #include <assert.h>
 #include <math.h>
 #include <string.h>
 
-#include "quant/qgemm.h"
+#include "src/base/rng.h"
 #include "src/op/embed.h"
 #include "src/op/loops.h"
 
@@ -41,17 +44,25 @@ typedef struct chunk {
     size_t n;
     row rows[TOKENS];
     int32_t target[TOKENS];
-    float *h;      /* [n, C] gathered; later the targets' rows of W */
+    float *h;      /* [n, C] gathered */
     float *acc;    /* [n, C] */
     float *logits; /* [n, SLICE]; later their gradients */
+    float *xa;     /* [n, R] of the head's pair */
     void *work;    /* of the products */
 } chunk;
 
 /* Rows [first, first + n) of the head. */
 typedef struct slice {
-    ql_qtensor w;
+    ql_linear head;
     size_t first, n;
 } slice;
+
+/* What all slices share. */
+typedef struct pass {
+    const ql_linear *head;
+    float cap, scale;
+    ql_drop drop;
+} pass;
 
 static size_t align(size_t bytes)
 {
@@ -77,14 +88,59 @@ static size_t chunk_size(size_t tokens)
     return tokens > 0 ? ceil_div(tokens, ceil_div(tokens, TOKENS)) : 0;
 }
 
-size_t ql_loss_work_bytes(size_t T, size_t V, size_t C)
+/* True if W alone makes the logits, and is frozen. */
+static bool is_plain(const ql_linear *head)
 {
-    const size_t n = T < TOKENS ? T : TOKENS;
-    const ql_qtensor w = {.rows = slice_size(V), .cols = C};
-    const ql_term head = {.w = &w};
+    return head->lora.r == 0;
+}
 
-    return 2 * align(n * C * sizeof(float)) +
-           align(n * w.rows * sizeof(float)) + ql_qgemm_work_bytes(&head, 1, n);
+static slice slice_of(const ql_linear *head, size_t first)
+{
+    const size_t V = head->w.rows;
+    const size_t step = slice_size(V);
+    slice s = {*head, first, V - first < step ? V - first : step};
+
+    s.head.w = ql_qtensor_rows(&head->w, first, s.n);
+    if (head->lora.r > 0) {
+        s.head.lora.b += first * head->lora.r;
+    }
+    if (head->lora.db) {
+        s.head.lora.db += first * head->lora.r;
+    }
+    return s;
+}
+
+/* Lays a chunk of n positions out in work, unless it is NULL. Returns the
+ * bytes. */
+static size_t lay_out(chunk *c, const ql_linear *head, size_t n, char *work)
+{
+    const slice s = slice_of(head, 0);
+    const struct {
+        float **slot;
+        size_t n;
+    } pieces[] = {
+        {&c->h, n * head->w.cols},
+        {&c->acc, n * head->w.cols},
+        {&c->logits, n * s.n},
+        {&c->xa, n * head->lora.r},
+    };
+    size_t at = 0;
+
+    for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
+        if (work) {
+            *pieces[i].slot = (float *)(void *)(work + at);
+        }
+        at += align(pieces[i].n * sizeof(float));
+    }
+    c->work = work ? work + at : NULL;
+    return at + ql_linear_work_bytes(&s.head, n);
+}
+
+size_t ql_loss_work_bytes(const ql_linear *head, size_t T)
+{
+    chunk c;
+
+    return lay_out(&c, head, T < TOKENS ? T : TOKENS, NULL);
 }
 
 /* Takes up to most trained positions from *t on, and moves *t behind them. */
@@ -123,82 +179,187 @@ static float slope_at(float z, float cap)
     return cap > 0 ? 1 - z / cap * (z / cap) : 1;
 }
 
-/* Logits z of a slice become their gradients but for scale / sum; acc receives
- * the factor that max asks for. */
-static void take_row(const ql_loops *loops, row *r, float *z, const slice *s,
-                     size_t target, float cap, float *acc, size_t C)
+/* z[v] = by exp(z[v] - max) z'[v], but for the target: aim. */
+static void exp_row(const ql_loops *loops, const row *r, float *z,
+                    const slice *s, size_t target, float by, float cap,
+                    float aim)
 {
     const bool has_target = target - s->first < s->n;
-    const float before = r->max;
-    float max;
 
-    if (cap > 0) {
-        loops->softcap(z, s->n, cap);
+    if (has_target) {
+        z[target - s->first] = -INFINITY;
     }
-    max = loops->max(z, s->n);
+    if (cap > 0) {
+        loops->softcap_loss(z, s->n, r->max, by, cap);
+    } else {
+        loops->exp(z, s->n, r->max);
+        if (by != 1) {
+            loops->scale(z, s->n, by);
+        }
+    }
+    if (has_target) {
+        z[target - s->first] = aim;
+    }
+}
+
+/* Takes the logits z of a slice in; acc receives the factor that max asks
+ * for. */
+static void see_row(const ql_loops *loops, row *r, const float *z,
+                    const slice *s, size_t target, float *acc)
+{
+    const float before = r->max;
+    const float max = loops->max(z, s->n);
+
     r->max = max > before ? max : before;
     if (r->max > before && s->first > 0) {
         const double by = exp((double)before - (double)r->max);
 
         r->rest *= by;
-        loops->scale(acc, C, (float)by);
+        loops->scale(acc, s->head.w.cols, (float)by);
     }
-    if (has_target) {
+    if (target - s->first < s->n) {
         r->aim = z[target - s->first];
+    }
+}
+
+/* The same, and adds to rest; with grads, z becomes what acc is summed of. */
+static void take_row(const ql_loops *loops, row *r, float *z, const slice *s,
+                     size_t target, float *acc, float cap, bool grads)
+{
+    const bool has_target = target - s->first < s->n;
+
+    see_row(loops, r, z, s, target, acc);
+    if (has_target) {
         z[target - s->first] = -INFINITY;
     }
-    if (cap > 0) {
+    if (cap > 0 || !grads) {
         r->rest += exp_sum(loops, z, s->n, r->max);
-        loops->softcap_loss(z, s->n, r->max, 1, cap);
-    } else {
-        r->rest += loops->exp(z, s->n, r->max);
+        if (grads) {
+            exp_row(loops, r, z, s, target, 1, cap, 0);
+        }
+        return;
     }
+    r->rest += loops->exp(z, s->n, r->max);
     if (has_target) {
         z[target - s->first] = 0;
     }
-}
-
-static void take_slice(chunk *c, const slice *s, float cap)
-{
-    const ql_loops *loops = ql_loops_get();
-    const size_t C = s->w.cols;
-
-#pragma omp parallel for schedule(dynamic)
-    for (size_t i = 0; i < c->n; i++) {
-        take_row(loops, &c->rows[i], c->logits + i * s->n, s,
-                 (size_t)c->target[i], cap, c->acc + i * C, C);
-    }
-}
-
-/* Both products of all slices. */
-static void take_chunk(chunk *c, const ql_qtensor *w, float cap, bool gradient,
-                       ql_profile *profile)
-{
-    const size_t V = w->rows;
-    const size_t step = slice_size(V);
-
-    for (size_t v = 0; v < V; v += step) {
-        const size_t n = V - v < step ? V - v : step;
-        const slice s = {ql_qtensor_rows(w, v, n), v, n};
-        const ql_term hidden = {.in = c->h, .w = &s.w};
-        const ql_term logits = {.in = c->logits, .w = &s.w};
-
-        ql_profile_mark(profile, QL_WORK_PRODUCT);
-        ql_qgemm_fwd(c->logits, &hidden, 1, c->n, false, c->work);
-        ql_profile_mark(profile, QL_WORK_LOSS);
-        take_slice(c, &s, cap);
-        if (gradient) {
-            ql_profile_mark(profile, QL_WORK_PRODUCT);
-            ql_qgemm_bwd(c->acc, &logits, 1, c->n, v > 0, c->work);
-        }
-    }
-    ql_profile_mark(profile, QL_WORK_LOSS);
 }
 
 /* exp of the target's logit, on the scale of rest. */
 static double aim_exp(const row *r)
 {
     return exp((double)r->aim - (double)r->max);
+}
+
+/* What the sum of exponentials makes of scale, and the gradient of the target's
+ * logit. */
+typedef struct factors {
+    float by, aim;
+} factors;
+
+static factors factors_of(const row *r, const pass *p)
+{
+    const double by = (double)p->scale / (r->rest + aim_exp(r));
+
+    return (factors){
+        .by = (float)by,
+        .aim = (float)(-by * r->rest * (double)slope_at(r->aim, p->cap))};
+}
+
+static void forward(chunk *c, const slice *s, const pass *p)
+{
+    ql_linear_fwd(c->logits, false, c->xa, c->h, &s->head, c->n, p->drop,
+                  c->work);
+    ql_profile_mark(p->drop.profile, QL_WORK_LOSS);
+}
+
+static void backward(chunk *c, const slice *s, const pass *p)
+{
+    ql_linear_bwd(c->acc, s->first > 0, c->logits, c->h, c->xa, &s->head, c->n,
+                  p->drop, c->work);
+    ql_profile_mark(p->drop.profile, QL_WORK_LOSS);
+}
+
+/* Sums, and acc if sums is set: a head that is plain gets by with one pass. */
+static void first_pass(chunk *c, const pass *p, bool sums)
+{
+    const ql_loops *loops = ql_loops_get();
+    const size_t C = p->head->w.cols;
+    slice s;
+
+    for (size_t v = 0; v < p->head->w.rows; v += s.n) {
+        s = slice_of(p->head, v);
+        forward(c, &s, p);
+#pragma omp parallel for schedule(dynamic)
+        for (size_t i = 0; i < c->n; i++) {
+            const size_t target = (size_t)c->target[i];
+            float *z = c->logits + i * s.n;
+
+            if (p->cap > 0) {
+                loops->softcap(z, s.n, p->cap);
+            }
+            take_row(loops, &c->rows[i], z, &s, target, c->acc + i * C, p->cap,
+                     sums);
+        }
+        if (sums) {
+            backward(c, &s, p);
+        }
+    }
+}
+
+/* The logits once more, now that their sums are known: acc is the gradient, and
+ * the head's own are added to. */
+static void second_pass(chunk *c, const pass *p)
+{
+    const ql_loops *loops = ql_loops_get();
+    slice s;
+
+    for (size_t v = 0; v < p->head->w.rows; v += s.n) {
+        s = slice_of(p->head, v);
+        forward(c, &s, p);
+#pragma omp parallel for schedule(dynamic)
+        for (size_t i = 0; i < c->n; i++) {
+            const factors f = factors_of(&c->rows[i], p);
+            float *z = c->logits + i * s.n;
+
+            if (p->cap > 0) {
+                loops->softcap(z, s.n, p->cap);
+            }
+            exp_row(loops, &c->rows[i], z, &s, (size_t)c->target[i], f.by,
+                    p->cap, f.aim);
+        }
+        backward(c, &s, p);
+    }
+}
+
+/* The gradient of a plain head, from its unnormalized sums. */
+static void normalize(chunk *c, const pass *p)
+{
+    const size_t C = p->head->w.cols;
+
+    ql_embed_fwd(c->h, c->target, &p->head->w, 1, c->n);
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < c->n; i++) {
+        const factors f = factors_of(&c->rows[i], p);
+        const float *aim = c->h + i * C;
+        float *acc = c->acc + i * C;
+
+        for (size_t j = 0; j < C; j++) {
+            acc[j] = f.by * acc[j] + f.aim * aim[j];
+        }
+    }
+}
+
+static void take_chunk(chunk *c, const pass *p, bool gradient)
+{
+    const bool plain = is_plain(p->head);
+
+    first_pass(c, p, gradient && plain);
+    if (gradient && plain) {
+        normalize(c, p);
+    } else if (gradient) {
+        second_pass(c, p);
+    }
 }
 
 static void add_loss(ql_loss *sum, const chunk *c)
@@ -214,59 +375,36 @@ static void add_loss(ql_loss *sum, const chunk *c)
     sum->count += c->n;
 }
 
-static void finish_gradient(chunk *c, float *dh, const ql_qtensor *w, float cap,
-                            float scale)
-{
-    const size_t C = w->cols;
-
-    ql_embed_fwd(c->h, c->target, w, 1, c->n);
-#pragma omp parallel for schedule(static)
-    for (size_t i = 0; i < c->n; i++) {
-        const row *r = &c->rows[i];
-        const double by = (double)scale / (r->rest + aim_exp(r));
-        const float of_acc = (float)by;
-        const float of_aim =
-            (float)(by * r->rest * (double)slope_at(r->aim, cap));
-        const float *acc = c->acc + i * C;
-        const float *aim = c->h + i * C;
-        float *out = dh + r->at * C;
-
-        for (size_t j = 0; j < C; j++) {
-            out[j] = of_acc * acc[j] - of_aim * aim[j];
-        }
-    }
-}
-
 void ql_loss_head(ql_loss *sum, float *dh, const float *h,
-                  const int32_t *target, const ql_qtensor *w, float cap,
-                  size_t T, float scale, void *work, ql_profile *profile)
+                  const int32_t *target, const ql_linear *head, float cap,
+                  size_t T, float scale, ql_drop drop, void *work)
 {
-    const size_t C = w->cols;
-    const size_t held = align((T < TOKENS ? T : TOKENS) * C * sizeof(float));
+    const size_t C = head->w.cols;
+    pass p = {head, cap, scale, drop};
     size_t trained = 0;
-    size_t most;
+    size_t number = 0;
     size_t t = 0;
     chunk c;
 
-    ql_profile_mark(profile, QL_WORK_LOSS);
+    ql_profile_mark(drop.profile, QL_WORK_LOSS);
     for (size_t i = 0; i < T; i++) {
-        assert(target[i] < 0 || (size_t)target[i] < w->rows);
+        assert(target[i] < 0 || (size_t)target[i] < head->w.rows);
         trained += target[i] >= 0;
     }
-    most = chunk_size(trained);
-    c.h = work;
-    c.acc = (float *)((char *)work + held);
-    c.logits = (float *)((char *)c.acc + held);
-    c.work =
-        (char *)c.logits + align(most * slice_size(w->rows) * sizeof(float));
     if (dh) {
         memset(dh, 0, T * C * sizeof *dh);
     }
-    while (gather(&c, &t, h, target, T, C, most), c.n > 0) {
-        take_chunk(&c, w, cap, dh != NULL, profile);
+    if (trained == 0) {
+        return;
+    }
+    lay_out(&c, head, chunk_size(trained), work);
+    while (gather(&c, &t, h, target, T, C, chunk_size(trained)), c.n > 0) {
+        /* masks go by the place in an array */
+        p.drop.key = ql_rng_split(drop.key, number++);
+        take_chunk(&c, &p, dh != NULL);
         add_loss(sum, &c);
-        if (dh) {
-            finish_gradient(&c, dh, w, cap, scale);
+        for (size_t i = 0; dh && i < c.n; i++) {
+            memcpy(dh + c.rows[i].at * C, c.acc + i * C, C * sizeof *dh);
         }
     }
 }

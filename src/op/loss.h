@@ -13,8 +13,7 @@
 
 #include <stdint.h>
 
-#include "quant/qtensor.h"
-#include "src/op/profile.h"
+#include "src/op/linear.h"
 
 typedef struct ql_loss {
     double sum;   /* sum of loss[t] over the trained positions, nats */
@@ -22,8 +21,8 @@ typedef struct ql_loss {
     size_t hits;  /* of those, where the target has the largest logit */
 } ql_loss;
 
-/* Bytes of scratch for w [V, C] and T tokens. */
-size_t ql_loss_work_bytes(size_t T, size_t V, size_t C);
+/* Bytes of scratch for a head [V, C] and T tokens. */
+size_t ql_loss_work_bytes(const ql_linear *head, size_t T);
 
 /* Adds to *sum, and fills dh unless it is NULL (evaluation).
  *
@@ -32,15 +31,16 @@ size_t ql_loss_work_bytes(size_t T, size_t V, size_t C);
  *   h       [T, C]  read: output of the last norm
  *   target  [T]     id to be predicted at this position, below V; negative:
  *                   none
- *   w       [V, C]  the head
+ *   head    [V, C]  without a bias; its pair's gradients are added to where
+ *                   there is dh
  *   cap     soft cap on logits; 0: none
  *   scale   factor on dh: 1 / trained tokens of the whole optimizer step
- *   work    ql_loss_work_bytes(T, V, C) bytes, 64-byte aligned, any content
- *   profile where the time is counted, or NULL
+ *   drop    dropout before the head's pair, and where the time is counted
+ *   work    ql_loss_work_bytes(head, T) bytes, 64-byte aligned, any content
  * Cannot fail; a non-finite loss shows in sum. Threads: the result does not
  * depend on their number. */
 void ql_loss_head(ql_loss *sum, float *dh, const float *h,
-                  const int32_t *target, const ql_qtensor *w, float cap,
-                  size_t T, float scale, void *work, ql_profile *profile);
+                  const int32_t *target, const ql_linear *head, float cap,
+                  size_t T, float scale, ql_drop drop, void *work);
 
 #endif

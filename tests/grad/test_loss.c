@@ -57,7 +57,7 @@ static double total(const void *ctx)
 typedef struct run {
     float *h, *w, *dh;
     int32_t *target;
-    ql_qtensor head;
+    ql_linear head;
     ql_loss loss;
 } run;
 
@@ -73,18 +73,17 @@ static run run_inputs(shape s)
     for (size_t t = 0; t < s.T; t++) {
         r.target[t] = t % 3 == 1 ? -100 : (int32_t)(t % 3 * t % s.V);
     }
-    r.head = (ql_qtensor){
-        .rows = s.V, .cols = s.C, .storage = QL_STORAGE_F32, .data = r.w};
+    r.head.w = ql_qtensor_dense(r.w, s.V, s.C);
     return r;
 }
 
 static void run_capped(run *r, shape s, float scale, float cap, bool gradient)
 {
-    void *work = ql_alloc(QL_TAG_WORK, ql_loss_work_bytes(s.T, s.V, s.C), 1);
+    void *work = ql_alloc(QL_TAG_WORK, ql_loss_work_bytes(&r->head, s.T), 1);
 
     assert_non_null(work);
     ql_loss_head(&r->loss, gradient ? r->dh : NULL, r->h, r->target, &r->head,
-                 cap, s.T, scale, work, NULL);
+                 cap, s.T, scale, (ql_drop){0}, work);
     ql_free(work);
 }
 
@@ -166,8 +165,9 @@ static void loss__runs_in_chunks_and_slices(void **state)
     check_capped((shape){3, 9001, 3}, 0.1F, 1);
 }
 
-/* The gradient in double. Owned: free. */
-static double *gradient_of(const run *r, shape s, double scale)
+/* The gradient in double, and that of w in dw, unless it is NULL. Owned:
+ * free. */
+static double *gradient_of(const run *r, shape s, double scale, double *dw)
 {
     double *dh = calloc(s.T * s.C, sizeof(*dh));
     double *p = malloc(s.V * sizeof(*p));
@@ -194,6 +194,9 @@ static double *gradient_of(const run *r, shape s, double scale)
 
             for (size_t c = 0; c < s.C; c++) {
                 dh[t * s.C + c] += scale * by * (double)r->w[v * s.C + c];
+                if (dw) {
+                    dw[v * s.C + c] += scale * by * (double)r->h[t * s.C + c];
+                }
             }
         }
     }
@@ -216,7 +219,7 @@ static void check_ramp(double rise, size_t target, double tolerance)
         r.h[t * s.C] = 1;
         r.target[t] = (int32_t)target;
     }
-    want = gradient_of(&r, s, 0.25);
+    want = gradient_of(&r, s, 0.25, NULL);
     run_loss(&r, s, 0.25F, true);
     check_near(r.dh, want, s.T * s.C, tolerance, "dh");
     free(want);
@@ -244,7 +247,7 @@ static void loss__of_the_certain_has_a_gradient(void **state)
         r.h[t * s.C] = 1;
     }
     r.w[4321 * s.C] = 35;
-    want = gradient_of(&r, s, 1);
+    want = gradient_of(&r, s, 1, NULL);
     run_loss(&r, s, 1, true);
     assert_true(fabs(want[0]) < 1e-8);
     check_near(r.dh, want, s.T * s.C, 1e-5, "dh");
@@ -253,13 +256,84 @@ static void loss__of_the_certain_has_a_gradient(void **state)
     run_close(&r, s);
 }
 
+/* dB = s dW A^T and dA = s B^T dW. */
+static void check_pair(const float *da, const float *db, const double *dw,
+                       const float *a, const float *b, shape s, size_t r,
+                       double by)
+{
+    double *want_a = calloc(r * s.C, sizeof(*want_a));
+    double *want_b = calloc(s.V * r, sizeof(*want_b));
+
+    assert_true(want_a && want_b);
+    for (size_t v = 0; v < s.V; v++) {
+        for (size_t k = 0; k < r; k++) {
+            for (size_t c = 0; c < s.C; c++) {
+                const double g = by * dw[v * s.C + c];
+
+                want_b[v * r + k] += g * (double)a[k * s.C + c];
+                want_a[k * s.C + c] += g * (double)b[v * r + k];
+            }
+        }
+    }
+    check_near(da, want_a, r * s.C, 1e-5, "da");
+    check_near(db, want_b, s.V * r, 1e-5, "db");
+    free(want_a);
+    free(want_b);
+}
+
+/* A head with a pair is one of the sum of both. */
+static void loss__trains_a_pair_of_the_head(void **state)
+{
+    enum {
+        R = 3
+    };
+    const shape s = {6, 4500, 5};
+    const float by = 0.5F;
+    run r = run_inputs(s);
+    float *a = room_fill(R * s.C, 3);
+    float *b = room_fill(s.V * R, 4);
+    float *da = room_open(R * s.C);
+    float *db = room_open(s.V * R);
+    double *dw = calloc(s.V * s.C, sizeof(*dw));
+    double *want;
+
+    (void)state;
+    assert_non_null(dw);
+    memset(da, 0, R * s.C * sizeof *da);
+    memset(db, 0, s.V * R * sizeof *db);
+    for (size_t t = 0; t < s.T; t++) {
+        r.target[t] = (int32_t)(800 * t);
+    }
+    r.head.lora = (ql_lora){R, by, a, b, da, db};
+    run_loss(&r, s, 0.25F, true);
+    for (size_t v = 0; v < s.V; v++) { /* what gradient_of shall see */
+        for (size_t c = 0; c < s.C; c++) {
+            for (size_t k = 0; k < R; k++) {
+                r.w[v * s.C + c] += by * b[v * R + k] * a[k * s.C + c];
+            }
+        }
+    }
+    want = gradient_of(&r, s, 0.25, dw);
+    check_near(r.dh, want, s.T * s.C, 1e-5, "dh");
+    free(want);
+    check_pair(da, db, dw, a, b, s, R, (double)by);
+    free(dw);
+    room_close(a, R * s.C);
+    room_close(b, s.V * R);
+    room_close(da, R * s.C);
+    room_close(db, s.V * R);
+    run_close(&r, s);
+}
+
 /* What a vocabulary of 262144 takes is no more than one of 16384 does. */
 static void loss__work_does_not_grow_with_the_vocabulary(void **state)
 {
-    const size_t small = ql_loss_work_bytes(1024, 16384, 640);
+    const ql_linear heads[] = {{.w = {.rows = 16384, .cols = 640}},
+                               {.w = {.rows = 262144, .cols = 640}}};
+    const size_t small = ql_loss_work_bytes(&heads[0], 1024);
 
     (void)state;
-    assert_true(ql_loss_work_bytes(1024, 262144, 640) <= small);
+    assert_true(ql_loss_work_bytes(&heads[1], 1024) <= small);
     assert_true(small < (size_t)32 << 20);
 }
 
@@ -364,6 +438,7 @@ int main(void)
         cmocka_unit_test(loss__runs_in_chunks_and_slices),
         cmocka_unit_test(loss__of_logits_that_rise_and_fall),
         cmocka_unit_test(loss__of_the_certain_has_a_gradient),
+        cmocka_unit_test(loss__trains_a_pair_of_the_head),
         cmocka_unit_test(loss__work_does_not_grow_with_the_vocabulary),
         cmocka_unit_test(loss__gradient_is_right_in_every_chunk),
         cmocka_unit_test(loss__counts_without_a_gradient),
