@@ -98,6 +98,30 @@ static inline float ql_scales_next(ql_scales *s)
     return scale;
 }
 
+/* Scales of n blocks. */
+static inline void ql_scales_read(float *restrict out, ql_scales s, size_t n)
+{
+    if (s.plain) {
+        memcpy(out, s.plain, n * sizeof(*out));
+        return;
+    }
+#pragma GCC unroll 8
+    for (size_t i = 0; i < n; i++) {
+        out[i] = s.map[s.inner[i]];
+    }
+    while (n > 0) {
+        const size_t run = n < s.left ? n : s.left;
+        const float outer = *s.outer;
+
+        for (size_t i = 0; i < run; i++) {
+            out[i] = out[i] * outer + s.offset;
+        }
+        ql_scales_skip(&s, run);
+        out += run;
+        n -= run;
+    }
+}
+
 /* ql_decode_fn for 4-bit storage, given how to decode a run of whole bytes.
  * Blocks are even, so a run of whole bytes lies between odd edges. */
 static inline void ql_decode_walk(float *out, const ql_qtensor *w, size_t start,
@@ -163,6 +187,52 @@ static inline void ql_decode_f16(float *out, const ql_qtensor *w, size_t start,
     }
 }
 
+/* n whole blocks of 64 as operands; their scales are the next ones, under one
+ * outer scale. Scales and codes are no NaN. */
+typedef void ql_blocks_fn(void *out, const uint8_t *bytes, size_t n,
+                          const ql_qtensor *w, const ql_scales *scales);
+
+/* ql_fetch_fn for 4-bit storage, given a faster way for whole blocks of 64, and
+ * a slower one for all others; operands have so many bytes. */
+static inline __attribute__((always_inline)) void
+ql_fetch_blocks(void *out, const ql_qtensor *w, size_t start, size_t n,
+                size_t bytes, ql_blocks_fn *blocks, ql_fetch_fn *others)
+{
+    enum {
+        BLOCK = 64
+    };
+    const size_t e = w->first + start;
+    const size_t before = (BLOCK - e % BLOCK) % BLOCK;
+    char *to = out;
+
+    if (w->block != BLOCK || n < before + BLOCK) {
+        others(out, w, start, n);
+        return;
+    }
+    if (before > 0) {
+        others(out, w, start, before);
+    }
+    size_t rest = (n - before) / BLOCK;
+    size_t b = (e + before) / BLOCK;
+    ql_scales scales = ql_scales_from(w, b);
+
+    to += before * bytes;
+    while (rest > 0) {
+        const size_t m = rest < scales.left ? rest : scales.left;
+
+        blocks(to, (const uint8_t *)w->data + b * BLOCK / 2, m, w, &scales);
+        ql_scales_skip(&scales, m);
+        to += m * BLOCK * bytes;
+        b += m;
+        rest -= m;
+    }
+    const size_t after = (n - before) % BLOCK;
+
+    if (after > 0) {
+        others(to, w, start + n - after, after);
+    }
+}
+
 /* ql_fetch_fn in bf16 where a set has nothing faster. */
 static inline void ql_fetch_rounded(void *out, const ql_qtensor *w,
                                     size_t start, size_t n,
@@ -184,51 +254,23 @@ static inline void ql_fetch_rounded(void *out, const ql_qtensor *w,
     }
 }
 
-/* Elements [e, e + n) of 4-bit storage, e and n even, in bf16. */
-typedef void ql_fetch4_fn(uint16_t *out, const ql_qtensor *w, size_t e,
-                          size_t n);
-
-/* ql_fetch_fn in bf16, given what a set has for 4-bit storage and for floats;
- * decode for what is left. */
+/* ql_fetch_fn in bf16, given what a set has for 4-bit storage between bytes and
+ * for floats; decode for what is left. */
 static inline void ql_fetch_by(void *out, const ql_qtensor *w, size_t start,
-                               size_t n, ql_fetch4_fn *four_bits,
+                               size_t n, ql_fetch_fn *four_bits,
                                ql_narrow_fn *narrow, ql_decode_fn *decode)
 {
     const size_t e = w->first + start;
     const char *data = w->data;
 
     if (w->storage == QL_STORAGE_4BIT && e % 2 == 0 && n % 2 == 0) {
-        four_bits(out, w, e, n);
+        four_bits(out, w, start, n);
     } else if (w->storage == QL_STORAGE_BF16) {
         memcpy(out, data + e * 2, n * 2);
     } else if (w->storage == QL_STORAGE_F32) {
         narrow(out, (const void *)(data + e * 4), n);
     } else {
         ql_fetch_rounded(out, w, start, n, decode);
-    }
-}
-
-/* Scales of n blocks. */
-static inline void ql_scales_read(float *restrict out, ql_scales s, size_t n)
-{
-    if (s.plain) {
-        memcpy(out, s.plain, n * sizeof(*out));
-        return;
-    }
-#pragma GCC unroll 8
-    for (size_t i = 0; i < n; i++) {
-        out[i] = s.map[s.inner[i]];
-    }
-    while (n > 0) {
-        const size_t run = n < s.left ? n : s.left;
-        const float outer = *s.outer;
-
-        for (size_t i = 0; i < run; i++) {
-            out[i] = out[i] * outer + s.offset;
-        }
-        ql_scales_skip(&s, run);
-        out += run;
-        n -= run;
     }
 }
 
@@ -300,6 +342,33 @@ ql_dot4_unrolled(float sum[][QL_DOT4_ROWS], const ql_dots *d, const void *rows,
         break;
     default:
         tokens(sum, d, rows, 4);
+    }
+}
+
+/* ql_ukr_fn for up to six rows, given one that is compiled for each number. */
+static inline __attribute__((always_inline)) void
+ql_ukr_unrolled(float *c, size_t ldc, const void *a, size_t lda,
+                const uint32_t *panel, size_t cells, size_t rows, bool add,
+                ql_ukr_fn *product)
+{
+    switch (rows) {
+    case 1:
+        product(c, ldc, a, lda, panel, cells, 1, add);
+        break;
+    case 2:
+        product(c, ldc, a, lda, panel, cells, 2, add);
+        break;
+    case 3:
+        product(c, ldc, a, lda, panel, cells, 3, add);
+        break;
+    case 4:
+        product(c, ldc, a, lda, panel, cells, 4, add);
+        break;
+    case 5:
+        product(c, ldc, a, lda, panel, cells, 5, add);
+        break;
+    default:
+        product(c, ldc, a, lda, panel, cells, 6, add);
     }
 }
 

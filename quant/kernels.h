@@ -40,11 +40,13 @@ typedef void ql_pack_nt_fn(uint32_t *panel, size_t width, const void *rows,
 typedef void ql_pack_nn_fn(uint32_t *panel, size_t width, const void *rows,
                            size_t ld, size_t depth);
 
-/* C [mr, nr] = A [mr, cells] B, or C += A B, for one panel of B that is nr
- * wide; rows of A are lda cells apart. Each sum runs along the depth, from
- * zero, and is then stored or added to c. cells >= 1. */
+/* C [rows, nr] = A [rows, cells] B, or C += A B, for one panel of B that is nr
+ * wide; rows of A are lda cells apart, and there are mr of them to be read.
+ * Each sum runs along the depth, from zero, and is then stored or added to c.
+ * 1 <= rows <= mr; cells >= 1. */
 typedef void ql_ukr_fn(float *c, size_t ldc, const void *a, size_t lda,
-                       const uint32_t *panel, size_t cells, bool add);
+                       const uint32_t *panel, size_t cells, size_t rows,
+                       bool add);
 
 /* A micro-kernel and its tile of C. */
 typedef struct ql_tile {

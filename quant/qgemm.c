@@ -33,7 +33,7 @@ enum {
     TASKS = 4,        /* for each thread, made by narrowing them */
     GROUP = 16,       /* rows of W packed at a time: a multiple of four */
     LINE = 16,        /* cells in a cache line */
-    MOST_FEW = 8,     /* of any set */
+    MOST_FEW = 16,    /* of any set */
     DOT_ROWS = 32,    /* rows of W in a task of dot products */
     DOT_DEPTH = 4096, /* cells of a chunk of them */
     SMALL = 1 << 21,  /* products of pairs that one thread does alone */
@@ -334,6 +334,7 @@ static void pack_rows(const job *j, const part *p, size_t t)
 static void pair_rows(const job *j, const part *p, size_t t)
 {
     const ql_tile tile = j->set->thin;
+    const size_t rows = min_size(tile.mr, j->T - t);
     float *whole = thread_edge(j);
 
     for (size_t at = 0; at < p->r; at += tile.nr) {
@@ -343,12 +344,13 @@ static void pair_rows(const job *j, const part *p, size_t t)
             const size_t n = min_size(p->step, p->depth - c * p->step);
 
             tile.ukr(whole, tile.nr, a_row(j, p, c, t), p->lda,
-                     thin_panel(j, p, at, c), ceil_div(n, j->set->pair), c > 0);
+                     thin_panel(j, p, at, c), ceil_div(n, j->set->pair), rows,
+                     c > 0);
         }
-        for (size_t i = t; i < min_size(t + tile.mr, j->T); i++) {
+        for (size_t i = 0; i < rows; i++) {
             for (size_t k = 0; k < columns; k++) {
-                p->mid[i * p->r + at + k] =
-                    p->scale * whole[(i - t) * tile.nr + k];
+                p->mid[(t + i) * p->r + at + k] =
+                    p->scale * whole[i * tile.nr + k];
             }
         }
     }
@@ -432,14 +434,14 @@ static void fill_thin(const job *j, const part *p, size_t chunk)
     }
 }
 
-/* Part of a tile of C, by way of a whole one. */
+/* Some columns of a tile of C, by way of a whole one. */
 static void edge_product(const job *j, float *c, const char *a, const tile *t,
                          const uint32_t *panel, size_t rows, size_t columns,
                          bool add)
 {
     float *whole = thread_edge(j);
 
-    j->set->tile.ukr(whole, t->nr, a, t->p->lda, panel, t->cells, false);
+    j->set->tile.ukr(whole, t->nr, a, t->p->lda, panel, t->cells, rows, false);
     for (size_t i = 0; i < rows; i++) {
         for (size_t k = 0; k < columns; k++) {
             float *to = c + i * j->width + k;
@@ -481,27 +483,28 @@ static void prefetch_tile(const job *j, const tile *t, size_t i, size_t of)
     }
 }
 
-/* C of a task (+)= A times the panels of one tile. */
+/* C of a task (+)= A times the panels of one tile, by strips of A equally high
+ * or nearly so. */
 static void products(const job *j, const tile *t, const tile *next,
                      const uint32_t *panel, bool add)
 {
-    const size_t mr = j->set->tile.mr;
     const size_t chunk = t->k / t->p->step;
     const size_t panels = ceil_div(t->n, t->nr);
-    const size_t strips = ceil_div(j->T, mr);
+    const size_t strips = ceil_div(j->T, j->set->tile.mr);
 
     for (size_t i = 0; i < panels; i++, panel += t->cells * t->nr) {
         const size_t columns = min_size(t->nr, t->n - i * t->nr);
 
         for (size_t s = 0; s < strips; s++) {
-            const size_t rows = min_size(mr, j->T - s * mr);
-            const char *a = a_row(j, t->p, chunk, s * mr);
-            float *c = j->out + s * mr * j->width + t->at + i * t->nr;
+            const size_t row = j->T * s / strips;
+            const size_t rows = j->T * (s + 1) / strips - row;
+            const char *a = a_row(j, t->p, chunk, row);
+            float *c = j->out + row * j->width + t->at + i * t->nr;
 
             prefetch_tile(j, next, i * strips + s, panels * strips);
-            if (rows == mr && columns == t->nr) {
+            if (columns == t->nr) {
                 j->set->tile.ukr(c, j->width, a, t->p->lda, panel, t->cells,
-                                 add);
+                                 rows, add);
             } else {
                 edge_product(j, c, a, t, panel, rows, columns, add);
             }

@@ -99,19 +99,21 @@ typedef struct ql_origin {
 /* What was read, of one file or of all. Counts are of records unless named
  * otherwise. */
 typedef struct ql_dataset_report {
-    const char *path;      /* NULL for the report on all files */
-    ql_format format;      /* that of the first file in the report on all */
-    const char *keys;      /* what it was found by: "question, answer"; "" */
-    size_t records;        /* in the files */
-    size_t samples;        /* kept; of samples */
-    size_t truncated;      /* cut to max_length; of samples */
-    size_t dropped_long;   /* left out as too long; of samples */
-    size_t dropped_empty;  /* left out: nothing to train on */
-    size_t refused;        /* left out: wrong; 0 unless keep_going */
-    size_t split;          /* conversations that became several samples */
-    size_t unended;        /* whose last trained token is no special token,
+    const char *path;     /* NULL for the report on all files */
+    ql_format format;     /* that of the first file in the report on all */
+    const char *keys;     /* what it was found by: "question, answer"; "" */
+    size_t records;       /* in the files */
+    size_t samples;       /* kept; of samples */
+    size_t truncated;     /* cut to max_length; of samples */
+    size_t dropped_long;  /* left out as too long; of samples */
+    size_t dropped_empty; /* left out: nothing to train on; of samples */
+    size_t refused;       /* left out: wrong; 0 unless keep_going */
+    size_t split;         /* conversations that became several samples */
+    size_t unended;       /* whose last trained token is no special token,
                               though they were not cut: where the answer ends
                               is not learnt; of samples */
+    size_t changed; /* turns of the assistant whose content the chat template
+                       changes or leaves out in part; of turns */
     size_t bos_removed;    /* which began with two BOS tokens; of samples */
     size_t tokens;         /* tokens in the samples */
     size_t trained_tokens; /* of those, to be learnt */

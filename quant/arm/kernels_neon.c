@@ -164,7 +164,7 @@ static void put(float *c, bool add, float32x4_t sum)
 /* Four steps along the depth at a time, for vectors of A hold four cells of a
  * row; the rest one by one. */
 static void ukr(float *c, size_t ldc, const void *a, size_t lda,
-                const uint32_t *panel, size_t cells, bool add)
+                const uint32_t *panel, size_t cells, size_t rows, bool add)
 {
     const float *x = a;
     const float *b = (const float *)(const void *)panel;
@@ -202,8 +202,10 @@ static void ukr(float *c, size_t ldc, const void *a, size_t lda,
     }
 #pragma GCC unroll 8
     for (size_t i = 0; i < MR; i++) {
-        put(c + i * ldc, add, sum[i][0]);
-        put(c + i * ldc + 4, add, sum[i][1]);
+        if (i < rows) {
+            put(c + i * ldc, add, sum[i][0]);
+            put(c + i * ldc + 4, add, sum[i][1]);
+        }
     }
 }
 

@@ -94,23 +94,30 @@ static void last_cells(float32x4_t sum[MR / 2][NR / 2], const uint32_t *x,
     }
 }
 
-/* Four elements of two rows of C (+)= two squares. */
-static void put(float *c, size_t ldc, bool add, float32x4_t left,
-                float32x4_t right)
+/* Four elements of C (+)= x. */
+static void put(float *c, bool add, float32x4_t x)
 {
-    float32x4_t upper = vcombine_f32(vget_low_f32(left), vget_low_f32(right));
-    float32x4_t lower = vcombine_f32(vget_high_f32(left), vget_high_f32(right));
+    vst1q_f32(c, add ? vaddq_f32(x, vld1q_f32(c)) : x);
+}
 
-    if (add) {
-        upper = vaddq_f32(upper, vld1q_f32(c));
-        lower = vaddq_f32(lower, vld1q_f32(c + ldc));
+/* Eight elements of two rows of C (+)= four squares, or of the first only. */
+static void put_rows(float *c, size_t ldc, size_t rows, bool add,
+                     const float32x4_t sum[NR / 2])
+{
+#pragma GCC unroll 2
+    for (size_t j = 0; j < 2; j++, c += 4) {
+        const float32x4_t x = sum[2 * j];
+        const float32x4_t y = sum[2 * j + 1];
+
+        put(c, add, vcombine_f32(vget_low_f32(x), vget_low_f32(y)));
+        if (rows > 1) {
+            put(c + ldc, add, vcombine_f32(vget_high_f32(x), vget_high_f32(y)));
+        }
     }
-    vst1q_f32(c, upper);
-    vst1q_f32(c + ldc, lower);
 }
 
 static void ukr(float *c, size_t ldc, const void *a, size_t lda,
-                const uint32_t *panel, size_t cells, bool add)
+                const uint32_t *panel, size_t cells, size_t rows, bool add)
 {
     const uint32_t *x = a;
     float32x4_t sum[MR / 2][NR / 2] = {{{0}}};
@@ -138,10 +145,9 @@ static void ukr(float *c, size_t ldc, const void *a, size_t lda,
     }
 #pragma GCC unroll 4
     for (size_t i = 0; i < MR / 2; i++) {
-        float *to = c + 2 * i * ldc;
-
-        put(to, ldc, add, sum[i][0], sum[i][1]);
-        put(to + 4, ldc, add, sum[i][2], sum[i][3]);
+        if (2 * i < rows) {
+            put_rows(c + 2 * i * ldc, ldc, rows - 2 * i, add, sum[i]);
+        }
     }
 }
 

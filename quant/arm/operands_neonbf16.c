@@ -56,24 +56,24 @@ static void fetch_bytes(uint16_t *out, const uint8_t *bytes, size_t n,
 }
 
 /* A run between bytes. Blocks are even, so all pieces of it are. */
-static void fetch_4bit(uint16_t *out, const ql_qtensor *w, size_t e, size_t n)
+static void fetch_4bit(void *out, const ql_qtensor *w, size_t start, size_t n)
 {
+    const size_t e = w->first + start;
     const uint8_t *bytes = (const uint8_t *)w->data + e / 2;
-    const size_t size = w->block;
-    const size_t block = ql_quotient(e, size);
+    const size_t block = ql_quotient(e, w->block);
     ql_scales scales = ql_scales_from(w, block);
-    size_t rest = (block + 1) * size - e; /* of the block */
+    size_t rest = (block + 1) * w->block - e; /* of the block */
+    uint16_t *to = out;
 
     while (n > 0) {
         const size_t m = rest < n ? rest : n;
 
-        fetch_bytes(out, bytes, m / 2,
-                    table_of(w->code, ql_scales_at(&scales, 0), w->round));
-        ql_scales_skip(&scales, 1);
-        out += m;
+        fetch_bytes(to, bytes, m / 2,
+                    table_of(w->code, ql_scales_next(&scales), w->round));
+        to += m;
         bytes += m / 2;
         n -= m;
-        rest = size;
+        rest = w->block;
     }
 }
 

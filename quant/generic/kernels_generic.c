@@ -96,9 +96,9 @@ static void pack_nn_bf16(uint32_t *panel, size_t width, const void *rows,
     }
 }
 
-static void put(float *c, size_t ldc, float sum[MR][NR], bool add)
+static void put(float *c, size_t ldc, float sum[MR][NR], size_t rows, bool add)
 {
-    for (size_t i = 0; i < MR; i++) {
+    for (size_t i = 0; i < rows; i++) {
         for (size_t j = 0; j < NR; j++) {
             c[i * ldc + j] = sum[i][j] + (add ? c[i * ldc + j] : 0);
         }
@@ -106,7 +106,7 @@ static void put(float *c, size_t ldc, float sum[MR][NR], bool add)
 }
 
 static void ukr(float *c, size_t ldc, const void *a, size_t lda,
-                const uint32_t *panel, size_t cells, bool add)
+                const uint32_t *panel, size_t cells, size_t rows, bool add)
 {
     float sum[MR][NR] = {{0}};
 
@@ -119,7 +119,7 @@ static void ukr(float *c, size_t ldc, const void *a, size_t lda,
             }
         }
     }
-    put(c, ldc, sum, add);
+    put(c, ldc, sum, rows, add);
 }
 
 static float first(uint32_t cell)
@@ -133,7 +133,7 @@ static float second(uint32_t cell)
 }
 
 static void ukr_bf16(float *c, size_t ldc, const void *a, size_t lda,
-                     const uint32_t *panel, size_t cells, bool add)
+                     const uint32_t *panel, size_t cells, size_t rows, bool add)
 {
     float sum[MR][NR] = {{0}};
 
@@ -148,7 +148,7 @@ static void ukr_bf16(float *c, size_t ldc, const void *a, size_t lda,
             }
         }
     }
-    put(c, ldc, sum, add);
+    put(c, ldc, sum, rows, add);
 }
 
 static float sum_lanes(const float *lane)

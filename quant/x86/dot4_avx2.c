@@ -11,49 +11,10 @@ enum {
     WAYS = 4    /* partial sums at the most: additions take their time */
 };
 
-/* The table of a block in bf16, in bytes, for these can be looked up 32 at a
- * time: the first bytes of its sixteen entries, and the second ones. */
-typedef struct byte_table {
-    uint8_t first[16], second[16];
-} byte_table;
-
 typedef struct row_tables {
     ql_dot_rows rows;
-    byte_table bf16[QL_DOT4_ROWS][BLOCKS]; /* where weights are so rounded */
+    ql_byte_table bf16[QL_DOT4_ROWS][BLOCKS]; /* where weights are so rounded */
 } row_tables;
-
-/* Codes times the scale, rounded to bf16 in the upper halves; the lower ones
- * may be anything. There is no NaN. */
-static inline __m256i upper_halves(__m256 code, float scale)
-{
-    const __m256i u =
-        _mm256_castps_si256(_mm256_mul_ps(code, _mm256_set1_ps(scale)));
-    const __m256i odd =
-        _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
-
-    return _mm256_add_epi32(u,
-                            _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
-}
-
-static void make_byte_tables(byte_table *to, const float *code,
-                             const float *scale, size_t n)
-{
-    /* entries 0 to 3 and 8 to 11, and those that lie between */
-    const __m256 even = _mm256_loadu2_m128(code + 8, code);
-    const __m256 odd = _mm256_loadu2_m128(code + 12, code + 4);
-    const __m256i apart = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(0, 4, 8, 12, 2, 6, 10, 14, 1, 5, 9, 13, 3, 7, 11, 15));
-
-    for (size_t i = 0; i < n; i++) {
-        const __m256i low = _mm256_srli_epi32(upper_halves(even, scale[i]), 16);
-        const __m256i high = upper_halves(odd, scale[i]);
-        const __m256i bytes =
-            _mm256_shuffle_epi8(_mm256_blend_epi16(low, high, 0xaa), apart);
-
-        _mm256_storeu_si256((__m256i *)(void *)&to[i],
-                            _mm256_permute4x64_epi64(bytes, 0xd8));
-    }
-}
 
 /* The partial sums of some tokens, as many as there are registers for. */
 typedef struct sums {
@@ -102,13 +63,11 @@ static inline __m256 odd_words(__m256i words)
 /* The codes of a block of 64 as eight vectors: nibble i of each two bytes, from
  * the first eight bytes of each sixteen, and then from the others. */
 static inline __attribute__((always_inline)) void
-block_bf16(sums *s, __m256i bytes, const byte_table *table, const float *x,
+block_bf16(sums *s, __m256i bytes, const ql_byte_table *table, const float *x,
            size_t ldx, size_t T)
 {
-    const __m256i first = _mm256_broadcastsi128_si256(
-        _mm_loadu_si128((const void *)table->first));
-    const __m256i second = _mm256_broadcastsi128_si256(
-        _mm_loadu_si128((const void *)table->second));
+    const __m256i first = ql_twice_avx2(table->first);
+    const __m256i second = ql_twice_avx2(table->second);
 
 #pragma GCC unroll 2
     for (int i = 0; i < 2; i++) {
@@ -238,8 +197,8 @@ void ql_dot4_avx2(float sum[][QL_DOT4_ROWS], const ql_dots *d)
         return;
     }
     for (size_t r = 0; r < QL_DOT4_ROWS; r++) {
-        make_byte_tables(tables.bf16[r], d->w->code, tables.rows.scale[r],
-                         d->n / QL_DOT4_BLOCK);
+        ql_byte_tables_avx2(tables.bf16[r], d->w->code, tables.rows.scale[r],
+                            d->n / QL_DOT4_BLOCK);
     }
     ql_dot4_unrolled(sum, d, &tables, in_bf16);
 }

@@ -5,26 +5,6 @@
 #include "quant/kernel_parts.h"
 #include "quant/x86/parts_avx512.h"
 
-/* The table of codes times the scale, rounded. There is no NaN, so rounding to
- * bf16 takes less than in decoding. */
-static inline __m512 make_table(__m512 code, float scale, ql_round round)
-{
-    const __m512 x = _mm512_mul_ps(code, _mm512_set1_ps(scale));
-
-    if (round == QL_ROUND_BF16) {
-        const __m512i u = _mm512_castps_si512(x);
-        const __mmask16 odd =
-            _mm512_test_epi32_mask(u, _mm512_set1_epi32(0x10000));
-        const __m512i low = _mm512_add_epi32(u, _mm512_set1_epi32(0x7fff));
-        const __m512i near =
-            _mm512_mask_add_epi32(low, odd, low, _mm512_set1_epi32(1));
-
-        return _mm512_castsi512_ps(
-            _mm512_and_si512(near, _mm512_set1_epi32((int)0xffff0000)));
-    }
-    return ql_rounded_avx512(x, round);
-}
-
 static inline __attribute__((always_inline)) void
 multiply(float sum[][QL_DOT4_ROWS], const ql_dots *d, const ql_dot_rows *rows,
          size_t T, ql_round round)
@@ -50,7 +30,7 @@ multiply(float sum[][QL_DOT4_ROWS], const ql_dots *d, const ql_dot_rows *rows,
             codes[r] =
                 _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)bytes));
             table[r] =
-                make_table(code, rows->scale[r][i / QL_DOT4_BLOCK], round);
+                ql_table_avx512(code, rows->scale[r][i / QL_DOT4_BLOCK], round);
         }
 #pragma GCC unroll 4
         for (unsigned k = 0; k < 4; k++) {

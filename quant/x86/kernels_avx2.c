@@ -11,7 +11,7 @@ enum {
     NR = 16,
     THIN_MR = 12, /* and 1 of B, 1 of A: 14 registers */
     THIN_NR = 8,
-    FEW = 4
+    FEW = 12
 };
 
 /* Four bytes become eight lanes by shifting copies of them; the table's two
@@ -66,7 +66,7 @@ static void decode_f16(float *out, const ql_qtensor *w, size_t start, size_t n)
     ql_decode_f16(out + whole, w, start + whole, n - whole);
 }
 
-static void decode(float *out, const ql_qtensor *w, size_t start, size_t n)
+void ql_decode_avx2(float *out, const ql_qtensor *w, size_t start, size_t n)
 {
     static ql_decode_fn *const by_storage[QL_STORAGE_COUNT] = {
         [QL_STORAGE_4BIT] = decode_4bit,
@@ -76,11 +76,6 @@ static void decode(float *out, const ql_qtensor *w, size_t start, size_t n)
     };
 
     by_storage[w->storage](out, w, start, n);
-}
-
-static void fetch(void *out, const ql_qtensor *w, size_t start, size_t n)
-{
-    decode(out, w, start, n);
 }
 
 static void narrow(void *out, const float *x, size_t n)
@@ -145,8 +140,9 @@ static void put(float *c, __m256i add, __m256 sum)
     _mm256_storeu_ps(c, _mm256_add_ps(_mm256_maskload_ps(c, add), sum));
 }
 
-static void ukr(float *c, size_t ldc, const void *a, size_t lda,
-                const uint32_t *panel, size_t cells, bool add)
+static inline __attribute__((always_inline)) void
+product(float *c, size_t ldc, const void *a, size_t lda, const uint32_t *panel,
+        size_t cells, size_t rows, bool add)
 {
     const float *x = a;
     const float *b = (const float *)(const void *)panel;
@@ -154,16 +150,17 @@ static void ukr(float *c, size_t ldc, const void *a, size_t lda,
     __m256 sum[MR][2];
 
 #pragma GCC unroll 6
-    for (size_t i = 0; i < MR; i++) {
+    for (size_t i = 0; i < rows; i++) {
         sum[i][0] = _mm256_setzero_ps();
         sum[i][1] = _mm256_setzero_ps();
+        _mm_prefetch((const char *)(c + i * ldc), _MM_HINT_T0);
     }
     for (size_t p = 0; p < cells; p++, b += NR) {
         const __m256 b0 = _mm256_loadu_ps(b);
         const __m256 b1 = _mm256_loadu_ps(b + 8);
 
 #pragma GCC unroll 6
-        for (size_t i = 0; i < MR; i++) {
+        for (size_t i = 0; i < rows; i++) {
             const __m256 y = _mm256_broadcast_ss(x + i * lda + p);
 
             sum[i][0] = _mm256_fmadd_ps(y, b0, sum[i][0]);
@@ -171,14 +168,20 @@ static void ukr(float *c, size_t ldc, const void *a, size_t lda,
         }
     }
 #pragma GCC unroll 6
-    for (size_t i = 0; i < MR; i++) {
+    for (size_t i = 0; i < rows; i++) {
         put(c + i * ldc, all, sum[i][0]);
         put(c + i * ldc + 8, all, sum[i][1]);
     }
 }
 
+static void ukr(float *c, size_t ldc, const void *a, size_t lda,
+                const uint32_t *panel, size_t cells, size_t rows, bool add)
+{
+    ql_ukr_unrolled(c, ldc, a, lda, panel, cells, rows, add, product);
+}
+
 static void thin(float *c, size_t ldc, const void *a, size_t lda,
-                 const uint32_t *panel, size_t cells, bool add)
+                 const uint32_t *panel, size_t cells, size_t rows, bool add)
 {
     const float *x = a;
     const float *b = (const float *)(const void *)panel;
@@ -199,7 +202,9 @@ static void thin(float *c, size_t ldc, const void *a, size_t lda,
     }
 #pragma GCC unroll 12
     for (size_t i = 0; i < THIN_MR; i++) {
-        put(c + i * ldc, _mm256_set1_epi32(add ? -1 : 0), sum[i]);
+        if (i < rows) {
+            put(c + i * ldc, _mm256_set1_epi32(add ? -1 : 0), sum[i]);
+        }
     }
 }
 
@@ -234,8 +239,8 @@ const ql_kernels ql_kernels_avx2 = {
     .lanes = 8,
     .tile = {MR, NR, ukr},
     .thin = {THIN_MR, THIN_NR, thin},
-    .decode = decode,
-    .fetch = fetch,
+    .decode = ql_decode_avx2,
+    .fetch = ql_fetch_avx2,
     .narrow = narrow,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,

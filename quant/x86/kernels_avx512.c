@@ -10,7 +10,7 @@ enum {
     NR = 64,
     THIN_MR = 12, /* more rows have more addresses than registers */
     THIN_NR = 16,
-    FEW = 8
+    FEW = 16
 };
 
 /* Eight bytes become sixteen lanes by shifting copies of their two halves;
@@ -80,9 +80,38 @@ void ql_decode_avx512(float *out, const ql_qtensor *w, size_t start, size_t n)
     by_storage[w->storage](out, w, start, n);
 }
 
-static void fetch(void *out, const ql_qtensor *w, size_t start, size_t n)
+static void others(void *out, const ql_qtensor *w, size_t start, size_t n)
 {
     ql_decode_avx512(out, w, start, n);
+}
+
+static inline void blocks(void *out, const uint8_t *bytes, size_t n,
+                          const ql_qtensor *w, const ql_scales *scales)
+{
+    const __m512 code = _mm512_loadu_ps(w->code);
+    const ql_scales s = *scales;
+    float *to = out;
+
+    for (size_t i = 0; i < n; i++) {
+        const __m512 table =
+            ql_table_avx512(code, ql_scales_at(&s, i), w->round);
+
+#pragma GCC unroll 4
+        for (size_t j = 0; j < 4; j++, to += 16, bytes += 8) {
+            const void *at = bytes;
+
+            _mm512_storeu_ps(to, eight_bytes(table, _mm_loadl_epi64(at)));
+        }
+    }
+}
+
+static void fetch(void *out, const ql_qtensor *w, size_t start, size_t n)
+{
+    if (w->storage == QL_STORAGE_4BIT) {
+        ql_fetch_blocks(out, w, start, n, sizeof(float), blocks, others);
+    } else {
+        others(out, w, start, n);
+    }
 }
 
 static void narrow(void *out, const float *x, size_t n)
@@ -108,17 +137,19 @@ static void pack_nn(uint32_t *panel, size_t width, const void *rows, size_t ld,
     }
 }
 
-static void ukr(float *c, size_t ldc, const void *a, size_t lda,
-                const uint32_t *panel, size_t cells, bool add)
+static inline __attribute__((always_inline)) void
+product(float *c, size_t ldc, const void *a, size_t lda, const uint32_t *panel,
+        size_t cells, size_t rows, bool add)
 {
     const float *x = a;
     __m512 sum[MR][4];
 
 #pragma GCC unroll 6
-    for (size_t i = 0; i < MR; i++) {
+    for (size_t i = 0; i < rows; i++) {
 #pragma GCC unroll 4
         for (size_t j = 0; j < 4; j++) {
             sum[i][j] = _mm512_setzero_ps();
+            _mm_prefetch((const char *)(c + i * ldc + 16 * j), _MM_HINT_T0);
         }
     }
     for (size_t p = 0; p < cells; p++, panel += NR) {
@@ -128,7 +159,7 @@ static void ukr(float *c, size_t ldc, const void *a, size_t lda,
         const __m512 b3 = _mm512_loadu_ps(panel + 48);
 
 #pragma GCC unroll 6
-        for (size_t i = 0; i < MR; i++) {
+        for (size_t i = 0; i < rows; i++) {
             const __m512 y = _mm512_set1_ps(x[i * lda + p]);
 
             sum[i][0] = _mm512_fmadd_ps(y, b0, sum[i][0]);
@@ -138,7 +169,7 @@ static void ukr(float *c, size_t ldc, const void *a, size_t lda,
         }
     }
 #pragma GCC unroll 6
-    for (size_t i = 0; i < MR; i++) {
+    for (size_t i = 0; i < rows; i++) {
 #pragma GCC unroll 4
         for (size_t j = 0; j < 4; j++) {
             ql_put_avx512(c + i * ldc + 16 * j, add ? 0xffff : 0, sum[i][j]);
@@ -146,8 +177,14 @@ static void ukr(float *c, size_t ldc, const void *a, size_t lda,
     }
 }
 
+static void ukr(float *c, size_t ldc, const void *a, size_t lda,
+                const uint32_t *panel, size_t cells, size_t rows, bool add)
+{
+    ql_ukr_unrolled(c, ldc, a, lda, panel, cells, rows, add, product);
+}
+
 static void thin(float *c, size_t ldc, const void *a, size_t lda,
-                 const uint32_t *panel, size_t cells, bool add)
+                 const uint32_t *panel, size_t cells, size_t rows, bool add)
 {
     const float *x = a;
     __m512 sum[THIN_MR];
@@ -166,7 +203,9 @@ static void thin(float *c, size_t ldc, const void *a, size_t lda,
     }
 #pragma GCC unroll 12
     for (size_t i = 0; i < THIN_MR; i++) {
-        ql_put_avx512(c + i * ldc, add ? 0xffff : 0, sum[i]);
+        if (i < rows) {
+            ql_put_avx512(c + i * ldc, add ? 0xffff : 0, sum[i]);
+        }
     }
 }
 

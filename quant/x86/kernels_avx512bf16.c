@@ -57,16 +57,18 @@ static __m512bh broadcast_cell(const void *a, size_t i)
     return (__m512bh)_mm512_set1_epi32((int)ql_cell(a, i));
 }
 
-static void ukr(float *c, size_t ldc, const void *a, size_t lda,
-                const uint32_t *panel, size_t cells, bool add)
+static inline __attribute__((always_inline)) void
+product(float *c, size_t ldc, const void *a, size_t lda, const uint32_t *panel,
+        size_t cells, size_t rows, bool add)
 {
     __m512 sum[MR][4];
 
 #pragma GCC unroll 6
-    for (size_t i = 0; i < MR; i++) {
+    for (size_t i = 0; i < rows; i++) {
 #pragma GCC unroll 4
         for (size_t j = 0; j < 4; j++) {
             sum[i][j] = _mm512_setzero_ps();
+            _mm_prefetch((const char *)(c + i * ldc + 16 * j), _MM_HINT_T0);
         }
     }
     for (size_t p = 0; p < cells; p++, panel += NR) {
@@ -76,7 +78,7 @@ static void ukr(float *c, size_t ldc, const void *a, size_t lda,
         const __m512bh b3 = load_cells(panel + 48);
 
 #pragma GCC unroll 6
-        for (size_t i = 0; i < MR; i++) {
+        for (size_t i = 0; i < rows; i++) {
             const __m512bh x = broadcast_cell(a, i * lda + p);
 
             sum[i][0] = _mm512_dpbf16_ps(sum[i][0], x, b0);
@@ -86,7 +88,7 @@ static void ukr(float *c, size_t ldc, const void *a, size_t lda,
         }
     }
 #pragma GCC unroll 6
-    for (size_t i = 0; i < MR; i++) {
+    for (size_t i = 0; i < rows; i++) {
 #pragma GCC unroll 4
         for (size_t j = 0; j < 4; j++) {
             ql_put_avx512(c + i * ldc + 16 * j, add ? 0xffff : 0, sum[i][j]);
@@ -94,8 +96,14 @@ static void ukr(float *c, size_t ldc, const void *a, size_t lda,
     }
 }
 
+static void ukr(float *c, size_t ldc, const void *a, size_t lda,
+                const uint32_t *panel, size_t cells, size_t rows, bool add)
+{
+    ql_ukr_unrolled(c, ldc, a, lda, panel, cells, rows, add, product);
+}
+
 static void thin(float *c, size_t ldc, const void *a, size_t lda,
-                 const uint32_t *panel, size_t cells, bool add)
+                 const uint32_t *panel, size_t cells, size_t rows, bool add)
 {
     __m512 sum[THIN_MR];
 
@@ -114,7 +122,9 @@ static void thin(float *c, size_t ldc, const void *a, size_t lda,
     }
 #pragma GCC unroll 12
     for (size_t i = 0; i < THIN_MR; i++) {
-        ql_put_avx512(c + i * ldc, add ? 0xffff : 0, sum[i]);
+        if (i < rows) {
+            ql_put_avx512(c + i * ldc, add ? 0xffff : 0, sum[i]);
+        }
     }
 }
 

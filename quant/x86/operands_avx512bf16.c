@@ -55,54 +55,47 @@ static void fetch_bytes(uint16_t *out, const uint8_t *bytes, size_t n,
                              sixteen_bytes(table, some));
 }
 
-/* Whole blocks of 64 under one outer scale of double quantization, in the type
- * f32 or bf16: nearly all that there is, so this loop has no branches. */
-static void fetch_usual(uint16_t *out, const uint8_t *bytes, size_t blocks,
-                        __m512 code, const ql_scales *scales)
+static inline void blocks(void *out, const uint8_t *bytes, size_t n,
+                          const ql_qtensor *w, const ql_scales *scales)
 {
+    const __m512 code = _mm512_loadu_ps(w->code);
     const ql_scales s = *scales;
-    const float outer = *s.outer;
+    uint16_t *to = out;
 
-    for (size_t b = 0; b < blocks; b++, out += 64, bytes += 32) {
-        const float scale = s.map[s.inner[b]] * outer + s.offset;
-        const __m512i table = table_of(code, scale, QL_ROUND_NONE);
+    for (size_t i = 0; i < n; i++, to += 64, bytes += 32) {
+        const __m512i table = table_of(code, ql_scales_at(&s, i), w->round);
 
-        store_codes(out, bytes, table);
-        store_codes(out + 32, bytes + 16, table);
+        store_codes(to, bytes, table);
+        store_codes(to + 32, bytes + 16, table);
     }
 }
 
 /* A run between bytes. Blocks are even, so all pieces of it are. */
-static void fetch_4bit(uint16_t *out, const ql_qtensor *w, size_t e, size_t n)
+static void others(void *out, const ql_qtensor *w, size_t start, size_t n)
 {
     const __m512 code = _mm512_loadu_ps(w->code);
+    const size_t e = w->first + start;
     const uint8_t *bytes = (const uint8_t *)w->data + e / 2;
-    const size_t size = w->block;
-    const size_t block = ql_quotient(e, size);
+    const size_t block = ql_quotient(e, w->block);
     ql_scales scales = ql_scales_from(w, block);
-    const bool usual = size == 64 && !w->absmax && w->round != QL_ROUND_F16;
-    size_t rest = (block + 1) * size - e; /* of the block */
+    size_t rest = (block + 1) * w->block - e; /* of the block */
+    uint16_t *to = out;
 
     while (n > 0) {
-        size_t m = rest < n ? rest : n;
+        const size_t m = rest < n ? rest : n;
 
-        if (usual && m == size) {
-            const size_t whole = n / 64;
-            const size_t blocks = whole < scales.left ? whole : scales.left;
-
-            fetch_usual(out, bytes, blocks, code, &scales);
-            ql_scales_skip(&scales, blocks);
-            m = blocks * 64;
-        } else {
-            fetch_bytes(out, bytes, m / 2,
-                        table_of(code, ql_scales_at(&scales, 0), w->round));
-            ql_scales_skip(&scales, 1);
-        }
-        out += m;
+        fetch_bytes(to, bytes, m / 2,
+                    table_of(code, ql_scales_next(&scales), w->round));
+        to += m;
         bytes += m / 2;
         n -= m;
-        rest = size;
+        rest = w->block;
     }
+}
+
+static void fetch_4bit(void *out, const ql_qtensor *w, size_t start, size_t n)
+{
+    ql_fetch_blocks(out, w, start, n, sizeof(uint16_t), blocks, others);
 }
 
 void ql_narrow_avx512bf16(void *out, const float *x, size_t n)

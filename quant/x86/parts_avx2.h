@@ -6,6 +6,21 @@
 
 #include "quant/kernels.h"
 
+/* The table of a block in bf16, in bytes, for these can be looked up 32 at a
+ * time: the first bytes of its sixteen entries, and the second ones. */
+typedef struct ql_byte_table {
+    uint8_t first[16], second[16];
+} ql_byte_table;
+
+/* Tables of n scales. There is no NaN. */
+void ql_byte_tables_avx2(ql_byte_table *to, const float *code,
+                         const float *scale, size_t n);
+
+/* The decoder, and operands. */
+ql_decode_fn ql_decode_avx2;
+ql_fetch_fn ql_fetch_avx2;
+
+/* Few tokens. */
 ql_arrange_fn ql_arrange_avx2;
 ql_dot4_fn ql_dot4_avx2;
 
@@ -23,6 +38,12 @@ static inline __m256 ql_round_bf16_avx2(__m256 x)
 
     return _mm256_and_ps(
         top, _mm256_castsi256_ps(_mm256_set1_epi32((int)0xffff0000)));
+}
+
+/* Sixteen bytes, twice. */
+static inline __m256i ql_twice_avx2(const uint8_t *bytes)
+{
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)bytes));
 }
 
 /* Eight entries of the table of codes times the scale, rounded. */

@@ -7,7 +7,7 @@ void ql_sample_draft_init(ql_sample_draft *d)
     ql_buf_init(&d->ids, QL_TAG_DATA, SIZE_MAX / 4);
     ql_buf_init(&d->train, QL_TAG_DATA, SIZE_MAX / 4);
     ql_buf_init(&d->ends, QL_TAG_DATA, SIZE_MAX / 4);
-    d->bos_removed = 0;
+    d->bos_removed = d->changed = 0;
 }
 
 void ql_sample_draft_free(ql_sample_draft *d)

@@ -11,6 +11,7 @@ typedef struct ql_sample_draft {
     ql_buf train;       /* uint8_t each */
     ql_buf ends;        /* size_t each: tokens up to the end of each sample */
     size_t bos_removed; /* samples that began with two BOS tokens */
+    size_t changed;     /* turns whose content the chat template changes */
 } ql_sample_draft;
 
 void ql_sample_draft_init(ql_sample_draft *d);

@@ -18,18 +18,17 @@ size_t ql_ending_common(const char *a, size_t n, const char *b, size_t m)
     return i;
 }
 
-size_t ql_ending_word(const char *text, size_t n, const char *word)
+size_t ql_ending_word(const char *text, size_t n, const char *word, size_t m)
 {
-    const size_t m = strlen(word);
     const char *p = text;
 
-    while (p && n - (size_t)(p - text) >= m) {
+    while (p && m > 0 && n - (size_t)(p - text) >= m) {
         if (memcmp(p, word, m) == 0) {
             return (size_t)(p - text);
         }
         p = memchr(p + 1, word[0], n - (size_t)(p + 1 - text));
     }
-    return SIZE_MAX;
+    return m > 0 ? SIZE_MAX : 0;
 }
 
 static size_t common_end(const char *a, size_t n, const char *b, size_t m)

@@ -8,8 +8,8 @@
 /* Bytes that two texts have in common at their start. */
 size_t ql_ending_common(const char *a, size_t n, const char *b, size_t m);
 
-/* Where a word first stands in text[n]; SIZE_MAX if it does not. */
-size_t ql_ending_word(const char *text, size_t n, const char *word);
+/* Where word[m] first stands in text[n]; SIZE_MAX if it does not. */
+size_t ql_ending_word(const char *text, size_t n, const char *word, size_t m);
 
 /* Bytes of tail[n] that still belong to a turn, and not to what the template
  * puts behind the last turn only. tail follows the turn's content where it is

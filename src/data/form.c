@@ -158,20 +158,23 @@ static ql_status read_alpaca(const json_t *r, keys k, ql_content *out)
     return ql_talk_frame(&out->talk, r);
 }
 
-/* A conversation; of a pair, that which was preferred. */
+/* A conversation, or one that ends in the answer that was preferred: only that
+ * is trained then. */
 static ql_status read_turns(const json_t *r, keys k, bool strict,
                             ql_content *out)
 {
     const json_t *v = json_object_get(r, k.first);
     const json_t *chosen = json_object_get(r, "chosen");
+    const bool pair =
+        v != chosen && (json_is_object(chosen) || json_is_array(chosen));
 
     out->talks = true;
     if (!json_is_array(v)) {
         QL_FAIL(QL_EFORMAT, v ? "\"%s\" must be a list" : "\"%s\" is missing",
                 k.first);
     }
-    QL_TRY(ql_talk_add_all(&out->talk, v, k.first, true, strict));
-    if (v != chosen && (json_is_object(chosen) || json_is_array(chosen))) {
+    QL_TRY(ql_talk_add_all(&out->talk, v, k.first, !pair, strict));
+    if (pair) {
         QL_TRY(ql_talk_add_all(&out->talk, chosen, "chosen", true, strict));
     }
     return ql_talk_frame(&out->talk, r);

@@ -43,7 +43,7 @@ typedef struct loader {
     ql_dataset_progress progress;
     uint64_t bytes_before; /* of the files before this one */
     struct {
-        bool talks, as_text, as_is;
+        bool talks, tools, systems, as_is;
     } noted; /* what the user was told of */
 } loader;
 
@@ -259,10 +259,15 @@ static ql_status note(loader *l, ql_shape_notes notes)
                 "are, without the chat template; as lists of messages they "
                 "are written by it");
     }
-    if (notes.as_text && !l->noted.as_text) {
-        l->noted.as_text = true;
-        ql_note("the chat template does not know tools: they, their calls and "
-                "results are written as text");
+    if (notes.lacks.systems && !l->noted.systems) {
+        l->noted.systems = true;
+        ql_note("the chat template does not show system turns: they are "
+                "written before what the user says next");
+    }
+    if (notes.lacks.tools && !l->noted.tools) {
+        l->noted.tools = true;
+        ql_note("the chat template does not show tools, or calls of them: what "
+                "it does not show is written as text");
     }
     return QL_OK;
 }
@@ -280,6 +285,7 @@ static ql_status take_record(loader *l, const item *it)
     QL_TRY(note(l, it->notes));
     QL_TRY(check_length(l, it, &refused));
     COUNT(l, bos_removed, it->draft.bos_removed);
+    COUNT(l, changed, it->draft.changed);
     COUNT(l, split, n > 1);
     for (size_t i = 0; i < n && !refused; i++) {
         QL_TRY(take_sample(l, ql_sample_draft_get(&it->draft, i), it->line,
@@ -505,6 +511,34 @@ static ql_status check_result(const loader *l, const char *file, bool others)
             r->dropped_empty, l->opt->max_length);
 }
 
+/* What the user should know of all that was read. */
+static void note_result(const loader *l)
+{
+    const ql_dataset_report *r = ql_dataset_report_of(l->ds);
+
+    if (r->split > 0) {
+        ql_note(
+            "the chat template writes turns otherwise once a conversation "
+            "goes on: %zu conversations were split into several samples, so "
+            "that each turn is trained as it is generated",
+            r->split);
+    }
+    if (r->changed > 0) {
+        ql_note("the chat template changes %zu turns of the assistant, or "
+                "leaves part of them out",
+                r->changed);
+    }
+    if (r->bos_removed > 0) {
+        ql_note("%zu samples began with two BOS tokens; one was left out",
+                r->bos_removed);
+    }
+    if (r->unended > 0 && ql_tokenizer_eos(l->shaper.tok) >= 0) {
+        ql_note("%zu samples end in no special token: where an answer ends is "
+                "not learnt from them",
+                r->unended);
+    }
+}
+
 ql_status ql_dataset_open(ql_dataset **out, const char *const *files, size_t n,
                           const ql_tokenizer *tok,
                           const ql_dataset_options *opt)
@@ -523,6 +557,7 @@ ql_status ql_dataset_open(ql_dataset **out, const char *const *files, size_t n,
         QL_TRY_DONE(load_file(&l, files[i]));
     }
     QL_TRY_DONE(check_result(&l, files[0], n > 1));
+    note_result(&l);
     *out = l.ds;
     l.ds = NULL;
 done:

@@ -29,7 +29,7 @@ static ql_status shape_talk(const ql_shaper *s, ql_talk *t,
                 "a conversation, but the model's chat template cannot be "
                 "used");
     }
-    QL_TRY(ql_style_fit(style, t, &notes->as_text));
+    QL_TRY(ql_style_fit(style, t, &notes->lacks));
     return ql_turns_push(out, style, s->tok, t, s->train_on);
 }
 

@@ -24,9 +24,8 @@ void ql_shaper_free(ql_shaper *s);
 
 /* What was met in a record. */
 typedef struct ql_shape_notes {
-    bool talks;   /* it is a conversation */
-    bool as_text; /* calls of tools, or the list of them, were written as text,
-                     for the template does not know them */
+    bool talks; /* it is a conversation */
+    ql_style_lacks lacks;
 } ql_shape_notes;
 
 /* Appends the samples of a record. Safe from several threads at once. Errors:

@@ -120,8 +120,8 @@ static ql_status find_trailer(ql_style *s, const probe *p,
     const ql_buf *a = &p->answered;
     const ql_buf *b = &p->went_on;
     const size_t skip = strlen(ql_style_word);
-    size_t i = ql_ending_word(a->data, a->len, ql_style_word);
-    size_t j = ql_ending_word(b->data, b->len, ql_style_word);
+    size_t i = ql_ending_word(a->data, a->len, ql_style_word, skip);
+    size_t j = ql_ending_word(b->data, b->len, ql_style_word, skip);
 
     if (i == SIZE_MAX || j == SIZE_MAX) {
         return QL_OK;
@@ -137,8 +137,8 @@ static ql_status find_trailer(ql_style *s, const probe *p,
 static ql_status find_head(ql_style *s, const probe *p)
 {
     const ql_buf *a = &p->asked;
-    const size_t word =
-        ql_ending_word(p->answered.data, p->answered.len, ql_style_word);
+    const size_t word = ql_ending_word(p->answered.data, p->answered.len,
+                                       ql_style_word, strlen(ql_style_word));
     const size_t m = strlen(s->trailer);
 
     if (word == SIZE_MAX || word < a->len ||
@@ -164,6 +164,7 @@ static ql_status try_turns(ql_style *s, bool tools, const ql_tokenizer *tok)
         st = st == QL_ENOMEM ? st : QL_OK;
         goto done;
     }
+    s->known = true;
     s->prompts = !equal(&p.prompted, &p.asked);
     QL_TRY_DONE(find_trailer(s, &p, tok));
     if (!s->prompts) {
@@ -279,7 +280,8 @@ done:
 
 static bool shows(const ql_buf *text, const char *word)
 {
-    return ql_ending_word(text->data, text->len, word) != SIZE_MAX;
+    return ql_ending_word(text->data, text->len, word, strlen(word)) !=
+           SIZE_MAX;
 }
 
 /* Calls are known if call and result show. */
@@ -316,19 +318,22 @@ static ql_status try_calls(ql_style *s, bool tools)
     return QL_OK;
 }
 
-/* Whether a list of tools shows. */
-static ql_status try_tools(ql_style *s)
+/* Whether a list of tools, or a system turn, shows. */
+static ql_status try_frame(ql_style *s, bool tools, bool system, bool *shown)
 {
+    const size_t n = strlen(ql_style_word);
     ql_talk t;
     ql_buf text;
     ql_status st;
 
     ql_buf_init(&text, QL_TAG_DATA, SIZE_MAX / 4);
     QL_TRY_DONE(ql_talk_init(&t));
-    QL_TRY_DONE(make_tools(&t));
+    QL_TRY_DONE(tools ? make_tools(&t) : QL_OK);
+    QL_TRY_DONE(system ? ql_talk_say(&t, "system", ql_style_word, n, false)
+                       : QL_OK);
     QL_TRY_DONE(ql_talk_say(&t, "user", asked, strlen(asked), false));
-    st = ql_style_write(s, &t, 1, true, &text, NULL);
-    s->lists = st == QL_OK && shows(&text, tool_listed);
+    st = ql_style_write(s, &t, 1 + system, true, &text, NULL);
+    *shown = st == QL_OK && shows(&text, system ? ql_style_word : tool_listed);
     st = st == QL_ENOMEM ? st : QL_OK;
 done:
     ql_talk_free(&t);
@@ -336,19 +341,31 @@ done:
     return st;
 }
 
+/* Some templates will not do without tools. One that refuses whatever it is
+ * tried with gets conversations as they are. */
 ql_status ql_style_init(ql_style *s, const ql_chat *chat, bool tools,
                         const ql_tokenizer *tok)
 {
-    *s = (ql_style){.chat = chat, .prompts = true};
+    *s = (ql_style){.chat = chat};
     s->head = ql_strdup(QL_TAG_DATA, "");
     s->trailer = ql_strdup(QL_TAG_DATA, "");
     if (!s->head || !s->trailer) {
         return QL_ENOMEM;
     }
     QL_TRY(try_turns(s, tools, tok));
+    if (!s->known && !tools) {
+        tools = true;
+        QL_TRY(try_turns(s, tools, tok));
+    }
     QL_TRY(try_marks(s, tools));
+    if (!s->known) {
+        s->calls = call_styles;
+        s->lists = s->systems = true;
+        return QL_OK;
+    }
     QL_TRY(try_calls(s, tools || !chat->tools));
-    return try_tools(s);
+    QL_TRY(try_frame(s, true, false, &s->lists));
+    return try_frame(s, tools, true, &s->systems);
 }
 
 void ql_style_free(ql_style *s)
@@ -450,16 +467,58 @@ static ql_status calls_as_text(ql_talk *t, bool *any)
     return QL_OK;
 }
 
-ql_status ql_style_fit(const ql_style *s, ql_talk *t, bool *as_text)
+/* A system turn before what the next turn says. One behind which only the
+ * assistant speaks becomes a turn of the user. */
+static ql_status move_system(ql_talk *t, size_t i)
+{
+    const json_t *content =
+        json_object_get(json_array_get(t->messages, i), "content");
+    json_t *next = json_array_get(t->messages, i + 1);
+    const json_t *said = json_object_get(next, "content");
+    ql_buf text;
+    ql_status st;
+
+    if (strcmp(ql_talk_role(t, i + 1), "user") != 0 || !json_is_string(said)) {
+        return ql_field_held(json_object_set_new(json_array_get(t->messages, i),
+                                                 "role",
+                                                 json_string("user")) == 0);
+    }
+    ql_buf_init(&text, QL_TAG_DATA, SIZE_MAX / 4);
+    QL_TRY_DONE(ql_buf_append(&text, json_string_value(content),
+                              json_string_length(content)));
+    QL_TRY_DONE(ql_buf_puts(&text, "\n\n"));
+    QL_TRY_DONE(join_content(next, text.data, text.len, json_string_value(said),
+                             json_string_length(said)));
+    json_array_remove(t->messages, i);
+    memmove(t->trained.data + i, t->trained.data + i + 1,
+            t->trained.len - i - 1);
+    t->trained.len--;
+done:
+    ql_buf_free(&text);
+    return st;
+}
+
+static ql_status move_systems(ql_talk *t, bool *any)
+{
+    for (size_t i = json_array_size(t->messages); i-- > 0;) {
+        if (strcmp(ql_talk_role(t, i), "system") == 0) {
+            *any = true;
+            QL_TRY(move_system(t, i));
+        }
+    }
+    return QL_OK;
+}
+
+ql_status ql_style_fit(const ql_style *s, ql_talk *t, ql_style_lacks *lacks)
 {
     if (s->calls) {
         QL_TRY(fit_messages(t->messages, s->calls));
     } else {
-        QL_TRY(calls_as_text(t, as_text));
+        QL_TRY(calls_as_text(t, &lacks->tools));
     }
     if (t->tools && !s->lists) {
-        *as_text = true;
-        return tools_as_text(t);
+        lacks->tools = true;
+        QL_TRY(tools_as_text(t));
     }
-    return QL_OK;
+    return s->systems ? QL_OK : move_systems(t, &lacks->systems);
 }

@@ -17,12 +17,15 @@ typedef struct ql_call_style {
 typedef struct ql_style {
     const ql_chat *chat; /* borrowed */
     bool marks;          /* it has {% generation %} */
-    bool prompts;        /* it ends in a prompt for an answer if asked to */
+    bool known;    /* it could be tried; what follows up to the trailer says
+                     nothing otherwise */
+    bool prompts;  /* it ends in a prompt for an answer if asked to */
     char *head;    /* without that: what stands between the text so far and an
                     answer; "" where the text always ends in a prompt */
     char *trailer; /* what stands behind the last turn and is no part of it */
     const ql_call_style *calls; /* NULL: calls are unknown to it */
     bool lists;                 /* it shows which tools there are */
+    bool systems;               /* it shows a system turn */
 } ql_style;
 
 /* tools: of the template for conversations with tools. chat must outlive s.
@@ -32,11 +35,16 @@ ql_status ql_style_init(ql_style *s, const ql_chat *chat, bool tools,
                         const ql_tokenizer *tok);
 void ql_style_free(ql_style *s);
 
-/* Brings a conversation's calls of tools into the form that the template
- * shows. Where it knows none, calls and results become text, and so do the
- * tools where it does not show them; *as_text is set then, and left as it is
- * otherwise. Errors: QL_ENOMEM. */
-ql_status ql_style_fit(const ql_style *s, ql_talk *t, bool *as_text);
+/* What a conversation has that the template does not show, and that was
+ * therefore written otherwise. */
+typedef struct ql_style_lacks {
+    bool tools;   /* tools, calls of them and results: as text */
+    bool systems; /* system turns: before what the next turn says */
+} ql_style_lacks;
+
+/* Brings a conversation into the form that the template shows. What it lacks is
+ * set in *lacks, and left as it is otherwise. Errors: QL_ENOMEM. */
+ql_status ql_style_fit(const ql_style *s, ql_talk *t, ql_style_lacks *lacks);
 
 /* Appends the first n messages as the template writes them. prompt: let the
  * text end where an answer begins. spans: NULL, or the parts inside

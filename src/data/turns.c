@@ -24,6 +24,7 @@ typedef struct search {
     const ql_talk *talk;
     size_t n;       /* messages */
     size_t written; /* bytes so far */
+    size_t changed; /* turns that the template changes */
     ql_buf whole;   /* all messages */
     ql_buf text;    /* those up to the turn */
     ql_buf before;  /* those before it, with a prompt for an answer */
@@ -62,6 +63,11 @@ static ql_status write_messages(search *q, const ql_talk *t, size_t n,
                 q->n);
     }
     return QL_OK;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
 static bool starts_with(const ql_buf *text, const char *head, size_t n)
@@ -123,9 +129,25 @@ static ql_status make_word(const search *q, size_t i, ql_talk *t)
     return st;
 }
 
+/* Where the prompt for an answer, which is in q->before, and a turn that says
+ * the word, which is in q->other, part; at where there is no such prompt. */
+static ql_status find_parting(search *q, size_t i, size_t *at)
+{
+    const size_t prompt = q->before.len;
+    const size_t same = ql_ending_common(q->other.data, q->other.len,
+                                         q->before.data, q->before.len);
+
+    QL_TRY(write_messages(q, q->talk, i, false, &q->before));
+    if (q->before.len != prompt && same >= q->before.len) {
+        *at = same;
+    }
+    return QL_OK;
+}
+
 /* The same where the text before the turn does not go over into that with the
  * turn. The turn is then written with a word in place of its content: it
- * begins where prompt and turn part, or else with its content. */
+ * begins where prompt and turn part, or else with its content. before: the
+ * text before the turn is known. */
 static ql_status find_start_by_word(search *q, size_t i, bool before,
                                     size_t *start)
 {
@@ -136,21 +158,24 @@ static ql_status find_start_by_word(search *q, size_t i, bool before,
 
     QL_TRY_DONE(make_word(q, i, &t));
     QL_TRY_DONE(write_messages(q, &t, i + 1, false, &q->other));
-    at = ql_ending_word(q->other.data, q->other.len, ql_style_word);
-    same = ql_ending_common(q->other.data, q->other.len, q->text.data,
-                            q->text.len);
-    if (before && q->style->prompts) {
-        const size_t prompt = ql_ending_common(q->other.data, q->other.len,
-                                               q->before.data, q->before.len);
-
-        QL_TRY_DONE(write_messages(q, q->talk, i, false, &q->before));
-        at = prompt >= q->before.len ? prompt : at;
+    at = ql_ending_word(q->other.data, q->other.len, ql_style_word,
+                        strlen(ql_style_word));
+    if (at == SIZE_MAX && before &&
+        starts_with(&q->text, q->before.data, q->before.len)) {
+        *start = q->before.len;
+        goto done;
     }
-    *start = at < same ? at : same;
     if (at == SIZE_MAX) {
         st = ql_fail(QL_EUNSUPPORTED,
                      "message %zu: the chat template does not show it", i + 1);
+        goto done;
     }
+    if (before) {
+        QL_TRY_DONE(find_parting(q, i, &at));
+    }
+    same = ql_ending_common(q->other.data, q->other.len, q->text.data,
+                            q->text.len);
+    *start = at < same ? at : same;
 done:
     json_decref(t.messages);
     return st;
@@ -166,7 +191,7 @@ static ql_status find_turn(search *q, size_t i, ql_chat_span *span)
     if (st == QL_ENOMEM) {
         return st;
     }
-    if (st != QL_OK || !find_start(q, &span->from)) {
+    if (st != QL_OK || !s->known || !find_start(q, &span->from)) {
         QL_TRY(find_start_by_word(q, i, st == QL_OK, &span->from));
     }
     if (ends_with(&q->text, end, s->trailer)) {
@@ -187,8 +212,8 @@ static ql_status check_calls(const search *q, size_t i, ql_chat_span span)
         const char *name = json_string_value(json_object_get(
             json_object_get(json_array_get(calls, k), "function"), "name"));
 
-        if (ql_ending_word(q->text.data + span.from, span.to - span.from,
-                           name) == SIZE_MAX) {
+        if (ql_ending_word(q->text.data + span.from, span.to - span.from, name,
+                           strlen(name)) == SIZE_MAX) {
             QL_FAIL(QL_EUNSUPPORTED,
                     "message %zu: the chat template does not show the call of "
                     "\"%s\"",
@@ -196,6 +221,29 @@ static ql_status check_calls(const search *q, size_t i, ql_chat_span span)
         }
     }
     return QL_OK;
+}
+
+/* True if the content of a message, but for white space around it, does not
+ * stand in its turn. */
+static bool is_changed(const search *q, size_t i, ql_chat_span span)
+{
+    const json_t *content =
+        json_object_get(json_array_get(q->talk->messages, i), "content");
+    const char *s = content ? json_string_value(content) : NULL;
+    size_t n = json_string_length(content);
+
+    if (!s) {
+        return false;
+    }
+    while (n > 0 && is_blank(s[n - 1])) {
+        n--;
+    }
+    while (n > 0 && is_blank(*s)) {
+        s++;
+        n--;
+    }
+    return ql_ending_word(q->text.data + span.from, span.to - span.from, s,
+                          n) == SIZE_MAX;
 }
 
 /* The end token of the tokenizer behind the last turn belongs to it, if
@@ -228,6 +276,7 @@ static ql_status add_turn(search *q, size_t i, size_t *split)
     }
     QL_TRY(find_turn(q, i, &t.span));
     QL_TRY(check_calls(q, i, t.span));
+    q->changed += is_changed(q, i, t.span);
     if (!starts_with(&q->whole, q->text.data, t.span.to)) {
         if (*split > 0) {
             QL_TRY(write_messages(q, q->talk, *split, false, &q->other));
@@ -455,6 +504,7 @@ ql_status ql_turns_push(ql_sample_draft *out, const ql_style *s,
     } else {
         st = push_turns(&q, out, train_on);
     }
+    out->changed = q.changed;
     search_free(&q);
     return st;
 }

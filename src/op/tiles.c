@@ -161,7 +161,8 @@ void ql_tiles_product(const ql_kernels *set, float *c, size_t ldc, size_t rows,
 
         for (size_t i = 0; i < rows; i += tile->mr) {
             tile->ukr(c + i * ldc + at, ldc, a + i * lda, lda,
-                      panel + at * cells, cells, add);
+                      panel + at * cells, cells, min_size(tile->mr, rows - i),
+                      add);
         }
         at += nr;
     }

@@ -60,8 +60,7 @@ void ql_tiles_nn(const ql_kernels *set, uint32_t *panel, const ql_rows *r,
 
 /* C [rows, columns] = A B, or C += A B if add.
  *
- *   c      ldc floats between rows; written in whole tiles, so it has
- *          ql_tiles_rows x ql_tiles_columns values
+ *   c      ldc floats between rows, which have ql_tiles_columns values
  *   a      lda cells between rows, in whole tiles
  *   panel  columns of B, cells deep; cells >= 1 */
 void ql_tiles_product(const ql_kernels *set, float *c, size_t ldc, size_t rows,

@@ -21,8 +21,17 @@ json_t *toy_text_json(const char *text);
  * replaces. The folder holds no other file unless a test writes it there. */
 ql_status toy_text_open(ql_tokenizer **out, const char *change);
 
+/* The same for a tokenizer with a token for each byte (ids 0 to 255), and these
+ * special tokens (from 256), which a NULL ends. It puts nothing around a
+ * text. */
+ql_status toy_text_open_bytes(ql_tokenizer **out, const char *const *specials);
+
 /* Writes a file into that folder, or removes it (text NULL). */
 void toy_text_file(const char *name, const char *text);
+
+/* The text of a sample, with [[ ]] around what is trained. Borrowed: valid
+ * until the next call. */
+const char *toy_text_marked(const ql_tokenizer *tok, ql_sample s);
 
 /* The tokens of a sample, with a space between them and [] around those that
  * are trained. Borrowed: valid until the next call. */

@@ -2,16 +2,19 @@
  * dialogues are those of the default template was checked once against Jinja2
  * and the tokenizers library; here their number stands for them. */
 #include "qlora/dataset.h"
+#include "src/base/file.h"
+#include "src/data/draft.h"
 #include "tests/check/check.h"
 
 static ql_tokenizer *tok;
 
-static ql_status load(ql_dataset **ds, const char *file)
+static ql_status load(ql_dataset **ds, const char *file, size_t max_length)
 {
     const char *path = check_shared(file);
     ql_dataset_options opt;
 
     ql_dataset_options_init(&opt);
+    opt.max_length = max_length;
     return ql_dataset_open(ds, &path, 1, tok, &opt);
 }
 
@@ -20,7 +23,7 @@ static ql_dataset_report report_of(const char *file)
     ql_dataset_report r;
     ql_dataset *ds = NULL;
 
-    check_ok(load(&ds, file));
+    check_ok(load(&ds, file, 1024));
     r = *ql_dataset_report_of(ds);
     ql_dataset_close(&ds);
     return r;
@@ -58,7 +61,7 @@ static void is_read(const char *file, ql_format format, const char *keys,
 {
     ql_dataset *ds = NULL;
 
-    check_ok(load(&ds, file));
+    check_ok(load(&ds, file, 1 << 16));
     assert_int_equal(ql_dataset_files(ds), 1);
     assert_int_equal(ql_dataset_file_report(ds, 0)->format, format);
     assert_string_equal(ql_dataset_file_report(ds, 0)->keys, keys);
@@ -71,7 +74,7 @@ static void records__of_all_forms(void **state)
 {
     (void)state;
     is_read("data/chat/sharegpt_glaive_toolcall_300.json", QL_FORMAT_SHAREGPT,
-            "conversations", 299); /* one is all prompt up to the limit */
+            "conversations", 300);
     is_read("data/chat/sharegpt_vicuna_identity.json", QL_FORMAT_SHAREGPT,
             "conversations", 500);
     is_read("data/classification/sst2_dev_872.jsonl", QL_FORMAT_ALPACA,
@@ -87,7 +90,40 @@ static void records__of_all_forms(void **state)
     is_read("data/math/gsm8k_train_1500.jsonl", QL_FORMAT_ALPACA,
             "question, answer", 1500);
     is_read("data/preference/dpo_en_150.json", QL_FORMAT_SHAREGPT,
-            "conversations, chosen", 147);
+            "conversations, chosen", 150);
+}
+
+/* No token of a plain text is lost: the pieces, without the token that each
+ * begins with, are the text and its end. */
+static void records__plain_text(void **state)
+{
+    const char *file = "data/pretrain/tinyshakespeare.txt";
+    ql_dataset *ds = NULL;
+    char *text;
+    char *back;
+    size_t len;
+    size_t n;
+    ql_buf ids;
+
+    (void)state;
+    ql_buf_init(&ids, QL_TAG_MISC, SIZE_MAX / 4);
+    check_ok(load(&ds, file, 512));
+    for (size_t i = 0; i < ql_dataset_size(ds); i++) {
+        const ql_sample s = ql_dataset_sample(ds, i);
+
+        assert_int_equal(s.ids[0], ql_tokenizer_bos(tok));
+        assert_true(s.n == 512 || i + 1 == ql_dataset_size(ds));
+        assert_int_equal(ql_sample_trained(s), s.n - 1);
+        check_ok(ql_buf_append(&ids, s.ids + 1, (s.n - 1) * sizeof(*s.ids)));
+    }
+    check_ok(ql_tokenizer_decode(tok, (const void *)ids.data,
+                                 ids.len / sizeof(int32_t), true, &back, &n));
+    check_ok(ql_file_read(check_shared(file), 1 << 24, &text, &len));
+    assert_int_equal(n, len + 1); /* a space where the second stretch begins */
+    ql_free(text);
+    ql_free(back);
+    ql_buf_free(&ids);
+    ql_dataset_close(&ds);
 }
 
 int main(void)
@@ -96,6 +132,7 @@ int main(void)
         cmocka_unit_test(records__dialogues),
         cmocka_unit_test(records__texts),
         cmocka_unit_test(records__of_all_forms),
+        cmocka_unit_test(records__plain_text),
     };
     int failed;
 

@@ -387,7 +387,7 @@ static double product_of(const operands *o, size_t i, size_t j, size_t depth)
 }
 
 static void check_tile(const operands *o, const ql_tile *tile, size_t depth,
-                       bool add)
+                       size_t rows, bool add)
 {
     const ql_kernels *set = ql_kernels_get();
     float before[MOST * LD_C];
@@ -396,11 +396,11 @@ static void check_tile(const operands *o, const ql_tile *tile, size_t depth,
     check_fill(before, MOST * LD_C, depth);
     memcpy(c, before, sizeof(c));
     tile->ukr(c, LD_C, o->a_cells, DEPTH, o->nt,
-              (depth + set->pair - 1) / set->pair, add);
+              (depth + set->pair - 1) / set->pair, rows, add);
     for (size_t i = 0; i < MOST * LD_C; i++) {
         const size_t row = i / LD_C;
         const size_t column = i % LD_C;
-        const bool inside = row < tile->mr && column < tile->nr;
+        const bool inside = row < rows && column < tile->nr;
         double want = inside && !add ? 0 : (double)before[i];
 
         want += inside ? product_of(o, row, column, depth) : 0;
@@ -429,8 +429,8 @@ static void check_kernels(void)
         assert_int_equal(tile->nr % set->lanes, 0);
         for (size_t depth = 1; depth <= DEPTH - 4; depth++) {
             make_operands(o, tile->nr, depth);
-            check_tile(o, tile, depth, false);
-            check_tile(o, tile, depth, true);
+            check_tile(o, tile, depth, tile->mr, depth % 2);
+            check_tile(o, tile, depth, 1 + depth % tile->mr, depth / 2 % 2);
             check_dot(o, depth);
         }
     }

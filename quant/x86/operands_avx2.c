@@ -1,0 +1,114 @@
+/* Operands of the AVX2 set: weights that are rounded to bf16, as most are, in
+ * whole blocks. */
+#include <immintrin.h>
+
+#include "quant/kernel_parts.h"
+#include "quant/x86/parts_avx2.h"
+
+/* Codes times the scale, rounded to bf16 in the upper halves; the lower ones
+ * may be anything. */
+static __m256i upper_halves(__m256 code, float scale)
+{
+    const __m256i u =
+        _mm256_castps_si256(_mm256_mul_ps(code, _mm256_set1_ps(scale)));
+    const __m256i odd =
+        _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
+
+    return _mm256_add_epi32(u,
+                            _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+}
+
+/* Entries 0 to 3 and 8 to 11 of the codes, and those beside them. */
+typedef struct half_codes {
+    __m256 even, odd;
+} half_codes;
+
+static half_codes codes_of(const float *code)
+{
+    return (half_codes){_mm256_loadu2_m128(code + 8, code),
+                        _mm256_loadu2_m128(code + 12, code + 4)};
+}
+
+static __m256i byte_table(half_codes code, float scale)
+{
+    const __m256i apart = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, 4, 8, 12, 2, 6, 10, 14, 1, 5, 9, 13, 3, 7, 11, 15));
+    const __m256i low = _mm256_srli_epi32(upper_halves(code.even, scale), 16);
+    const __m256i high = upper_halves(code.odd, scale);
+
+    return _mm256_permute4x64_epi64(
+        _mm256_shuffle_epi8(_mm256_blend_epi16(low, high, 0xaa), apart), 0xd8);
+}
+
+void ql_byte_tables_avx2(ql_byte_table *to, const float *code,
+                         const float *scale, size_t n)
+{
+    const half_codes c = codes_of(code);
+
+    for (size_t i = 0; i < n; i++) {
+        _mm256_storeu_si256((__m256i *)(void *)&to[i], byte_table(c, scale[i]));
+    }
+}
+
+/* Sixteen values: words of bf16 that are 0 to 3 and 8 to 11 in the first half
+ * of the vector, and those beside them in the second. */
+static void store_words(float *out, __m256i words)
+{
+    const __m256i zero = _mm256_setzero_si256();
+
+    _mm256_storeu_ps(out,
+                     _mm256_castsi256_ps(_mm256_unpacklo_epi16(zero, words)));
+    _mm256_storeu_ps(out + 8,
+                     _mm256_castsi256_ps(_mm256_unpackhi_epi16(zero, words)));
+}
+
+/* Thirty-two values by codes in that order. */
+static void store_codes(float *out, __m256i codes, __m256i first,
+                        __m256i second)
+{
+    const __m256i a = _mm256_shuffle_epi8(first, codes);
+    const __m256i b = _mm256_shuffle_epi8(second, codes);
+
+    store_words(out, _mm256_unpacklo_epi8(a, b));
+    store_words(out + 16, _mm256_unpackhi_epi8(a, b));
+}
+
+static inline void blocks(void *out, const uint8_t *bytes, size_t n,
+                          const ql_qtensor *w, const ql_scales *scales)
+{
+    const __m256i low = _mm256_set1_epi8(15);
+    const __m256i even_words = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
+    const half_codes c = codes_of(w->code);
+    const ql_scales s = *scales;
+    float *to = out;
+
+    for (size_t i = 0; i < n; i++, to += 64, bytes += 32) {
+        const __m256i table = byte_table(c, ql_scales_at(&s, i));
+        const __m256i first = _mm256_permute2x128_si256(table, table, 0x00);
+        const __m256i second = _mm256_permute2x128_si256(table, table, 0x11);
+        const __m256i v = _mm256_permute4x64_epi64(
+            _mm256_shuffle_epi8(_mm256_loadu_si256((const void *)bytes),
+                                even_words),
+            0xd8);
+        const __m256i one = _mm256_and_si256(_mm256_srli_epi16(v, 4), low);
+        const __m256i two = _mm256_and_si256(v, low);
+
+        store_codes(to, _mm256_unpacklo_epi8(one, two), first, second);
+        store_codes(to + 32, _mm256_unpackhi_epi8(one, two), first, second);
+    }
+}
+
+static void others(void *out, const ql_qtensor *w, size_t start, size_t n)
+{
+    ql_decode_avx2(out, w, start, n);
+}
+
+void ql_fetch_avx2(void *out, const ql_qtensor *w, size_t start, size_t n)
+{
+    if (w->storage == QL_STORAGE_4BIT && w->round == QL_ROUND_BF16) {
+        ql_fetch_blocks(out, w, start, n, sizeof(float), blocks, others);
+    } else {
+        others(out, w, start, n);
+    }
+}
