@@ -16,7 +16,8 @@
 enum {
     BATCH_BYTES = 1 << 22, /* of records; at least one is read */
     BATCH_RECORDS = 2048,
-    FORM_RECORDS = 64 /* that a file's form is found by, at most */
+    SMALL_BYTES = 1 << 14, /* a batch that is not worth several threads */
+    FORM_RECORDS = 64      /* that a file's form is found by, at most */
 };
 
 /* A record of the batch, and what became of it. */
@@ -313,7 +314,7 @@ static ql_status work(loader *l)
 {
     ql_status st = QL_OK;
 
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) if (l->text.len > SMALL_BYTES)
     for (size_t i = 0; i < l->n; i++) {
         work_on(l, &l->items[i]);
     }

@@ -51,16 +51,16 @@ static ql_status join_vocab(ql_vocab *vocab, const entry *e, const char *where)
     return st == QL_OK ? st : ql_fail_prefix(st, "%s: added_tokens: ", where);
 }
 
-/* The content as the normalized text shows it. */
+/* The content as the text to be searched shows it: normalized or not. */
 static ql_status set_content(ql_added_token *token, const entry *e,
-                             const ql_normalizer *normalizer)
+                             bool normalized, const ql_normalizer *normalizer)
 {
     ql_view v = {.s = e->content, .n = strlen(e->content)};
     ql_normal_work work;
     ql_status st = QL_OK;
 
     ql_normal_work_init(&work);
-    if (e->normalized) {
+    if (normalized) {
         QL_TRY_DONE(ql_normalizer_run(normalizer, v, &work, &v));
     }
     token->content = ql_strndup(QL_TAG_TEXT, v.s, v.n);
@@ -88,26 +88,37 @@ static ql_status push(ql_added_set *set, const ql_added_token *token)
     return QL_OK;
 }
 
-/* The i-th of the list. A content of which the normalizer leaves nothing is
- * never found. The reference has special tokens before the others. */
+/* Adds a token to a set. A content of which the normalizer leaves nothing is
+ * never found. */
+static ql_status add_to(ql_added_set *set, ql_added_token token, const entry *e,
+                        bool normalized, const ql_normalizer *normalizer)
+{
+    ql_status st;
+
+    QL_TRY(set_content(&token, e, normalized, normalizer));
+    st = token.len > 0 ? push(set, &token) : QL_OK;
+    if (st != QL_OK || token.len == 0) {
+        ql_free(token.content);
+    }
+    return st;
+}
+
+/* The i-th of the list. The reference has special tokens before the others. */
 static ql_status add(ql_added *a, const json_t *o, size_t i, ql_vocab *vocab,
                      const ql_normalizer *normalizer, const char *where)
 {
     ql_added_token token = {0};
     entry e = {0};
-    ql_status st;
 
     QL_TRY(read_entry(o, where, &e, &token));
     QL_TRY(join_vocab(vocab, &e, where));
     token.id = ql_vocab_find(vocab, e.content, strlen(e.content));
     token.rank = e.special ? i : i + SIZE_MAX / 2;
-    QL_TRY(set_content(&token, &e, normalizer));
-    st = token.len > 0 ? push(e.normalized ? &a->normalized : &a->raw, &token)
-                       : QL_OK;
-    if (st != QL_OK || token.len == 0) {
-        ql_free(token.content);
+    if (e.normalized && e.special) {
+        QL_TRY(add_to(&a->written, token, &e, false, normalizer));
     }
-    return st;
+    return add_to(e.normalized ? &a->normalized : &a->raw, token, &e,
+                  e.normalized, normalizer);
 }
 
 /* By content; among equal ones the first is the one that is found. */
@@ -168,6 +179,7 @@ ql_status ql_added_init(ql_added *a, const json_t *list, ql_vocab *vocab,
     }
     seal(&a->raw);
     seal(&a->normalized);
+    seal(&a->written);
     return mark_special(a, list, vocab);
 }
 
@@ -183,6 +195,7 @@ void ql_added_free(ql_added *a)
 {
     free_set(&a->raw);
     free_set(&a->normalized);
+    free_set(&a->written);
     ql_free(a->special);
     *a = (ql_added){0};
 }
@@ -298,9 +311,10 @@ bool ql_added_is_special(const ql_added *a, int32_t id)
     return id >= 0 && (size_t)id < a->special_size && a->special[id];
 }
 
-size_t ql_added_special_at(const ql_added *a, const char *s, size_t n)
+/* The same of one set. */
+static size_t longest_at(const ql_added *a, const ql_added_set *set,
+                         const char *s, size_t n)
 {
-    const ql_added_set *set = &a->raw;
     const size_t b = n > 0 ? (unsigned char)s[0] : 0;
     size_t longest = 0;
 
@@ -314,4 +328,12 @@ size_t ql_added_special_at(const ql_added *a, const char *s, size_t n)
         }
     }
     return longest;
+}
+
+size_t ql_added_special_at(const ql_added *a, const char *s, size_t n)
+{
+    const size_t raw = longest_at(a, &a->raw, s, n);
+    const size_t written = longest_at(a, &a->written, s, n);
+
+    return raw > written ? raw : written;
 }

@@ -29,7 +29,9 @@ typedef struct ql_added_set {
 typedef struct ql_added {
     ql_added_set raw;
     ql_added_set normalized;
-    uint8_t *special; /* [special_size]: 1 for a special token, by id */
+    ql_added_set written; /* special tokens of the normalized set, by the
+                             content that they are written with */
+    uint8_t *special;     /* [special_size]: 1 for a special token, by id */
     size_t special_size;
 } ql_added;
 
@@ -54,8 +56,8 @@ bool ql_added_next(const ql_added_set *set, ql_view v, ql_added_search *search);
 
 bool ql_added_is_special(const ql_added *a, int32_t id);
 
-/* Bytes of the longest special token that s[n] begins with, as the raw text
- * has it; 0 for none. */
+/* Bytes of the longest special token that s[n] begins with, as it is written;
+ * 0 for none. */
 size_t ql_added_special_at(const ql_added *a, const char *s, size_t n);
 
 #endif

@@ -185,6 +185,58 @@ static void oom__datasets(void **state)
                   "{\"role\": \"assistant\", \"content\": \"ab\"}]}\n"
                   "{\"messages\": [{\"role\": \"assistant\", \"content\": "
                   "[{\"type\": \"text\", \"text\": \"ab\"}]}]}\n");
+    load_survives(
+        "[{\"instruction\": \"hi\", \"input\": \"x\", \"output\": \"ab\","
+        "\"history\": [[\"a\", \"b\"]]},\n{\"question\": \"a\", "
+        "\"answer\": \"b\", \"system\": \"s\"}]");
+    load_survives(
+        "{\"tools\": \"[{\\\"name\\\": \\\"f\\\"}]\", \"conversations\": ["
+        "{\"from\": \"human\", \"value\": \"a\"}, {\"from\": "
+        "\"function_call\", \"value\": \"{\\\"name\\\": \\\"f\\\"}\"},"
+        "{\"from\": \"observation\", \"value\": \"x\"}]}\n"
+        "{\"conversations\": [{\"from\": \"gpt\", \"value\": \"b\"}]}\n");
+}
+
+/* Turns that are split off, a system turn and calls that are written as text,
+ * and a plain text. */
+static ql_status load_talk(void *ctx)
+{
+    const loading *l = ctx;
+    const char *const files[] = {l->path, check_tmp_path("toy/data.txt")};
+    ql_dataset *ds = NULL;
+    ql_dataset_options opt;
+    ql_status st;
+
+    ql_dataset_options_init(&opt);
+    opt.max_length = 60;
+    opt.chat_template = "{% for m in messages %}{% if m.role == 'system' %}"
+                        "{{ raise_exception('no') }}{% endif %}{{ m.role[0] }}"
+                        "{{ 'x' if loop.last }}{{ m.content }}</s>{% endfor %}";
+    st = ql_dataset_open(&ds, files, 2, l->tok, &opt);
+    ql_dataset_close(&ds);
+    return st;
+}
+
+static void oom__talk(void **state)
+{
+    ql_tokenizer *tok = NULL;
+    char path[4096];
+    loading l;
+
+    (void)state;
+    snprintf(path, sizeof(path), "%s", check_tmp_path("toy/data.jsonl"));
+    check_ok(toy_text_open(&tok, NULL));
+    toy_text_file("toy/data.txt", "hi ab\nx\n");
+    toy_text_file("toy/data.jsonl",
+                  "{\"messages\": [{\"role\": \"system\", \"content\": "
+                  "\"s\"}, {\"role\": \"user\", \"content\": \"q\"},"
+                  "{\"role\": \"assistant\", \"tool_calls\": [{\"name\": "
+                  "\"f\"}]}, {\"role\": \"tool\", \"content\": \"t\"},"
+                  "{\"role\": \"assistant\", \"content\": \"b\"}]}");
+    l = (loading){tok, path};
+    survives(load_talk, &l);
+    ql_tokenizer_close(&tok);
+    toy_text_file("toy/data.txt", NULL);
 }
 
 /* A template that uses most of the language. */
@@ -282,6 +334,7 @@ int main(void)
         cmocka_unit_test(oom__encode_and_decode),
         cmocka_unit_test(oom__components),
         cmocka_unit_test(oom__datasets),
+        cmocka_unit_test(oom__talk),
         cmocka_unit_test(oom__chat_template),
         cmocka_unit_test(oom__chat_files),
     };
