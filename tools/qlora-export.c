@@ -12,12 +12,14 @@
 typedef enum form {
     FORM_MERGE,
     FORM_GGUF,
-    FORM_GGUF_ADAPTER
+    FORM_GGUF_ADAPTER,
+    FORM_OLLAMA
 } form;
 
 static const cli_choice forms[] = {{"merge", FORM_MERGE},
                                    {"gguf", FORM_GGUF},
                                    {"gguf-adapter", FORM_GGUF_ADAPTER},
+                                   {"ollama", FORM_OLLAMA},
                                    {0}};
 
 static const cli_choice types[] = {
@@ -112,6 +114,8 @@ static ql_status write_form(const options *o, ql_export_report *r)
     case FORM_GGUF_ADAPTER:
         return ql_export_gguf_adapter(o->model, o->adapter, o->output, &o->e,
                                       r);
+    case FORM_OLLAMA:
+        return ql_export_ollama(o->model, o->adapter, o->output, &o->e, r);
     default:
         return ql_export_merge(o->model, o->adapter, o->output, &o->e, r);
     }
@@ -143,6 +147,10 @@ static ql_status run(options *o, const cli_common *common)
     if (!common->quiet) {
         fprintf(stderr, "written: %s; peak memory %s\n", o->output,
                 cli_format_bytes(peak, mem.peak));
+        if (o->form == FORM_OLLAMA) {
+            fprintf(stderr, "next: ollama create NAME -f %s/Modelfile\n",
+                    o->output);
+        }
     }
     return QL_OK;
 }

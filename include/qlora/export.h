@@ -113,4 +113,16 @@ QL_API ql_status ql_export_gguf(const char *model_dir, const char *adapter_dir,
                                 const ql_export_options *opt,
                                 ql_export_report *report);
 
+/* Writes a folder for Ollama: the model and its adapter as GGUF files, and a
+ * Modelfile with the chat template in Ollama's language, the words that end an
+ * answer, and the settings of generation_config.json. An adapter that cannot
+ * stand beside a model is worked into it, a template that cannot be translated
+ * is left out; notes tell both. The options are those of ql_export_gguf.
+ *
+ * report may be NULL. Errors: as ql_export_gguf. */
+QL_API ql_status ql_export_ollama(const char *model_dir,
+                                  const char *adapter_dir, const char *out_dir,
+                                  const ql_export_options *opt,
+                                  ql_export_report *report);
+
 #endif

@@ -204,7 +204,7 @@ static ql_status write_values(job *j, uint64_t parameters)
                                title[0] ? title : NULL, label,
                                file_type_of(j->type)));
     if (j->what->tokenizer) {
-        QL_TRY(ql_gguf_put_tokenizer(j->w, j->what->model, j->what->adapter,
+        QL_TRY(ql_gguf_put_tokenizer(j->w, j->what->model, j->what->trained,
                                      j->config.V));
     }
     return ql_gguf_put_u32(j->w, "general.quantization_version",
@@ -362,7 +362,7 @@ static ql_status open_inputs(job *j)
     QL_TRY(ql_config_init(&j->config, j->what->model));
     QL_TRY(ql_model_files_config(&j->root, j->what->model));
     QL_TRY(ql_gguf_arch_find(&j->arch, &j->config));
-    QL_TRY(ql_export_base_find(&j->base, adapter, j->opt));
+    QL_TRY(ql_export_base_find(&j->base, j->what->trained, j->opt));
     if (adapter) {
         QL_TRY(ql_adapter_folder_init(&j->folder, adapter));
     }
@@ -412,6 +412,7 @@ ql_status ql_export_gguf(const char *model_dir, const char *adapter_dir,
 {
     const ql_gguf_model_job what = {.model = model_dir,
                                     .adapter = adapter_dir,
+                                    .trained = adapter_dir,
                                     .out = out_path,
                                     .tokenizer = true};
     ql_export_report own;

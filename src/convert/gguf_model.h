@@ -5,9 +5,11 @@
 #include "qlora/export.h"
 
 typedef struct ql_gguf_model_job {
-    const char *model, *adapter; /* folders; adapter NULL for none */
-    const char *out;             /* file */
-    bool tokenizer;              /* is written, too; llama.cpp needs it */
+    const char *model, *adapter; /* folders; adapter: worked in; or NULL */
+    const char *trained; /* folder of the adapter that is to stand beside it:
+                            tells base and chat template; or NULL */
+    const char *out;     /* file */
+    bool tokenizer;      /* is written, too; llama.cpp needs it */
 } ql_gguf_model_job;
 
 /* As ql_export_gguf. */

@@ -10,7 +10,7 @@ enum {
     MAX_CONFIG_BYTES = 16 << 20
 };
 
-static const char config_name[] = "config.json";
+const char ql_model_mark[] = "config.json";
 
 /* True for files that hold weights, which are written anew or left behind. */
 static bool holds_weights(const char *name)
@@ -25,7 +25,7 @@ static bool holds_weights(const char *name)
             return true;
         }
     }
-    return name[0] == '.' || strcmp(name, config_name) == 0;
+    return name[0] == '.' || strcmp(name, ql_model_mark) == 0;
 }
 
 /* Carries tokenizer, generation config, licence and the like over. */
@@ -56,10 +56,10 @@ ql_status ql_model_files_carry(const char *in_dir, const char *out_dir)
 /* What is there is replaced only on demand, and only if it is a model (or
  * nothing) and not the one that is read. */
 ql_status ql_model_files_check(const char *in_dir, const char *out_dir,
-                               bool force)
+                               const char *mark, bool force)
 {
     ql_status st = QL_OK;
-    char *config;
+    char *marked;
     char **names;
     size_t n;
 
@@ -84,16 +84,16 @@ ql_status ql_model_files_check(const char *in_dir, const char *out_dir,
         return QL_OK; /* the link is replaced, not what it leads to */
     }
     QL_TRY(ql_dir_list(out_dir, &names, &n));
-    config = ql_path_join(out_dir, config_name);
-    if (!config) {
+    marked = ql_path_join(out_dir, mark);
+    if (!marked) {
         st = QL_ENOMEM;
-    } else if (n > 0 && !ql_path_exists(config)) {
+    } else if (n > 0 && !ql_path_exists(marked)) {
         st = ql_fail(QL_EINVAL,
-                     "%s holds something else than a model; name another "
-                     "folder",
-                     out_dir);
+                     "%s holds something else, for there is no %s in it; name "
+                     "another folder",
+                     out_dir, mark);
     }
-    ql_free(config);
+    ql_free(marked);
     ql_dir_list_free(names, n);
     return st;
 }
@@ -112,7 +112,7 @@ ql_status ql_model_files_check_file(const char *path, bool force)
 
 ql_status ql_model_files_config(json_t **out, const char *dir)
 {
-    char *path = ql_path_join(dir, config_name);
+    char *path = ql_path_join(dir, ql_model_mark);
     ql_status st = QL_ENOMEM;
 
     *out = NULL;
@@ -125,7 +125,7 @@ ql_status ql_model_files_config(json_t **out, const char *dir)
 
 ql_status ql_model_files_put_config(const json_t *config, const char *dir)
 {
-    char *path = ql_path_join(dir, config_name);
+    char *path = ql_path_join(dir, ql_model_mark);
     ql_status st = path ? ql_json_save(config, true, path) : QL_ENOMEM;
 
     ql_free(path);

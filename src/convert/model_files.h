@@ -6,10 +6,14 @@
 #include "src/base/json.h"
 
 /* Fails unless out_dir can be written: it is not there; or it may be replaced
- * (force), and is a model, or empty, and not the folder that is read or one
- * that it lies in. Errors: QL_EINVAL, QL_EIO, QL_ENOMEM. */
+ * (force), and holds a file called mark, which says that it is of the same
+ * kind, or nothing, and is not the folder that is read or one that this lies
+ * in. Errors: QL_EINVAL, QL_EIO, QL_ENOMEM. */
 ql_status ql_model_files_check(const char *in_dir, const char *out_dir,
-                               bool force);
+                               const char *mark, bool force);
+
+/* The mark of a model folder. */
+extern const char ql_model_mark[];
 
 /* The same of a file: it is not there, or may be replaced and is a file. */
 ql_status ql_model_files_check_file(const char *path, bool force);

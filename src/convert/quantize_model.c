@@ -372,7 +372,8 @@ static ql_status run(job *j, const char *in_dir, const char *out_dir)
 {
     QL_TRY(ql_dir_need(in_dir, "give a Hugging Face model folder"));
     if (!j->opt->dry_run) {
-        QL_TRY(ql_model_files_check(in_dir, out_dir, j->opt->force));
+        QL_TRY(ql_model_files_check(in_dir, out_dir, ql_model_mark,
+                                    j->opt->force));
     }
     QL_TRY(ql_quantize_plan_init(&j->plan, in_dir, j->opt));
     QL_TRY(start_report(j));

@@ -18,7 +18,7 @@ export_ 3 "nowhere: no such folder; give a Hugging Face model folder" \
     --model nowhere
 export_ 2 "d would be replaced, *" --output d --force
 export_ 2 "a exists already; name another folder or use --force" --output a
-export_ 2 "a holds something else than a model; name another folder" \
+export_ 2 "a holds something else, for there is no config.json in it; *" \
     --output a --force
 toy model wide hidden=32
 export_ 3 "*the adapter was made for another model" --model wide
@@ -46,3 +46,5 @@ gguf 2 "there.gguf exists already; name another file or use --force" \
     --output there.gguf
 gguf 3 "*the adapter was made for another model" --model wide
 refuse 3 "*tokenizer.json*" qlora-export gguf --model wide2 --output o.gguf
+refuse 2 "d holds something else, for there is no Modelfile in it; *" \
+    qlora-export ollama --model m --adapter a --output d --force --quiet

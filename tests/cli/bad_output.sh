@@ -7,7 +7,7 @@ mkdir out
 echo mine >out/file
 refuse 2 "$exists" qlora-quantize d out
 refuse 2 "$exists" qlora-quantize d out/
-refuse 2 "out holds something else than a model; name another folder" \
+refuse 2 "out holds something else, for there is no config.json in it; *" \
     qlora-quantize --force d out
 echo '{}' >out/config.json
 toy cut d/model.safetensors -1

@@ -48,3 +48,16 @@ for type in f32 bf16 q8_0; do
     grep -q ', of them changed by the adapter: 0;' r.txt
 done
 test "$(head -c 4 m.gguf)" = GGUF
+
+# The folder for Ollama, without and with a chat template.
+qlora-export ollama --model nf4 --adapter adapter --output o --quiet > r.txt
+grep -q '^FROM ./model.gguf$' o/Modelfile
+grep -q '^ADAPTER ./adapter.gguf$' o/Modelfile
+grep -q '^TEMPLATE """{{ .Prompt }}"""$' o/Modelfile
+grep -q '^PARAMETER stop "</s>"$' o/Modelfile
+cmp a.gguf o/adapter.gguf
+printf '%s' '{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}' \
+    > adapter/chat_template.jinja
+qlora-export ollama --model nf4 --adapter adapter --output o --force --quiet \
+    > r.txt
+grep -q '^TEMPLATE """{{- $first := true }}.*<user>' o/Modelfile

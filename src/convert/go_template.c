@@ -1,0 +1,301 @@
+#include "src/convert/go_template.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/fail.h"
+
+enum {
+    MAX_TEXT = 1 << 24,
+    MAX_QUESTIONS = 3 /* of the conversations that are compared */
+};
+
+/* A conversation: with a system message or not; so many questions, and an
+ * answer to each but the last; or to that, too. */
+typedef struct talk {
+    bool system, answered;
+    size_t questions;
+} talk;
+
+/* What stands around the messages. */
+typedef enum piece {
+    PIECE_SYSTEM, /* before a system message */
+    PIECE_FIRST,  /* between that and the first question */
+    PIECE_ALONE,  /* before the first question where there is none */
+    PIECE_ANSWER, /* between a question and its answer */
+    PIECE_PROMPT, /* behind the last question, where the answer is to come */
+    PIECE_LATER,  /* between an answer and the next question */
+    PIECES
+} piece;
+
+typedef struct job {
+    ql_chat_template *t;
+    const json_t *tokens;
+    const char *bos;
+    char *pieces[PIECES]; /* Owned */
+    ql_buf text;          /* of a conversation */
+    ql_buf out;
+} job;
+
+/* Messages that no template has in a text of its own. */
+static const char *message_of(char name[32], char kind, size_t turn)
+{
+    snprintf(name, 32, "qz%cx%zuzq", kind, turn);
+    return name;
+}
+
+static int add_message(json_t *list, const char *role, char kind, size_t turn)
+{
+    char text[32];
+
+    return json_array_append_new(list,
+                                 json_pack("{ss ss}", "role", role, "content",
+                                           message_of(text, kind, turn)));
+}
+
+static json_t *messages_of(talk what)
+{
+    json_t *list = json_array();
+    int bad = what.system ? add_message(list, "system", 's', 0) : 0;
+
+    for (size_t i = 0; i < what.questions; i++) {
+        bad |= add_message(list, "user", 'u', i);
+        if (i + 1 < what.questions || what.answered) {
+            bad |= add_message(list, "assistant", 'a', i);
+        }
+    }
+    if (bad) {
+        json_decref(list);
+        return NULL;
+    }
+    return list;
+}
+
+/* The text of a conversation without BOS, in j->text: up to where the answer
+ * begins, unless that is there. Errors: those of ql_chat_render. */
+static ql_status render(job *j, talk what)
+{
+    json_t *list = messages_of(what);
+    const ql_chat_input in = {.messages = list,
+                              .tokens = j->tokens,
+                              .add_generation_prompt = !what.answered};
+    const size_t n = j->bos ? strlen(j->bos) : 0;
+    ql_status st;
+
+    ql_buf_clear(&j->text);
+    st = list ? ql_chat_render(j->t, &in, &j->text, NULL)
+              : ql_fail(QL_ENOMEM, "out of memory");
+    json_decref(list);
+    if (st == QL_OK && n > 0 && j->text.len >= n &&
+        strncmp(j->text.data, j->bos, n) == 0) {
+        j->text.len -= n;
+        memmove(j->text.data, j->text.data + n, j->text.len + 1);
+    }
+    return st == QL_OK ? ql_buf_puts(&j->text, "") : st;
+}
+
+/* Keeps what is before a message in *rest and moves on behind it. Does nothing
+ * where the message is not there: the piece stays NULL. */
+static ql_status cut(const char **rest, char kind, size_t turn, char **out)
+{
+    char name[32];
+    const char *at = strstr(*rest, message_of(name, kind, turn));
+
+    if (!at) {
+        return QL_OK;
+    }
+    ql_free(*out);
+    *out = ql_strndup(QL_TAG_TEXT, *rest, (size_t)(at - *rest));
+    *rest = at + strlen(name);
+    return *out ? QL_OK : QL_ENOMEM;
+}
+
+/* A conversation that the template refuses is no failure; *ok tells. */
+static ql_status try_render(job *j, talk what, bool *ok)
+{
+    const ql_status st = render(j, what);
+
+    *ok = st == QL_OK;
+    return st == QL_EFORMAT || st == QL_EUNSUPPORTED ? QL_OK : st;
+}
+
+static ql_status find_pieces(job *j, ql_go_template *g, bool *ok)
+{
+    const char *rest;
+
+    QL_TRY(try_render(j, (talk){.questions = 2}, ok));
+    if (!*ok) {
+        return QL_OK;
+    }
+    rest = j->text.data;
+    QL_TRY(cut(&rest, 'u', 0, &j->pieces[PIECE_ALONE]));
+    QL_TRY(cut(&rest, 'a', 0, &j->pieces[PIECE_ANSWER]));
+    QL_TRY(cut(&rest, 'u', 1, &j->pieces[PIECE_LATER]));
+    j->pieces[PIECE_PROMPT] = ql_strdup(QL_TAG_TEXT, rest);
+    if (!j->pieces[PIECE_PROMPT]) {
+        return QL_ENOMEM;
+    }
+    QL_TRY(try_render(j, (talk){.system = true, .questions = 1}, ok));
+    rest = j->text.data;
+    if (*ok) {
+        QL_TRY(cut(&rest, 's', 0, &j->pieces[PIECE_SYSTEM]));
+        QL_TRY(cut(&rest, 'u', 0, &j->pieces[PIECE_FIRST]));
+    }
+    g->no_system = !j->pieces[PIECE_SYSTEM] || !j->pieces[PIECE_FIRST];
+    QL_TRY(try_render(j, (talk){.answered = true, .questions = 1}, ok));
+    if (*ok) {
+        char name[32];
+        const char *at = strstr(j->text.data, message_of(name, 'a', 0));
+
+        g->end = ql_strdup(QL_TAG_TEXT, at ? at + strlen(name) : "");
+    }
+    *ok = j->pieces[PIECE_ALONE] && j->pieces[PIECE_ANSWER] &&
+          j->pieces[PIECE_LATER];
+    return !g->end && *ok ? (g->end = ql_strdup(QL_TAG_TEXT, ""),
+                             g->end ? QL_OK : QL_ENOMEM)
+                          : QL_OK;
+}
+
+/* A conversation made of the pieces. */
+static ql_status compose(const job *j, talk what, ql_buf *out)
+{
+    char name[32];
+
+    ql_buf_clear(out);
+    if (what.system) {
+        QL_TRY(ql_buf_puts(out, j->pieces[PIECE_SYSTEM]));
+        QL_TRY(ql_buf_puts(out, message_of(name, 's', 0)));
+    }
+    for (size_t i = 0; i < what.questions; i++) {
+        const piece before = i > 0         ? PIECE_LATER
+                             : what.system ? PIECE_FIRST
+                                           : PIECE_ALONE;
+
+        QL_TRY(ql_buf_puts(out, j->pieces[before]));
+        QL_TRY(ql_buf_puts(out, message_of(name, 'u', i)));
+        if (i + 1 == what.questions) {
+            return ql_buf_puts(out, j->pieces[PIECE_PROMPT]);
+        }
+        QL_TRY(ql_buf_puts(out, j->pieces[PIECE_ANSWER]));
+        QL_TRY(ql_buf_puts(out, message_of(name, 'a', i)));
+    }
+    return QL_OK;
+}
+
+/* Conversations of all kinds come out of the pieces as the template has
+ * them. */
+static ql_status check_pieces(job *j, const ql_go_template *g, bool *ok)
+{
+    for (size_t i = 2; *ok && i < 2 * (MAX_QUESTIONS + 1); i++) {
+        const talk what = {.system = i % 2, .questions = i / 2};
+
+        if (what.system && g->no_system) {
+            continue;
+        }
+        QL_TRY(try_render(j, what, ok));
+        if (*ok) {
+            QL_TRY(compose(j, what, &j->out));
+            *ok = strcmp(j->text.data, j->out.data) == 0;
+        }
+    }
+    return QL_OK;
+}
+
+/* Text as it is, in a template. */
+static ql_status put_text(ql_buf *out, const char *s)
+{
+    for (const char *at; (at = strstr(s, "{{")); s = at + 2) {
+        QL_TRY(ql_buf_append(out, s, (size_t)(at - s)));
+        QL_TRY(ql_buf_puts(out, "{{ \"{{\" }}"));
+    }
+    return ql_buf_puts(out, s);
+}
+
+static ql_status write_template(const job *j, const ql_go_template *g,
+                                ql_buf *out)
+{
+    const char *answer = j->pieces[PIECE_ANSWER];
+    const char *prompt = j->pieces[PIECE_PROMPT];
+
+    ql_buf_clear(out);
+    QL_TRY(ql_buf_puts(out, "{{- $first := true }}"
+                            "{{- range $i, $_ := .Messages }}"
+                            "{{- if eq .Role \"user\" }}{{- if $first }}"
+                            "{{- $first = false }}"));
+    if (g->no_system) {
+        QL_TRY(put_text(out, j->pieces[PIECE_ALONE]));
+    } else {
+        QL_TRY(ql_buf_puts(out, "{{- if $.System }}"));
+        QL_TRY(put_text(out, j->pieces[PIECE_SYSTEM]));
+        QL_TRY(ql_buf_puts(out, "{{ $.System }}"));
+        QL_TRY(put_text(out, j->pieces[PIECE_FIRST]));
+        QL_TRY(ql_buf_puts(out, "{{ else }}"));
+        QL_TRY(put_text(out, j->pieces[PIECE_ALONE]));
+        QL_TRY(ql_buf_puts(out, "{{ end }}"));
+    }
+    QL_TRY(ql_buf_puts(out, "{{ else }}"));
+    QL_TRY(put_text(out, j->pieces[PIECE_LATER]));
+    QL_TRY(ql_buf_puts(out, "{{ end }}{{ .Content }}"));
+    if (strcmp(answer, prompt) != 0) {
+        QL_TRY(ql_buf_puts(out, "{{ if eq (len (slice $.Messages $i)) 1 }}"));
+        QL_TRY(put_text(out, prompt));
+        QL_TRY(ql_buf_puts(out, "{{ else }}"));
+    }
+    QL_TRY(put_text(out, answer));
+    if (strcmp(answer, prompt) != 0) {
+        QL_TRY(ql_buf_puts(out, "{{ end }}"));
+    }
+    return ql_buf_puts(out, "{{ else if eq .Role \"assistant\" }}"
+                            "{{ .Content }}{{ end }}{{- end }}");
+}
+
+static ql_status make(job *j, ql_go_template *g)
+{
+    bool ok;
+
+    QL_TRY(find_pieces(j, g, &ok));
+    if (ok) {
+        QL_TRY(check_pieces(j, g, &ok));
+    }
+    if (ok) {
+        QL_TRY(write_template(j, g, &j->out));
+        ok = !strstr(j->out.data, "\"\"\""); /* which ends it in a Modelfile */
+    }
+    if (ok) {
+        g->text = ql_strdup(QL_TAG_TEXT, j->out.data);
+        return g->text ? QL_OK : QL_ENOMEM;
+    }
+    return QL_OK;
+}
+
+ql_status ql_go_template_init(ql_go_template *g, const ql_chat_source *source,
+                              const json_t *tokens, const char *bos)
+{
+    job j = {.tokens = tokens, .bos = bos};
+    ql_status st;
+
+    *g = (ql_go_template){0};
+    ql_buf_init(&j.text, QL_TAG_TEXT, MAX_TEXT);
+    ql_buf_init(&j.out, QL_TAG_TEXT, MAX_TEXT);
+    QL_TRY_DONE(
+        ql_chat_template_open(&j.t, source->text, source->len, source->where));
+    st = make(&j, g);
+done:
+    for (size_t i = 0; i < PIECES; i++) {
+        ql_free(j.pieces[i]);
+    }
+    ql_chat_template_close(&j.t);
+    ql_buf_free(&j.text);
+    ql_buf_free(&j.out);
+    if (st != QL_OK) {
+        ql_go_template_free(g);
+    }
+    return st;
+}
+
+void ql_go_template_free(ql_go_template *g)
+{
+    ql_free(g->text);
+    ql_free(g->end);
+    *g = (ql_go_template){0};
+}
