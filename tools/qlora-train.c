@@ -63,6 +63,7 @@ static ql_status run(train_options *o, const cli_common *common,
     cli_signals_catch();
     ql_model_options_init(&mo);
     mo.quant = o->quant;
+    mo.quantize = o->t.method == QL_METHOD_QLORA;
     st = ql_train_check(o->output, &o->t);
     if (st == QL_OK) {
         st = ql_tokenizer_open(&tok, o->model);

@@ -15,6 +15,8 @@ static const cli_choice schedulers[] = {
     {"polynomial", QL_SCHEDULER_POLYNOMIAL},
     {"inverse_sqrt", QL_SCHEDULER_INVERSE_SQRT},
     {0}};
+static const cli_choice methods[] = {
+    {"qlora", QL_METHOD_QLORA}, {"lora", QL_METHOD_LORA}, {0}};
 static const cli_choice optims[] = {
     {"paged_adamw_32bit", QL_OPTIM_PAGED_ADAMW_32BIT},
     {"paged_adamw", QL_OPTIM_PAGED_ADAMW_32BIT},
@@ -89,6 +91,11 @@ static const cli_opt table[] = {
      .group = "Data",
      .help = "shuffle the records in each epoch"},
 
+    {.name = "method",
+     CLI_CHOICE(&o.t.method, methods),
+     .group = "Adapter",
+     .help = "qlora: beside linear layers in 4 bits; lora: beside those that "
+             "the folder has in 16 or 32"},
     {.name = "lora-r",
      CLI_SIZE(&o.t.lora_r),
      .aliases = "lora-rank",

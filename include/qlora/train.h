@@ -59,6 +59,12 @@ typedef enum ql_optim {
     QL_OPTIM_ADAMW_8BIT
 } ql_optim;
 
+/* What is trained, on what. */
+typedef enum ql_method {
+    QL_METHOD_QLORA, /* an adapter on linear layers in 4 bits */
+    QL_METHOD_LORA   /* one on those of 16 or 32 bits, as they are stored */
+} ql_method;
+
 /* Whether a block's forward is repeated before its backward. */
 typedef enum ql_checkpointing {
     QL_CHECKPOINTING_OFF, /* all activations are kept */
@@ -68,6 +74,8 @@ typedef enum ql_checkpointing {
 
 /* Names are those of Hugging Face's TrainingArguments and LoraConfig. */
 typedef struct ql_train_options {
+    ql_method method;             /* qlora; the model must be opened for it: for
+                                     lora, without quantizing */
     size_t lora_r;                /* 16 */
     double lora_alpha;            /* 32 */
     double lora_dropout;          /* 0.05 */

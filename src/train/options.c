@@ -75,6 +75,7 @@ static ql_status check_choices(const ql_train_options *o)
         const char *name;
         int value, count;
     } choices[] = {
+        {"method", (int)o->method, QL_METHOD_LORA + 1},
         {"optim", (int)o->optim, QL_OPTIM_ADAMW_8BIT + 1},
         {"lr-scheduler-type", (int)o->lr_scheduler_type, QL_SCHEDULER_COUNT},
         {"eval-strategy", (int)o->eval_strategy, QL_STRATEGY_EPOCH + 1},

@@ -110,6 +110,18 @@ static ql_status check_ids(const ql_dataset *ds, size_t V)
     return QL_OK;
 }
 
+static ql_status check_method(const ql_trainer *t)
+{
+    if (t->opt->method == QL_METHOD_LORA && t->m->weights.quantized > 0) {
+        QL_FAIL(QL_EMISMATCH,
+                "%s: %zu linear layers are in 4 bits, but method lora trains "
+                "beside those of 16; give the folder they were made from, or "
+                "use method qlora",
+                t->m->dir, t->m->weights.quantized);
+    }
+    return QL_OK;
+}
+
 static ql_status check_paths(const ql_trainer *t)
 {
     const char *adapter = t->opt->adapter ? t->opt->adapter : "";
@@ -259,6 +271,7 @@ static ql_status set_up(ql_trainer *t, const ql_dataset *data,
     ql_status st;
 
     QL_TRY(ql_train_check(t->out_dir, t->opt));
+    QL_TRY(check_method(t));
     QL_TRY(check_paths(t));
     QL_TRY(prepare_data(t, data, eval));
     QL_TRY(make_plan(t));
