@@ -9,6 +9,7 @@
 #include "tools/cli/results.h"
 #include "tools/cli/term.h"
 #include "tools/data_options.h"
+#include "tools/data_progress.h"
 #include "tools/data_report.h"
 #include "tools/sample_view.h"
 
@@ -21,21 +22,6 @@ typedef struct options {
     bool ids, from_stdin;
     bool refused; /* out: training would refuse the data */
 } options;
-
-/* Reading goes on, on the terminal; Ctrl-C stops. */
-static bool show_progress(const ql_dataset_progress *p, void *user)
-{
-    char a[CLI_TEXT_BYTES];
-    char b[CLI_TEXT_BYTES];
-    char c[CLI_TEXT_BYTES];
-    char line[128];
-
-    snprintf(line, sizeof(line), "reading: %s records, %s of %s",
-             cli_format_count(a, p->records), cli_format_bytes(b, p->bytes),
-             cli_format_bytes(c, p->total));
-    cli_term_live(user, line);
-    return !cli_interrupted();
-}
 
 /* The tokens of a text, one a line; with --json all in one. */
 static ql_status show_tokens(const ql_tokenizer *tok, const char *text,
@@ -203,7 +189,7 @@ static ql_status run(options *o, const cli_common *common)
     cli_term_init(&term, stderr);
     cli_signals_catch();
     o->d.keep_going = true;
-    o->d.progress = show_progress;
+    o->d.progress = data_progress;
     o->d.user = &term;
     st = ql_tokenizer_open(&tok, o->model);
     if (st == QL_OK && o->text) {

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "tools/cli/exit.h"
+#include "tools/data_progress.h"
 #include "tools/train_screen.h"
 
 static ql_status open_data(const train_options *o, const ql_tokenizer *tok,
@@ -69,7 +70,10 @@ static ql_status run(train_options *o, const cli_common *common,
         st = ql_tokenizer_open(&tok, o->model);
     }
     if (st == QL_OK) {
+        o->d.progress = data_progress;
+        o->d.user = &s.term;
         st = open_data(o, tok, &data, &eval);
+        cli_term_clear(&s.term);
     }
     if (st == QL_OK) {
         st = ql_model_open(&m, o->model, &mo);

@@ -21,17 +21,29 @@ void train_screen_model(const ql_model *m)
             cli_format_bytes(b, i.weight_bytes));
 }
 
+/* What each file was read as. */
+static void show_files(const char *what, const ql_dataset *d)
+{
+    for (size_t i = 0; i < ql_dataset_files(d); i++) {
+        const ql_dataset_report *r = ql_dataset_file_report(d, i);
+
+        fprintf(stderr, "%s: %s: %s%s%s%s, %zu records, %zu samples\n", what,
+                r->path, ql_format_name(r->format), *r->keys ? " (" : "",
+                r->keys, *r->keys ? ")" : "", r->records, r->samples);
+    }
+}
+
 void train_screen_data(const char *what, const ql_dataset *d)
 {
     const ql_dataset_report *r = ql_dataset_report_of(d);
     char a[CLI_TEXT_BYTES];
     char b[CLI_TEXT_BYTES];
 
+    show_files(what, d);
     fprintf(stderr,
-            "%s: %zu samples (%s), %s tokens, %s of them trained (%.1f %%), "
+            "%s: %zu samples, %s tokens, %s of them trained (%.1f %%), "
             "longest %zu\n",
-            what, r->samples, ql_format_name(r->format),
-            cli_format_count(a, r->tokens),
+            what, r->samples, cli_format_count(a, r->tokens),
             cli_format_count(b, r->trained_tokens),
             r->tokens > 0 ? 100 * (double)r->trained_tokens / (double)r->tokens
                           : 0.0,
