@@ -112,8 +112,7 @@ static void templates__without_such_a_form_have_none(void **state)
         "one text for all",
         "{% for m in messages %}{{ m.content | upper }}{% endfor %}",
         "{% for m in messages %}{{ loop.index }}:{{ m.content }}{% endfor %}",
-        "{{ messages | length }}{% for m in messages %}{{ m.content }}"
-        "{% endfor %}",
+        "{% for m in messages %}{{ m.content }}{{ loop.length }}{% endfor %}",
         "{{ raise_exception('never') }}",
         "{% for m in messages %}\"\"\"{{ m.content }}{% endfor %}",
         "{{ messages[-1].content }}",
