@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "src/op/vec.h"
 
@@ -23,47 +24,58 @@ static ql_batch alone(const ql_batch *b, size_t j, size_t start[2])
                       .target = b->target + from};
 }
 
-static bool is_bad(ql_run *run, const ql_batch *b, size_t j)
+static bool is_bad(ql_run *run, const ql_batch *b, size_t j,
+                   const ql_run_train *train, ql_adapter *a)
 {
+    char name[QL_BLAME_BYTES];
     ql_loss sum = {0};
     size_t start[2];
     const ql_batch one = alone(b, j, start);
 
-    ql_run_loss(run, &one, NULL, &sum);
-    return !isfinite(sum.sum);
+    if (train) {
+        memset(a->grad, 0, a->count * sizeof(*a->grad));
+    }
+    ql_run_loss(run, &one, train, &sum);
+    return !isfinite(sum.sum) || (train && ql_blame_gradient(name, a));
 }
 
-/* "record 7", "records 3, 7", or "one of the records 3, 7": sure is whether it
- * is known to be all of these. */
-static void print(char text[QL_BLAME_BYTES], const size_t *records, size_t n,
-                  bool sure)
+/* The place of a sample behind what is in text already; what has no room is
+ * left out. */
+static void put_place(char text[QL_BLAME_BYTES], const ql_dataset *ds, size_t i)
 {
-    int at = snprintf(text, QL_BLAME_BYTES, "%srecord%s %zu",
-                      n > 1 && !sure ? "one of the " : "", n > 1 ? "s" : "",
-                      records[0]);
+    const ql_origin o = ql_dataset_origin(ds, i);
+    const size_t at = strlen(text);
+    const char *before = at > 0 ? ", " : "";
+    int n;
 
-    for (size_t i = 1; i < n; i++) {
-        at += snprintf(text + at, QL_BLAME_BYTES - (size_t)at, ", %zu",
-                       records[i]);
+    if (*o.path) {
+        n = snprintf(text + at, QL_BLAME_BYTES - at, "%s%s:%zu", before, o.path,
+                     o.line);
+    } else {
+        n = snprintf(text + at, QL_BLAME_BYTES - at, "%ssample %zu", before,
+                     i + 1);
+    }
+    if (n < 0 || (size_t)n >= QL_BLAME_BYTES - at) {
+        text[at] = '\0';
     }
 }
 
 void ql_blame_records(char text[QL_BLAME_BYTES], ql_run *run,
-                      const ql_batch *batch)
+                      const ql_batch *batch, const ql_dataset *ds,
+                      const ql_run_train *train, ql_adapter *a)
 {
-    const size_t n = batch->sequences < SHOWN ? batch->sequences : SHOWN;
-    size_t bad[SHOWN] = {0};
     size_t found = 0;
 
+    text[0] = '\0';
     for (size_t j = 0; j < batch->sequences && found < SHOWN; j++) {
-        if (is_bad(run, batch, j)) {
-            bad[found++] = batch->record[j] + 1;
+        if (is_bad(run, batch, j, train, a)) {
+            put_place(text, ds, batch->record[j]);
+            found++;
         }
     }
-    for (size_t j = 0; found == 0 && j < n; j++) {
-        bad[j] = batch->record[j] + 1;
+    for (size_t j = 0; found == 0 && j < batch->sequences && j < SHOWN; j++) {
+        put_place(text, ds, batch->record[j]);
     }
-    print(text, bad, found > 0 ? found : n, found > 0);
 }
 
 void ql_blame_layer(char text[QL_BLAME_BYTES], const ql_run *run,

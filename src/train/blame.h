@@ -10,12 +10,13 @@ enum {
     QL_BLAME_BYTES = 512 /* room for a text */
 };
 
-/* The records of a batch whose loss is not finite when each is run alone; else
- * all of them, of which it is one: "record 7", "records 3, 7", "one of the
- * records 3, 7, 12". At most eight are named. Records are numbered from 1 in
- * the order in which the data set keeps them. */
+/* The records of a batch whose loss is not finite when each is run alone, or
+ * with train the gradients of a, which are overwritten; else all of them:
+ * "data.jsonl:7, data.jsonl:12", or "sample 3" where it comes from no file. At
+ * most eight are named. train and a may be NULL. */
 void ql_blame_records(char text[QL_BLAME_BYTES], ql_run *run,
-                      const ql_batch *batch);
+                      const ql_batch *batch, const ql_dataset *ds,
+                      const ql_run_train *train, ql_adapter *a);
 
 /* After ql_run_loss with train gave a loss that is not finite: where it arises,
  * "layer 3", "the embedding" or "the output head". */

@@ -190,7 +190,7 @@ static ql_status write_manifest(const ql_checkpoint_content *c, const char *dir)
         QL_TRY_DONE(put_sums(run, dir));
         QL_TRY_DONE(sum_of(run, sum));
         json_object_set_new(root, "crc32", json_string(sum));
-        st = ql_json_save(root, true, path);
+        st = ql_json_save(root, false, path);
     }
 done:
     json_decref(root);

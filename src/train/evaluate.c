@@ -27,10 +27,10 @@ static ql_status not_finite(ql_trainer *t, const ql_batch *batch)
 {
     char records[QL_BLAME_BYTES];
 
-    ql_blame_records(records, t->run, batch);
+    ql_blame_records(records, t->run, batch, t->eval.ds, NULL, NULL);
     QL_FAIL(QL_ENUMERIC,
-            "step %zu: the evaluation loss is not finite, for %s of the "
-            "evaluation data; lower the learning rate or look at the data",
+            "step %zu: the evaluation loss is not finite, for %s; lower the "
+            "learning rate or look at the data",
             t->progress.step, records);
 }
 

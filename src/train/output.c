@@ -77,7 +77,7 @@ static ql_status lock(ql_output *o)
 static bool is_rest(const char *name)
 {
     static const char *const starts[] = {".part-", "checkpoint-", "best.",
-                                         "adapter-"};
+                                         "adapter-", config_name};
 
     for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
         if (strncmp(name, starts[i], strlen(starts[i])) == 0) {
@@ -132,34 +132,24 @@ done:
     return st;
 }
 
-static ql_status move(const ql_output *o, const char *name)
+static ql_status move(const char *from, const char *to)
+{
+    return rename(from, to) == 0 ? QL_OK : ql_fail_errno("cannot write %s", to);
+}
+
+static ql_status move_name(const ql_output *o, const char *name)
 {
     char *from = ql_path_join(o->work, name);
     char *to = ql_path_join(o->dir, name);
-    ql_status st = from && to ? QL_OK : QL_ENOMEM;
+    const ql_status st = from && to ? move(from, to) : QL_ENOMEM;
 
-    if (st == QL_OK && rename(from, to) != 0) {
-        st = ql_fail_errno("cannot write %s", to);
-    }
     ql_free(from);
     ql_free(to);
     return st;
 }
 
-/* Without its config, what is there is no adapter. */
-static ql_status remove_old_config(const ql_output *o)
-{
-    char *path = ql_path_join(o->dir, config_name);
-    ql_status st = path ? QL_OK : QL_ENOMEM;
-
-    if (st == QL_OK && unlink(path) != 0 && errno != ENOENT) {
-        st = ql_fail_errno("cannot replace %s", path);
-    }
-    ql_free(path);
-    return st;
-}
-
-ql_status ql_output_commit(ql_output *o)
+/* All files but those of the adapter. */
+static ql_status move_others(const ql_output *o)
 {
     ql_status st = QL_OK;
     char **names;
@@ -169,17 +159,54 @@ ql_status ql_output_commit(ql_output *o)
     for (size_t i = 0; st == QL_OK && i < n; i++) {
         if (strcmp(names[i], weights_name) != 0 &&
             strcmp(names[i], config_name) != 0) {
-            st = move(o, names[i]);
+            st = move_name(o, names[i]);
         }
     }
     ql_dir_list_free(names, n);
-    QL_TRY(st);
-    QL_TRY(ql_dir_sync(o->work));
-    QL_TRY(remove_old_config(o)); /* it does not fit the new weights */
-    QL_TRY(move(o, weights_name));
-    QL_TRY(move(o, config_name));
-    o->written = true;
+    return st;
+}
+
+/* The adapter, whose config gets its name when the work folder is gone. An old
+ * config goes first: it does not fit the new weights, which without it are no
+ * adapter. */
+static ql_status move_adapter(const ql_output *o, const char *from,
+                              const char *staged, const char *config)
+{
+    ql_status st;
+
+    if (unlink(config) != 0 && errno != ENOENT) {
+        return ql_fail_errno("cannot replace %s", config);
+    }
+    QL_TRY(move_name(o, weights_name));
+    QL_TRY(move(from, staged));
+    QL_TRY_DONE(ql_dir_remove(o->work));
+    QL_TRY_DONE(ql_dir_sync(o->dir));
+    QL_TRY_DONE(move(staged, config));
     return ql_dir_sync(o->dir);
+done:
+    unlink(staged);
+    return st;
+}
+
+ql_status ql_output_commit(ql_output *o)
+{
+    char name[64];
+    char *from = ql_path_join(o->work, config_name);
+    char *config = ql_path_join(o->dir, config_name);
+    char *staged;
+    ql_status st;
+
+    snprintf(name, sizeof(name), "%s.part-%ld", config_name, (long)getpid());
+    staged = ql_path_join(o->dir, name);
+    st = from && config && staged ? move_others(o) : QL_ENOMEM;
+    if (st == QL_OK) {
+        st = move_adapter(o, from, staged, config);
+    }
+    o->written |= st == QL_OK;
+    ql_free(from);
+    ql_free(config);
+    ql_free(staged);
+    return st;
 }
 
 void ql_output_free(ql_output *o)

@@ -35,7 +35,7 @@ bool ql_output_finished(const char *dir);
 ql_status ql_output_init(ql_output *o, const char *dir);
 
 /* Moves the files to dir, those of the adapter last: what may refuse to move
- * does so before they do. */
+ * does so before they do. When adapter_config.json is there, all is done. */
 ql_status ql_output_commit(ql_output *o);
 
 /* Removes what was not moved, and a folder of our own that stayed empty. */

@@ -107,24 +107,22 @@ static ql_status write_checkpoint(ql_trainer *t, const char *path)
 ql_status ql_trainer_save(ql_trainer *t)
 {
     ql_train_event e = {.kind = QL_TRAIN_SAVE, .step = t->progress.step};
-    char *path;
-    ql_status st;
 
-    if (t->saved == t->progress.step) {
-        return QL_OK;
+    if (t->saved != t->progress.step) {
+        char *path = ql_checkpoint_path(t->out_dir, t->progress.step);
+        ql_status st;
+
+        t->progress.result.seconds = ql_trainer_seconds(t);
+        t->progress.next_rate = ql_trainer_rate(t, t->progress.step);
+        st = path ? write_checkpoint(t, path) : QL_ENOMEM;
+        ql_free(path);
+        QL_TRY(st);
+        t->saved = t->progress.step;
+        t->output.written = true;
+        ql_trainer_tell(t, &e);
     }
-    path = ql_checkpoint_path(t->out_dir, t->progress.step);
-    t->progress.result.seconds = ql_trainer_seconds(t);
-    t->progress.next_rate = ql_trainer_rate(t, t->progress.step);
-    st = path ? write_checkpoint(t, path) : QL_ENOMEM;
-    ql_free(path);
-    QL_TRY(st);
-    t->saved = t->progress.step;
-    t->output.written = true;
-    QL_TRY(ql_checkpoint_prune(t->out_dir, t->progress.step,
-                               t->opt->save_total_limit));
-    ql_trainer_tell(t, &e);
-    return QL_OK;
+    return ql_checkpoint_prune(t->out_dir, t->progress.step,
+                               t->opt->save_total_limit);
 }
 
 /* Copies the files that the tokenizer of the adapter's user needs. */

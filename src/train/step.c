@@ -20,16 +20,17 @@ static ql_run_train training(const ql_step *s, size_t i,
 }
 
 /* A loss that is not finite, in the batch that was just run. */
-static ql_status bad_loss(const ql_step *s, ql_run *run, const ql_batch *batch)
+static ql_status bad_loss(const ql_step *s, ql_run *run, const ql_batch *batch,
+                          const ql_dataset *ds)
 {
     char records[QL_BLAME_BYTES];
     char layer[QL_BLAME_BYTES];
 
     ql_blame_layer(layer, run, batch);
-    ql_blame_records(records, run, batch);
+    ql_blame_records(records, run, batch, ds, NULL, NULL);
     QL_FAIL(QL_ENUMERIC,
-            "step %zu: the loss is not finite, from %s on, for %s of the "
-            "data; lower the learning rate or look at the data",
+            "step %zu: the loss is not finite, from %s on, for %s; lower the "
+            "learning rate or look at the data",
             s->number + 1, layer, records);
 }
 
@@ -53,7 +54,7 @@ static ql_status accumulate(ql_step *s, ql_run *run, ql_batches *batches,
         ql_run_loss(run, &batch, &train, &s->loss);
         s->tokens += batch.T;
         if (!isfinite(s->loss.sum)) {
-            return bad_loss(s, run, &batch);
+            return bad_loss(s, run, &batch, batches->ds);
         }
     }
     return QL_OK;
@@ -80,13 +81,13 @@ static ql_status bad_gradient(const ql_step *s, ql_run *run,
         ql_run_loss(run, &batch, &train, &sum);
         if (ql_blame_gradient(here, a)) {
             memcpy(name, here, sizeof(name));
-            ql_blame_records(records, run, &batch);
+            ql_blame_records(records, run, &batch, batches->ds, &train, a);
             break;
         }
     }
     QL_FAIL(QL_ENUMERIC,
-            "step %zu: the gradient of %s is not finite, for %s of the data; "
-            "lower the learning rate or look at the data",
+            "step %zu: the gradient of %s is not finite, for %s; lower the "
+            "learning rate or look at the data",
             s->number + 1, name, records);
 }
 

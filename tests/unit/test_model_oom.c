@@ -10,6 +10,7 @@
 #include "src/base/file.h"
 #include "tests/check/check.h"
 #include "tests/check/toy.h"
+#include "tests/check/toy_run.h"
 
 enum {
     EACH = 200, /* so many allocations are failed one by one, */
@@ -72,6 +73,7 @@ static void starve(step_fn *step)
         if (st != QL_OK) {
             check_no_rest(check_tmp());
             check_no_rest(check_tmp_path("trained"));
+            check_no_rest(check_tmp_path("going"));
         }
         n += n < EACH ? 1 : STRIDE;
         assert_true(n < 100000);
@@ -139,30 +141,60 @@ static void model__loads_an_adapter_or_leaves_nothing(void **state)
     starve(load_once);
 }
 
-static ql_status train_once(void)
+static ql_status train_to(const char *out, const char *resume, ql_train_fn *fn)
 {
     ql_train_options o;
     ql_model *m = NULL;
     ql_status st = ql_model_open(&m, toy_model(), NULL);
 
     ql_train_options_init(&o);
+    o.resume = resume;
+    o.save_steps = 1;
     o.lora_r = 2;
     o.max_steps = 2;
     o.gradient_accumulation_steps = 2;
     o.eval_steps = 1;
     o.overwrite_output_dir = true;
     if (st == QL_OK) {
-        st = ql_train(m, data, data, check_tmp_path("trained"), &o, NULL, NULL,
-                      NULL);
+        st = ql_train(m, data, data, out, &o, fn, NULL, NULL);
     }
     ql_model_close(&m);
     return st;
+}
+
+static ql_status train_once(void)
+{
+    return train_to(check_tmp_path("trained"), "off", NULL);
 }
 
 static void training__succeeds_or_leaves_nothing(void **state)
 {
     (void)state;
     starve(train_once);
+}
+
+static bool stop_at_once(const ql_train_event *e, void *user)
+{
+    (void)user;
+    return e->kind != QL_TRAIN_STEP;
+}
+
+/* From the first checkpoint of a run, which is copied each time. */
+static ql_status go_on_once(void)
+{
+    const char *out = check_tmp_path("going");
+
+    check_ok(ql_dir_remove(out));
+    toy_run_copy(check_tmp_path("gone"), out);
+    return train_to(out, "auto", NULL);
+}
+
+static void training__goes_on_or_leaves_nothing(void **state)
+{
+    (void)state;
+    check_fails(train_to(check_tmp_path("gone"), "auto", stop_at_once),
+                QL_ECANCELLED, "after step 1");
+    starve(go_on_once);
 }
 
 static ql_status generate_once(void)
@@ -191,6 +223,7 @@ int main(void)
         cmocka_unit_test(model__opens_or_leaves_nothing),
         cmocka_unit_test(quantization__succeeds_or_leaves_nothing),
         cmocka_unit_test(training__succeeds_or_leaves_nothing),
+        cmocka_unit_test(training__goes_on_or_leaves_nothing),
         cmocka_unit_test(model__loads_an_adapter_or_leaves_nothing),
         cmocka_unit_test(generation__succeeds_or_leaves_nothing),
     };

@@ -1,0 +1,136 @@
+# Runs that are stopped, killed, damaged or changed, and go on.
+. "$QL_SOURCE/tests/cli/refuse.sh"
+
+for word in a the cat dog sun moon tree bird fish stone wind rain; do
+    printf '{"prompt": "a b", "completion": "%s is hot"}\n' $word
+done >data.jsonl
+head -n 3 data.jsonl >eval.jsonl
+
+# start ARGUMENT...: a run of 24 steps in the background, $pid
+start() {
+    qlora-train --model d --data data.jsonl --eval-data eval.jsonl \
+        --threads 1 --no-packing --lora-r 2 --learning-rate 2e-2 \
+        --gradient-accumulation-steps 3 --num-train-epochs 6 \
+        --logging-steps 1 --eval-steps 5 --save-steps 2 "$@" \
+        >"$log/out" 2>"$log/err" &
+    pid=$!
+}
+
+# go ARGUMENT...: the same, to its end
+go() {
+    start "$@"
+    code=0
+    wait $pid || code=$?
+}
+
+# expect CODE TEXT: of the last run
+expect() {
+    [ "$code" = "$1" ] || complain "exit code $code, not $1"
+    grep -q -e "$2" "$log/err" || complain "not said: $2"
+}
+
+# same FOLDER: is what the run that was not stopped left
+same() {
+    for name in adapter_model.safetensors adapter_config.json \
+        best/adapter_model.safetensors checkpoint-24/optimizer.bin; do
+        cmp whole/$name "$1/$name" || complain "another $name"
+    done
+    cut -d, -f1-7 whole/metrics.csv >"$log/whole"
+    cut -d, -f1-7 "$1/metrics.csv" >"$log/other"
+    cmp "$log/whole" "$log/other" || complain "another log"
+    [ "$(ls -A whole)" = "$(ls -A "$1")" ] || complain "$(ls -A "$1")"
+}
+
+go --output whole
+expect 0 '^training: 24 steps'
+[ "$(ls -d whole/checkpoint-*)" = "whole/checkpoint-20
+whole/checkpoint-22
+whole/checkpoint-24" ] || complain "$(ls whole)"
+
+# Stopped at some steps, in each way. A run may be done before it is stopped.
+for signal in INT TERM KILL; do
+    for step in 1 7 16; do
+        [ ! -e out/adapter_config.json ] || continue
+        : >"$log/err"
+        start --output out
+        until grep -q "^step $step/" "$log/err"; do
+            kill -0 $pid 2>"$log/kill" || break
+            sleep 0.002
+        done
+        kill -$signal $pid 2>"$log/kill" || :
+        code=0
+        wait $pid 2>"$log/wait" || code=$?
+        case $signal$code in
+        INT130 | TERM130)
+            expect 130 'stopped after step [0-9]* of 24; the checkpoint of step'
+            ;;
+        KILL137 | *0) ;;
+        *) complain "SIG$signal: exit code $code" ;;
+        esac
+    done
+    if [ ! -e out/adapter_config.json ]; then
+        go --output out
+        expect 0 'going on from out/checkpoint-'
+    fi
+    same out
+    mv out "$signal"
+done
+go --output INT
+expect 2 'INT holds an adapter already'
+
+# A checkpoint that is damaged is passed over
+half() {
+    rm -rf out
+    cp -R whole out
+    rm -r out/adapter_config.json out/best
+}
+half
+toy flip out/checkpoint-24/optimizer.bin 4001
+toy cut out/checkpoint-22/adapter_model.safetensors -1
+go --output out
+expect 0 'checkpoint-24/optimizer.bin is damaged: its CRC-32 is another; the'
+expect 0 'checkpoint-22/adapter_model.safetensors is damaged'
+expect 0 'going on from out/checkpoint-20, after step 20 of 24'
+same out
+
+# One of another run is refused, and stays
+half
+rm -r out/checkpoint-20
+go --output out --lora-r 3
+expect 3 'checkpoint-22: lora-r was 2, is 3; no checkpoint in out can be used'
+go --output out --max-length 5
+expect 3 'the training data, or how they are read, are others'
+go --output out --resume off
+expect 2 'out holds checkpoints of a run that was not finished'
+go --output out --resume out/checkpoint-21
+expect 3 'out/checkpoint-21: no such folder'
+half
+go --output out --resume out/checkpoint-20 --num-train-epochs 7
+expect 0 'num-train-epochs was 6.0, is 7.0'
+expect 0 'the run now ends after step 28 instead of 24'
+expect 0 'the learning rate of step 21 is now '
+half
+go --output out --resume off --overwrite-output-dir
+expect 0 '^step 1/24'
+same out
+
+# Early stopping, and the adapter that is kept
+go --output early --learning-rate 0.5 --early-stopping-patience 1 \
+    --lr-scheduler-type constant --num-train-epochs 60
+expect 0 'evaluation at step'
+grep -q '^kept:  *step [0-9]*, eval loss' "$log/out" || complain "not kept"
+cmp early/adapter_model.safetensors early/best/adapter_model.safetensors
+
+# On from an adapter, with its settings, which run.yaml has
+go --output more --adapter whole --lora-r 5
+expect 2 'lora-r is not what the adapter of --adapter has'
+accept train --output more --adapter whole
+grep -q '^lora_r: 2$' more/run.yaml || complain "$(cat more/run.yaml)"
+accept qlora-train --config more/run.yaml --output again --quiet
+cmp more/adapter_model.safetensors again/adapter_model.safetensors
+
+# A loss that is not finite: where it comes from, and what is saved
+go --output diverged --learning-rate 900 --weight-decay 9 --adam-beta1 0 \
+    --max-grad-norm 0 --lr-scheduler-type constant
+expect 5 'is not finite, .*for data.jsonl:[0-9]*'
+expect 5 'the checkpoint of step [0-9]* is in diverged/checkpoint-'

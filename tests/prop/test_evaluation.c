@@ -1,0 +1,283 @@
+/* Evaluations: when they are made, which adapter they keep, when they end a
+ * run; and runs that begin with an adapter there was before. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/file.h"
+#include "src/model/model_handle.h"
+#include "tests/check/check.h"
+#include "tests/check/toy.h"
+#include "tests/check/toy_run.h"
+
+enum {
+    MOST = 64
+};
+
+static toy_run toy;
+
+/* What the events of a run said. */
+typedef struct course {
+    size_t steps[MOST]; /* of the evaluations */
+    double loss[MOST];
+    size_t n;
+    bool evaluating; /* there was news in between */
+} course;
+
+static bool note(const ql_train_event *e, void *user)
+{
+    course *c = user;
+
+    if (e->kind == QL_TRAIN_EVAL) {
+        assert_true(c->n < MOST);
+        c->steps[c->n] = e->step;
+        c->loss[c->n++] = e->eval_loss;
+        assert_true(e->eval_accuracy >= 0 && e->eval_accuracy <= 1);
+    }
+    c->evaluating |=
+        e->kind == QL_TRAIN_EVALUATING && e->eval_done == e->eval_batches;
+    return true;
+}
+
+static course train(const ql_train_options *o, const char *out,
+                    ql_train_result *r)
+{
+    course c = {0};
+
+    check_ok(ql_train(toy.m, toy.data, toy.eval, check_tmp_path(out), o, note,
+                      &c, r));
+    return c;
+}
+
+static void check_steps(const ql_train_options *o, const size_t *want, size_t n)
+{
+    const course c = train(o, "steps", NULL);
+
+    assert_int_equal(c.n, n);
+    assert_memory_equal(c.steps, want, n * sizeof(*want));
+    assert_true(c.evaluating || n == 0);
+}
+
+static void evaluation__is_made_when_asked_for(void **state)
+{
+    static const size_t second[] = {0, 2, 4, 6, 8, 9};
+    static const size_t ends[] = {0, 9};
+    static const size_t epochs[] = {0, 3, 6, 9};
+    ql_train_options o;
+
+    (void)state;
+    toy_run_options(&o);
+    o.save_strategy = QL_STRATEGY_NO;
+    o.overwrite_output_dir = true;
+    check_steps(&o, second, 6);
+    o.eval_steps = 0;
+    check_steps(&o, ends, 2);
+    o.eval_strategy = QL_STRATEGY_EPOCH;
+    check_steps(&o, epochs, 4);
+    o.eval_strategy = QL_STRATEGY_NO;
+    check_steps(&o, NULL, 0);
+}
+
+static float *params(const char *dir, size_t *n)
+{
+    float *copy;
+
+    check_ok(ql_model_load_adapter(toy.m, dir));
+    *n = toy.m->adapter.count;
+    copy = malloc(*n * sizeof(float));
+    memcpy(copy, toy.m->adapter.param, *n * sizeof(float));
+    return copy;
+}
+
+static void check_same_adapter(const char *a, const char *b, bool same)
+{
+    size_t n;
+    float *x = params(a, &n);
+    float *y = params(b, &n);
+
+    assert_true((memcmp(x, y, n * sizeof(float)) == 0) == same);
+    free(x);
+    free(y);
+}
+
+/* Overfitting: the loss of the evaluation data falls, then rises. */
+static void overfit(ql_train_options *o)
+{
+    toy_run_options(o);
+    o->learning_rate = 0.2;
+    o->lr_scheduler_type = QL_SCHEDULER_CONSTANT;
+    o->max_grad_norm = 0;
+    o->num_train_epochs = 10;
+    o->save_total_limit = 0;
+}
+
+static size_t best_of(const course *c)
+{
+    size_t best = 1;
+
+    for (size_t i = 2; i < c->n; i++) {
+        best = c->loss[i] < c->loss[best] ? i : best;
+    }
+    return best;
+}
+
+static void best__is_kept(void **state)
+{
+    char at[64];
+    ql_train_options o;
+    ql_train_result r;
+    size_t best;
+    course c;
+
+    (void)state;
+    overfit(&o);
+    c = train(&o, "best", &r);
+    best = best_of(&c);
+    assert_true(c.steps[best] < 28); /* else the test shows nothing */
+    assert_int_equal(r.best_step, c.steps[best]);
+    assert_true(r.best_eval_loss == c.loss[best]);
+    snprintf(at, sizeof(at), "best/checkpoint-%zu", c.steps[best]);
+    check_same_adapter(check_tmp_path("best"), check_tmp_path(at), true);
+    check_same_adapter(check_tmp_path("best/best"), check_tmp_path(at), true);
+    check_same_adapter(check_tmp_path("best"),
+                       check_tmp_path("best/checkpoint-30"), false);
+    o.load_best_model_at_end = false;
+    train(&o, "last", &r);
+    check_same_adapter(check_tmp_path("last"),
+                       check_tmp_path("last/checkpoint-30"), true);
+    check_same_adapter(check_tmp_path("last/best"), check_tmp_path(at), true);
+}
+
+/* The loss that was told is that of the adapter that was kept. */
+static void best__has_the_loss_that_was_told(void **state)
+{
+    ql_train_options o;
+    ql_train_result r;
+    ql_train_result again;
+
+    (void)state;
+    overfit(&o);
+    train(&o, "told", &r);
+    check_ok(ql_train_options_adapter(&o, check_tmp_path("told")));
+    o.max_steps = 1;
+    train(&o, "told again", &again);
+    assert_true(again.first_eval_loss == r.best_eval_loss);
+}
+
+static void patience__ends_a_run(void **state)
+{
+    ql_train_options o;
+    ql_train_result r;
+    size_t best;
+    course c;
+
+    (void)state;
+    overfit(&o);
+    o.early_stopping_patience = 2;
+    c = train(&o, "patience", &r);
+    best = best_of(&c);
+    assert_int_equal(c.n, best + 3);
+    assert_int_equal(r.steps, c.steps[best] + 4);
+    assert_true(r.steps < 30);
+    check_same_adapter(check_tmp_path("patience"),
+                       check_tmp_path("patience/best"), true);
+}
+
+static bool stop_at_best(const ql_train_event *e, void *user)
+{
+    const size_t *step = user;
+
+    return !(e->kind == QL_TRAIN_STEP && e->step == *step + 1);
+}
+
+/* Stopped behind its best evaluation, and in the middle of its patience. */
+static void patience__lasts_over_a_stop(void **state)
+{
+    const char *out = check_tmp_path("impatient");
+    ql_train_options o;
+    ql_train_result r;
+    ql_train_result again;
+
+    (void)state;
+    overfit(&o);
+    o.early_stopping_patience = 2;
+    train(&o, "patient", &r);
+    check_fails(ql_train(toy.m, toy.data, toy.eval, out, &o, stop_at_best,
+                         &r.best_step, NULL),
+                QL_ECANCELLED, "stopped");
+    check_ok(ql_dir_remove(check_tmp_path("impatient/best")));
+    train(&o, "impatient", &again);
+    assert_int_equal(again.steps, r.steps);
+    assert_int_equal(again.best_step, r.best_step);
+    toy_run_same(check_tmp_path("patient"), out);
+    toy_run_same_file(check_tmp_path("patient/best"),
+                      check_tmp_path("impatient/best"),
+                      "adapter_model.safetensors");
+}
+
+/* A best adapter that an earlier run left is no result of this one. */
+static void best__of_another_run_is_removed(void **state)
+{
+    ql_train_options o;
+
+    (void)state;
+    toy_run_options(&o);
+    train(&o, "foreign", NULL);
+    assert_true(ql_path_exists(check_tmp_path("foreign/best")));
+    o.overwrite_output_dir = true;
+    o.eval_strategy = QL_STRATEGY_NO;
+    train(&o, "foreign", NULL);
+    assert_false(ql_path_exists(check_tmp_path("foreign/best")));
+}
+
+static void adapter__is_gone_on_from(void **state)
+{
+    ql_train_options o;
+    ql_train_result first;
+    ql_train_result second;
+
+    (void)state;
+    toy_run_options(&o);
+    o.use_rslora = true;
+    o.lora_alpha = 7;
+    o.lora_target_modules = QL_TARGET_Q_PROJ | QL_TARGET_DOWN_PROJ;
+    o.load_best_model_at_end = false;
+    train(&o, "first", &first);
+    toy_run_options(&o);
+    check_ok(ql_train_options_adapter(&o, check_tmp_path("first")));
+    assert_int_equal(o.lora_r, 2);
+    assert_true(o.use_rslora && o.lora_alpha == 7);
+    assert_int_equal(o.lora_target_modules,
+                     QL_TARGET_Q_PROJ | QL_TARGET_DOWN_PROJ);
+    o.load_best_model_at_end = false;
+    train(&o, "second", &second);
+    assert_true(second.first_eval_loss == first.last_eval_loss);
+    assert_true(second.last_loss != first.last_loss);
+    o.lora_r = 4;
+    check_fails(ql_train(toy.m, toy.data, toy.eval, check_tmp_path("third"), &o,
+                         NULL, NULL, NULL),
+                QL_EMISMATCH, "are not those of the options");
+    check_fails(ql_train_options_adapter(&o, check_tmp_path("none")),
+                QL_ENOTFOUND, "none");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(evaluation__is_made_when_asked_for),
+        cmocka_unit_test(best__is_kept),
+        cmocka_unit_test(best__has_the_loss_that_was_told),
+        cmocka_unit_test(patience__ends_a_run),
+        cmocka_unit_test(patience__lasts_over_a_stop),
+        cmocka_unit_test(best__of_another_run_is_removed),
+        cmocka_unit_test(adapter__is_gone_on_from),
+    };
+    int failed;
+
+    check_ok(ql_runtime_open(&check_runtime));
+    toy_run_open(&toy);
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    toy_run_close(&toy);
+    return failed;
+}
