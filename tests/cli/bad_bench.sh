@@ -9,7 +9,8 @@ b() {
 }
 
 b '*WHAT*'
-b '"speed" is not measured; choose one of: kernels, train' speed
+b '"speed" is not measured; choose one of: kernels, attention, train' \
+    speed
 b '*unexpected*train*' kernels train third
 shapes='choose one of: tiny, 220m, qwen2.5-0.5b, tinyllama, llama-7b'
 b "the shape \"huge\" is unknown; $shapes" kernels --shapes tiny,huge
@@ -21,6 +22,10 @@ b '*--repeat*10*from 1 to 9*' kernels --repeat 10
 b '*--steps*101*from 1 to 100*' train --steps 101
 b '--busy needs at least two threads' kernels --busy --threads 1
 b '--steps is an option of train, not of kernels' kernels --steps 2
+b '--head-sizes 0: give *from 1 to 1024' attention --head-sizes 0
+b '--sequences 9: give *from 1 to 8' attention --length 8 --sequences 2,9
+b '--heads 6 is no multiple of --kv-heads 4' attention --heads 6 --kv-heads 4
+b '--heads is an option of attention, not of train' train --heads 2
 b '--quick is an option of kernels, not of train' train --quick
 b '*--isa*' train --isa
 refuse 3 '*nowhere*no such folder*' \

@@ -2,7 +2,6 @@
 
 #include <math.h>
 #include <omp.h>
-#include <stdlib.h>
 
 #include "src/base/fail.h"
 #include "tools/bench/bench_machine.h"
@@ -15,7 +14,6 @@
 
 enum {
     MOST_TOKENS = 1 << 16,
-    MOST_LENGTHS = 64, /* values of --tokens */
     QUICK_TOKENS = 128
 };
 
@@ -75,8 +73,7 @@ enum {
 typedef struct session {
     bench_pace pace;
     bench_peaks peaks;
-    size_t tokens[MOST_LENGTHS]; /* [lengths] */
-    size_t lengths;
+    bench_numbers tokens;
     size_t longest;
     size_t setups; /* the first so many are run */
     bench_table table;
@@ -101,17 +98,14 @@ static double gflop_of(const bench_product *p)
 
 static ql_status read_tokens(session *s, const bench_options *o)
 {
-    for (size_t i = 0; i < o->tokens.n; i++) {
-        char *end;
-        const unsigned long T = strtoul(o->tokens.items[i], &end, 10);
+    bench_numbers all;
 
-        if (*end || T < 1 || T > MOST_TOKENS || s->lengths == MOST_LENGTHS) {
-            QL_FAIL(QL_EINVAL,
-                    "--tokens %s: give at most %d numbers from 1 to %d",
-                    o->tokens.items[i], MOST_LENGTHS, MOST_TOKENS);
-        }
+    QL_TRY(bench_numbers_read(&all, &o->tokens, "tokens", MOST_TOKENS));
+    for (size_t i = 0; i < all.n; i++) {
+        const size_t T = all.of[i];
+
         if (!o->quick || T <= QUICK_TOKENS) {
-            s->tokens[s->lengths++] = T;
+            s->tokens.of[s->tokens.n++] = T;
             s->longest = T > s->longest ? T : s->longest;
         }
     }
@@ -202,10 +196,10 @@ static ql_status measure_matrix(const session *s, size_t N, size_t K)
     bench_operands o;
 
     QL_TRY(bench_operands_init(&o, N, K, s->longest));
-    for (size_t i = 0; i < s->lengths; i++) {
+    for (size_t i = 0; i < s->tokens.n; i++) {
         for (int backward = 0; backward < 2 && !cli_interrupted(); backward++) {
             bench_product p = {
-                .o = &o, .M = s->tokens[i], .backward = backward};
+                .o = &o, .M = s->tokens.of[i], .backward = backward};
 
             measure(s, &p);
         }

@@ -1,6 +1,9 @@
 #include "tools/bench/bench_options.h"
 
+#include <stdlib.h>
+
 #include "qlora/train.h"
+#include "src/base/fail.h"
 #include "tools/bench/bench_race.h"
 
 static bench_options o;
@@ -12,7 +15,7 @@ static const cli_opt table[] = {
      .required = true,
      .value_name = "WHAT",
      .help = "kernels: the 4-bit products beside the machine's peaks and "
-             "OpenBLAS; train: whole training steps"},
+             "OpenBLAS; attention; train: whole training steps"},
 
     {.name = "shapes",
      CLI_LIST(&o.shapes),
@@ -40,6 +43,38 @@ static const cli_opt table[] = {
      CLI_FLAG(&o.busy),
      .group = "kernels",
      .help = "measure all threads once more beside a foreign busy process"},
+
+    {.name = "head-sizes",
+     CLI_LIST(&o.head_sizes),
+     .value_name = "N,...",
+     .group = "attention",
+     .help = "widths of a head"},
+    {.name = "heads",
+     CLI_SIZE(&o.heads),
+     .min = 1,
+     .max = 1024,
+     .value_name = "N",
+     .group = "attention",
+     .help = "heads of queries"},
+    {.name = "kv-heads",
+     CLI_SIZE(&o.kv_heads),
+     .min = 1,
+     .max = 1024,
+     .value_name = "N",
+     .group = "attention",
+     .help = "heads of keys and values, which those of queries share"},
+    {.name = "length",
+     CLI_SIZE(&o.length),
+     .min = 1,
+     .max = 1 << 16,
+     .value_name = "N",
+     .group = "attention",
+     .help = "tokens of all sequences together"},
+    {.name = "sequences",
+     CLI_LIST(&o.sequences),
+     .value_name = "N,...",
+     .group = "attention",
+     .help = "numbers of sequences that they are cut into"},
 
     {.name = "shape",
      CLI_STRING(&o.shape),
@@ -109,6 +144,8 @@ bench_options *bench_options_defaults(void)
 {
     static const char *shapes[] = {"qwen2.5-0.5b", "tinyllama", "llama-7b"};
     static const char *tokens[] = {"1", "4", "32", "128", "512", "2048"};
+    static const char *head_sizes[] = {"64", "128"};
+    static const char *sequences[] = {"1", "4"};
     ql_train_options t;
 
     ql_train_options_init(&t);
@@ -116,6 +153,11 @@ bench_options *bench_options_defaults(void)
         .shapes = {shapes, sizeof(shapes) / sizeof(shapes[0])},
         .tokens = {tokens, sizeof(tokens) / sizeof(tokens[0])},
         .repeat = 2,
+        .head_sizes = {head_sizes, sizeof(head_sizes) / sizeof(head_sizes[0])},
+        .sequences = {sequences, sizeof(sequences) / sizeof(sequences[0])},
+        .heads = 32,
+        .kv_heads = 8,
+        .length = 1024,
         .shape = "220m",
         .max_length = 512,
         .batch_size = 1,
@@ -125,4 +167,21 @@ bench_options *bench_options_defaults(void)
         .table = table,
     };
     return &o;
+}
+
+ql_status bench_numbers_read(bench_numbers *to, const cli_list *list,
+                             const char *name, size_t most)
+{
+    to->n = 0;
+    for (size_t i = 0; i < list->n; i++) {
+        char *end;
+        const unsigned long n = strtoul(list->items[i], &end, 10);
+
+        if (*end || n < 1 || n > most || to->n == BENCH_NUMBERS) {
+            QL_FAIL(QL_EINVAL, "--%s %s: give at most %d numbers from 1 to %zu",
+                    name, list->items[i], BENCH_NUMBERS, most);
+        }
+        to->of[to->n++] = n;
+    }
+    return QL_OK;
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "src/base/fail.h"
+#include "tools/bench/bench_attention.h"
 #include "tools/bench/bench_kernels.h"
 #include "tools/bench/bench_train.h"
 #include "tools/cli/term.h"
@@ -12,6 +13,7 @@ static const struct {
     ql_status (*run)(const bench_options *o, const cli_common *common);
 } commands[] = {
     {"kernels", bench_kernels},
+    {"attention", bench_attention},
     {"train", bench_train},
 };
 
@@ -57,7 +59,7 @@ int main(int argc, char **argv)
     cli_common common;
     const cli_command cmd = {
         "qlora-bench",
-        "Measures the 4-bit products and the training on this machine.",
+        "Measures the 4-bit products, attention and the training here.",
         "qlora-bench train --shape 220m --profile", o->table,
         cli_common_opts(&common)};
     cli_args args;
