@@ -80,8 +80,25 @@ def check_model(tools, clients, scratch, name):
     return failed
 
 
-def tests(tools, clients, scratch):
+def check_types(tools, clients, scratch, name):
+    """Files in 16 and 8 bits begin the story as the exact one does."""
+    model = golden.shared() / 'models' / name
+    want = None
     failed = 0
+    for kind in ('f32', 'bf16', 'f16', 'q8_0'):
+        file = scratch / f'{name}-{kind}.gguf'
+        client.tool(tools, 'qlora-export', 'gguf', '--model', model, '--type',
+                    kind, '--output', file, '--quiet')
+        got = clients.llama(file, texts=PROMPTS[:1], **{'continue': 12})
+        want = want or got['texts']
+        if got['texts'] != want:
+            print(f'{name} {kind}: {got["texts"]}, not {want}')
+            failed = 1
+    return failed
+
+
+def tests(tools, clients, scratch):
+    failed = check_types(tools, clients, scratch, 'stories3M')
     for name in ('stories260K', 'stories3M'):
         failed |= check_model(tools, clients, scratch, name)
     return failed

@@ -441,6 +441,66 @@ static void folders__are_not_replaced_unasked(void **state)
                 QL_ENOTFOUND, "nowhere: no such folder");
 }
 
+/* The most that was ever held, over all purposes. */
+static size_t peak(void)
+{
+    size_t sum = 0;
+
+    for (int tag = 0; tag < QL_TAG_COUNT; tag++) {
+        sum += ql_alloc_peak((ql_tag)tag);
+    }
+    return sum;
+}
+
+/* A folder of n equal weights of 6 MiB that an adapter changes. */
+static void write_large(size_t n)
+{
+    const size_t rows = 1024;
+    const size_t cols = 1536;
+    static const char config[] =
+        "{'model_type': 'llama', 'tie_word_embeddings': true}";
+    char names[8][3][96];
+    toy_tensor w[8];
+    toy_tensor pair[16];
+    char path[PATH_BYTES];
+
+    for (size_t i = 0; i < n; i++) {
+        snprintf(names[i][0], 96, "model.layers.%zu.mlp.up_proj.weight", i);
+        snprintf(names[i][1], 96,
+                 "base_model.model.model.layers.%zu.mlp.up_proj.lora_A.weight",
+                 i);
+        snprintf(names[i][2], 96,
+                 "base_model.model.model.layers.%zu.mlp.up_proj.lora_B.weight",
+                 i);
+        w[i] = (toy_tensor){.name = names[i][0], .shape = {rows, cols}};
+        pair[2 * i] = (toy_tensor){.name = names[i][1], .shape = {2, cols}};
+        pair[2 * i + 1] = (toy_tensor){.name = names[i][2], .shape = {rows, 2}};
+    }
+    check_ok(ql_dir_remove(toy_in()));
+    check_ok(ql_dir_make(toy_in()));
+    toy_json_write(toy_in(), "config.json", config);
+    snprintf(path, sizeof(path), "%.4000s/model.safetensors", toy_in());
+    toy_tensors_write(path, w, n);
+    write_adapter(plain_config, pair, 2 * n);
+}
+
+static void memory__is_that_of_two_tensors(void **state)
+{
+    const size_t largest = (size_t)1024 * 1536 * sizeof(float);
+    ql_export_options o;
+
+    (void)state;
+    write_large(5);
+    options(&o);
+    o.compare = false;
+    for (int i = 0; i < 2; i++) {
+        o.base = i ? QL_EXPORT_BASE_DEQUANTIZED : QL_EXPORT_BASE_ORIGINAL;
+        check_ok(merge(&o));
+        assert_int_equal(report.merged, 5);
+        assert_true(peak() <= 2 * largest);
+    }
+}
+
 static void memory__that_is_lacking_ends_it_cleanly(void **state)
 {
     const toy_folder how = {.dtype = QL_DTYPE_BF16};
@@ -479,6 +539,7 @@ int main(void)
         cmocka_unit_test(adapters__of_another_model_are_refused),
         cmocka_unit_test(progress__can_stop),
         cmocka_unit_test(folders__are_not_replaced_unasked),
+        cmocka_unit_test(memory__is_that_of_two_tensors),
         cmocka_unit_test(memory__that_is_lacking_ends_it_cleanly),
     };
 

@@ -1,0 +1,244 @@
+/* ql_export_gguf, _gguf_adapter and _ollama: types, what stops them, what they
+ * refuse, and rules of tokenizers by name. */
+#include <stdio.h>
+#include <string.h>
+
+#include "qlora/export.h"
+#include "src/base/file.h"
+#include "src/base/json.h"
+#include "src/convert/gguf_pre.h"
+#include "src/convert/peft.h"
+#include "src/format/gguf.h"
+#include "tests/check/check.h"
+#include "tests/check/toy_adapter.h"
+#include "tests/check/toy_folder.h"
+
+enum {
+    PATH_BYTES = 4300
+};
+
+static char adapter[PATH_BYTES];
+static char out[PATH_BYTES];
+static ql_export_report report;
+
+static void options(ql_export_options *o)
+{
+    ql_export_options_init(o);
+    o->force = true;
+}
+
+static void write_adapter(void)
+{
+    const ql_adapter_options opt = {.r = 2, .alpha = 4, .targets = QL_MASK_ALL};
+    ql_config c;
+    ql_adapter a;
+
+    check_ok(ql_config_init(&c, toy_in()));
+    check_ok(ql_adapter_init(&a, &c, &opt, 1, false));
+    check_fill(a.param, a.count, 7);
+    check_ok(ql_dir_make(adapter));
+    check_ok(ql_peft_save(&a, "x", adapter));
+    ql_adapter_free(&a);
+    ql_config_free(&c);
+}
+
+static ql_status write_model(const ql_export_options *o)
+{
+    return ql_export_gguf(toy_in(), adapter, out, o, &report);
+}
+
+/* Types of the first matrix of a block and of its norm. */
+static void check_types(ql_gguf_type matrix)
+{
+    ql_gguf *g = NULL;
+
+    check_ok(ql_gguf_open(&g, out));
+    for (size_t i = 0; i < ql_gguf_tensors(g); i++) {
+        const ql_gguf_tensor *t = ql_gguf_tensor_at(g, i);
+
+        assert_int_equal(t->type, t->rank == 1 ? QL_GGUF_F32 : matrix);
+    }
+    ql_gguf_close(&g);
+}
+
+static void types__are_those_asked_for(void **state)
+{
+    static const struct {
+        ql_export_type type;
+        ql_gguf_type matrix;
+    } cases[] = {
+        {QL_EXPORT_TYPE_AUTO, QL_GGUF_F16},
+        {QL_EXPORT_TYPE_F32, QL_GGUF_F32},
+        {QL_EXPORT_TYPE_BF16, QL_GGUF_BF16},
+        /* rows of the toy are no multiples of 32 */
+        {QL_EXPORT_TYPE_Q8_0, QL_GGUF_F16},
+    };
+    ql_export_options o;
+
+    (void)state;
+    options(&o);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        o.type = cases[i].type;
+        check_ok(write_model(&o));
+        check_types(cases[i].matrix);
+        assert_true(report.merged > 0 && report.files == 1);
+    }
+    o.type = (ql_export_type)99;
+    check_fails(write_model(&o), QL_EINVAL, "type 99");
+}
+
+static bool stop(uint64_t done, uint64_t total, void *user)
+{
+    size_t *left = user;
+
+    assert_true(done <= total);
+    return (*left)-- > 0;
+}
+
+static void progress__can_stop(void **state)
+{
+    ql_export_options o;
+
+    (void)state;
+    options(&o);
+    o.progress = stop;
+    remove(out);
+    for (size_t i = 0; i < 12; i++) {
+        size_t left = i;
+
+        o.user = &left;
+        check_fails(write_model(&o), QL_ECANCELLED, "stopped");
+        assert_false(ql_path_exists(out));
+    }
+}
+
+static void outputs__are_not_replaced_unasked(void **state)
+{
+    ql_export_options o;
+
+    (void)state;
+    options(&o);
+    check_ok(write_model(&o));
+    o.force = false;
+    check_fails(write_model(&o), QL_EINVAL, "exists already");
+    check_fails(ql_export_gguf(toy_in(), NULL, adapter, &o, NULL), QL_EINVAL,
+                "is a folder");
+    check_fails(ql_export_gguf_adapter(toy_in(), adapter, out, &o, NULL),
+                QL_EINVAL, "exists already");
+}
+
+/* Runs a call with the n-th allocation failing, until it succeeds. */
+typedef ql_status call_fn(const ql_export_options *o);
+
+static ql_status call_model(const ql_export_options *o)
+{
+    return write_model(o);
+}
+
+static ql_status call_adapter(const ql_export_options *o)
+{
+    return ql_export_gguf_adapter(toy_in(), adapter, out, o, &report);
+}
+
+static ql_status call_ollama(const ql_export_options *o)
+{
+    return ql_export_ollama(toy_in(), adapter, toy_out(), o, &report);
+}
+
+static void memory__that_is_lacking_ends_them_cleanly(void **state)
+{
+    static call_fn *const calls[] = {call_model, call_adapter, call_ollama};
+    ql_export_options o;
+
+    (void)state;
+    options(&o);
+    for (size_t i = 0; i < 3; i++) {
+        ql_status st = QL_ENOMEM;
+
+        for (long n = 0; st == QL_ENOMEM; n += 1 + n / 12) {
+            remove(out);
+            check_ok(ql_dir_remove(toy_out()));
+            ql_alloc_fail_after(n);
+            st = calls[i](&o);
+            ql_alloc_fail_after(-1);
+            assert_int_equal(ql_path_exists(i < 2 ? out : toy_out()),
+                             st == QL_OK);
+            toy_check_no_rest();
+        }
+        check_ok(st);
+    }
+}
+
+static void rule(const char *text, const char *model, const char *name,
+                 const char *say)
+{
+    char copy[2048];
+    const size_t len = (size_t)snprintf(copy, sizeof(copy), "%s", text);
+    ql_gguf_pre p;
+    json_t *root;
+
+    for (size_t i = 0; i < len; i++) {
+        copy[i] = copy[i] == '\'' ? '"' : copy[i];
+    }
+    check_ok(ql_json_parse(&root, copy, len, "test"));
+    if (say) {
+        check_fails(ql_gguf_pre_find(&p, root, "test"), QL_EUNSUPPORTED, say);
+    } else {
+        check_ok(ql_gguf_pre_find(&p, root, "test"));
+        assert_string_equal(p.model, model);
+        assert_string_equal(p.name, name);
+    }
+    json_decref(root);
+}
+
+#define BYTES "{'type': 'ByteLevel', 'add_prefix_space': false, 'use_regex': "
+
+static void rules__are_found_by_what_they_do(void **state)
+{
+    (void)state;
+    rule("{'model': {'type': 'BPE'}, 'pre_tokenizer': " BYTES "true}}", "gpt2",
+         "gpt-2", NULL);
+    rule("{'model': {'type': 'BPE'}, 'pre_tokenizer': {'type': 'Sequence', "
+         "'pretokenizers': [{'type': 'Digits', 'individual_digits': "
+         "true}, " BYTES "true}]}}",
+         "gpt2", "smollm", NULL);
+    rule("{'model': {'type': 'BPE', 'byte_fallback': true}}", "llama",
+         "default", NULL);
+    rule("{'model': {'type': 'BPE'}, 'pre_tokenizer': {'type': 'Sequence', "
+         "'pretokenizers': [{'type': 'Split', 'pattern': {'Regex': 'x+'}, "
+         "'behavior': 'Isolated'}, " BYTES "false}]}}",
+         NULL, NULL, "with the pattern x+");
+    rule("{'model': {'type': 'BPE'}, 'pre_tokenizer': {'type': 'Sequence', "
+         "'pretokenizers': [{'type': 'Digits', 'individual_digits': "
+         "false}, " BYTES "true}]}}",
+         NULL, NULL, "has no rule");
+    rule("{'model': {'type': 'BPE'}, 'pre_tokenizer': {'type': 'Whitespace'}}",
+         NULL, NULL, "has no rule");
+    rule("{'model': {'type': 'BPE', 'byte_fallback': true}, 'pre_tokenizer': "
+         "{'type': 'Digits'}}",
+         NULL, NULL, "Digits before merges");
+    rule("{'model': {'type': 'Unigram'}}", NULL, NULL, "type \"Unigram\"");
+}
+
+int main(void)
+{
+    const toy_folder how = {.dtype = QL_DTYPE_BF16};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(types__are_those_asked_for),
+        cmocka_unit_test(progress__can_stop),
+        cmocka_unit_test(outputs__are_not_replaced_unasked),
+        cmocka_unit_test(memory__that_is_lacking_ends_them_cleanly),
+        cmocka_unit_test(rules__are_found_by_what_they_do),
+    };
+
+    snprintf(adapter, sizeof(adapter), "%s", check_tmp_path("adapter"));
+    snprintf(out, sizeof(out), "%s", check_tmp_path("x.gguf"));
+    check_ok(ql_runtime_open(&check_runtime));
+    toy_folder_write(toy_in(), &how);
+    toy_json_write(toy_in(), "tokenizer.json",
+                   "{'model': {'type': 'BPE', 'byte_fallback': true, "
+                   "'unk_token': '<unk>', 'vocab': {'<unk>': 0, '<s>': 1, "
+                   "'</s>': 2, 'a': 3, 'b': 4, 'ab': 5}, 'merges': ['a b']}}");
+    write_adapter();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
