@@ -41,19 +41,19 @@ static void print_text(const ql_quantize_report *r)
     char a[CLI_TEXT_BYTES];
     char b[CLI_TEXT_BYTES];
 
-    printf("%-18s %7s %11s %11s %6s %9s %9s\n", "group", "tensors", "before",
+    printf("%-25s %7s %11s %11s %6s %9s %9s\n", "group", "tensors", "before",
            "after", "bits", "rms err", "max err");
     for (size_t i = 0; i < r->n_groups; i++) {
         const ql_quantize_group *g = &r->groups[i];
 
         if (g->tensors > 0) {
-            printf("%-18s %7zu %11s %11s %6.2f %9.5f %9.5f\n", g->name,
+            printf("%-25s %7zu %11s %11s %6.2f %9.5f %9.5f\n", g->name,
                    g->tensors, cli_format_bytes(a, g->bytes_before),
                    cli_format_bytes(b, g->bytes_after), bits(g), g->rms_error,
                    g->max_error);
         }
     }
-    printf("%-18s %7s %11s %11s\n", "all", "",
+    printf("%-25s %7s %11s %11s\n", "all", "",
            cli_format_bytes(a, r->bytes_before),
            cli_format_bytes(b, r->bytes_after));
     if (r->verified > 0) {
@@ -67,6 +67,9 @@ static void print_json(const ql_quantize_report *r)
     for (size_t i = 0; i < r->n_groups; i++) {
         const ql_quantize_group *g = &r->groups[i];
 
+        if (!g->name[0]) {
+            continue;
+        }
         printf("{\"group\": \"%s\", \"tensors\": %zu, \"elements\": %llu, "
                "\"bytes_before\": %llu, \"bytes_after\": %llu, "
                "\"bits_per_weight\": %.4f, \"rms_error\": %.9g, "

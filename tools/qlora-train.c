@@ -66,6 +66,9 @@ static ql_status run(train_options *o, const cli_common *common,
     mo.quant = o->quant;
     mo.quantize = o->t.method == QL_METHOD_QLORA;
     st = ql_train_check(o->output, &o->t);
+    if (st == QL_OK && !o->adapter) {
+        st = ql_train_check_model(o->model, &o->t);
+    }
     if (st == QL_OK) {
         st = ql_tokenizer_open(&tok, o->model);
     }

@@ -119,17 +119,45 @@ static const cli_opt table[] = {
      .value_name = "A,B",
      .group = "Adapter",
      .help = "all-linear, or names such as q_proj,v_proj"},
+    {.name = "modules-to-save",
+     CLI_LIST(&o.saves),
+     .value_name = "A,B",
+     .group = "Adapter",
+     .default_text = "none",
+     .help = "train these whole: embed_tokens, lm_head"},
+    {.name = "layers-to-transform",
+     CLI_LIST(&o.layers),
+     .value_name = "N,M",
+     .group = "Adapter",
+     .default_text = "all",
+     .help = "numbers of the layers to adapt"},
+    {.name = "rank-pattern",
+     CLI_LIST(&o.ranks),
+     .value_name = "A=R,B=R",
+     .group = "Adapter",
+     .default_text = "none",
+     .help = "ranks of their own, such as q_proj=8"},
+    {.name = "alpha-pattern",
+     CLI_LIST(&o.alphas),
+     .value_name = "A=X,B=X",
+     .group = "Adapter",
+     .default_text = "none",
+     .help = "alphas of their own"},
     {.name = "use-rslora",
      CLI_FLAG(&o.t.use_rslora),
      .group = "Adapter",
      .help = "scale alpha / sqrt(r) instead"},
+    {.name = "use-dora",
+     CLI_FLAG(&o.t.use_dora),
+     .group = "Adapter",
+     .help = "train a magnitude of each output, too"},
     {.name = "adapter",
      CLI_STRING(&o.adapter),
      .value_name = "DIR",
      .group = "Adapter",
      .default_text = "a fresh one",
-     .help = "PEFT LoRA folder to go on from, with its rank, alpha, dropout "
-             "and target modules"},
+     .help = "PEFT LoRA folder to go on from, with all settings of an "
+             "adapter"},
 
     {.name = "optim",
      CLI_CHOICE(&o.t.optim, optims),
@@ -335,21 +363,41 @@ static void settle_resume(ql_train_options *t)
     }
 }
 
-/* The names of a mask of targets, as the option has them. */
-static cli_list list_targets(unsigned mask)
-{
-    static const char *names[sizeof(mask) * 8];
-    cli_list list = {.items = names};
+/* A list option: its name, what was read, and what the library takes. */
+typedef struct list_option {
+    const char *name;
+    cli_list *read;
+    ql_list *taken;
+} list_option;
 
-    for (size_t i = 0; ql_target_name(i); i++) {
-        if (mask & 1U << i) {
-            names[list.n++] = ql_target_name(i);
+enum {
+    LISTS = 5
+};
+
+static const list_option lists[LISTS] = {
+    {"lora-target-modules", &o.targets, &o.t.lora_target_modules},
+    {"modules-to-save", &o.saves, &o.t.modules_to_save},
+    {"layers-to-transform", &o.layers, &o.t.layers_to_transform},
+    {"rank-pattern", &o.ranks, &o.t.rank_pattern},
+    {"alpha-pattern", &o.alphas, &o.t.alpha_pattern},
+};
+
+/* True if both hold the same texts, in any order. */
+static bool same_texts(const cli_list *a, const ql_list *b)
+{
+    bool same = a->n == b->n;
+
+    for (size_t i = 0; same && i < a->n; i++) {
+        same = false;
+        for (size_t j = 0; !same && j < b->n; j++) {
+            same = strcmp(a->items[i], b->items[j]) == 0;
         }
     }
-    return list;
+    return same;
 }
 
-/* The option that was given and is not what the folder says, or NULL. */
+/* The option that was given and is not what the folder says, or NULL. The lists
+ * that were read become those of the folder. */
 static const char *find_clash(const ql_train_options *given,
                               const ql_train_options *folder,
                               const cli_args *args)
@@ -360,9 +408,8 @@ static const char *find_clash(const ql_train_options *given,
     } rows[] = {
         {"lora-r", given->lora_r == folder->lora_r},
         {"lora-alpha", given->lora_alpha == folder->lora_alpha},
-        {"lora-target-modules",
-         given->lora_target_modules == folder->lora_target_modules},
         {"use-rslora", given->use_rslora == folder->use_rslora},
+        {"use-dora", given->use_dora == folder->use_dora},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -370,14 +417,21 @@ static const char *find_clash(const ql_train_options *given,
             return rows[i].name;
         }
     }
+    for (size_t i = 0; i < LISTS; i++) {
+        if (!same_texts(lists[i].read, lists[i].taken) &&
+            cli_args_given(args, lists[i].name)) {
+            return lists[i].name;
+        }
+    }
     return NULL;
 }
 
 static int settle_adapter(const cli_args *args)
 {
+    static ql_adapter_texts *texts; /* for the rest of the process */
     const ql_train_options given = o.t;
     const char *command = args->command->name;
-    const ql_status st = ql_train_options_adapter(&o.t, o.adapter);
+    const ql_status st = ql_train_options_adapter(&o.t, o.adapter, &texts);
     const char *clash;
     char text[256];
 
@@ -395,7 +449,10 @@ static int settle_adapter(const cli_args *args)
     if (cli_args_given(args, "lora-dropout")) {
         o.t.lora_dropout = given.lora_dropout;
     }
-    o.targets = list_targets(o.t.lora_target_modules);
+    for (size_t i = 0; i < LISTS; i++) {
+        *lists[i].read = (cli_list){
+            (const char **)(uintptr_t)lists[i].taken->items, lists[i].taken->n};
+    }
     return 0;
 }
 
@@ -410,9 +467,8 @@ int train_options_settle(const cli_args *args)
                         "give one of them",
                         NULL);
     }
-    if (ql_targets_parse(o.targets.items, o.targets.n,
-                         &o.t.lora_target_modules) != QL_OK) {
-        return cli_fail(command, QL_EINVAL, ql_last_error(), NULL);
+    for (size_t i = 0; !o.adapter && i < LISTS; i++) {
+        *lists[i].taken = (ql_list){lists[i].read->items, lists[i].read->n};
     }
     return o.adapter ? settle_adapter(args) : 0;
 }

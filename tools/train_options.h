@@ -8,7 +8,8 @@
 /* What it says, and the table that reads it. */
 typedef struct train_options {
     const char *model, *output, *adapter;
-    cli_list data, eval_data, targets;
+    cli_list data, eval_data;
+    cli_list targets, saves, layers, ranks, alphas; /* of the adapter */
     size_t eval_split;
     ql_dataset_options d;
     ql_quant_options quant;

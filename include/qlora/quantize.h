@@ -40,7 +40,7 @@ QL_API void ql_quantize_options_init(ql_quantize_options *opt);
 
 /* What became of one group of tensors ("self_attn.q_proj", "kept"). */
 typedef struct ql_quantize_group {
-    char name[64];
+    char name[64]; /* "": a place that the architecture leaves empty */
     size_t tensors;
     uint64_t elements;
     uint64_t bytes_before, bytes_after;

@@ -28,26 +28,11 @@ typedef enum ql_strategy {
     QL_STRATEGY_EPOCH  /* at the end of each epoch */
 } ql_strategy;
 
-/* Linear layers of a block; lora_target_modules is a mask of these. */
-typedef enum ql_target {
-    QL_TARGET_Q_PROJ = 1 << 0,
-    QL_TARGET_K_PROJ = 1 << 1,
-    QL_TARGET_V_PROJ = 1 << 2,
-    QL_TARGET_O_PROJ = 1 << 3,
-    QL_TARGET_GATE_PROJ = 1 << 4,
-    QL_TARGET_UP_PROJ = 1 << 5,
-    QL_TARGET_DOWN_PROJ = 1 << 6,
-    QL_TARGET_ALL_LINEAR = (1 << 7) - 1
-} ql_target;
-
-/* The mask that n names mean: "q_proj", ..., or "all-linear". Errors:
- * QL_EINVAL, naming the unknown one. */
-QL_API ql_status ql_targets_parse(const char *const *names, size_t n,
-                                  unsigned *mask);
-
-/* Name of the target 1 << i: "q_proj"; NULL beyond the last. Borrowed,
- * constant. */
-QL_API const char *ql_target_name(size_t i);
+/* A list of texts. Borrowed for as long as the options are used. */
+typedef struct ql_list {
+    const char *const *items;
+    size_t n;
+} ql_list;
 
 /* How AdamW keeps its moments: in f32, or in 8 bits as bitsandbytes does. The
  * paged ones keep what exceeds optimizer_memory in a file without a name in the
@@ -74,16 +59,24 @@ typedef enum ql_checkpointing {
 
 /* Names are those of Hugging Face's TrainingArguments and LoraConfig. */
 typedef struct ql_train_options {
-    ql_method method;             /* qlora; the model must be opened for it: for
-                                     lora, without quantizing */
-    size_t lora_r;                /* 16 */
-    double lora_alpha;            /* 32 */
-    double lora_dropout;          /* 0.05 */
-    unsigned lora_target_modules; /* QL_TARGET_ALL_LINEAR */
-    bool use_rslora;              /* false */
-    const char *adapter;          /* NULL: a fresh one; else a PEFT folder to
-                                     go on from, whose r, alpha, rslora and
-                                     targets are those above */
+    ql_method method;    /* qlora; the model must be opened for it: for lora,
+                            without quantizing */
+    size_t lora_r;       /* 16 */
+    double lora_alpha;   /* 32 */
+    double lora_dropout; /* 0.05 */
+    bool use_rslora;     /* false */
+    bool use_dora;       /* false */
+    /* Modules to adapt: ends of their paths ("q_proj"), one pattern for all of
+     * a path, or "all-linear"; empty: that. Embedding and head count only
+     * where they are named. */
+    ql_list lora_target_modules;
+    ql_list modules_to_save;     /* trained whole: embedding, head */
+    ql_list layers_to_transform; /* numbers; empty: all */
+    /* "PATTERN=NUMBER": a rank, an alpha, of modules whose path the pattern
+     * stands for the end of. */
+    ql_list rank_pattern, alpha_pattern;
+    const char *adapter; /* NULL: a fresh one; else a PEFT folder to go on
+                            from, whose settings are those above */
 
     ql_optim optim;                 /* paged_adamw_32bit */
     uint64_t optimizer_memory;      /* 0: all; bytes of memory for the state of
@@ -203,17 +196,29 @@ typedef struct ql_train_result {
     uint64_t peak_anonymous; /* bytes, private, after any step */
 } ql_train_result;
 
-/* Takes rank, alpha, dropout, rslora and targets from a PEFT folder, and sets
- * opt->adapter to it. dir is borrowed. Errors: those of
+/* What lists of options point to that came from a folder. */
+typedef struct ql_adapter_texts ql_adapter_texts;
+
+/* Takes all that makes up an adapter, rank, alpha, dropout, variants and lists,
+ * from a folder of PEFT's or MLX's, and sets opt->adapter to it. dir is
+ * borrowed; *texts is Owned, for as long as opt is used. Errors: those of
  * ql_model_load_adapter. */
 QL_API ql_status ql_train_options_adapter(ql_train_options *opt,
-                                          const char *dir);
+                                          const char *dir,
+                                          ql_adapter_texts **texts);
+QL_API void ql_adapter_texts_close(ql_adapter_texts **texts);
 
 /* What can be told wrong before anything is loaded. ql_train checks it too.
  * Errors: QL_EINVAL (options; out_dir is a file, holds an adapter, or
  * checkpoints that are not to be gone on from), named. */
 QL_API ql_status ql_train_check(const char *out_dir,
                                 const ql_train_options *opt);
+
+/* The same of the adapter's options and a model's folder, of which only
+ * config.json is read. Errors: those of ql_model_open for it; QL_EINVAL for
+ * names, layers and patterns that the model does not have, named. */
+QL_API ql_status ql_train_check_model(const char *model_dir,
+                                      const ql_train_options *opt);
 
 /* Trains an adapter for model on data and writes a PEFT folder to out_dir
  * (adapter_config.json, adapter_model.safetensors, the tokenizer's files and

@@ -320,6 +320,7 @@ ql_status ql_adapter_folder_init(ql_adapter_folder *f, const char *dir)
             goto done;
         }
         QL_TRY_DONE(ql_adapter_settings_init(&s, dir));
+        f->settings = json_incref(s.root);
         st = read_peft(f, &s, path);
     }
 done:
@@ -346,6 +347,7 @@ void ql_adapter_folder_free(ql_adapter_folder *f)
     ql_free(f->pairs);
     ql_free(f->wholes);
     ql_free(f->path);
+    json_decref(f->settings);
     ql_safetensors_close(&f->file);
     *f = (ql_adapter_folder){0};
 }

@@ -6,6 +6,8 @@
 #ifndef QL_CONVERT_ADAPTER_FOLDER_H
 #define QL_CONVERT_ADAPTER_FOLDER_H
 
+#include <jansson.h>
+
 #include "src/base/alloc.h"
 #include "src/format/safetensors.h"
 
@@ -31,7 +33,8 @@ typedef struct ql_adapter_whole {
 
 typedef struct ql_adapter_folder {
     ql_safetensors *file;
-    char *path; /* of the file */
+    char *path;       /* of the file */
+    json_t *settings; /* adapter_config.json of PEFT; NULL for MLX's */
     ql_adapter_pair *pairs;
     size_t n_pairs;
     ql_adapter_whole *wholes;

@@ -127,6 +127,9 @@ static void set_order(ql_gguf_place *p, const ql_gguf_arch *a,
         p->order = QL_GGUF_PAIRS;
         p->heads = m == QL_MODULE_Q ? c->H : c->KV;
     }
+    if (c->arch->transposed) {
+        p->order = QL_GGUF_TURNED;
+    }
     if (c->arch->qkv == QL_QKV_BY_HEAD && m == QL_MODULE_Q) {
         p->order = QL_GGUF_QKV;
         p->heads = c->H;
@@ -176,6 +179,7 @@ static void find_outside(ql_gguf_place *p, const ql_config *c, const char *rest)
         bool norm, exact;
     } ends[] = {
         {n->embed, "token_embd", false, false},
+        {n->position, "position_embd", false, true},
         {n->final_norm, "output_norm", true, true},
         {n->head, "output", false, false},
     };

@@ -3,43 +3,61 @@
 #include "src/convert/peft.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "qlora/model.h"
-#include "qlora/train.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/convert/adapter_folder.h"
+#include "src/convert/adapter_settings.h"
 #include "src/model/model_handle.h"
 
 enum {
     NAME_BYTES = 256
 };
 
-/* Leaf names of the targets, sorted. */
-static json_t *list_targets(const ql_arch *arch, unsigned targets)
+json_t *ql_peft_number(double x)
 {
-    static const ql_module sorted[] = {
-        QL_MODULE_DOWN, QL_MODULE_GATE, QL_MODULE_K, QL_MODULE_O,
-        QL_MODULE_Q,    QL_MODULE_UP,   QL_MODULE_V,
-    };
+    return x == floor(x) && fabs(x) < 1e15 ? json_integer((json_int_t)x)
+                                           : json_real(x);
+}
+
+/* target_modules for an adapter that has no config: the whole paths. */
+static json_t *list_paths(const ql_adapter *a)
+{
     json_t *list = json_array();
 
-    for (int i = 0; i < QL_MODULES; i++) {
-        if (targets & 1U << sorted[i]) {
-            json_array_append_new(list, json_string(ql_name_leaf(
-                                            arch->names->module[sorted[i]])));
+    for (size_t i = 0; i < a->n; i++) {
+        char path[NAME_BYTES];
+
+        ql_adapter_path(a, i, path, sizeof(path));
+        if (a->entries[i].r > 0) {
+            json_array_append_new(list, json_string(path));
         }
     }
     return list;
 }
 
-/* A number as Python has it: the integer 16, not 16.0, where it is whole. */
-static json_t *number(double x)
+/* Puts in what the adapter's own config says, where it says anything. */
+static int add_own(json_t *config, const json_t *own)
 {
-    return x == floor(x) && fabs(x) < 1e15 ? json_integer((json_int_t)x)
-                                           : json_real(x);
+    static const char *const keys[] = {
+        "alpha_pattern",  "exclude_modules",     "init_lora_weights",
+        "layers_pattern", "layers_to_transform", "modules_to_save",
+        "rank_pattern",   "target_modules",      "task_type",
+    };
+    int st = 0;
+
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        json_t *v = json_object_get(own, keys[i]);
+
+        if (v && !json_is_null(v)) {
+            st |= json_object_set(config, keys[i], v);
+        }
+    }
+    return st;
 }
 
 static ql_status save_config(const ql_adapter *a, const char *base,
@@ -50,15 +68,16 @@ static ql_status save_config(const ql_adapter *a, const char *base,
     json_t *config = json_pack(
         "{s{} sn ss* ss sb sb sb sn sn so sf sn ss si s{} sn so ss sb sb}",
         "alpha_pattern", "auto_mapping", "base_model_name_or_path", base,
-        "bias", "none", "fan_in_fan_out", 0, "inference_mode", 1,
-        "init_lora_weights", 1, "layers_pattern", "layers_to_transform",
-        "lora_alpha", number(o->alpha), "lora_dropout", o->dropout,
-        "modules_to_save", "peft_type", "LORA", "r", (int)o->r, "rank_pattern",
-        "revision", "target_modules", list_targets(a->arch, o->targets),
-        "task_type", "CAUSAL_LM", "use_dora", 0, "use_rslora", (int)o->rslora);
+        "bias", "none", "fan_in_fan_out", (int)a->arch->transposed,
+        "inference_mode", 1, "init_lora_weights", 1, "layers_pattern",
+        "layers_to_transform", "lora_alpha", ql_peft_number(o->alpha),
+        "lora_dropout", o->dropout, "modules_to_save", "peft_type", "LORA", "r",
+        (int)o->r, "rank_pattern", "revision", "target_modules", list_paths(a),
+        "task_type", "CAUSAL_LM", "use_dora", (int)o->dora, "use_rslora",
+        (int)o->rslora);
     ql_status st = QL_ENOMEM;
 
-    if (!config) {
+    if (!config || add_own(config, a->config) != 0) {
         ql_fail(QL_ENOMEM, "out of memory, or the model's path is not UTF-8");
     } else if (path) {
         st = ql_json_save(config, false, path);
@@ -68,33 +87,22 @@ static ql_status save_config(const ql_adapter *a, const char *base,
     return st;
 }
 
-/* Shape and first parameter of A or B of entry i. */
-static size_t half(const ql_adapter *a, size_t i, bool b, size_t shape[2])
-{
-    const ql_adapter_entry *e = &a->entries[i];
-
-    shape[0] = b ? e->out : a->opt.r;
-    shape[1] = b ? a->opt.r : e->in;
-    return b ? e->b : e->a;
-}
-
-static ql_status write_halves(const ql_adapter *a, ql_safetensors_writer *w)
+static ql_status write_tensors(const ql_adapter *a, ql_safetensors_writer *w)
 {
     char name[NAME_BYTES];
-    size_t shape[2];
 
     QL_TRY(ql_safetensors_writer_metadata(w, "format", "pt"));
-    for (size_t i = 0; i < 2 * a->n; i++) {
-        half(a, i / 2, i % 2, shape);
-        ql_adapter_name(a, i / 2, i % 2, name, sizeof(name));
-        QL_TRY(ql_safetensors_writer_add(w, name, QL_DTYPE_F32, shape, 2));
+    for (size_t i = 0; i < a->n_tensors; i++) {
+        const ql_adapter_tensor *t = &a->tensors[i];
+
+        ql_adapter_name(a, i, name, sizeof(name));
+        QL_TRY(ql_safetensors_writer_add(w, name, QL_DTYPE_F32, t->shape,
+                                         t->rank));
     }
     QL_TRY(ql_safetensors_writer_begin(w));
-    for (size_t i = 0; i < 2 * a->n; i++) {
-        const size_t first = half(a, i / 2, i % 2, shape);
-
-        ql_adapter_name(a, i / 2, i % 2, name, sizeof(name));
-        QL_TRY(ql_safetensors_writer_put(w, name, a->param + first));
+    for (size_t i = 0; i < a->n_tensors; i++) {
+        ql_adapter_name(a, i, name, sizeof(name));
+        QL_TRY(ql_safetensors_writer_put(w, name, a->param + a->tensors[i].at));
     }
     return ql_safetensors_writer_commit(w);
 }
@@ -107,7 +115,7 @@ ql_status ql_peft_save(const ql_adapter *a, const char *base, const char *dir)
 
     if (path) {
         QL_TRY_DONE(ql_safetensors_writer_open(&w, path));
-        QL_TRY_DONE(write_halves(a, w));
+        QL_TRY_DONE(write_tensors(a, w));
         st = save_config(a, base, dir);
     }
 done:
@@ -133,130 +141,193 @@ ql_status ql_peft_copy(const char *from, const char *to)
     return st == QL_OK ? ql_dir_sync(to) : st;
 }
 
-/* What an adapter in memory cannot be, though a folder can. */
-static ql_status check_plain(const ql_adapter_folder *f)
+/* The whole matrix of this path, unless it only repeats the base's. */
+static const ql_tensor *find_whole(const ql_adapter_folder *f, const char *path)
 {
-    const char *merge = "fold it into the model (qlora-export merge)";
+    char name[NAME_BYTES + 8];
 
-    if (f->dora) {
-        QL_FAIL(QL_EUNSUPPORTED, "%s: \"use_dora\" is set; %s", f->path, merge);
-    }
-    if (f->fan_in_fan_out) {
-        QL_FAIL(QL_EUNSUPPORTED, "%s: \"fan_in_fan_out\" is set; %s", f->path,
-                merge);
-    }
+    snprintf(name, sizeof(name), "%s.weight", path);
     for (size_t i = 0; i < f->n_wholes; i++) {
-        if (!f->wholes[i].repeats) {
-            QL_FAIL(QL_EUNSUPPORTED,
-                    "%s: %s is trained whole (\"modules_to_save\" or "
-                    "\"bias\"); %s",
-                    f->path, f->wholes[i].name, merge);
+        if (!f->wholes[i].repeats && strcmp(f->wholes[i].name, name) == 0) {
+            return &f->wholes[i].tensor;
         }
     }
-    for (size_t i = 0; i < f->n_pairs; i++) {
-        const ql_adapter_pair *p = &f->pairs[i];
+    return NULL;
+}
 
-        if (p->r != f->r || p->alpha != f->alpha) {
-            QL_FAIL(QL_EUNSUPPORTED,
-                    "%s: %s has a rank or alpha of its own (\"rank_pattern\", "
-                    "\"alpha_pattern\"); %s",
-                    f->path, p->path, merge);
+/* Whether the settings ask for a site: "all-linear" means blocks only. MLX has
+ * no settings that say so. */
+static ql_status asked(const ql_adapter_folder *f, ql_site site,
+                       const char *path, bool *yes)
+{
+    const ql_adapter_settings s = {.root = f->settings, .path = f->path};
+    const json_t *targets = json_object_get(f->settings, "target_modules");
+    const char *name = json_string_value(targets);
+    const bool all = name && strcmp(name, "all-linear") == 0;
+
+    *yes = false;
+    if (!json_is_array(targets) && !json_is_string(targets)) {
+        return QL_OK;
+    }
+    if (all && site.place != QL_PLACE_BLOCK) {
+        return QL_OK;
+    }
+    return ql_adapter_settings_targets(&s, path, yes);
+}
+
+/* What the folder changes of the model, in order of its sites. */
+static ql_status find_items(const ql_config *c, const ql_adapter_folder *f,
+                            ql_adapter_item *items, size_t *n)
+{
+    for (size_t i = 0; i < ql_site_count(c); i++) {
+        ql_adapter_item item = {.site = ql_site_at(c, i)};
+        const ql_adapter_pair *p;
+        char path[NAME_BYTES];
+        bool yes;
+
+        ql_site_path(c->arch, item.site, path, sizeof(path));
+        p = ql_adapter_folder_pair(f, path);
+        QL_TRY(asked(f, item.site, path, &yes));
+        if (yes && !p) {
+            QL_FAIL(QL_EMISMATCH,
+                    "%s: %s.lora_A must be there, for adapter_config.json "
+                    "asks for it; the adapter was made for another model",
+                    f->path, path);
+        }
+        if (p) {
+            item.r = p->r;
+            item.alpha = p->alpha;
+        }
+        if (p || (find_whole(f, path) && item.site.place != QL_PLACE_BLOCK)) {
+            items[(*n)++] = item;
         }
     }
     return QL_OK;
 }
 
-/* The modules that the pairs adapt. */
-static ql_status read_targets(const ql_adapter_folder *f, unsigned *mask)
+/* True if items has the module of this path. */
+static bool has_path(const ql_config *c, const ql_adapter_item *items, size_t n,
+                     const char *want, size_t length)
 {
-    *mask = 0;
+    for (size_t i = 0; i < n; i++) {
+        char path[NAME_BYTES];
+
+        ql_site_path(c->arch, items[i].site, path, sizeof(path));
+        if (strlen(path) == length && memcmp(path, want, length) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Every part of the folder has its place in items. */
+static ql_status check_used(const ql_config *c, const ql_adapter_folder *f,
+                            const ql_adapter_item *items, size_t n)
+{
     for (size_t i = 0; i < f->n_pairs; i++) {
         const char *path = f->pairs[i].path;
-        const char *dot = strrchr(path, '.');
-        const char *name = dot ? dot + 1 : path;
-        unsigned one = 0;
 
-        if (ql_targets_parse(&name, 1, &one) != QL_OK) {
-            return ql_fail_prefix(QL_EUNSUPPORTED, "%s: ", f->path);
+        if (!has_path(c, items, n, path, strlen(path))) {
+            QL_FAIL(QL_EMISMATCH,
+                    "%s: the model has no module %s; the adapter was made for "
+                    "another one",
+                    f->path, path);
         }
-        *mask |= one;
+    }
+    for (size_t i = 0; i < f->n_wholes; i++) {
+        const char *name = f->wholes[i].name;
+        const char *dot = strrchr(name, '.');
+
+        if (!f->wholes[i].repeats &&
+            !has_path(c, items, n, name, dot ? (size_t)(dot - name) : 0)) {
+            QL_FAIL(QL_EUNSUPPORTED,
+                    "%s: %s is trained whole, which only embedding and head "
+                    "can be here; fold it into the model (qlora-export merge)",
+                    f->path, name);
+        }
     }
     return QL_OK;
 }
 
-/* One half of an entry, from the pair of its module. */
-static ql_status read_half(ql_adapter *a, size_t i, bool b,
-                           const ql_adapter_folder *f)
+/* The tensor of the folder that becomes tensor i. */
+static const ql_tensor *source(const ql_adapter *a, size_t i,
+                               const ql_adapter_folder *f)
 {
-    char name[NAME_BYTES];
-    size_t shape[2];
-    const size_t first = half(a, i, b, shape);
+    const ql_adapter_tensor *t = &a->tensors[i];
     const ql_adapter_pair *p;
-    const ql_tensor *t;
+    char path[NAME_BYTES];
 
-    ql_adapter_path(a, i, name, sizeof(name));
-    p = ql_adapter_folder_pair(f, name);
-    t = !p ? NULL : b ? &p->b : &p->a;
-    if (!t || t->shape[0] != shape[0] || t->shape[1] != shape[1]) {
-        ql_adapter_name(a, i, b, name, sizeof(name));
-        QL_FAIL(QL_EMISMATCH,
-                "%s: %s must be there with shape [%zu, %zu]; the adapter "
-                "was made for another model",
-                f->path, name, shape[0], shape[1]);
+    ql_adapter_path(a, t->entry, path, sizeof(path));
+    if (t->part == QL_PART_WHOLE) {
+        return find_whole(f, path);
     }
-    return ql_tensor_to_f32(a->param + first, t);
+    p = ql_adapter_folder_pair(f, path);
+    return t->part == QL_PART_A   ? &p->a
+           : t->part == QL_PART_B ? &p->b
+                                  : &p->magnitude;
 }
 
-static ql_status read_pairs(ql_adapter *a, const ql_adapter_folder *f)
+static ql_status read_tensors(ql_adapter *a, const ql_adapter_folder *f)
 {
-    for (size_t i = 0; i < 2 * a->n; i++) {
-        QL_TRY(read_half(a, i / 2, i % 2, f));
-    }
-    if (f->n_pairs != a->n) {
-        QL_FAIL(QL_EMISMATCH,
-                "%s: %zu modules are adapted, but the model has %zu of that "
-                "name",
-                f->path, f->n_pairs, a->n);
+    for (size_t i = 0; i < a->n_tensors; i++) {
+        const ql_adapter_tensor *to = &a->tensors[i];
+        const ql_tensor *t = source(a, i, f);
+        char shape[QL_SHAPE_BYTES];
+
+        if (t->rank != to->rank ||
+            memcmp(t->shape, to->shape, to->rank * sizeof(*to->shape)) != 0) {
+            QL_FAIL(
+                QL_EMISMATCH,
+                "%s: %s must be there with shape %s; the adapter was made for "
+                "another model",
+                f->path, t->name, ql_shape_print(shape, to->shape, to->rank));
+        }
+        QL_TRY(ql_tensor_to_f32(a->param + to->at, t));
     }
     return QL_OK;
 }
 
-/* The settings of an adapter in memory. */
-static ql_status read_options(const ql_adapter_folder *f,
-                              ql_adapter_options *opt)
+/* Settings that belong to another kind of model. */
+static ql_status check_kind(const ql_config *c, const ql_adapter_folder *f)
 {
-    *opt = (ql_adapter_options){.r = f->r,
-                                .alpha = f->alpha,
-                                .dropout = f->dropout,
-                                .rslora = f->rslora};
-    QL_TRY(check_plain(f));
-    return read_targets(f, &opt->targets);
-}
-
-ql_status ql_peft_options(ql_adapter_options *opt, const char *dir)
-{
-    ql_adapter_folder f;
-    ql_status st;
-
-    QL_TRY(ql_adapter_folder_init(&f, dir));
-    st = read_options(&f, opt);
-    ql_adapter_folder_free(&f);
-    return st;
+    if (f->fan_in_fan_out && !c->arch->transposed) {
+        QL_FAIL(QL_EMISMATCH,
+                "%s: \"fan_in_fan_out\" is set, but the model stores no "
+                "weight that way; the adapter was made for another one",
+                f->path);
+    }
+    return QL_OK;
 }
 
 ql_status ql_peft_load(ql_adapter *a, const ql_config *c, const char *dir)
 {
     ql_adapter_options opt;
     ql_adapter_folder f;
+    ql_adapter_item *items = NULL;
+    size_t n = 0;
     ql_status st;
 
     *a = (ql_adapter){0};
     QL_TRY(ql_adapter_folder_init(&f, dir));
-    QL_TRY_DONE(read_options(&f, &opt));
-    QL_TRY_DONE(ql_adapter_init(a, c, &opt, 0, false));
-    st = read_pairs(a, &f);
+    opt = (ql_adapter_options){.r = f.r,
+                               .alpha = f.alpha,
+                               .dropout = f.dropout,
+                               .rslora = f.rslora,
+                               .dora = f.dora};
+    QL_TRY_DONE(check_kind(c, &f));
+    items = ql_calloc(QL_TAG_MISC, ql_site_count(c), sizeof(*items));
+    if (!items) {
+        st = QL_ENOMEM;
+        goto done;
+    }
+    QL_TRY_DONE(find_items(c, &f, items, &n));
+    QL_TRY_DONE(check_used(c, &f, items, n));
+    QL_TRY_DONE(ql_adapter_init(a, c, &opt, items, n, 0, false));
+    a->config = json_incref(f.settings);
+    st = read_tensors(a, &f);
 done:
     ql_adapter_folder_free(&f);
+    ql_free(items);
     if (st != QL_OK) {
         ql_adapter_free(a);
     }

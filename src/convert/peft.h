@@ -20,7 +20,8 @@ ql_status ql_peft_copy(const char *from, const char *to);
  * when a tensor does not fit the model; QL_EIO, QL_ENOMEM. */
 ql_status ql_peft_load(ql_adapter *a, const ql_config *c, const char *dir);
 
-/* The settings of such a folder alone. Errors: as above. */
-ql_status ql_peft_options(ql_adapter_options *opt, const char *dir);
+/* A number as Python has it: the integer 16, not 16.0, where it is whole.
+ * Owned: json_decref; NULL without memory. */
+json_t *ql_peft_number(double x);
 
 #endif

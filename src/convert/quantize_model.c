@@ -56,6 +56,7 @@ static ql_status start_report(job *j)
         const char *name =
             i < QL_MODULES ? j->plan.config.arch->names->module[i] : "kept";
 
+        name = name ? name : ""; /* no module of this kind */
         memcpy(r->groups[i].name, name, strlen(name) + 1);
     }
     r->bytes_before = j->plan.bytes_before;
@@ -157,12 +158,12 @@ static ql_status put(void *user, const char *name, ql_dtype dtype,
 
 /* Quantizes an item's weight; fails if it is not the one that was planned. */
 static ql_status quantize_item(const job *j, const ql_quantize_item *item,
-                               ql_quantized *q)
+                               const ql_tensor *t, ql_quantized *q)
 {
     const ql_quantize_plan *p = &j->plan;
 
-    const ql_status st = ql_quantized_init(
-        q, item->in, p->book, p->quant.block_size, p->quant.double_quant);
+    const ql_status st = ql_quantized_init(q, t, p->book, p->quant.block_size,
+                                           p->quant.double_quant);
 
     if (st != QL_OK) {
         return ql_fail_prefix(st, "%s: ", j->in_dir);
@@ -176,14 +177,14 @@ static ql_status quantize_item(const job *j, const ql_quantize_item *item,
 }
 
 static ql_status measure_error(job *j, const ql_quantize_item *item,
-                               const ql_quantized *q)
+                               const ql_tensor *t, const ql_quantized *q)
 {
     ql_quantize_group *g = &j->report->groups[item->group];
     ql_quantize_error e;
     ql_qtensor dense;
     ql_qtensor view;
 
-    QL_TRY(ql_dense_view(&dense, item->in));
+    QL_TRY(ql_dense_view(&dense, t));
     view = ql_quantized_view(q, dense.rows, dense.cols, j->plan.book,
                              j->plan.quant.block_size, item->in->dtype);
     e = ql_quantize_compare(&dense, &view);
@@ -197,17 +198,21 @@ static ql_status write_item(job *j, const ql_quantize_item *item,
 {
     ql_quantized q = {0};
     ql_status st = QL_OK;
+    void *data = NULL;
+    ql_tensor t;
 
     if (item->group == QL_MODULES) {
         QL_TRY(visit_item(j, item, NULL, put, w));
         return advance(j, item);
     }
-    QL_TRY(quantize_item(j, item, &q));
+    QL_TRY(ql_quantize_source(&j->plan, item, &t, &data));
+    QL_TRY_DONE(quantize_item(j, item, &t, &q));
     QL_TRY_DONE(visit_item(j, item, &q, put, w));
-    QL_TRY_DONE(measure_error(j, item, &q));
+    QL_TRY_DONE(measure_error(j, item, &t, &q));
     st = advance(j, item);
 done:
     ql_quantized_free(&q);
+    ql_free(data);
     return st;
 }
 
@@ -242,7 +247,7 @@ done:
 
 /* The list for llm_int8_skip_modules: null, or what was asked for with the
  * head, which transformers keeps of itself only when there is no list. */
-static json_t *skip_list(const ql_quantize_options *opt)
+static json_t *skip_list(const ql_arch *arch, const ql_quantize_options *opt)
 {
     json_t *list;
 
@@ -250,7 +255,7 @@ static json_t *skip_list(const ql_quantize_options *opt)
         return json_null();
     }
     list = json_array();
-    json_array_append_new(list, json_string("lm_head"));
+    json_array_append_new(list, json_string(arch->names->head));
     for (size_t i = 0; i < opt->n_skip_modules; i++) {
         if (json_array_append_new(list, json_string(opt->skip_modules[i]))) {
             json_decref(list); /* a name that is not UTF-8 */
@@ -275,8 +280,8 @@ static json_t *quantization_config(const job *j)
         ql_codebook_names[j->plan.book], "bnb_4bit_use_double_quant",
         (int)j->plan.quant.double_quant, "llm_int8_enable_fp32_cpu_offload", 0,
         "llm_int8_has_fp16_weight", 0, "llm_int8_skip_modules",
-        skip_list(j->opt), "llm_int8_threshold", 6.0, "load_in_4bit", 1,
-        "load_in_8bit", 0, "quant_method", "bitsandbytes");
+        skip_list(j->plan.config.arch, j->opt), "llm_int8_threshold", 6.0,
+        "load_in_4bit", 1, "load_in_8bit", 0, "quant_method", "bitsandbytes");
 }
 
 static ql_status write_config(const job *j, const char *out_dir)
@@ -330,9 +335,13 @@ static ql_status verify(job *j, const char *dir)
     for (size_t i = 0; st == QL_OK && i < j->plan.n; i++) {
         const ql_quantize_item *item = &j->plan.items[i];
         ql_quantized q = {0};
+        void *data = NULL;
+        ql_tensor t;
 
         if (item->group < QL_MODULES) {
-            st = quantize_item(j, item, &q);
+            st = ql_quantize_source(&j->plan, item, &t, &data);
+            st = st == QL_OK ? quantize_item(j, item, &t, &q) : st;
+            ql_free(data);
         }
         if (st == QL_OK) {
             st = visit_item(j, item, &q, compare, &c);

@@ -12,6 +12,7 @@
 #include "src/format/names.h"
 #include "src/format/qstate.h"
 #include "src/model/quantized.h"
+#include "src/model/transposed.h"
 #include "src/model/weights.h"
 #include "src/op/quantize_dense.h"
 
@@ -86,8 +87,19 @@ static ql_status make_items(ql_quantize_plan *p, const ql_quantize_options *opt)
     return QL_OK;
 }
 
-/* The means of the scales, by reading the weight once. */
-static ql_status measure(const ql_quantize_plan *p, ql_quantize_item *item)
+ql_status ql_quantize_source(const ql_quantize_plan *p,
+                             const ql_quantize_item *item, ql_tensor *t,
+                             void **data)
+{
+    *t = *item->in;
+    *data = NULL;
+    return p->config.arch->transposed ? ql_tensor_transpose(t, data, item->in)
+                                      : QL_OK;
+}
+
+/* The means of the scales of a weight, with double quantization. */
+static ql_status measure_scales(const ql_quantize_plan *p,
+                                ql_quantize_item *item, const ql_tensor *t)
 {
     ql_status st = QL_OK;
     ql_qtensor view;
@@ -95,11 +107,7 @@ static ql_status measure(const ql_quantize_plan *p, ql_quantize_item *item)
     float *outer = NULL;
     uint8_t *q = NULL;
 
-    QL_TRY(ql_dense_view(&view, item->in));
-    item->blocks = ql_codec_blocks(item->in->elements, p->quant.block_size);
-    if (!p->quant.double_quant) {
-        return QL_OK;
-    }
+    QL_TRY(ql_dense_view(&view, t));
     absmax = ql_alloc(QL_TAG_WORK, item->blocks, sizeof(float));
     outer = ql_alloc(QL_TAG_WORK, item->blocks / QL_NESTED_BLOCK + 1,
                      sizeof(float));
@@ -113,18 +121,35 @@ static ql_status measure(const ql_quantize_plan *p, ql_quantize_item *item)
     ql_free(absmax);
     ql_free(outer);
     ql_free(q);
-    ql_shards_drop(p->in, item->in);
+    return st;
+}
+
+/* What the item's output depends on, by reading the weight once. */
+static ql_status measure(const ql_quantize_plan *p, ql_quantize_item *item)
+{
+    ql_status st = QL_OK;
+    void *data = NULL;
+    ql_tensor t;
+
+    item->blocks = ql_codec_blocks(item->in->elements, p->quant.block_size);
+    if (p->quant.double_quant) {
+        QL_TRY(ql_quantize_source(p, item, &t, &data));
+        st = measure_scales(p, item, &t);
+        ql_free(data);
+        ql_shards_drop(p->in, item->in);
+    }
     return st;
 }
 
 static ql_status format_state(const ql_quantize_plan *p,
                               const ql_quantize_item *item, ql_buf *state)
 {
+    const bool turned = p->config.arch->transposed;
     const ql_qstate q = {.book = p->book,
                          .block = p->quant.block_size,
                          .dtype = item->in->dtype,
-                         .rows = item->in->shape[0],
-                         .cols = item->in->shape[1],
+                         .rows = item->in->shape[turned],
+                         .cols = item->in->shape[!turned],
                          .nested = p->quant.double_quant,
                          .nested_block = QL_NESTED_BLOCK,
                          .nested_offset = (double)item->offset};
@@ -221,7 +246,7 @@ static ql_status plan_items(ql_quantize_plan *p)
 /* Fails unless the folder is the model that its config.json describes. */
 static ql_status check_model(const ql_quantize_plan *p, const char *dir)
 {
-    const ql_load as_it_is = {.quantize = false};
+    const ql_load as_it_is = {.quantize = false, .check = true};
     ql_weights w;
 
     QL_TRY(ql_weights_init(&w, &p->config, dir, &as_it_is));

@@ -50,6 +50,13 @@ ql_status ql_quantize_plan_init(ql_quantize_plan *p, const char *dir,
                                 const ql_quantize_options *opt);
 void ql_quantize_plan_free(ql_quantize_plan *p);
 
+/* The weight of an item that is quantized, [out, in] also where the model
+ * stores it [in, out]. *data is Owned: ql_free; NULL where t borrows the
+ * item's. Errors: QL_EUNSUPPORTED (a type), QL_ENOMEM. */
+ql_status ql_quantize_source(const ql_quantize_plan *p,
+                             const ql_quantize_item *item, ql_tensor *t,
+                             void **data);
+
 /* Lists the output tensors of an item; state receives the JSON of its
  * quant_state part, n their number. Errors: QL_ENOMEM. */
 ql_status ql_quantize_parts(const ql_quantize_plan *p,

@@ -1,17 +1,17 @@
 #include "src/model/adapter.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "qlora/train.h"
+#include "quant/codec.h"
 #include "src/base/alloc.h"
 #include "src/base/fail.h"
 #include "src/base/rng.h"
+#include "src/op/dora.h"
 
 enum {
     MAX_RANK = 1 << 14,
-    PATH_BYTES = 200
+    GAINS = 3 /* arrays of an entry with DoRA */
 };
 
 ql_status ql_adapter_options_check(const ql_adapter_options *o)
@@ -29,70 +29,160 @@ ql_status ql_adapter_options_check(const ql_adapter_options *o)
                 "not including, 1",
                 o->dropout);
     }
-    if ((o->targets & ((1U << QL_MODULES) - 1)) == 0) {
-        QL_FAIL(QL_EINVAL, "no linear layer is to be adapted");
+    return QL_OK;
+}
+
+/* Adds a tensor of an entry; cols 0: a vector. */
+static void add_tensor(ql_adapter *a, size_t entry, ql_part part, size_t rows,
+                       size_t cols)
+{
+    const size_t n = rows * (cols ? cols : 1);
+
+    a->tensors[a->n_tensors] = (ql_adapter_tensor){.entry = entry,
+                                                   .part = part,
+                                                   .rank = cols ? 2 : 1,
+                                                   .shape = {rows, cols},
+                                                   .at = a->count};
+    a->sizes[a->n_tensors++] = n;
+    a->count += n;
+}
+
+static void add_entry(ql_adapter *a, const ql_config *c,
+                      const ql_adapter_item *item)
+{
+    const double r = (double)item->r;
+    ql_adapter_entry *e = &a->entries[a->n];
+
+    *e = (ql_adapter_entry){
+        .site = item->site,
+        .in = item->site.place == QL_PLACE_EMBED ? c->V : c->C,
+        .out = item->site.place == QL_PLACE_EMBED ? c->C : c->V,
+        .r = item->r,
+        .first = a->n_tensors};
+    if (item->site.place == QL_PLACE_BLOCK) {
+        ql_config_module(c, item->site.module, &e->out, &e->in);
+    }
+    if (e->r == 0) {
+        add_tensor(a, a->n, QL_PART_WHOLE, c->V, c->C);
+    } else {
+        e->scale = (float)(item->alpha / (a->opt.rslora ? sqrt(r) : r));
+        add_tensor(a, a->n, QL_PART_A, e->r, e->in);
+        add_tensor(a, a->n, QL_PART_B, e->out, e->r);
+        if (a->opt.dora) {
+            add_tensor(a, a->n, QL_PART_MAGNITUDE, e->out, 0);
+        }
+    }
+    a->n++;
+}
+
+/* Entries with DoRA get their room. */
+static ql_status add_gains(ql_adapter *a)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; a->opt.dora && i < a->n; i++) {
+        n += a->entries[i].r > 0 ? GAINS * a->entries[i].out : 0;
+    }
+    a->gains = ql_calloc(QL_TAG_ADAPTER, n, sizeof(float));
+    if (!a->gains) {
+        return QL_ENOMEM;
+    }
+    n = 0;
+    for (size_t i = 0; a->opt.dora && i < a->n; i++) {
+        if (a->entries[i].r > 0) {
+            a->entries[i].gain = a->gains + n;
+            n += GAINS * a->entries[i].out;
+        }
     }
     return QL_OK;
 }
 
-/* Fills the entries and counts the parameters. */
-static void lay_out(ql_adapter *a, const ql_config *c)
+/* A normal random number, of numbers 2 i and 2 i + 1 of a key (Box, Muller,
+ * 1958). */
+static double normal(uint64_t key, size_t i)
 {
-    for (size_t layer = 0; layer < c->layers; layer++) {
-        for (int m = 0; m < QL_MODULES; m++) {
-            ql_adapter_entry *e = &a->entries[a->n];
+    const double u = 1 - ql_rng_unit(key, 2 * i);
+    const double v = ql_rng_unit(key, 2 * i + 1);
 
-            *e = (ql_adapter_entry){.layer = layer, .module = (ql_module)m};
-            if (!ql_config_module(c, e->module, &e->out, &e->in) ||
-                !(a->opt.targets & 1U << m)) {
-                continue;
-            }
-            e->a = a->count;
-            e->b = e->a + a->opt.r * e->in;
-            a->count = e->b + a->opt.r * e->out;
-            a->sizes[2 * a->n] = e->b - e->a;
-            a->sizes[2 * a->n + 1] = a->count - e->b;
-            a->n++;
-        }
+    return sqrt(-2 * log(u)) * cos(2 * acos(-1) * v);
+}
+
+/* Random numbers of deviation by, or uniform within +-by. */
+static void randomize(float *x, size_t n, uint64_t key, double by, bool gauss)
+{
+    for (size_t i = 0; i < n; i++) {
+        x[i] = (float)(by *
+                       (gauss ? normal(key, i) : 2 * ql_rng_unit(key, i) - 1));
     }
 }
 
-static void randomize(ql_adapter *a, uint64_t seed)
+/* Pairs that change nothing yet. */
+static void start_pairs(ql_adapter *a, uint64_t seed)
 {
     memset(a->param, 0, a->count * sizeof(float));
     for (size_t i = 0; i < a->n; i++) {
         const ql_adapter_entry *e = &a->entries[i];
-        const uint64_t key = ql_rng_split(seed, i);
-        const double bound = 1 / sqrt((double)e->in);
+        const bool embed = e->site.place == QL_PLACE_EMBED;
+        const bool gauss = a->opt.gaussian || embed;
+        const double by = embed             ? 1
+                          : a->opt.gaussian ? 1 / (double)e->r
+                                            : 1 / sqrt((double)e->in);
+        const size_t t = e->first + embed; /* A, or B of an embedding */
 
-        for (size_t j = 0; j < a->opt.r * e->in; j++) {
-            a->param[e->a + j] = (float)(bound * (2 * ql_rng_unit(key, j) - 1));
+        if (e->r > 0) {
+            randomize(a->param + a->tensors[t].at, a->sizes[t],
+                      ql_rng_split(seed, i), by, gauss);
         }
     }
 }
 
+static ql_status check_items(const ql_adapter_options *o,
+                             const ql_adapter_item *items, size_t n)
+{
+    QL_TRY(ql_adapter_options_check(o));
+    for (size_t i = 0; i < n; i++) {
+        if (o->dora && items[i].r > 0 &&
+            items[i].site.place == QL_PLACE_EMBED) {
+            QL_FAIL(QL_EUNSUPPORTED,
+                    "DoRA of an embedding is not supported; leave it out of "
+                    "the target modules");
+        }
+    }
+    return QL_OK;
+}
+
 ql_status ql_adapter_init(ql_adapter *a, const ql_config *c,
-                          const ql_adapter_options *opt, uint64_t seed,
+                          const ql_adapter_options *opt,
+                          const ql_adapter_item *items, size_t n, uint64_t seed,
                           bool trained)
 {
+    ql_status st;
+
     *a = (ql_adapter){.arch = c->arch, .opt = *opt};
-    QL_TRY(ql_adapter_options_check(opt));
-    a->entries =
-        ql_calloc(QL_TAG_MISC, c->layers * QL_MODULES, sizeof(*a->entries));
-    a->sizes =
-        ql_alloc(QL_TAG_MISC, c->layers * QL_MODULES, 2 * sizeof(*a->sizes));
-    if (!a->entries || !a->sizes) {
-        ql_adapter_free(a);
-        return QL_ENOMEM;
+    QL_TRY(check_items(opt, items, n));
+    a->entries = ql_calloc(QL_TAG_MISC, n, sizeof(*a->entries));
+    a->tensors = ql_calloc(QL_TAG_MISC, 3 * n, sizeof(*a->tensors));
+    a->sizes = ql_calloc(QL_TAG_MISC, 3 * n, sizeof(*a->sizes));
+    if (!a->entries || !a->tensors || !a->sizes) {
+        st = QL_ENOMEM;
+        goto done;
     }
-    lay_out(a, c);
+    for (size_t i = 0; i < n; i++) {
+        add_entry(a, c, &items[i]);
+    }
+    QL_TRY_DONE(add_gains(a));
     a->param = ql_alloc(QL_TAG_ADAPTER, a->count, sizeof(float));
-    if (!a->param || (trained && ql_adapter_train(a) != QL_OK)) {
-        ql_adapter_free(a);
-        return QL_ENOMEM;
+    if (!a->param) {
+        st = QL_ENOMEM;
+        goto done;
     }
-    randomize(a, seed);
-    return QL_OK;
+    start_pairs(a, seed);
+    st = trained ? ql_adapter_train(a) : QL_OK;
+done:
+    if (st != QL_OK) {
+        ql_adapter_free(a);
+    }
+    return st;
 }
 
 ql_status ql_adapter_train(ql_adapter *a)
@@ -104,10 +194,76 @@ ql_status ql_adapter_train(ql_adapter *a)
 void ql_adapter_free(ql_adapter *a)
 {
     ql_free(a->entries);
+    ql_free(a->tensors);
     ql_free(a->sizes);
     ql_free(a->param);
     ql_free(a->grad);
+    ql_free(a->gains);
+    json_decref(a->config);
     *a = (ql_adapter){0};
+}
+
+/* An array's piece of a part of an entry; NULL without the array. */
+static float *part_of(const ql_adapter *a, const ql_adapter_entry *e,
+                      size_t part, float *array)
+{
+    return array ? array + a->tensors[e->first + part].at : NULL;
+}
+
+static ql_lora lora_of(const ql_adapter *a, const ql_adapter_entry *e)
+{
+    return (ql_lora){
+        .r = e->r,
+        .scale = e->scale,
+        .a = part_of(a, e, 0, a->param),
+        .b = part_of(a, e, 1, a->param),
+        .da = part_of(a, e, 0, a->grad),
+        .db = part_of(a, e, 1, a->grad),
+    };
+}
+
+static ql_dora dora_of(const ql_adapter *a, const ql_adapter_entry *e)
+{
+    if (!e->gain) {
+        return (ql_dora){0};
+    }
+    return (ql_dora){
+        .m = part_of(a, e, 2, a->param),
+        .dm = part_of(a, e, 2, a->grad),
+        .gain = e->gain,
+        .inverse = e->gain + e->out,
+        .base = e->gain + 2 * e->out,
+    };
+}
+
+/* The linear layer of a site; NULL for an embedding. */
+static ql_linear *linear_of(ql_weights *w, ql_site site)
+{
+    return site.place == QL_PLACE_EMBED ? NULL
+           : site.place == QL_PLACE_HEAD
+               ? &w->head
+               : &w->layers[site.layer].linear[site.module];
+}
+
+static void attach_entry(const ql_adapter *a, const ql_adapter_entry *e,
+                         ql_weights *w)
+{
+    ql_linear *lin = linear_of(w, e->site);
+    const ql_qtensor whole =
+        ql_qtensor_dense(part_of(a, e, 0, a->param), e->in, e->out);
+
+    if (e->r > 0 && lin) {
+        lin->lora = lora_of(a, e);
+        lin->dora = dora_of(a, e);
+    } else if (e->r > 0) {
+        w->embed.lora = lora_of(a, e);
+    } else if (lin) {
+        lin->w = ql_qtensor_dense(whole.data, e->out, e->in);
+        lin->dw = part_of(a, e, 0, a->grad);
+    } else {
+        w->embed.w = whole;
+        w->embed.dw = part_of(a, e, 0, a->grad);
+    }
 }
 
 void ql_adapter_attach(const ql_adapter *a, ql_weights *w)
@@ -115,68 +271,58 @@ void ql_adapter_attach(const ql_adapter *a, ql_weights *w)
     for (size_t i = 0; i < w->n_layers; i++) {
         for (int m = 0; m < QL_MODULES; m++) {
             w->layers[i].linear[m].lora = (ql_lora){0};
+            w->layers[i].linear[m].dora = (ql_dora){0};
         }
     }
+    w->head = (ql_linear){.w = w->base_head};
+    w->embed = (ql_embedding){.w = w->base_embed, .scale = w->embed.scale};
     for (size_t i = 0; a && i < a->n; i++) {
-        const ql_adapter_entry *e = &a->entries[i];
-        const double r = (double)a->opt.r;
-
-        w->layers[e->layer].linear[e->module].lora = (ql_lora){
-            .r = a->opt.r,
-            .scale = (float)(a->opt.alpha / (a->opt.rslora ? sqrt(r) : r)),
-            .a = a->param + e->a,
-            .b = a->param + e->b,
-            .da = a->grad ? a->grad + e->a : NULL,
-            .db = a->grad ? a->grad + e->b : NULL,
-        };
+        attach_entry(a, &a->entries[i], w);
     }
 }
 
-void ql_adapter_path(const ql_adapter *a, size_t i, char *path, size_t bytes)
+/* Magnitudes begin as the norms: a layer whose magnitudes are 1 has their
+ * inverses as gains. */
+static ql_status start_magnitudes(const ql_adapter *a,
+                                  const ql_adapter_entry *e,
+                                  const ql_linear *base)
 {
-    const ql_adapter_entry *e = &a->entries[i];
+    ql_linear lin = {.w = base->w, .lora = lora_of(a, e)};
+    float *m = part_of(a, e, 2, a->param);
+    void *work;
 
-    ql_arch_path(a->arch, e->layer, e->module, path, bytes);
+    lin.dora = dora_of(a, e);
+    work = ql_alloc(QL_TAG_WORK, ql_dora_work_bytes(&lin), 1);
+    if (!work) {
+        return QL_ENOMEM;
+    }
+    ql_dora_prepare(&lin);
+    ql_dora_refresh(&lin, work);
+    for (size_t i = 0; i < e->out; i++) {
+        m[i] = 1 / e->gain[e->out + i];
+    }
+    ql_free(work);
+    return QL_OK;
 }
 
-void ql_adapter_name(const ql_adapter *a, size_t i, bool b, char *name,
-                     size_t bytes)
+ql_status ql_adapter_start(ql_adapter *a, const ql_weights *w)
 {
-    char path[PATH_BYTES];
+    for (size_t i = 0; i < a->n; i++) {
+        const ql_adapter_entry *e = &a->entries[i];
+        const bool embed = e->site.place == QL_PLACE_EMBED;
+        const ql_linear head = {.w = w->base_head};
 
-    ql_adapter_path(a, i, path, sizeof(path));
-    snprintf(name, bytes, "base_model.model.%s.lora_%c.weight", path,
-             b ? 'B' : 'A');
-}
-
-const char *ql_target_name(size_t i)
-{
-    return i < QL_MODULES
-               ? ql_name_leaf(ql_arch_find("llama")->names->module[i])
-               : NULL;
-}
-
-ql_status ql_targets_parse(const char *const *names, size_t n, unsigned *mask)
-{
-    *mask = 0;
-    for (size_t i = 0; i < n; i++) {
-        const bool all = strcmp(names[i], "all-linear") == 0;
-        unsigned one = 0;
-
-        for (int m = 0; m < QL_MODULES; m++) {
-            if (all || strcmp(names[i], ql_target_name((size_t)m)) == 0) {
-                one |= 1U << m;
-            }
+        if (e->r == 0) {
+            ql_dequantize(a->param + a->tensors[e->first].at,
+                          embed ? &w->base_embed : &w->base_head, 0,
+                          a->sizes[e->first]);
+        } else if (e->gain) {
+            QL_TRY(start_magnitudes(
+                a, e,
+                e->site.place == QL_PLACE_HEAD
+                    ? &head
+                    : &w->layers[e->site.layer].linear[e->site.module]));
         }
-        if (one == 0) {
-            QL_FAIL(
-                QL_EINVAL,
-                "target module \"%s\" is no linear layer of this model, which "
-                "has q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj and "
-                "down_proj (all-linear: all of them)",
-                names[i]);
-        }
-        *mask |= one;
     }
     return QL_OK;
 }

@@ -1,66 +1,130 @@
-/* A LoRA adapter: one pair of matrices for each adapted linear layer. All
- * parameters lie in one array, and all gradients in another of the same
- * layout, so that the optimizer and clipping are plain sweeps. */
+/* A LoRA adapter: pairs of matrices for some linear layers or the embedding,
+ * and matrices that are trained whole. All parameters lie in one array, and
+ * all gradients in another of the same layout, so that the optimizer and
+ * clipping are plain sweeps. */
 #ifndef QL_MODEL_ADAPTER_H
 #define QL_MODEL_ADAPTER_H
 
+#include <jansson.h>
+
 #include "src/model/weights.h"
 
+/* A matrix of a model that an adapter can change. */
+typedef enum ql_place {
+    QL_PLACE_BLOCK, /* a linear layer of a block */
+    QL_PLACE_EMBED,
+    QL_PLACE_HEAD
+} ql_place;
+
+typedef struct ql_site {
+    ql_place place;
+    size_t layer; /* of a block */
+    ql_module module;
+} ql_site;
+
+/* The sites of a model: 0 .. ql_site_count - 1, blocks first, in order. */
+size_t ql_site_count(const ql_config *c);
+ql_site ql_site_at(const ql_config *c, size_t i);
+
+/* Path of a site's module, "model.layers.0.self_attn.q_proj", into
+ * path[bytes]. */
+void ql_site_path(const ql_arch *arch, ql_site site, char *path, size_t bytes);
+
+/* The last parts of all paths, "q_proj, k_proj, ...", into text[bytes]. */
+void ql_site_leaves(const ql_arch *arch, char *text, size_t bytes);
+
+/* What is done to a site. */
+typedef struct ql_adapter_item {
+    ql_site site;
+    size_t r; /* 0: trained whole */
+    double alpha;
+} ql_adapter_item;
+
 typedef struct ql_adapter_options {
-    size_t r;
+    size_t r; /* the general ones; those of the items count */
     double alpha;
     double dropout;
-    bool rslora;      /* scale alpha / sqrt(r) instead of alpha / r */
-    unsigned targets; /* adapted modules: mask of 1 << ql_module */
+    bool rslora;   /* scale alpha / sqrt(r) instead of alpha / r */
+    bool dora;     /* pairs of linear layers have magnitudes */
+    bool gaussian; /* A starts as N(0, 1 / r^2) */
 } ql_adapter_options;
 
-/* One pair; offsets are into the parameter array. */
+/* A site that is changed, as it is. */
 typedef struct ql_adapter_entry {
-    size_t layer;
-    ql_module module;
-    size_t in, out;
-    size_t a, b; /* A [r, in] and B [out, r] */
+    ql_site site;
+    size_t in, out; /* of the matrix; for an embedding V and C */
+    size_t r;       /* 0: trained whole */
+    float scale;
+    size_t first; /* of its tensors */
+    float *gain;  /* DoRA: [3, out], as ql_dora has them */
 } ql_adapter_entry;
+
+typedef enum ql_part {
+    QL_PART_A,         /* [r, in] */
+    QL_PART_B,         /* [out, r] */
+    QL_PART_MAGNITUDE, /* [out] */
+    QL_PART_WHOLE,     /* the matrix as the model stores it: [out, in], of an
+                          embedding [V, C] */
+    QL_PARTS
+} ql_part;
+
+/* One trained tensor. */
+typedef struct ql_adapter_tensor {
+    size_t entry;
+    ql_part part;
+    size_t rank, shape[2];
+    size_t at; /* of its first element in the arrays */
+} ql_adapter_tensor;
 
 typedef struct ql_adapter {
     const ql_arch *arch; /* of the model */
     ql_adapter_options opt;
     ql_adapter_entry *entries; /* [n] */
-    size_t *sizes;             /* [2 n] elements of each A and B, as they lie
-                                  in param */
     size_t n;
+    ql_adapter_tensor *tensors; /* [n_tensors], as they lie in param */
+    size_t *sizes;              /* [n_tensors] elements of each */
+    size_t n_tensors;
     float *param; /* [count] */
     float *grad;  /* [count]; NULL when not trained */
     size_t count;
+    float *gains;   /* behind the entries' */
+    json_t *config; /* what adapter_config.json says of it; NULL: unknown */
 } ql_adapter;
 
-/* Errors: QL_EINVAL (r 0 or absurd, no target, alpha not positive, dropout
- * not in [0, 1)). */
+/* Errors: QL_EINVAL (r 0 or absurd, alpha not positive, dropout not in
+ * [0, 1)). */
 ql_status ql_adapter_options_check(const ql_adapter_options *o);
 
-/* Lays out the pairs for a model of this config and initialises them as PEFT
- * does: A uniform in +-1/sqrt(in), B zero. trained: with gradients (zero).
- * Errors: those of ql_adapter_options_check, QL_ENOMEM. */
+/* Lays out n items, at least one, in order of their sites, for a model of this
+ * config, and initialises pairs as PEFT does: A uniform in +-1/sqrt(in), or
+ * normal, B zero; of an embedding A zero and B normal. Magnitudes and whole
+ * matrices are for ql_adapter_start. trained: with gradients (zero).
+ * Errors: those of ql_adapter_options_check, QL_EUNSUPPORTED (DoRA of an
+ * embedding), QL_ENOMEM. */
 ql_status ql_adapter_init(ql_adapter *a, const ql_config *c,
-                          const ql_adapter_options *opt, uint64_t seed,
+                          const ql_adapter_options *opt,
+                          const ql_adapter_item *items, size_t n, uint64_t seed,
                           bool trained);
 void ql_adapter_free(ql_adapter *a);
 
-/* Gives an adapter without gradients such, all zero. Errors: QL_ENOMEM. */
+/* Takes from the model what begins as it is there: whole matrices, and
+ * magnitudes, the norms of rows of W + s B A. w's own adapter is not looked
+ * at. Errors: QL_ENOMEM. */
+ql_status ql_adapter_start(ql_adapter *a, const ql_weights *w);
+
+/* Gives an adapter that has none its gradients. Errors: QL_ENOMEM. */
 ql_status ql_adapter_train(ql_adapter *a);
 
-/* Makes the linear layers use the adapter, which must outlive its use; NULL
- * takes any adapter off again. */
+/* Makes the model use the adapter, which must outlive its use; NULL takes any
+ * adapter off again. */
 void ql_adapter_attach(const ql_adapter *a, ql_weights *w);
 
-/* Path of the module of entry i, "model.layers.0.self_attn.q_proj", into
- * path[bytes]. */
+/* Path of the module of entry i. */
 void ql_adapter_path(const ql_adapter *a, size_t i, char *path, size_t bytes);
 
-/* Name of A (or B) of entry i as PEFT saves it,
+/* Name of tensor i as PEFT saves it,
  * "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", into
  * name[bytes]. */
-void ql_adapter_name(const ql_adapter *a, size_t i, bool b, char *name,
-                     size_t bytes);
+void ql_adapter_name(const ql_adapter *a, size_t i, char *name, size_t bytes);
 
 #endif

@@ -23,6 +23,60 @@ static const ql_names llama_names = {
     .head = "lm_head",
 };
 
+static const char *const phi3_modules[QL_MODULES] = {
+    [QL_MODULE_Q] = "self_attn.qkv_proj",
+    [QL_MODULE_O] = "self_attn.o_proj",
+    [QL_MODULE_GATE] = "mlp.gate_up_proj",
+    [QL_MODULE_DOWN] = "mlp.down_proj",
+};
+
+static const ql_names phi3_names = {
+    .base = "model.",
+    .embed = "embed_tokens",
+    .final_norm = "norm",
+    .layers = "layers",
+    .module = phi3_modules,
+    .head = "lm_head",
+};
+
+static const char *const gpt2_modules[QL_MODULES] = {
+    [QL_MODULE_Q] = "attn.c_attn",
+    [QL_MODULE_O] = "attn.c_proj",
+    [QL_MODULE_UP] = "mlp.c_fc",
+    [QL_MODULE_DOWN] = "mlp.c_proj",
+};
+
+static const ql_names gpt2_names = {
+    .base = "transformer.",
+    .embed = "wte",
+    .position = "wpe",
+    .final_norm = "ln_f",
+    .layers = "h",
+    .module = gpt2_modules,
+    .head = "lm_head",
+};
+
+static const char *const neox_modules[QL_MODULES] = {
+    [QL_MODULE_Q] = "attention.query_key_value",
+    [QL_MODULE_O] = "attention.dense",
+    [QL_MODULE_UP] = "mlp.dense_h_to_4h",
+    [QL_MODULE_DOWN] = "mlp.dense_4h_to_h",
+};
+
+static const ql_names neox_names = {
+    .base = "gpt_neox.",
+    .embed = "embed_in",
+    .final_norm = "final_layer_norm",
+    .layers = "layers",
+    .module = neox_modules,
+    .head = "embed_out",
+};
+
+static const char *const gpt2_norms[QL_NORMS] = {
+    [QL_NORM_ATTN_IN] = "ln_1",
+    [QL_NORM_MLP_IN] = "ln_2",
+};
+
 static const char *const llama_norms[QL_NORMS] = {
     [QL_NORM_ATTN_IN] = "input_layernorm",
     [QL_NORM_MLP_IN] = "post_attention_layernorm",
@@ -57,6 +111,30 @@ static const char *const olmo2_norms[QL_NORMS] = {
     [QL_NORM_Q] = "self_attn.q_norm",
     [QL_NORM_K] = "self_attn.k_norm",
 };
+
+static const char *const gpt2_keys[] = {"num_hidden_layers",
+                                        "n_layer",
+                                        "hidden_size",
+                                        "n_embd",
+                                        "intermediate_size",
+                                        "n_inner",
+                                        "num_attention_heads",
+                                        "n_head",
+                                        "max_position_embeddings",
+                                        "n_positions",
+                                        "norm_eps",
+                                        "layer_norm_epsilon",
+                                        "hidden_act",
+                                        "activation_function",
+                                        NULL};
+
+static const char *const neox_keys[] = {"norm_eps",
+                                        "layer_norm_eps",
+                                        "rope_theta",
+                                        "rotary_emb_base",
+                                        "partial_rotary_factor",
+                                        "rotary_pct",
+                                        NULL};
 
 static const char *const llama_keys[] = {"norm_eps", "rms_norm_eps", NULL};
 
@@ -169,6 +247,46 @@ static const ql_arch archs[] = {
         .nope = true,
         .window = QL_WINDOW_NOPE,
     },
+    {
+        .model_type = "phi3",
+        .names = &phi3_names,
+        .norm = llama_norms,
+        .keys = llama_keys,
+        .defaults = "{\"rms_norm_eps\": 1e-05, "
+                    "\"original_max_position_embeddings\": 4096}",
+        .qkv = QL_QKV_ROWS,
+        .fused_gate = true,
+        .partial_rotary = true,
+        .window = QL_WINDOW_ALL,
+    },
+    {
+        .model_type = "gpt2",
+        .names = &gpt2_names,
+        .norm = gpt2_norms,
+        .keys = gpt2_keys,
+        .defaults = "{\"activation_function\": \"gelu_new\", "
+                    "\"layer_norm_epsilon\": 1e-05, "
+                    "\"tie_word_embeddings\": true}",
+        .bias = QL_MASK_ALL,
+        .qkv = QL_QKV_ROWS,
+        .transposed = true,
+        .layer_norm = true,
+    },
+    {
+        .model_type = "gpt_neox",
+        .names = &neox_names,
+        .norm = llama_norms,
+        .keys = neox_keys,
+        .defaults = "{\"hidden_act\": \"gelu\", \"rotary_pct\": 0.25, "
+                    "\"layer_norm_eps\": 1e-05, \"attention_bias\": true, "
+                    "\"use_parallel_residual\": true}",
+        .bias = QL_MASK_MLP,
+        .attention_bias = true,
+        .qkv = QL_QKV_BY_HEAD,
+        .layer_norm = true,
+        .partial_rotary = true,
+        .parallel = true,
+    },
 };
 
 enum {
@@ -215,6 +333,16 @@ const char *ql_name_leaf(const char *name)
     const char *dot = strrchr(name, '.');
 
     return dot ? dot + 1 : name;
+}
+
+unsigned ql_arch_modules(const ql_arch *arch)
+{
+    unsigned mask = 0;
+
+    for (int m = 0; m < QL_MODULES; m++) {
+        mask |= arch->names->module[m] ? 1U << m : 0;
+    }
+    return mask;
 }
 
 const char *ql_arch_key(const ql_arch *arch, const char *key)

@@ -45,6 +45,7 @@ typedef enum ql_norm_place {
 typedef struct ql_names {
     const char *base; /* "model."; files of a model without its head lack it */
     const char *embed, *final_norm;
+    const char *position; /* learned positions; NULL: there are ropes */
     const char *layers;
     const char *const *module; /* [QL_MODULES] */
     const char *head;
@@ -78,6 +79,7 @@ typedef struct ql_arch {
     bool attention_bias;  /* the key is honoured */
     bool mlp_bias;        /* the key is honoured */
     ql_qkv qkv;
+    bool transposed;     /* dense weights are stored [in, out] */
     bool fused_gate;     /* gate and up in one matrix: rows of gate, of up */
     bool layer_norm;     /* norms take the mean off, and have a bias */
     bool norm_of_sum;    /* norms behind a half are of its sum with x */
@@ -86,6 +88,7 @@ typedef struct ql_arch {
     bool scaled_embed;   /* times the root of the width */
     bool query_scalar;   /* scores / sqrt(query_pre_attn_scalar), not D */
     bool partial_rotary; /* partial_rotary_factor is honoured */
+    bool parallel;       /* use_parallel_residual is honoured */
     bool local_rope;     /* windowed layers have a rope of their own */
     bool nope;           /* no_rope_layers is honoured */
     bool old_gelu;       /* "gelu" means the form by tanh */
@@ -94,6 +97,9 @@ typedef struct ql_arch {
 
 /* Last part of a name: "q_proj". Borrowed. */
 const char *ql_name_leaf(const char *name);
+
+/* The modules that a block has. */
+unsigned ql_arch_modules(const ql_arch *arch);
 
 /* How the config.json of an architecture spells a key. Borrowed. */
 const char *ql_arch_key(const ql_arch *arch, const char *key);

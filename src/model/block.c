@@ -15,7 +15,7 @@ typedef struct piece {
 
 enum {
     ARRAYS = 12,
-    PIECES = ARRAYS + QL_NORMS + QL_MODULES
+    PIECES = ARRAYS + QL_NORMS + 2 * QL_MODULES
 };
 
 /* Floats that the norm at a place keeps. */
@@ -36,9 +36,25 @@ static size_t where(const ql_config *c, ql_norm_place place, size_t n)
     return ql_config_norm(c, place) > 0 ? n : 0;
 }
 
-static void list_pieces(piece *list, ql_saved *s, const ql_config *c, size_t T,
-                        size_t r)
+ql_saved_size ql_saved_size_of(const ql_layer *layers, size_t n, size_t T)
 {
+    ql_saved_size size = {.T = T};
+
+    for (size_t i = 0; i < n; i++) {
+        for (int m = 0; m < QL_MODULES; m++) {
+            const ql_linear *lin = &layers[i].linear[m];
+
+            size.r[m] = lin->lora.r > size.r[m] ? lin->lora.r : size.r[m];
+            size.dora[m] |= lin->dora.m != NULL;
+        }
+    }
+    return size;
+}
+
+static void list_pieces(piece *list, ql_saved *s, const ql_config *c,
+                        const ql_saved_size *size)
+{
+    const size_t T = size->T;
     const size_t wide = T * c->C;
     const size_t q = T * c->H * c->D;
     const size_t k = T * c->KV * c->D;
@@ -67,31 +83,33 @@ static void list_pieces(piece *list, ql_saved *s, const ql_config *c, size_t T,
     for (int m = 0; m < QL_MODULES; m++) {
         size_t out;
         size_t in;
-        const bool there = ql_config_module(c, (ql_module)m, &out, &in);
+        piece *kept = list + ARRAYS + QL_NORMS + 2 * m;
 
-        list[ARRAYS + QL_NORMS + m] = (piece){&s->xa[m], there ? T * r : 0};
+        ql_config_module(c, (ql_module)m, &out, &in);
+        kept[0] = (piece){&s->linear[m].xa, T * size->r[m]};
+        kept[1] = (piece){&s->linear[m].u, size->dora[m] ? T * out : 0};
     }
 }
 
-size_t ql_saved_bytes(const ql_config *c, size_t T, size_t r)
+size_t ql_saved_bytes(const ql_config *c, const ql_saved_size *size)
 {
     ql_saved s;
     piece list[PIECES];
     size_t sum = 0;
 
-    list_pieces(list, &s, c, T, r);
+    list_pieces(list, &s, c, size);
     for (size_t i = 0; i < PIECES; i++) {
         sum += ql_arena_piece(list[i].n, sizeof(float));
     }
     return sum;
 }
 
-void ql_saved_take(ql_saved *s, ql_arena *arena, const ql_config *c, size_t T,
-                   size_t r)
+void ql_saved_take(ql_saved *s, ql_arena *arena, const ql_config *c,
+                   const ql_saved_size *size)
 {
     piece list[PIECES];
 
-    list_pieces(list, s, c, T, r);
+    list_pieces(list, s, c, size);
     for (size_t i = 0; i < PIECES; i++) {
         *list[i].slot = ql_arena_take(arena, list[i].n, sizeof(float));
     }

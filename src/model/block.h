@@ -27,8 +27,18 @@ typedef struct ql_saved {
     float *k, *v;           /* [T, KV D]; k as q */
     float *lse;             /* [T, H] */
     float *gate, *up;       /* [T, F]; side by side, [T, 2 F], when fused */
-    float *xa[QL_MODULES];  /* [T, R] */
+    ql_linear_kept linear[QL_MODULES];
 } ql_saved;
+
+/* What the size of a ql_saved depends on beside the config. */
+typedef struct ql_saved_size {
+    size_t T;
+    size_t r[QL_MODULES];  /* ranks */
+    bool dora[QL_MODULES]; /* magnitudes */
+} ql_saved_size;
+
+/* The size that serves each of n layers, as they are adapted now. */
+ql_saved_size ql_saved_size_of(const ql_layer *layers, size_t n, size_t T);
 
 /* cos and sin of the positions, [length, dim / 2]. */
 typedef struct ql_turns {
@@ -47,15 +57,14 @@ typedef struct ql_pass {
     ql_profile *profile;
 } ql_pass;
 
-/* Bytes of one ql_saved for T tokens, and of scratch for the passes of block
- * i. */
-size_t ql_saved_bytes(const ql_config *c, size_t T, size_t r);
+/* Bytes of one ql_saved, and of scratch for the passes of block i. */
+size_t ql_saved_bytes(const ql_config *c, const ql_saved_size *size);
 size_t ql_block_scratch_bytes(const ql_config *c, const ql_layer *layer,
                               size_t i, const ql_attention_shape *largest);
 
 /* Takes the arrays of one ql_saved from an arena. */
-void ql_saved_take(ql_saved *s, ql_arena *arena, const ql_config *c, size_t T,
-                   size_t r);
+void ql_saved_take(ql_saved *s, ql_arena *arena, const ql_config *c,
+                   const ql_saved_size *size);
 
 /* Forward of block i. y [T, C] is written; it may be x. y NULL: the forward
  * is repeated only to fill s, and what s does not need is left out. */

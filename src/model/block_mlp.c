@@ -67,7 +67,7 @@ void ql_frame_mlp_fwd(const ql_frame *f, float *y, ql_saved *s, const float *x)
     }
     activate(f, act, s);
     if (!y && !normed) {
-        ql_frame_linear_xa(f, QL_MODULE_DOWN, s, act);
+        ql_frame_linear_keep(f, QL_MODULE_DOWN, s, act);
     } else {
         ql_frame_join_fwd(f, QL_NORM_MLP_OUT,
                           y ? y : ql_frame_take(f, f->T * f->c->C), s->mlp, s,

@@ -33,21 +33,21 @@ static ql_drop drop_of(const ql_frame *f, ql_module m)
 void ql_frame_linear_fwd(const ql_frame *f, ql_module m, float *y, bool add,
                          ql_saved *s, const float *x)
 {
-    ql_linear_fwd(y, add, s->xa[m], x, &f->layer->linear[m], f->T,
+    ql_linear_fwd(y, add, s->linear[m], x, &f->layer->linear[m], f->T,
                   drop_of(f, m), f->work);
 }
 
-void ql_frame_linear_xa(const ql_frame *f, ql_module m, ql_saved *s,
-                        const float *x)
+void ql_frame_linear_keep(const ql_frame *f, ql_module m, ql_saved *s,
+                          const float *x)
 {
-    ql_linear_xa(s->xa[m], x, &f->layer->linear[m], f->T, drop_of(f, m),
-                 f->work);
+    ql_linear_keep(s->linear[m], x, &f->layer->linear[m], f->T, drop_of(f, m),
+                   f->work);
 }
 
 void ql_frame_linear_bwd(const ql_frame *f, ql_module m, float *dx, bool add,
                          const float *dy, const ql_saved *s, const float *x)
 {
-    ql_linear_bwd(dx, add, dy, x, s->xa[m], &f->layer->linear[m], f->T,
+    ql_linear_bwd(dx, add, dy, x, s->linear[m], &f->layer->linear[m], f->T,
                   drop_of(f, m), f->work);
 }
 

@@ -24,15 +24,15 @@ void ql_frame_count(const ql_frame *f, ql_work kind);
 
 bool ql_frame_has_norm(const ql_frame *f, ql_norm_place place);
 
-/* ql_linear_fwd and _bwd of a module, its xa in s. */
+/* ql_linear_fwd and _bwd of a module, what is kept in s. */
 void ql_frame_linear_fwd(const ql_frame *f, ql_module m, float *y, bool add,
                          ql_saved *s, const float *x);
 void ql_frame_linear_bwd(const ql_frame *f, ql_module m, float *dx, bool add,
                          const float *dy, const ql_saved *s, const float *x);
 
-/* ql_linear_xa of a module. */
-void ql_frame_linear_xa(const ql_frame *f, ql_module m, ql_saved *s,
-                        const float *x);
+/* ql_linear_keep of a module. */
+void ql_frame_linear_keep(const ql_frame *f, ql_module m, ql_saved *s,
+                          const float *x);
 
 /* Behind the norm before a half: y, or x where there is no such norm. */
 const float *ql_frame_norm_fwd(const ql_frame *f, ql_norm_place place, float *y,

@@ -26,7 +26,7 @@ typedef struct want {
 static const want sizes[] = {
     {"num_hidden_layers", offsetof(ql_config, layers), 4096, false},
     {"hidden_size", offsetof(ql_config, C), 1 << 20, false},
-    {"intermediate_size", offsetof(ql_config, F), 1 << 22, false},
+    {"intermediate_size", offsetof(ql_config, F), 1 << 22, true},
     {"num_attention_heads", offsetof(ql_config, H), 1 << 14, false},
     {"num_key_value_heads", offsetof(ql_config, KV), 1 << 14, true},
     {"head_dim", offsetof(ql_config, D), 1 << 14, true},
@@ -57,8 +57,13 @@ static ql_status read_sizes(ql_config *c, const json_t *o, const char *path)
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         QL_TRY(read_size(c, o, &sizes[i], path));
     }
+    if (c->F == 0 && !c->arch->names->position) {
+        QL_FAIL(QL_EFORMAT, "%s: \"intermediate_size\" is missing or 0", path);
+    }
+    c->F = c->F ? c->F : 4 * c->C; /* as GPT-2 has it */
     c->KV = c->KV ? c->KV : c->H;
-    if (c->H % c->KV != 0) {
+    if (c->H % c->KV != 0 ||
+        (c->arch->qkv == QL_QKV_BY_HEAD && c->H != c->KV)) {
         QL_FAIL(QL_EFORMAT,
                 "%s: %zu attention heads cannot share %zu key/value heads",
                 path, c->H, c->KV);
@@ -116,6 +121,7 @@ static ql_status read_biases(ql_config *c, const json_t *o, const char *path)
     c->bias = c->arch->bias;
     c->bias |= attention ? QL_MASK_QKV | QL_MASK_O : 0;
     c->bias |= mlp ? QL_MASK_MLP : 0;
+    c->bias &= ql_arch_modules(c->arch);
     return QL_OK;
 }
 
@@ -228,6 +234,9 @@ static ql_status read_rest(ql_config *c, const json_t *o, const char *path)
     QL_TRY(read_real(o, ql_arch_key(c->arch, "norm_eps"), path, 1, &eps));
     c->eps = (float)eps;
     QL_TRY(ql_json_bool(o, "tie_word_embeddings", path, &c->tied));
+    if (c->arch->parallel) {
+        QL_TRY(ql_json_bool(o, "use_parallel_residual", path, &c->parallel));
+    }
     QL_TRY(ql_json_real(o, "attention_dropout", path, &dropout));
     if (dropout > 0) {
         ql_note("attention_dropout of config.json is not applied");
@@ -291,7 +300,7 @@ bool ql_config_module(const ql_config *c, ql_module module, size_t *out,
         [QL_MODULE_UP] = {c->F, c->C},
         [QL_MODULE_DOWN] = {c->C, c->F},
     };
-    const bool there = c->arch->names->module[module] != NULL;
+    const bool there = ql_arch_modules(c->arch) & 1U << module;
 
     *out = there ? shapes[module][0] : 0;
     *in = there ? shapes[module][1] : 0;

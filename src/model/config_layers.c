@@ -8,6 +8,7 @@
 
 /* The numbers that the rules of windows and positions go by. */
 typedef struct rules {
+    bool learned;  /* positions are learned, and there are no ropes */
     size_t window; /* 0: no layer has one */
     size_t first;  /* max_window_layers */
     size_t pattern;
@@ -38,7 +39,7 @@ static ql_status read_rules(const ql_config *c, const json_t *o,
     const ql_window_rule rule = c->arch->window;
     bool used = rule == QL_WINDOW_ALL || rule == QL_WINDOW_PATTERN;
 
-    *r = (rules){.pattern = 1};
+    *r = (rules){.learned = c->arch->names->position, .pattern = 1};
     if (rule == QL_WINDOW_UPPER || rule == QL_WINDOW_NOPE) {
         QL_TRY(ql_json_bool(o, "use_sliding_window", path, &used));
     }
@@ -61,6 +62,9 @@ static ql_status read_rules(const ql_config *c, const json_t *o,
 /* True if layer i has a rope. */
 static bool has_rope(const rules *r, size_t i)
 {
+    if (r->learned) {
+        return false;
+    }
     if (r->ropes) {
         const json_t *v = json_array_get(r->ropes, i);
 

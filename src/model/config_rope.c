@@ -194,6 +194,9 @@ ql_status ql_config_read_ropes(ql_config *c, const json_t *o, const char *path)
     const json_t *scaling = scaling_of(o, "full_attention");
     ql_rope_spec *r = &c->rope[0];
 
+    if (c->arch->names->position) {
+        return QL_OK;
+    }
     *r = (ql_rope_spec){.theta = 10000,
                         .max_position = c->max_position,
                         .beta_fast = 32,

@@ -81,10 +81,13 @@ void ql_model_close(ql_model **model)
 /* Elements of all weights of a model. */
 static size_t count_parameters(const ql_config *c)
 {
+    const size_t norm = c->arch->layer_norm ? 2 : 1;
+    const size_t rows = c->V * (c->tied ? 1 : 2) +
+                        (c->arch->names->position ? c->max_position : 0);
     size_t per_layer = 0;
 
     for (int p = 0; p < QL_NORMS; p++) {
-        per_layer += ql_config_norm(c, (ql_norm_place)p);
+        per_layer += norm * ql_config_norm(c, (ql_norm_place)p);
     }
     for (int m = 0; m < QL_MODULES; m++) {
         size_t out;
@@ -93,7 +96,7 @@ static size_t count_parameters(const ql_config *c)
         ql_config_module(c, (ql_module)m, &out, &in);
         per_layer += out * in + (c->bias & 1U << m ? out : 0);
     }
-    return c->layers * per_layer + c->C + c->V * c->C * (c->tied ? 1 : 2);
+    return c->layers * per_layer + norm * c->C + rows * c->C;
 }
 
 void ql_model_info_read(const ql_model *model, ql_model_info *out)

@@ -23,18 +23,17 @@ typedef struct ql_run_options {
     ql_profile *profile;  /* where the time of training is counted, or NULL */
 } ql_run_options;
 
-/* Bytes that a run takes, for an adapter of rank r: kept between forward and
- * backward, and as scratch. */
+/* Bytes that a run takes, with the adapter that is on the model: kept between
+ * forward and backward, and as scratch. */
 typedef struct ql_run_need {
     size_t kept, scratch;
 } ql_run_need;
 
-ql_run_need ql_run_needs(const ql_model *m, const ql_run_options *opt,
-                         size_t r);
+ql_run_need ql_run_needs(const ql_model *m, const ql_run_options *opt);
 
 /* The model, with the adapter in use, is borrowed; the adapter's rank must not
  * change while the run is open. Errors: QL_EINVAL (max_length beyond what
- * tables can hold), QL_ENOMEM. */
+ * learned positions there are), QL_ENOMEM. */
 ql_status ql_run_open(ql_run **out, const ql_model *m,
                       const ql_run_options *opt);
 void ql_run_close(ql_run **run);

@@ -85,7 +85,7 @@ static part part_of(range *ranges, const ql_weights *w, size_t i)
     part p = {.ranges = ranges};
 
     if (i == w->n_layers) {
-        p.n = mapped_ranges(ranges, w, &w->head);
+        p.n = mapped_ranges(ranges, w, &w->head.w);
     }
     for (size_t j = 0; i < w->n_layers && j < QL_MODULES; j++) {
         p.n += mapped_ranges(ranges + p.n, w, &w->layers[i].linear[j].w);

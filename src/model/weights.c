@@ -9,6 +9,7 @@
 #include "src/format/qstate.h"
 #include "src/model/packed.h"
 #include "src/model/quantized.h"
+#include "src/model/transposed.h"
 
 enum {
     PATH_BYTES = 200,
@@ -95,7 +96,12 @@ static ql_status load_norm(loader *l, const char *path, size_t n, ql_norm *out)
 
     *out = (ql_norm){.C = n, .eps = l->c->eps};
     snprintf(name, sizeof(name), "%s.weight", path);
-    return load_vector(l, name, n, l->c->arch->norm_plus_one ? 1 : 0, &out->w);
+    QL_TRY(load_vector(l, name, n, l->c->arch->norm_plus_one ? 1 : 0, &out->w));
+    if (!l->c->arch->layer_norm) {
+        return QL_OK;
+    }
+    snprintf(name, sizeof(name), "%s.bias", path);
+    return load_vector(l, name, n, 0, &out->b);
 }
 
 /* A matrix as it is stored: a view of the mapped file. */
@@ -186,11 +192,10 @@ static ql_status load_matrix(loader *l, const char *name, size_t rows,
     return load_dense(l, t, rows, cols, out);
 }
 
-/* True if a weight is to become 4-bit while loading. */
-static bool to_quantize(const loader *l, const char *name)
+/* True if weights in 16 or 32 bits are to become 4-bit while loading. */
+static bool to_quantize(const loader *l)
 {
-    return l->load->quantize && !l->c->quantized &&
-           !ql_qstate_find(l->w->shards, name);
+    return l->load->quantize && !l->c->quantized;
 }
 
 static ql_status load_bias(loader *l, const char *path, ql_module m,
@@ -210,12 +215,41 @@ static ql_status load_bias(loader *l, const char *path, ql_module m,
     return QL_OK;
 }
 
+/* A weight that the folder holds in 16 or 32 bits: in 4 bits if it is to be,
+ * else as it is. */
+static ql_status load_plain(loader *l, const char *name, size_t rows,
+                            size_t cols, ql_qtensor *out)
+{
+    const ql_tensor *t;
+    ql_tensor turned;
+    void *data;
+    ql_status st;
+
+    QL_TRY(need(l->w, name, &t));
+    if (!l->c->arch->transposed) {
+        return to_quantize(l) ? quantize(l, t, rows, cols, out)
+                              : load_dense(l, t, rows, cols, out);
+    }
+    QL_TRY(check_shape(t, cols, rows));
+    if (l->load->check) {
+        return ql_dense_view(out, t);
+    }
+    QL_TRY(ql_tensor_transpose(&turned, &data, t));
+    ql_shards_drop(l->w->shards, t);
+    if (to_quantize(l)) {
+        st = quantize(l, &turned, rows, cols, out);
+        ql_free(data);
+        return st;
+    }
+    QL_TRY(own(l->w, data));
+    return load_dense(l, &turned, rows, cols, out);
+}
+
 static ql_status load_linear(loader *l, size_t i, ql_module m, ql_layer *layer)
 {
     char path[PATH_BYTES];
     char name[NAME_BYTES];
     ql_qtensor *out = &layer->linear[m].w;
-    const ql_tensor *t;
     size_t rows;
     size_t cols;
 
@@ -226,13 +260,11 @@ static ql_status load_linear(loader *l, size_t i, ql_module m, ql_layer *layer)
              l->c->arch->names->layers, i, l->c->arch->names->module[m]);
     QL_TRY(load_bias(l, path, m, rows, layer));
     snprintf(name, sizeof(name), "%s.weight", path);
-    if (to_quantize(l, name)) {
-        QL_TRY(need(l->w, name, &t));
-        return quantize(l, t, rows, cols, out);
+    if (!ql_qstate_find(l->w->shards, name)) {
+        return load_plain(l, name, rows, cols, out);
     }
-    QL_TRY(load_matrix(l, name, rows, cols, out));
-    l->w->quantized += out->storage == QL_STORAGE_4BIT;
-    return QL_OK;
+    l->w->quantized++;
+    return load_4bit(l, name, rows, cols, out);
 }
 
 static ql_status load_layer(loader *l, size_t i)
@@ -263,15 +295,19 @@ static ql_status load_ends(loader *l)
     char name[NAME_BYTES];
 
     snprintf(name, sizeof(name), "%s%s.weight", l->base, names->embed);
-    QL_TRY(load_matrix(l, name, c->V, c->C, &l->w->embed));
+    QL_TRY(load_matrix(l, name, c->V, c->C, &l->w->base_embed));
+    if (names->position) {
+        snprintf(name, sizeof(name), "%s%s.weight", l->base, names->position);
+        QL_TRY(load_matrix(l, name, c->max_position, c->C, &l->w->position));
+    }
     snprintf(path, sizeof(path), "%s%s", l->base, names->final_norm);
     QL_TRY(load_norm(l, path, c->C, &l->w->final_norm));
     if (c->tied) {
-        l->w->head = l->w->embed;
+        l->w->base_head = l->w->base_embed;
         return QL_OK;
     }
     snprintf(name, sizeof(name), "%s.weight", names->head);
-    return load_matrix(l, name, c->V, c->C, &l->w->head);
+    return load_matrix(l, name, c->V, c->C, &l->w->base_head);
 }
 
 /* The base of a folder's names: a model that was saved without its head lacks
@@ -298,6 +334,8 @@ ql_status ql_weights_init(ql_weights *w, const ql_config *c, const char *dir,
     QL_TRY_DONE(ql_shards_open(&w->shards, dir));
     l.base = base_of(w, c->arch->names);
     QL_TRY_DONE(load_ends(&l));
+    w->embed = (ql_embedding){.w = w->base_embed, .scale = c->embed_scale};
+    w->head = (ql_linear){.w = w->base_head};
     for (size_t i = 0; i < c->layers; i++) {
         QL_TRY_DONE(load_layer(&l, i));
     }

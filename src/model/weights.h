@@ -7,6 +7,7 @@
 #include "quant/codebook.h"
 #include "src/format/shards.h"
 #include "src/model/config.h"
+#include "src/op/embed.h"
 #include "src/op/linear.h"
 #include "src/op/norm.h"
 
@@ -20,9 +21,12 @@ typedef struct ql_weights {
     ql_layer *layers;
     size_t n_layers;
     ql_norm final_norm;
-    ql_qtensor embed; /* [V, C] */
-    ql_qtensor head;  /* [V, C]; the same memory as embed when tied */
-    void **owned;     /* blocks behind the views */
+    ql_embedding embed;    /* [V, C] */
+    ql_linear head;        /* [V, C]; the same memory as embed when tied */
+    ql_qtensor base_embed; /* as the folder has them: what is in embed and */
+    ql_qtensor base_head;  /* head without an adapter */
+    ql_qtensor position;   /* [max_position, C] when they are learned */
+    void **owned;          /* blocks behind the views */
     size_t n_owned;
     size_t quantized; /* linear layers in 4 bits */
     size_t bytes;     /* of all weights, as stored in memory */
@@ -34,6 +38,7 @@ typedef struct ql_load {
     ql_codebook_id book;
     size_t block;
     bool double_quant;
+    bool check; /* only to see that the folder is sound: nothing is turned */
 } ql_load;
 
 /* Loads the weights of dir. c is borrowed during the call. Errors:

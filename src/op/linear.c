@@ -1,22 +1,25 @@
 /* The base product runs on the frozen weight as it is stored, and the pair's
  * two thin products ride along with it. Scratch is laid out as
  *
- *   [ dxa: T x R ] [ dropped x, or A's share of dx: T x K ] [ products ]
+ *   [ dxa: T x R ] [ dropped x, or A's share of dx: T x K ]
+ *   [ with DoRA, dU: T x N ] [ products ]
  */
 #include "src/op/linear.h"
 
 #include "quant/qgemm.h"
 #include "src/base/arena.h"
+#include "src/op/dora.h"
 #include "src/op/lora_grad.h"
 #include "src/op/vec.h"
 
 typedef struct scratch {
     float *dxa;
     float *wide;
+    float *du;
     void *product;
 } scratch;
 
-/* Bytes of the first two pieces. */
+/* Bytes of the first pieces. */
 static size_t thin_bytes(const ql_linear *lin, size_t T)
 {
     return ql_arena_piece(T * lin->lora.r, sizeof(float));
@@ -27,14 +30,21 @@ static size_t wide_bytes(const ql_linear *lin, size_t T)
     return lin->lora.r ? ql_arena_piece(T * lin->w.cols, sizeof(float)) : 0;
 }
 
+static size_t du_bytes(const ql_linear *lin, size_t T)
+{
+    return lin->dora.m ? ql_arena_piece(T * lin->w.rows, sizeof(float)) : 0;
+}
+
 static scratch lay_out(const ql_linear *lin, size_t T, void *work)
 {
     char *wide = (char *)work + thin_bytes(lin, T);
+    char *du = wide + wide_bytes(lin, T);
 
     return (scratch){
         .dxa = work,
         .wide = (float *)(void *)wide,
-        .product = wide + wide_bytes(lin, T),
+        .du = (float *)(void *)du,
+        .product = du + du_bytes(lin, T),
     };
 }
 
@@ -52,6 +62,11 @@ static ql_term term_of(const ql_linear *lin, const float *in, float *mid)
                               .mid = mid}};
 }
 
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 size_t ql_linear_work_bytes(const ql_linear *lin, size_t T)
 {
     const ql_term term = term_of(lin, NULL, NULL);
@@ -60,10 +75,10 @@ size_t ql_linear_work_bytes(const ql_linear *lin, size_t T)
     const size_t one = ql_qgemm_work_bytes(&term, 1, T);
     const size_t two = lin->lora.r > 0 ? ql_qgemm_work_bytes(apart, 2, T) : 0;
     const size_t grad = ql_lora_grad_work_bytes(lin->lora.r, T);
-    const size_t product = one > two ? one : two;
+    const size_t whole = lin->dw ? ql_lora_grad_work_bytes(lin->w.cols, T) : 0;
 
-    return thin_bytes(lin, T) + wide_bytes(lin, T) +
-           (product > grad ? product : grad);
+    return thin_bytes(lin, T) + wide_bytes(lin, T) + du_bytes(lin, T) +
+           larger(larger(one, two), larger(grad, whole));
 }
 
 /* True if the pair sees another x than the base. */
@@ -83,30 +98,52 @@ static const float *seen(const float *x, const ql_linear *lin, size_t T,
     return s->wide;
 }
 
-void ql_linear_xa(float *xa, const float *x, const ql_linear *lin, size_t T,
-                  ql_drop drop, void *work)
+void ql_linear_keep(ql_linear_kept kept, const float *x, const ql_linear *lin,
+                    size_t T, ql_drop drop, void *work)
 {
     const scratch s = lay_out(lin, T, work);
-    const ql_term term = term_of(lin, seen(x, lin, T, drop, &s), xa);
+    const ql_term term = term_of(lin, seen(x, lin, T, drop, &s), kept.xa);
 
     if (lin->lora.r > 0) {
-        ql_qgemm_fwd(NULL, &term, 1, T, false, s.product);
+        ql_qgemm_fwd(lin->dora.m ? kept.u : NULL, &term, 1, T, false,
+                     s.product);
     }
 }
 
-void ql_linear_fwd(float *y, bool add, float *xa, const float *x,
+/* y with DoRA. */
+static void forward_scaled(float *y, bool add, ql_linear_kept kept,
+                           const float *x, const ql_linear *lin, size_t T,
+                           ql_drop drop, void *work)
+{
+    const scratch s = lay_out(lin, T, work);
+    const ql_term rest = {.in = s.wide, .w = &lin->w};
+    const size_t n = T * lin->w.cols;
+
+    ql_linear_keep(kept, x, lin, T, drop, work);
+    if (drops(lin, drop)) {
+        ql_vec_sub(s.wide, x, s.wide, n);
+        ql_qgemm_fwd(y, &rest, 1, T, add, s.product);
+        add = true;
+    }
+    ql_dora_apply(y, add, kept.u, &lin->dora, T, lin->w.rows);
+}
+
+void ql_linear_fwd(float *y, bool add, ql_linear_kept kept, const float *x,
                    const ql_linear *lin, size_t T, ql_drop drop, void *work)
 {
     const scratch s = lay_out(lin, T, work);
-    const ql_term term = term_of(lin, x, xa);
+    const ql_term term = term_of(lin, x, kept.xa);
 
     ql_profile_mark(drop.profile, QL_WORK_PRODUCT);
-    if (drops(lin, drop)) {
+    if (lin->dora.m) {
+        forward_scaled(y, add, kept, x, lin, T, drop, work);
+    } else if (drops(lin, drop)) {
         const ql_qtensor up =
             ql_qtensor_dense(lin->lora.b, lin->w.rows, lin->lora.r);
-        const ql_term apart[] = {{.in = x, .w = &lin->w}, {.in = xa, .w = &up}};
+        const ql_term apart[] = {{.in = x, .w = &lin->w},
+                                 {.in = kept.xa, .w = &up}};
 
-        ql_linear_xa(xa, x, lin, T, drop, work);
+        ql_linear_keep(kept, x, lin, T, drop, work);
         ql_qgemm_fwd(y, apart, 2, T, add, s.product);
     } else {
         ql_qgemm_fwd(y, &term, 1, T, add, s.product);
@@ -117,44 +154,71 @@ void ql_linear_fwd(float *y, bool add, float *xa, const float *x,
     }
 }
 
-/* dX where the pair's share is drop'(dxa A). */
-static void backward_apart(float *dx, bool add, const float *dy,
-                           const ql_linear *lin, size_t T, ql_drop drop,
-                           const scratch *s)
+/* What goes back through dropout: drop'(dxa A), and with DoRA also drop' of
+ * (dU - dY) W; it is added to dx. */
+static void backward_dropped(float *dx, const float *dy, const ql_linear *lin,
+                             size_t T, ql_drop drop, const scratch *s)
 {
     const size_t n = T * lin->w.cols;
     const ql_qtensor down =
         ql_qtensor_dense(lin->lora.a, lin->lora.r, lin->w.cols);
-    const ql_term base = {.in = dy, .w = &lin->w};
-    const ql_term share = {.in = s->dxa, .w = &down};
+    const ql_term terms[] = {{.in = s->dxa, .w = &down},
+                             {.in = s->du, .w = &lin->w}};
 
-    ql_qgemm_bwd(dx, &base, 1, T, add, s->product);
-    ql_qgemm_bwd(s->wide, &share, 1, T, false, s->product);
+    if (lin->dora.m) {
+        ql_vec_sub(s->du, s->du, dy, T * lin->w.rows);
+    }
+    ql_qgemm_bwd(s->wide, terms, lin->dora.m ? 2 : 1, T, false, s->product);
     ql_vec_dropout(s->wide, s->wide, n, drop.p, drop.key);
     ql_vec_add(dx, s->wide, n);
 }
 
+/* Gradients of the pair, from du. */
+static void backward_pair(const float *du, const float *x, ql_linear_kept kept,
+                          const ql_linear *lin, size_t T, ql_drop drop,
+                          const scratch *s)
+{
+    const ql_lora *lora = &lin->lora;
+
+    if (lora->da) {
+        ql_lora_grad(lora->db, true, kept.xa, du, lora->r, T, lin->w.rows,
+                     s->product);
+        ql_lora_grad(lora->da, false, s->dxa, seen(x, lin, T, drop, s), lora->r,
+                     T, lin->w.cols, s->product);
+    }
+}
+
 void ql_linear_bwd(float *dx, bool add, const float *dy, const float *x,
-                   const float *xa, const ql_linear *lin, size_t T,
+                   ql_linear_kept kept, const ql_linear *lin, size_t T,
                    ql_drop drop, void *work)
 {
     const scratch s = lay_out(lin, T, work);
-    const ql_lora *lora = &lin->lora;
-    const ql_term term = term_of(lin, dy, s.dxa);
+    const bool scaled = lin->dora.m != NULL;
+    const float *du = scaled ? s.du : dy;
+    const ql_term term = term_of(lin, du, s.dxa);
+    const ql_term base = {.in = dy, .w = &lin->w};
     const bool apart = dx && drops(lin, drop);
 
     ql_profile_mark(drop.profile, QL_WORK_PRODUCT);
-    if (dx || lora->r > 0) {
+    if (scaled) {
+        ql_dora_bwd(s.du, dy, kept.u, &lin->dora, T, lin->w.rows);
+    }
+    if (dx || lin->lora.r > 0) {
         ql_qgemm_bwd(apart ? NULL : dx, &term, 1, T, add, s.product);
     }
     if (apart) {
-        backward_apart(dx, add, dy, lin, T, drop, &s);
+        ql_qgemm_bwd(dx, &base, 1, T, add, s.product);
     }
     ql_profile_mark(drop.profile, QL_WORK_LORA);
-    if (lora->da) {
-        ql_lora_grad(lora->db, true, xa, dy, lora->r, T, lin->w.rows,
+    backward_pair(du, x, kept, lin, T, drop, &s);
+    if (apart) {
+        backward_dropped(dx, dy, lin, T, drop, &s);
+    }
+    if (lin->dw) {
+        ql_lora_grad(lin->dw, true, x, dy, lin->w.cols, T, lin->w.rows,
                      s.product);
-        ql_lora_grad(lora->da, false, s.dxa, seen(x, lin, T, drop, &s), lora->r,
-                     T, lin->w.cols, s.product);
+    }
+    if (lin->dbias) {
+        ql_vec_sum_rows(lin->dbias, dy, T, lin->w.rows);
     }
 }

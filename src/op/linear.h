@@ -3,7 +3,16 @@
  *   xa = s drop(X) A^T                                   [T, R]
  *   Y  = X W^T + xa B^T + bias                           [T, N]
  *
- * Source: Hu et al., LoRA, 2021; order of operations as PEFT's lora.Linear. */
+ * With DoRA, where g is a factor for each output and does not itself carry a
+ * gradient to A and B:
+ *
+ *   U  = drop(X) W^T + xa B^T
+ *   Y  = (X - drop(X)) W^T + U g + bias,    g[n] = m[n] / |W + s B A|[n]
+ *
+ * Or without a pair, and the base itself is trained.
+ *
+ * Sources: Hu et al., LoRA, 2021; Liu et al., DoRA, 2024; order of operations
+ * as PEFT's lora.Linear. */
 #ifndef QL_OP_LINEAR_H
 #define QL_OP_LINEAR_H
 
@@ -20,10 +29,22 @@ typedef struct ql_lora {
     float *da, *db;     /* their gradients, added to; NULL: not trained */
 } ql_lora;
 
+/* Magnitudes of a pair's outputs; m NULL: there are none. */
+typedef struct ql_dora {
+    const float *m; /* [N] */
+    float *dm;      /* [N] its gradient, added to; NULL: not trained */
+    float *gain;    /* [N] g, by ql_dora_refresh */
+    float *inverse; /* [N] g / m */
+    float *base;    /* [N] |W|^2 of each row, by ql_dora_prepare */
+} ql_dora;
+
 typedef struct ql_linear {
     ql_qtensor w;      /* [N, K] */
     const float *bias; /* [N] or NULL */
     ql_lora lora;      /* r is 0 when there is none */
+    ql_dora dora;
+    float *dw;    /* [N, K] gradient of w, added to; NULL: frozen */
+    float *dbias; /* [N] that of bias */
 } ql_linear;
 
 /* Dropout before A: which elements are dropped depends on key only. */
@@ -33,36 +54,45 @@ typedef struct ql_drop {
     ql_profile *profile; /* where the layer's time is counted, or NULL */
 } ql_drop;
 
+/* What the forward leaves for the backward. */
+typedef struct ql_linear_kept {
+    float *xa; /* [T, R] */
+    float *u;  /* [T, N] with DoRA, else not touched */
+} ql_linear_kept;
+
 /* Bytes of scratch for either direction. */
 size_t ql_linear_work_bytes(const ql_linear *lin, size_t T);
 
-/* xa alone: what the backward needs when Y itself is not wanted again.
+/* What is kept alone, when Y itself is not wanted again.
  *
- *   xa    [T, R]  written; not touched when there is no pair
+ *   kept          written; xa is not touched when there is no pair
  *   x     [T, K]  read
  *   work  ql_linear_work_bytes, 64-byte aligned */
-void ql_linear_xa(float *xa, const float *x, const ql_linear *lin, size_t T,
-                  ql_drop drop, void *work);
+void ql_linear_keep(ql_linear_kept kept, const float *x, const ql_linear *lin,
+                    size_t T, ql_drop drop, void *work);
 
 /* Forward.
  *
  *   y     [T, N]  written, or added to if add
- *   xa    [T, R]  written, kept for the backward
+ *   kept          written
  *   x     [T, K]  read
  * y must not overlap x. Cannot fail. */
-void ql_linear_fwd(float *y, bool add, float *xa, const float *x,
+void ql_linear_fwd(float *y, bool add, ql_linear_kept kept, const float *x,
                    const ql_linear *lin, size_t T, ql_drop drop, void *work);
 
 /* Backward.
  *
- *   dx    [T, K]  written, or added to if add; NULL if not wanted
+ *   dx    [T, K]  written, or added to if add; NULL if not wanted. It may be x
+ *                 where nothing of the layer is trained
  *   dy    [T, N]  read
- *   x, xa, drop   as in the forward
- * The pair's gradients are added to unless they are NULL:
- *   dB += dY^T xa;  dxa = s dY B;  dA += dxa^T drop(X)
- *   dX  = dY W + drop'(dxa A) */
+ *   x, kept, drop as in the forward
+ * Gradients are added to unless they are NULL. Without DoRA, dU is dY:
+ *   dU  = dY g;    dm += sum_t dY U / |W + s B A|
+ *   dB += dU^T xa;  dxa = s dU B;  dA += dxa^T drop(X)
+ *   dX  = dU W + drop'(dxa A)
+ * where the part of dU W that goes through dropout goes through drop', too. */
 void ql_linear_bwd(float *dx, bool add, const float *dy, const float *x,
-                   const float *xa, const ql_linear *lin, size_t T,
+                   ql_linear_kept kept, const ql_linear *lin, size_t T,
                    ql_drop drop, void *work);
 
 #endif

@@ -47,8 +47,8 @@ typedef struct chunk {
     float *h;      /* [n, C] gathered */
     float *acc;    /* [n, C] */
     float *logits; /* [n, SLICE]; later their gradients */
-    float *xa;     /* [n, R] of the head's pair */
-    void *work;    /* of the products */
+    ql_linear_kept kept;
+    void *work; /* of the products */
 } chunk;
 
 /* Rows [first, first + n) of the head. */
@@ -91,7 +91,7 @@ static size_t chunk_size(size_t tokens)
 /* True if W alone makes the logits, and is frozen. */
 static bool is_plain(const ql_linear *head)
 {
-    return head->lora.r == 0;
+    return head->lora.r == 0 && !head->dw;
 }
 
 static slice slice_of(const ql_linear *head, size_t first)
@@ -106,6 +106,17 @@ static slice slice_of(const ql_linear *head, size_t first)
     }
     if (head->lora.db) {
         s.head.lora.db += first * head->lora.r;
+    }
+    if (head->dora.m) {
+        s.head.dora.m += first;
+        s.head.dora.gain += first;
+        s.head.dora.inverse += first;
+    }
+    if (head->dora.dm) {
+        s.head.dora.dm += first;
+    }
+    if (head->dw) {
+        s.head.dw += first * head->w.cols;
     }
     return s;
 }
@@ -122,7 +133,8 @@ static size_t lay_out(chunk *c, const ql_linear *head, size_t n, char *work)
         {&c->h, n * head->w.cols},
         {&c->acc, n * head->w.cols},
         {&c->logits, n * s.n},
-        {&c->xa, n * head->lora.r},
+        {&c->kept.xa, n * head->lora.r},
+        {&c->kept.u, head->dora.m ? n * s.n : 0},
     };
     size_t at = 0;
 
@@ -268,15 +280,15 @@ static factors factors_of(const row *r, const pass *p)
 
 static void forward(chunk *c, const slice *s, const pass *p)
 {
-    ql_linear_fwd(c->logits, false, c->xa, c->h, &s->head, c->n, p->drop,
+    ql_linear_fwd(c->logits, false, c->kept, c->h, &s->head, c->n, p->drop,
                   c->work);
     ql_profile_mark(p->drop.profile, QL_WORK_LOSS);
 }
 
 static void backward(chunk *c, const slice *s, const pass *p)
 {
-    ql_linear_bwd(c->acc, s->first > 0, c->logits, c->h, c->xa, &s->head, c->n,
-                  p->drop, c->work);
+    ql_linear_bwd(c->acc, s->first > 0, c->logits, c->h, c->kept, &s->head,
+                  c->n, p->drop, c->work);
     ql_profile_mark(p->drop.profile, QL_WORK_LOSS);
 }
 
@@ -335,9 +347,10 @@ static void second_pass(chunk *c, const pass *p)
 /* The gradient of a plain head, from its unnormalized sums. */
 static void normalize(chunk *c, const pass *p)
 {
+    const ql_embedding rows = {.w = p->head->w, .scale = 1};
     const size_t C = p->head->w.cols;
 
-    ql_embed_fwd(c->h, c->target, &p->head->w, 1, c->n);
+    ql_embed_fwd(c->h, c->target, &rows, c->n, c->work);
 #pragma omp parallel for schedule(static)
     for (size_t i = 0; i < c->n; i++) {
         const factors f = factors_of(&c->rows[i], p);

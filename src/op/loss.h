@@ -31,8 +31,8 @@ size_t ql_loss_work_bytes(const ql_linear *head, size_t T);
  *   h       [T, C]  read: output of the last norm
  *   target  [T]     id to be predicted at this position, below V; negative:
  *                   none
- *   head    [V, C]  without a bias; its pair's gradients are added to where
- *                   there is dh
+ *   head    [V, C]  without a bias; the gradients of its pair, or of itself,
+ *                   are added to where there is dh
  *   cap     soft cap on logits; 0: none
  *   scale   factor on dh: 1 / trained tokens of the whole optimizer step
  *   drop    dropout before the head's pair, and where the time is counted

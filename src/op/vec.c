@@ -8,6 +8,7 @@
 
 enum {
     PIECE = 8192,  /* elements handed to a thread at a time: even */
+    COLUMNS = 64,  /* summed by one thread over all rows */
     SUM_PARTS = 64 /* partial sums of a sum over everything */
 };
 
@@ -23,6 +24,37 @@ void ql_vec_add(float *y, const float *x, size_t n)
 #pragma omp parallel for schedule(dynamic) if (n > PIECE)
     for (size_t i = 0; i < n; i += PIECE) {
         loops->add(y + i, x + i, piece_length(n, i));
+    }
+}
+
+void ql_vec_sub(float *y, const float *a, const float *b, size_t n)
+{
+#pragma omp parallel for simd schedule(static) if (n > PIECE)
+    for (size_t i = 0; i < n; i++) {
+        y[i] = a[i] - b[i];
+    }
+}
+
+/* Some columns of ql_vec_sum_rows. */
+static void sum_columns(float *s, const float *x, size_t T, size_t N, size_t n)
+{
+    double sum[COLUMNS] = {0};
+
+    for (size_t t = 0; t < T; t++) {
+        for (size_t c = 0; c < n; c++) {
+            sum[c] += (double)x[t * N + c];
+        }
+    }
+    for (size_t c = 0; c < n; c++) {
+        s[c] += (float)sum[c];
+    }
+}
+
+void ql_vec_sum_rows(float *s, const float *x, size_t T, size_t N)
+{
+#pragma omp parallel for schedule(dynamic) if (T * N > PIECE)
+    for (size_t c = 0; c < N; c += COLUMNS) {
+        sum_columns(s + c, x + c, T, N, N - c < COLUMNS ? N - c : COLUMNS);
     }
 }
 

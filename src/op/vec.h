@@ -8,6 +8,13 @@
 /* y[i] += x[i], i < n. */
 void ql_vec_add(float *y, const float *x, size_t n);
 
+/* y[i] = a[i] - b[i]; y may be a or b. */
+void ql_vec_sub(float *y, const float *a, const float *b, size_t n);
+
+/* s[:] += sum over t of x[t,:], added in double, in an order that depends on T
+ * only. */
+void ql_vec_sum_rows(float *s, const float *x, size_t T, size_t N);
+
 /* y[t,:] += b for t < T. */
 void ql_vec_add_bias(float *y, const float *b, size_t T, size_t N);
 

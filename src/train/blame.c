@@ -94,12 +94,9 @@ void ql_blame_layer(char text[QL_BLAME_BYTES], const ql_run *run,
 
 bool ql_blame_gradient(char text[QL_BLAME_BYTES], const ql_adapter *a)
 {
-    for (size_t i = a->n; i-- > 0;) {
-        const ql_adapter_entry *e = &a->entries[i];
-        const size_t n = a->opt.r * (e->in + e->out);
-
-        if (!isfinite(ql_vec_sumsq(a->grad + e->a, n))) {
-            ql_adapter_name(a, i, false, text, QL_BLAME_BYTES);
+    for (size_t i = a->n_tensors; i-- > 0;) {
+        if (!isfinite(ql_vec_sumsq(a->grad + a->tensors[i].at, a->sizes[i]))) {
+            ql_adapter_name(a, i, text, QL_BLAME_BYTES);
             return true;
         }
     }

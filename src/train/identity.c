@@ -24,7 +24,7 @@ typedef enum kind {
     SEED,
     REAL,
     TEXT,
-    TARGETS,
+    LIST,
     OPTIM,
     SCHEDULER,
     STRATEGY
@@ -43,8 +43,13 @@ static const struct {
     {"adapter", TEXT, true, OPTION(adapter)},
     {"lora-r", COUNT, true, OPTION(lora_r)},
     {"lora-alpha", REAL, true, OPTION(lora_alpha)},
-    {"lora-target-modules", TARGETS, true, OPTION(lora_target_modules)},
+    {"lora-target-modules", LIST, true, OPTION(lora_target_modules)},
+    {"modules-to-save", LIST, true, OPTION(modules_to_save)},
+    {"layers-to-transform", LIST, true, OPTION(layers_to_transform)},
+    {"rank-pattern", LIST, true, OPTION(rank_pattern)},
+    {"alpha-pattern", LIST, true, OPTION(alpha_pattern)},
     {"use-rslora", TRUTH, true, OPTION(use_rslora)},
+    {"use-dora", TRUTH, true, OPTION(use_dora)},
     {"per-device-train-batch-size", COUNT, true,
      OPTION(per_device_train_batch_size)},
     {"gradient-accumulation-steps", COUNT, true,
@@ -77,14 +82,12 @@ enum {
     SETTINGS = sizeof(settings) / sizeof(settings[0])
 };
 
-static json_t *list_targets(unsigned mask)
+static json_t *list_value(const ql_list *names)
 {
     json_t *list = json_array();
 
-    for (size_t i = 0; ql_target_name(i); i++) {
-        if (mask & 1U << i) {
-            json_array_append_new(list, json_string(ql_target_name(i)));
-        }
+    for (size_t i = 0; i < names->n; i++) {
+        json_array_append_new(list, json_string_nocheck(names->items[i]));
     }
     return list;
 }
@@ -131,8 +134,8 @@ static json_t *setting_value(const void *at, kind k)
         return json_real(*(const double *)at);
     case TEXT:
         return text_value(*(const char *const *)at);
-    case TARGETS:
-        return list_targets(*(const unsigned *)at);
+    case LIST:
+        return list_value(at);
     case OPTIM:
         return optim_value(*(const ql_optim *)at);
     case SCHEDULER:
@@ -233,8 +236,8 @@ static ql_status add_config(uint32_t *crc, const ql_config *c)
 
 static ql_status sum_model(uint32_t *crc, const ql_model *m)
 {
-    *crc = add_matrix(0, &m->weights.embed);
-    *crc = add_matrix(*crc, &m->weights.head);
+    *crc = add_matrix(0, &m->weights.base_embed);
+    *crc = add_matrix(*crc, &m->weights.base_head);
     for (size_t i = 0; i < m->weights.n_layers; i++) {
         for (int j = 0; j < QL_MODULES; j++) {
             const ql_qtensor *w = &m->weights.layers[i].linear[j].w;

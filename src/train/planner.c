@@ -108,7 +108,7 @@ static void keep_layers(planner *pl, size_t n)
     ql_run_need need;
 
     run.keep_layers = pl->p->keep_layers = n;
-    need = ql_run_needs(pl->f->model, &run, pl->f->rank);
+    need = ql_run_needs(pl->f->model, &run);
     pl->p->bytes[QL_PLAN_ACTIVATIONS] =
         ql_alloc_bytes(QL_TAG_ACTIV) + need.kept;
     pl->p->bytes[QL_PLAN_WORK] = ql_alloc_bytes(QL_TAG_WORK) + need.scratch;
@@ -251,8 +251,9 @@ ql_status ql_plan_make(ql_plan *p, const ql_plan_facts *f)
         p->bytes[QL_PLAN_GRADIENTS] += elements(f) * sizeof(float);
     }
     p->bytes[QL_PLAN_LOG] += f->log;
-    pl.embed =
-        w->embed.data != w->head.data ? ql_stream_bytes(w, &w->embed) : 0;
+    pl.embed = w->base_embed.data != w->base_head.data
+                   ? ql_stream_bytes(w, &w->base_embed)
+                   : 0;
     ql_stream_needs(w, &pl.mapped, &pl.least);
     QL_TRY(choose(&pl));
     return over(p) > 0 ? refuse(&pl) : QL_OK;

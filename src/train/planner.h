@@ -12,7 +12,6 @@
 /* What is known before. All is borrowed. */
 typedef struct ql_plan_facts {
     const ql_model *model;
-    size_t rank;         /* largest of the adapter */
     const size_t *sizes; /* [n] elements of the trained tensors */
     size_t n;
     bool gradients;                 /* are there already */

@@ -7,6 +7,7 @@
 #include "src/base/file.h"
 #include "src/base/quote.h"
 #include "src/base/rng.h"
+#include "src/convert/adapter_make.h"
 #include "src/convert/peft.h"
 #include "src/train/identity.h"
 #include "src/train/trainer.h"
@@ -20,8 +21,7 @@ static ql_adapter_options adapter_options(const ql_train_options *o)
     return (ql_adapter_options){.r = o->lora_r,
                                 .alpha = o->lora_alpha,
                                 .dropout = o->lora_dropout,
-                                .rslora = o->use_rslora,
-                                .targets = o->lora_target_modules};
+                                .rslora = o->use_rslora};
 }
 
 ql_status ql_train_check(const char *out_dir, const ql_train_options *opt)
@@ -34,18 +34,16 @@ ql_status ql_train_check(const char *out_dir, const ql_train_options *opt)
     return ql_output_check(out_dir, opt->overwrite_output_dir, anew);
 }
 
-ql_status ql_train_options_adapter(ql_train_options *opt, const char *dir)
+ql_status ql_train_check_model(const char *model_dir,
+                               const ql_train_options *opt)
 {
-    ql_adapter_options o;
+    ql_config c;
+    ql_status st;
 
-    QL_TRY(ql_peft_options(&o, dir));
-    opt->adapter = dir;
-    opt->lora_r = o.r;
-    opt->lora_alpha = o.alpha;
-    opt->lora_dropout = o.dropout;
-    opt->lora_target_modules = o.targets;
-    opt->use_rslora = o.rslora;
-    return QL_OK;
+    QL_TRY(ql_config_init(&c, model_dir));
+    st = ql_adapter_fits(&c, opt);
+    ql_config_free(&c);
+    return st;
 }
 
 double ql_trainer_seconds(const ql_trainer *t)
@@ -163,18 +161,14 @@ static ql_status prepare_data(ql_trainer *t, const ql_dataset *data,
 /* An adapter of a folder, which must be what the options say. */
 static ql_status load_adapter(ql_trainer *t, const char *dir)
 {
-    const ql_adapter_options want = adapter_options(t->opt);
-    const ql_adapter_options *have = &t->adapter.opt;
-
     QL_TRY(ql_peft_load(&t->adapter, &t->m->config, dir));
-    if (have->r != want.r || have->alpha != want.alpha ||
-        have->rslora != want.rslora || have->targets != want.targets) {
+    if (!ql_adapter_matches(&t->adapter, &t->m->config, t->opt)) {
         QL_FAIL(QL_EMISMATCH,
-                "%s: rank, alpha, rslora or target modules of the adapter "
-                "are not those of the options",
+                "%s: rank, alpha, variant or modules of the adapter are not "
+                "those of the options",
                 dir);
     }
-    t->adapter.opt.dropout = want.dropout;
+    t->adapter.opt.dropout = t->opt->lora_dropout;
     return ql_adapter_train(&t->adapter);
 }
 
@@ -182,11 +176,10 @@ static ql_status load_adapter(ql_trainer *t, const char *dir)
 static ql_status make_adapter(ql_trainer *t, const ql_checkpoint *from)
 {
     const ql_train_options *o = t->opt;
-    const ql_adapter_options opt = adapter_options(o);
     const char *dir = from->path ? from->path : o->adapter;
 
     QL_TRY(dir ? load_adapter(t, dir)
-               : ql_adapter_init(&t->adapter, &t->m->config, &opt,
+               : ql_adapter_make(&t->adapter, &t->m->config, &t->m->weights, o,
                                  ql_rng_split(o->seed, 1), true));
     ql_model_use_adapter(t->m, &t->adapter);
     return QL_OK;
@@ -201,7 +194,7 @@ static ql_status make_optimizer(ql_trainer *t)
                                       .memory = t->plan.optimizer_memory,
                                       .page_dir = t->output.work};
 
-    QL_TRY(ql_optimizer_open(&t->optimizer, &opt, a->sizes, 2 * a->n));
+    QL_TRY(ql_optimizer_open(&t->optimizer, &opt, a->sizes, a->n_tensors));
     return ql_disk_need(t->out_dir,
                         ql_trainer_disk_bytes(t) + t->plan.page_file);
 }
@@ -231,14 +224,14 @@ static ql_status make_run(ql_trainer *t)
     return ql_run_open(&t->run, t->m, &opt);
 }
 
-/* Where memory goes; a is an adapter of the size that will be trained. */
+/* Where memory goes; a, which is on the model, is an adapter of the size that
+ * will be trained. */
 static ql_status plan_with(ql_trainer *t, const ql_adapter *a)
 {
     const ql_plan_facts facts = {
         .model = t->m,
-        .rank = a->opt.r,
         .sizes = a->sizes,
-        .n = 2 * a->n,
+        .n = a->n_tensors,
         .run = run_options(t),
         .packs = t->opt->per_device_train_batch_size,
         .optimizer = {.kind = t->opt->optim,
@@ -254,12 +247,13 @@ static ql_status plan_with(ql_trainer *t, const ql_adapter *a)
 /* Before anything is written, or anything large is taken. */
 static ql_status make_plan(ql_trainer *t)
 {
-    const ql_adapter_options opt = adapter_options(t->opt);
     ql_adapter like;
     ql_status st;
 
-    QL_TRY(ql_adapter_init(&like, &t->m->config, &opt, 0, false));
+    QL_TRY(ql_adapter_make(&like, &t->m->config, NULL, t->opt, 0, true));
+    ql_model_use_adapter(t->m, &like);
     st = plan_with(t, &like);
+    ql_model_use_adapter(t->m, NULL);
     ql_adapter_free(&like);
     return st;
 }

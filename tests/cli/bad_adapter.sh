@@ -55,7 +55,7 @@ toy model wide hidden=32
 refuse 3 "$a: * must be there with shape *; the adapter was made for another*" \
     generate --model wide --adapter a
 toy model tall layers=3
-refuse 3 "$a: * must be there with shape *; the adapter was made for another*" \
+refuse 3 "$a: *layers.2.* must be there, *; the adapter was made for another*" \
     generate --model tall --adapter a
 
 # Prompts
@@ -72,3 +72,13 @@ damaged
 refuse 3 "the text is not UTF-8 at byte 1" \
     generate --prompt "$(printf 'a\377b')"
 refuse 2 "top-p 0: give a number above 0, at most 1" generate --top-p 0
+
+# What options ask for and the model has not, before it is loaded
+refuse 2 "lora-target-modules: \"x_proj\" is no module of this model, *lm_head" \
+    train --lora-target-modules q_proj,x_proj
+refuse 2 "modules-to-save: \"score\" is no module of this model, *" \
+    train --modules-to-save score
+refuse 2 "layers-to-transform: \"9\" is no layer; there are 0 to 1" \
+    train --layers-to-transform 0,9
+refuse 2 "rank-pattern: \"q_proj\" must be PATTERN=NUMBER, such as q_proj=8" \
+    train --rank-pattern q_proj

@@ -39,8 +39,6 @@ t "num-train-epochs 1e+07: give a number *" --num-train-epochs 1e7
 t "*--max-steps*18446744073709551616*" --max-steps 18446744073709551616
 t "*--format*csv*" --format csv
 t "*--lr-scheduler-type*zigzag*" --lr-scheduler-type zigzag
-t "target module \"x_proj\" is no linear layer of this model, *" \
-    --lora-target-modules q_proj,x_proj
 t "*--threads*-1*from 0 to 1024*" --threads -1
 t "*--threads*100000*from 0 to 1024*" --threads 100000
 isas="instruction set avx9000 is unknown; choose one of: *generic*"

@@ -81,7 +81,7 @@ static bool known(size_t i)
     const ql_status st = ql_config_init(&c, model_dir(i));
 
     ql_config_free(&c);
-    assert_true(st == QL_OK || st == QL_EUNSUPPORTED);
+    assert_true(st == QL_OK || st == QL_EUNSUPPORTED || st == QL_ENOTFOUND);
     return st == QL_OK;
 }
 
@@ -266,7 +266,7 @@ static void write_greedy(ql_model *m, int32_t ids[GREEDY])
 }
 
 /* Opens a folder, with an adapter unless NULL, and writes; false for what we
- * cannot run. */
+ * cannot run: the folder of GPT-2 lacks a bias. */
 static bool run_folder(const char *dir, bool quantize, const char *with,
                        int32_t ids[GREEDY])
 {
@@ -284,7 +284,7 @@ static bool run_folder(const char *dir, bool quantize, const char *with,
         write_greedy(m, ids);
     }
     ql_model_close(&m);
-    assert_true(st == QL_OK || st == QL_EUNSUPPORTED);
+    assert_true(st == QL_OK || st == QL_EUNSUPPORTED || st == QL_ENOTFOUND);
     return st == QL_OK;
 }
 

@@ -1,9 +1,11 @@
 /* The linear layer with its LoRA pair, on a 4-bit base, against its formula in
- * double: outputs, and gradients of the input and of both matrices. Dropout is
- * taken as a given mask. */
+ * double: outputs, and gradients of the input, of both matrices, and of
+ * magnitudes. Dropout is taken as a given mask, norms of rows as given
+ * numbers. */
 #include "src/op/linear.h"
 
 #include "quant/codec.h"
+#include "src/op/dora.h"
 #include "src/op/gemm.h"
 #include "src/op/vec.h"
 #include "tests/grad/grad.h"
@@ -13,13 +15,16 @@ typedef struct shape {
     size_t T, N, K, R;
     bool bias;
     float p;
+    bool dora;
 } shape;
 
 static const shape shapes[] = {
-    {1, 3, 5, 1, false, 0},       {7, 20, 36, 3, true, 0},
-    {65, 33, 77, 4, false, 0.3F}, {9, 64, 128, 16, true, 0.5F},
-    {130, 50, 127, 2, true, 0},   {5, 40, 30, 0, true, 0},
-    {1, 70, 128, 5, false, 0},    {4, 33, 192, 3, false, 0.2F},
+    {1, 3, 5, 1, false, 0, false},       {7, 20, 36, 3, true, 0, false},
+    {65, 33, 77, 4, false, 0.3F, false}, {9, 64, 128, 16, true, 0.5F, false},
+    {130, 50, 127, 2, true, 0, false},   {5, 40, 30, 0, true, 0, false},
+    {1, 70, 128, 5, false, 0, false},    {4, 33, 192, 3, false, 0.2F, false},
+    {1, 3, 5, 1, false, 0, true},        {7, 20, 36, 3, true, 0, true},
+    {65, 33, 77, 4, false, 0.3F, true},  {9, 64, 128, 16, true, 0.5F, true},
 };
 
 /* All arrays of one layer and one call. */
@@ -29,7 +34,9 @@ typedef struct layer {
     ql_drop drop;
     uint8_t *packed;
     float *absmax, *bias, *a, *b, *da, *db;
-    float *x, *y, *xa, *dy, *dx;
+    float *m, *dm, *gains; /* gains: [3, N] */
+    float *x, *y, *dy, *dx;
+    ql_linear_kept kept;
     void *work;
 } layer;
 
@@ -51,6 +58,26 @@ static void quantized_base(layer *l)
     room_close(w, n);
 }
 
+/* Magnitudes around 3, and their factors. */
+static void add_magnitudes(layer *l)
+{
+    const size_t N = l->s.N;
+    void *work;
+
+    for (size_t i = 0; i < N; i++) {
+        l->m[i] += 3;
+    }
+    l->lin.dora = (ql_dora){.m = l->m,
+                            .dm = l->dm,
+                            .gain = l->gains,
+                            .inverse = l->gains + N,
+                            .base = l->gains + 2 * N};
+    work = aligned_alloc(64, (ql_dora_work_bytes(&l->lin) + 63) / 64 * 64);
+    ql_dora_prepare(&l->lin);
+    ql_dora_refresh(&l->lin, work);
+    free(work);
+}
+
 static layer layer_open(shape s)
 {
     layer l = {.s = s, .drop = {.p = s.p, .key = 99}};
@@ -64,15 +91,22 @@ static layer layer_open(shape s)
     l.x = room_fill(s.T * s.K, 7);
     l.dy = room_fill(s.T * s.N, 8);
     l.y = room_open(s.T * s.N);
-    l.xa = room_open(s.T * s.R);
+    l.kept.xa = room_open(s.T * s.R);
+    l.kept.u = room_open(s.T * s.N);
     l.dx = room_open(s.T * s.K);
+    l.m = room_fill(s.N, 9);
+    l.dm = room_fill(s.N, 10);
+    l.gains = room_open(3 * s.N);
     l.lin.bias = s.bias ? l.bias : NULL;
     l.lin.lora = (ql_lora){
         .r = s.R, .scale = 0.75F, .a = l.a, .b = l.b, .da = l.da, .db = l.db};
+    if (s.dora) {
+        add_magnitudes(&l);
+    }
     l.work =
         aligned_alloc(64, (ql_linear_work_bytes(&l.lin, s.T) + 63) / 64 * 64);
-    ql_linear_fwd(l.y, false, l.xa, l.x, &l.lin, s.T, l.drop, l.work);
-    ql_linear_bwd(l.dx, false, l.dy, l.x, l.xa, &l.lin, s.T, l.drop, l.work);
+    ql_linear_fwd(l.y, false, l.kept, l.x, &l.lin, s.T, l.drop, l.work);
+    ql_linear_bwd(l.dx, false, l.dy, l.x, l.kept, &l.lin, s.T, l.drop, l.work);
     return l;
 }
 
@@ -88,7 +122,11 @@ static void layer_close(layer *l)
     room_close(l->x, s.T * s.K);
     room_close(l->dy, s.T * s.N);
     room_close(l->y, s.T * s.N);
-    room_close(l->xa, s.T * s.R);
+    room_close(l->kept.xa, s.T * s.R);
+    room_close(l->kept.u, s.T * s.N);
+    room_close(l->m, s.N);
+    room_close(l->dm, s.N);
+    room_close(l->gains, 3 * s.N);
     room_close(l->dx, s.T * s.K);
     free(l->packed);
     free(l->absmax);
@@ -101,6 +139,7 @@ typedef struct truth {
     bool bias_on;
     double scale;
     double *w, *bias, *a, *b, *x, *dy, *mask;
+    double *m, *norm; /* NULL: no magnitudes; norms are of the layer's start */
 } truth;
 
 static double *mask_of(const layer *l)
@@ -120,6 +159,22 @@ static double *mask_of(const layer *l)
     return mask;
 }
 
+/* |W + s B A| of row n. */
+static double row_norm(const truth *r, size_t n)
+{
+    double sum = 0;
+
+    for (size_t k = 0; k < r->s.K; k++) {
+        double w = r->w[n * r->s.K + k];
+
+        for (size_t i = 0; i < r->s.R; i++) {
+            w += r->scale * r->b[n * r->s.R + i] * r->a[i * r->s.K + k];
+        }
+        sum += w * w;
+    }
+    return sqrt(sum);
+}
+
 static truth truth_open(const layer *l)
 {
     const shape s = l->s;
@@ -137,6 +192,13 @@ static truth truth_open(const layer *l)
     ql_dequantize(w, &l->lin.w, 0, s.N * s.K);
     r.w = widen(w, s.N * s.K);
     free(w);
+    if (s.dora) {
+        r.m = widen(l->m, s.N);
+        r.norm = malloc(s.N * sizeof(double));
+        for (size_t n = 0; n < s.N; n++) {
+            r.norm[n] = row_norm(&r, n);
+        }
+    }
     return r;
 }
 
@@ -149,6 +211,8 @@ static void truth_close(truth *r)
     free(r->x);
     free(r->dy);
     free(r->mask);
+    free(r->m);
+    free(r->norm);
 }
 
 /* Row t of the output. */
@@ -164,12 +228,18 @@ static void forward_row(double *y, const truth *r, size_t t)
         }
     }
     for (size_t n = 0; n < s.N; n++) {
+        const double gain = r->m ? r->m[n] / r->norm[n] : 1;
+
         y[n] = r->bias_on ? r->bias[n] : 0;
         for (size_t k = 0; k < s.K; k++) {
-            y[n] += r->x[t * s.K + k] * r->w[n * s.K + k];
+            /* PEFT: the base's part beyond 1 sees what is dropped */
+            const double mask = r->m ? r->mask[t * s.K + k] : 0;
+
+            y[n] +=
+                (1 + (gain - 1) * mask) * r->x[t * s.K + k] * r->w[n * s.K + k];
         }
         for (size_t i = 0; i < s.R; i++) {
-            y[n] += r->scale * xa[i] * r->b[n * s.R + i];
+            y[n] += gain * r->scale * xa[i] * r->b[n * s.R + i];
         }
     }
 }
@@ -203,9 +273,13 @@ static void check_shape(shape s)
     check_slope(l.dx, r.x, s.T * s.K, weighed, &r, 1e-5, "dx");
     take_off(l.da, s.R * s.K, 5);
     take_off(l.db, s.N * s.R, 6);
+    take_off(l.dm, s.N, 10);
     if (s.R > 0) {
         check_slope(l.da, r.a, s.R * s.K, weighed, &r, 1e-5, "dA");
         check_slope(l.db, r.b, s.N * s.R, weighed, &r, 1e-5, "dB");
+    }
+    if (s.dora) {
+        check_slope(l.dm, r.m, s.N, weighed, &r, 1e-5, "dm");
     }
     free(y);
     truth_close(&r);
@@ -222,7 +296,7 @@ static void linear__agrees_with_double(void **state)
 
 static void linear__does_not_depend_on_threads(void **state)
 {
-    const shape s = {130, 70, 127, 4, true, 0.2F};
+    const shape s = {130, 70, 127, 4, true, 0.2F, true};
     layer first;
 
     (void)state;
@@ -237,6 +311,8 @@ static void linear__does_not_depend_on_threads(void **state)
         check_same(l.dx, first.dx, s.T * s.K, "dx");
         check_same(l.da, first.da, s.R * s.K, "dA");
         check_same(l.db, first.db, s.N * s.R, "dB");
+        check_same(l.dm, first.dm, s.N, "dm");
+        check_same(l.gains, first.gains, 3 * s.N, "gains");
         layer_close(&l);
     }
     layer_close(&first);
@@ -245,25 +321,78 @@ static void linear__does_not_depend_on_threads(void **state)
 /* Adding to an output, and the parts that may be left out. */
 static void linear__adds_and_leaves_out(void **state)
 {
-    const shape s = {6, 20, 36, 3, true, 0};
+    const shape s = {6, 20, 36, 3, true, 0, false};
     const size_t n = s.T * s.N;
     layer l = layer_open(s);
     float *twice = room_fill(n, 20);
     float *xa = room_open(s.T * s.R);
 
     (void)state;
-    ql_linear_fwd(twice, true, l.xa, l.x, &l.lin, s.T, l.drop, l.work);
+    ql_linear_fwd(twice, true, l.kept, l.x, &l.lin, s.T, l.drop, l.work);
     take_off(twice, n, 20);
     for (size_t i = 0; i < n; i++) {
         assert_true(fabsf(twice[i] - l.y[i]) < 1e-5F);
     }
-    ql_linear_xa(xa, l.x, &l.lin, s.T, l.drop, l.work);
-    assert_memory_equal(xa, l.xa, s.T * s.R * sizeof(float));
+    ql_linear_keep((ql_linear_kept){xa, NULL}, l.x, &l.lin, s.T, l.drop,
+                   l.work);
+    assert_memory_equal(xa, l.kept.xa, s.T * s.R * sizeof(float));
     take_off(l.da, s.R * s.K, 5);
     l.lin.lora.da = NULL;
-    ql_linear_bwd(NULL, false, l.dy, l.x, l.xa, &l.lin, s.T, l.drop, l.work);
+    ql_linear_bwd(NULL, false, l.dy, l.x, l.kept, &l.lin, s.T, l.drop, l.work);
     room_close(twice, n);
     room_close(xa, s.T * s.R);
+    layer_close(&l);
+}
+
+/* With magnitudes: adding, and what is kept alone. */
+static void linear__adds_with_magnitudes(void **state)
+{
+    const shape s = {6, 20, 36, 3, true, 0.3F, true};
+    const size_t n = s.T * s.N;
+    layer l = layer_open(s);
+    float *twice = room_fill(n, 20);
+    float *xa = room_open(s.T * s.R);
+    float *u = room_open(n);
+
+    (void)state;
+    ql_linear_fwd(twice, true, l.kept, l.x, &l.lin, s.T, l.drop, l.work);
+    take_off(twice, n, 20);
+    for (size_t i = 0; i < n; i++) {
+        assert_true(fabsf(twice[i] - l.y[i]) < 1e-5F);
+    }
+    ql_linear_keep((ql_linear_kept){xa, u}, l.x, &l.lin, s.T, l.drop, l.work);
+    assert_memory_equal(xa, l.kept.xa, s.T * s.R * sizeof(float));
+    assert_memory_equal(u, l.kept.u, n * sizeof(float));
+    room_close(twice, n);
+    room_close(xa, s.T * s.R);
+    room_close(u, n);
+    layer_close(&l);
+}
+
+/* A base that is trained itself: dW = dY^T X, dbias = the sum of dY. */
+static void linear__trains_its_base(void **state)
+{
+    const shape s = {65, 33, 20, 0, true, 0, false};
+    layer l = layer_open(s);
+    float *dw = room_fill(s.N * s.K, 30);
+    float *dbias = room_fill(s.N, 31);
+    truth r = truth_open(&l);
+    size_t bytes;
+
+    (void)state;
+    l.lin.dw = dw;
+    l.lin.dbias = dbias;
+    bytes = (ql_linear_work_bytes(&l.lin, s.T) + 63) / 64 * 64;
+    free(l.work);
+    l.work = aligned_alloc(64, bytes);
+    ql_linear_bwd(l.dx, false, l.dy, l.x, l.kept, &l.lin, s.T, l.drop, l.work);
+    take_off(dw, s.N * s.K, 30);
+    take_off(dbias, s.N, 31);
+    check_slope(dw, r.w, s.N * s.K, weighed, &r, 1e-5, "dW");
+    check_slope(dbias, r.bias, s.N, weighed, &r, 1e-5, "dbias");
+    room_close(dw, s.N * s.K);
+    room_close(dbias, s.N);
+    truth_close(&r);
     layer_close(&l);
 }
 
@@ -273,6 +402,8 @@ int main(void)
         cmocka_unit_test(linear__agrees_with_double),
         cmocka_unit_test(linear__does_not_depend_on_threads),
         cmocka_unit_test(linear__adds_and_leaves_out),
+        cmocka_unit_test(linear__adds_with_magnitudes),
+        cmocka_unit_test(linear__trains_its_base),
     };
 
     ql_gemm_setup();

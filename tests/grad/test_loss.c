@@ -430,6 +430,145 @@ static void loss__does_not_depend_on_threads(void **state)
     run_close(&first, s);
 }
 
+/* A head that is trained: its formula in double, with magnitudes or not. */
+typedef struct head_truth {
+    shape s;
+    size_t r;
+    const int32_t *target;
+    double *h, *w, *a, *b, *gain; /* a NULL: no pair; gain NULL: no DoRA */
+    double scale, cap;
+} head_truth;
+
+static double head_logit(const head_truth *r, size_t t, size_t v)
+{
+    const size_t C = r->s.C;
+    double z = 0;
+
+    for (size_t c = 0; c < C; c++) {
+        double w = r->w[v * C + c];
+
+        for (size_t i = 0; r->a && i < r->r; i++) {
+            w += 0.5 * r->b[v * r->r + i] * r->a[i * C + c];
+        }
+        z += r->h[t * C + c] * w;
+    }
+    z *= r->gain ? r->gain[v] : 1;
+    return r->cap > 0 ? r->cap * tanh(z / r->cap) : z;
+}
+
+static double head_total(const void *ctx)
+{
+    const head_truth *r = ctx;
+    double sum = 0;
+
+    for (size_t t = 0; t < r->s.T; t++) {
+        double all = 0;
+
+        for (size_t v = 0; r->target[t] >= 0 && v < r->s.V; v++) {
+            all += exp(head_logit(r, t, v));
+        }
+        sum += r->target[t] >= 0
+                   ? log(all) - head_logit(r, t, (size_t)r->target[t])
+                   : 0;
+    }
+    return sum * r->scale;
+}
+
+/* What a head is trained by. */
+typedef enum way {
+    PAIR,
+    SCALED,
+    WHOLE
+} way;
+
+static float *zeros(size_t n)
+{
+    float *x = room_open(n);
+
+    memset(x, 0, n * sizeof *x);
+    return x;
+}
+
+static void check_head(shape s, way how, float cap)
+{
+    enum {
+        R = 3
+    };
+    run r = run_inputs(s);
+    float *a = room_fill(R * s.C, 10);
+    float *b = room_fill(s.V * R, 11);
+    float *m = room_fill(s.V, 12);
+    float *gain = room_fill(2 * s.V, 13);
+    float *da = zeros(R * s.C);
+    float *db = zeros(s.V * R);
+    float *dm = zeros(s.V);
+    float *dw = zeros(s.V * s.C);
+    head_truth ref = {
+        .s = s, .r = R, .target = r.target, .scale = 0.5, .cap = (double)cap};
+    const double close = 1e-5;
+    double want;
+
+    if (how == WHOLE) {
+        r.head.dw = dw;
+    } else {
+        r.head.lora = (ql_lora){R, 0.5F, a, b, da, db};
+    }
+    for (size_t v = 0; v < s.V; v++) {
+        gain[v] += 2;
+        gain[s.V + v] = gain[v] / m[v];
+    }
+    if (how == SCALED) {
+        r.head.dora = (ql_dora){m, dm, gain, gain + s.V, NULL};
+    }
+    ref.h = widen(r.h, s.T * s.C);
+    ref.w = widen(r.w, s.V * s.C);
+    ref.a = how == WHOLE ? NULL : widen(a, R * s.C);
+    ref.b = widen(b, s.V * R);
+    ref.gain = how == SCALED ? widen(gain, s.V) : NULL;
+    run_capped(&r, s, 0.5F, cap, true);
+    want = head_total(&ref) / ref.scale;
+    assert_true(fabs(r.loss.sum - want) <= slack(1e-6) * want);
+    check_slope(r.dh, ref.h, s.T * s.C, head_total, &ref, close, "dh");
+    if (how == WHOLE) {
+        check_slope(dw, ref.w, s.V * s.C, head_total, &ref, close, "dW");
+    } else {
+        check_slope(da, ref.a, R * s.C, head_total, &ref, close, "dA");
+        check_slope(db, ref.b, s.V * R, head_total, &ref, close, "dB");
+    }
+    if (how == SCALED) {
+        for (size_t v = 0; v < s.V; v++) {
+            dm[v] *= m[v] / gain[v]; /* by the gain, of which m is a factor */
+        }
+        check_slope(dm, ref.gain, s.V, head_total, &ref, close, "dm");
+    }
+    free(ref.h);
+    free(ref.w);
+    free(ref.a);
+    free(ref.b);
+    free(ref.gain);
+    room_close(a, R * s.C);
+    room_close(b, s.V * R);
+    room_close(m, s.V);
+    room_close(gain, 2 * s.V);
+    room_close(da, R * s.C);
+    room_close(db, s.V * R);
+    room_close(dm, s.V);
+    room_close(dw, s.V * s.C);
+    run_close(&r, s);
+}
+
+/* One slice of the vocabulary, and several. */
+static void loss__trains_its_head(void **state)
+{
+    (void)state;
+    for (int how = PAIR; how <= WHOLE; how++) {
+        check_head((shape){9, 50, 20}, (way)how, 0);
+        check_head((shape){9, 50, 20}, (way)how, 2);
+        check_head((shape){4, 4500, 5}, (way)how, 0);
+        check_head((shape){3, 8200, 3}, (way)how, 3);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -441,6 +580,7 @@ int main(void)
         cmocka_unit_test(loss__trains_a_pair_of_the_head),
         cmocka_unit_test(loss__work_does_not_grow_with_the_vocabulary),
         cmocka_unit_test(loss__gradient_is_right_in_every_chunk),
+        cmocka_unit_test(loss__trains_its_head),
         cmocka_unit_test(loss__counts_without_a_gradient),
         cmocka_unit_test(loss__takes_a_batch_without_targets),
         cmocka_unit_test(loss__shows_nan_and_inf),

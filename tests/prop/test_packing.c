@@ -8,6 +8,7 @@
 
 #include "src/base/file.h"
 #include "src/base/rng.h"
+#include "src/convert/adapter_make.h"
 #include "src/data/dataset_handle.h"
 #include "src/train/step.h"
 #include "tests/check/check.h"
@@ -109,12 +110,12 @@ static ql_dataset *make_data(void)
 
 static scene scene_open(const char *dir)
 {
-    const ql_adapter_options lora = {
-        .r = 3, .alpha = 6, .targets = QL_TARGET_ALL_LINEAR};
+    const ql_train_options lora = {.lora_r = 3, .lora_alpha = 6};
     scene s = {.data = make_data()};
 
     check_ok(ql_model_open(&s.model, dir, NULL));
-    check_ok(ql_adapter_init(&s.adapter, &s.model->config, &lora, 5, true));
+    check_ok(ql_adapter_make(&s.adapter, &s.model->config, &s.model->weights,
+                             &lora, 5, true));
     for (size_t i = 0; i < s.adapter.count; i++) {
         s.adapter.param[i] += (float)(0.2 * ql_rng_unit(77, i) - 0.1);
     }
@@ -197,13 +198,11 @@ static void check_batch(scene *s, const ql_batch *b)
     assert_int_equal(whole.count, apart.count);
     assert_int_equal(whole.hits, apart.hits);
     assert_true(fabs(whole.sum - apart.sum) < 1e-6 * apart.sum);
-    for (size_t i = 0; i < s->adapter.n; i++) { /* every matrix */
-        const ql_adapter_entry *e = &s->adapter.entries[i];
-        const size_t a = s->adapter.opt.r * e->in;
+    for (size_t i = 0; i < s->adapter.n_tensors; i++) { /* every matrix */
+        const size_t at = s->adapter.tensors[i].at;
 
-        assert_true(check_distance(grad + e->a, sum + e->a, a) < 1e-5);
-        assert_true(check_distance(grad + e->b, sum + e->b,
-                                   s->adapter.opt.r * e->out) < 1e-5);
+        assert_true(check_distance(grad + at, sum + at, s->adapter.sizes[i]) <
+                    1e-5);
     }
     free(grad);
     free(sum);

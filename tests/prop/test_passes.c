@@ -5,6 +5,7 @@
 #include "qlora/quantize.h"
 #include "src/base/alloc.h"
 #include "src/base/rng.h"
+#include "src/convert/adapter_make.h"
 #include "src/model/run.h"
 #include "tests/check/check.h"
 #include "tests/check/toy_folder.h"
@@ -21,8 +22,10 @@ static ql_adapter adapter;
 static int open_model(void **state)
 {
     const toy_folder folder = {.dtype = QL_DTYPE_BF16, .layers = LAYERS};
-    const ql_adapter_options opt = {
-        .r = RANK, .alpha = 6, .targets = QL_MASK_QKV | QL_MASK_MLP};
+    static const char *const targets[] = {"q_proj",    "k_proj",  "v_proj",
+                                          "gate_proj", "up_proj", "down_proj"};
+    const ql_train_options opt = {
+        .lora_r = RANK, .lora_alpha = 6, .lora_target_modules = {targets, 6}};
     ql_quantize_options quantize;
 
     (void)state;
@@ -32,7 +35,8 @@ static int open_model(void **state)
     quantize.force = true;
     check_ok(ql_quantize_model(toy_in(), toy_out(), &quantize, NULL));
     check_ok(ql_model_open(&model, toy_out(), NULL));
-    check_ok(ql_adapter_init(&adapter, &model->config, &opt, 1, true));
+    check_ok(ql_adapter_make(&adapter, &model->config, &model->weights, &opt, 1,
+                             true));
     for (size_t i = 0; i < adapter.count; i++) {
         adapter.param[i] = (float)(ql_rng_unit(2, i) - 0.5);
     }
@@ -134,7 +138,7 @@ static void passes__take_what_is_planned(void **state)
                                     .max_sequences = 1,
                                     .training = true,
                                     .keep_layers = keep};
-        const ql_run_need need = ql_run_needs(model, &opt, RANK);
+        const ql_run_need need = ql_run_needs(model, &opt);
         const size_t kept = ql_alloc_bytes(QL_TAG_ACTIV);
         const size_t scratch = ql_alloc_bytes(QL_TAG_WORK);
         ql_run *run;

@@ -13,6 +13,7 @@
 
 #include "src/base/file.h"
 #include "src/base/rng.h"
+#include "src/convert/adapter_make.h"
 #include "src/convert/peft.h"
 #include "src/train/step.h"
 #include "tests/check/check.h"
@@ -355,8 +356,6 @@ static void training__depends_on_the_seed(void **state)
 static float *gradients(ql_model *m, const ql_dataset *data, size_t size,
                         size_t *n, ql_step *s)
 {
-    const ql_adapter_options lora = {
-        .r = 3, .alpha = 6, .targets = QL_TARGET_ALL_LINEAR};
     ql_train_options o;
     ql_adapter a;
     ql_batches b;
@@ -366,7 +365,9 @@ static float *gradients(ql_model *m, const ql_dataset *data, size_t size,
 
     options(&o);
     o.lora_dropout = 0;
-    check_ok(ql_adapter_init(&a, &m->config, &lora, 5, true));
+    o.lora_r = 3;
+    o.lora_alpha = 6;
+    check_ok(ql_adapter_make(&a, &m->config, &m->weights, &o, 5, true));
     for (size_t i = 0; i < a.count; i++) {
         a.param[i] += (float)(0.1 * ql_rng_unit(77, i)); /* B is not zero */
     }

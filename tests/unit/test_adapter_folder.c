@@ -6,6 +6,7 @@
 
 #include "src/base/file.h"
 #include "src/convert/adapter_folder.h"
+#include "src/convert/adapter_make.h"
 #include "src/convert/peft.h"
 #include "tests/check/check.h"
 #include "tests/check/toy.h"
@@ -240,7 +241,10 @@ static void mlx__with_another_meaning_is_refused(void **state)
 /* What PEFT saved and what MLX would have saved of it are one adapter. */
 static void mlx__is_served_as_the_same_adapter_of_peft(void **state)
 {
-    ql_adapter_options opt = {.r = 2, .alpha = 5, .targets = 1U << QL_MODULE_O};
+    static const char *const o_proj = "o_proj";
+    const ql_train_options opt = {
+        .lora_r = 2, .lora_alpha = 5, .lora_target_modules = {&o_proj, 1}};
+    static const ql_weights none;
     toy_tensor t[4];
     float turned[4][TOY_C * TOY_C];
     char names[4][64];
@@ -250,13 +254,12 @@ static void mlx__is_served_as_the_same_adapter_of_peft(void **state)
 
     (void)state;
     check_ok(ql_config_init(&c, toy_model()));
-    check_ok(ql_adapter_init(&a, &c, &opt, 1, false));
+    check_ok(ql_adapter_make(&a, &c, &none, &opt, 1, false));
     check_fill(a.param, a.count, 5);
     for (size_t i = 0; i < 4; i++) {
-        const ql_adapter_entry *e = &a.entries[i / 2];
-        const size_t rows = i % 2 ? e->out : opt.r;
-        const size_t cols = i % 2 ? opt.r : e->in;
-        const float *from = a.param + (i % 2 ? e->b : e->a);
+        const size_t rows = a.tensors[i].shape[0];
+        const size_t cols = a.tensors[i].shape[1];
+        const float *from = a.param + a.tensors[i].at;
 
         for (size_t k = 0; k < rows * cols; k++) {
             turned[i][k % cols * rows + k / cols] = from[k];
@@ -273,7 +276,7 @@ static void mlx__is_served_as_the_same_adapter_of_peft(void **state)
     check_ok(ql_peft_load(&b, &c, folder()));
     assert_int_equal(a.count, b.count);
     assert_memory_equal(a.param, b.param, a.count * sizeof(float));
-    assert_true(b.opt.alpha == 5 && b.opt.targets == opt.targets);
+    assert_true(b.opt.alpha == 5 && b.n == a.n);
     ql_adapter_free(&a);
     ql_adapter_free(&b);
     ql_config_free(&c);

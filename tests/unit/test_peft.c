@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "src/base/file.h"
+#include "src/convert/adapter_make.h"
 #include "src/convert/peft.h"
 #include "src/model/model_handle.h"
 #include "tests/check/check.h"
@@ -36,11 +37,12 @@ static const char *file(const char *name)
     return path;
 }
 
-static ql_adapter adapter(const ql_adapter_options *opt)
+static ql_adapter adapter(const ql_train_options *opt)
 {
+    static const ql_weights none;
     ql_adapter a;
 
-    check_ok(ql_adapter_init(&a, &toy, opt, 3, false));
+    check_ok(ql_adapter_make(&a, &toy, &none, opt, 3, false));
     check_fill(a.param, a.count, 31);
     return a;
 }
@@ -114,13 +116,13 @@ static const char config_of_two[] = "{\n"
                                     "  \"use_rslora\": true\n"
                                     "}";
 
-static const ql_adapter_options all = {
-    .r = 3, .alpha = 16, .dropout = 0.05, .targets = (1U << QL_MODULES) - 1};
-static const ql_adapter_options two = {.r = 1,
-                                       .alpha = 0.5,
-                                       .rslora = true,
-                                       .targets = 1U << QL_MODULE_Q |
-                                                  1U << QL_MODULE_V};
+static const char *const q_and_v[] = {"q_proj", "v_proj"};
+static const ql_train_options all = {
+    .lora_r = 3, .lora_alpha = 16, .lora_dropout = 0.05};
+static const ql_train_options two = {.lora_r = 1,
+                                     .lora_alpha = 0.5,
+                                     .use_rslora = true,
+                                     .lora_target_modules = {q_and_v, 2}};
 
 static void config__is_written_as_peft_would(void **state)
 {
@@ -172,7 +174,7 @@ static void tensors__have_the_names_of_peft(void **state)
 
 static void adapter__comes_back_as_it_was(void **state)
 {
-    static const ql_adapter_options *const ways[] = {&all, &two};
+    static const ql_train_options *const ways[] = {&all, &two};
 
     (void)state;
     for (size_t i = 0; i < 2; i++) {
@@ -183,11 +185,11 @@ static void adapter__comes_back_as_it_was(void **state)
         check_ok(ql_peft_load(&b, &toy, folder()));
         assert_int_equal(a.count, b.count);
         assert_memory_equal(a.param, b.param, a.count * sizeof(float));
-        assert_int_equal(b.opt.r, ways[i]->r);
-        assert_true(b.opt.alpha == ways[i]->alpha);
-        assert_true(b.opt.dropout == ways[i]->dropout);
-        assert_int_equal(b.opt.rslora, ways[i]->rslora);
-        assert_int_equal(b.opt.targets, ways[i]->targets);
+        assert_int_equal(b.opt.r, ways[i]->lora_r);
+        assert_true(b.opt.alpha == ways[i]->lora_alpha);
+        assert_true(b.opt.dropout == ways[i]->lora_dropout);
+        assert_int_equal(b.opt.rslora, ways[i]->use_rslora);
+        assert_int_equal(b.n, a.n);
         assert_null(b.grad);
         ql_adapter_free(&a);
         ql_adapter_free(&b);
@@ -242,12 +244,11 @@ static void settings__that_change_the_meaning_are_refused(void **state)
         {"'alora_invocation_tokens': [1, 2]", QL_EUNSUPPORTED},
         {"'lora_bias': true", QL_EUNSUPPORTED},
         {"'modules_to_save': ['lm_head']", QL_EMISMATCH},
-        {"'alpha_pattern': {'q_proj': 3}", QL_EUNSUPPORTED},
         {"'layers_to_transform': [0]", QL_EMISMATCH},
         {"'layers_to_transform': 1", QL_EMISMATCH},
         {"'exclude_modules': '.*q_proj'", QL_EMISMATCH},
         {"'exclude_modules': ['self_attn.v_proj']", QL_EMISMATCH},
-        {"'fan_in_fan_out': true", QL_EUNSUPPORTED},
+        {"'fan_in_fan_out': true", QL_EMISMATCH},
         {"'bias': 'some'", QL_EUNSUPPORTED},
         {"'init_lora_weights': 'pissa'", QL_EUNSUPPORTED},
         {"'init_lora_weights': 'pissa_niter_4'", QL_EUNSUPPORTED},
@@ -281,6 +282,7 @@ static void settings__that_are_harmless_are_read_over(void **state)
         "'layers_to_transform': [1, 0], ",
         "'layers_to_transform': [], 'exclude_modules': ['k_proj'], ",
         "'rank_pattern': {}, 'alpha_pattern': null, ",
+        "'alpha_pattern': {'q_proj': 3}, ",
         "'bias': 'none', 'layers_to_transform': null, ",
         "'init_lora_weights': true, ",
         "'init_lora_weights': false, ",
@@ -415,11 +417,11 @@ static void tensors__that_do_not_fit_are_refused(void **state)
     load_refused(QL_EMISMATCH, "layers.1.self_attn.v_proj must have a lora_B");
     write_entries(sound, 6);
     load_refused(QL_EMISMATCH,
-                 "layers.1.self_attn.v_proj.lora_A.weight must be there");
+                 "layers.1.self_attn.v_proj.lora_A must be there");
     write_entries(sound, 9);
     load_refused(QL_EMISMATCH, "layers.2.self_attn.q_proj must have a lora_B");
     write_entries(sound, 10);
-    load_refused(QL_EMISMATCH, "5 modules are adapted");
+    load_refused(QL_EMISMATCH, "has no module model.layers.2.self_attn.q_proj");
     for (size_t i = 0; i < 4; i++) {
         memcpy(e, sound, sizeof(e));
         e[0] = wrong[i];
@@ -447,7 +449,7 @@ static void model__keeps_its_adapter_when_another_is_refused(void **state)
     check_fails(ql_model_load_adapter(m, folder()), QL_EMISMATCH, "use_dora");
     assert_ptr_equal(m->adapter.param, before);
     assert_ptr_equal(m->weights.layers[1].linear[QL_MODULE_Q].lora.a,
-                     before + m->adapter.entries[2].a);
+                     before + m->adapter.tensors[4].at);
     ql_model_close(&m);
 }
 

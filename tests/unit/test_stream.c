@@ -84,7 +84,7 @@ static int open_model(void **state)
     for (size_t i = 0; i < LAYERS; i++) {
         layers[i].linear[i % QL_MODULES].w = matrix_of(i);
     }
-    weights.head = matrix_of(LAYERS);
+    weights.head.w = matrix_of(LAYERS);
     return 0;
 }
 
@@ -135,7 +135,7 @@ static size_t resident(size_t most)
 static void check_part(size_t part)
 {
     const ql_qtensor w = part == LAYERS
-                             ? weights.head
+                             ? weights.head.w
                              : layers[part].linear[part % QL_MODULES].w;
     const unsigned char *bytes = w.data;
 

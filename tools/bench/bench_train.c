@@ -7,6 +7,7 @@
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/base/rng.h"
+#include "src/convert/adapter_make.h"
 #include "src/data/dataset_handle.h"
 #include "src/train/step.h"
 #include "tools/bench/bench_folder.h"
@@ -130,12 +131,6 @@ static ql_status make_data(session *s)
 /* What qlora-train makes of its options, for the model and the data. */
 static ql_status prepare(session *s)
 {
-    const ql_adapter_options adapter = {
-        .r = s->train.lora_r,
-        .alpha = s->train.lora_alpha,
-        .dropout = s->train.lora_dropout,
-        .targets = s->train.lora_target_modules,
-    };
     const ql_optimizer_options optim = {.kind = s->train.optim,
                                         .memory = s->o->optimizer_memory,
                                         .page_dir = s->work_dir};
@@ -148,11 +143,11 @@ static ql_status prepare(session *s)
 
     QL_TRY(ql_batches_init(&s->batches, s->data,
                            &(ql_batches_options){.size = s->o->batch_size}));
-    QL_TRY(ql_adapter_init(&s->adapter, &s->model->config, &adapter, s->seed,
-                           true));
+    QL_TRY(ql_adapter_make(&s->adapter, &s->model->config, &s->model->weights,
+                           &s->train, s->seed, true));
     ql_model_use_adapter(s->model, &s->adapter);
     QL_TRY(ql_optimizer_open(&s->optimizer, &optim, s->adapter.sizes,
-                             2 * s->adapter.n));
+                             s->adapter.n_tensors));
     run.max_tokens = s->batches.max_tokens;
     run.max_length = s->batches.max_length;
     run.max_sequences = s->batches.max_sequences;

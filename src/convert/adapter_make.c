@@ -1,0 +1,379 @@
+/* The options become an adapter_config.json in memory; what it asks for is
+ * found out as it is for one that was read. */
+#include "src/convert/adapter_make.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/fail.h"
+#include "src/base/quote.h"
+#include "src/convert/adapter_settings.h"
+#include "src/convert/peft.h"
+
+enum {
+    PATH_BYTES = 256
+};
+
+static char where[] = "the adapter's options";
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The names, sorted, each once; null if there are none. */
+static json_t *sorted(const char *const *names, size_t n)
+{
+    const char **copy = ql_calloc(QL_TAG_MISC, n, sizeof(*copy));
+    json_t *list = n > 0 ? json_array() : json_null();
+
+    if (!copy || !list) {
+        ql_free(copy);
+        json_decref(list);
+        return NULL;
+    }
+    for (size_t i = 0; i < n; i++) {
+        copy[i] = names[i];
+    }
+    qsort(copy, n, sizeof(*copy), by_text);
+    for (size_t i = 0; list && i < n; i++) {
+        const bool again = i > 0 && strcmp(copy[i], copy[i - 1]) == 0;
+
+        if (!again && json_array_append_new(list, json_string(copy[i])) != 0) {
+            json_decref(list);
+            list = NULL;
+        }
+    }
+    ql_free(copy);
+    return list;
+}
+
+/* A name with signs that only a pattern has. */
+static bool is_pattern(const char *name)
+{
+    return strpbrk(name, "*+?()[]{}|\\^$") != NULL;
+}
+
+static bool is_all(const ql_list *targets)
+{
+    bool all = targets->n == 0;
+
+    for (size_t i = 0; i < targets->n; i++) {
+        all |= strcmp(targets->items[i], "all-linear") == 0;
+    }
+    return all;
+}
+
+/* target_modules as PEFT has it: names, or one pattern. */
+static json_t *targets_of(const ql_config *c, const ql_list *targets)
+{
+    const char *names[QL_MODULES];
+    size_t n = 0;
+
+    if (!is_all(targets)) {
+        return targets->n == 1 && is_pattern(targets->items[0])
+                   ? json_string(targets->items[0])
+                   : sorted(targets->items, targets->n);
+    }
+    for (int m = 0; m < QL_MODULES; m++) {
+        const char *path = c->arch->names->module[m];
+
+        if (path) {
+            names[n++] = ql_name_leaf(path);
+        }
+    }
+    return sorted(names, n);
+}
+
+static ql_status read_layers(const ql_list *list, size_t layers, json_t *out)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        char *end;
+        const unsigned long long layer = strtoull(list->items[i], &end, 10);
+
+        if (end == list->items[i] || *end || layer >= layers) {
+            QL_FAIL(QL_EINVAL,
+                    "layers-to-transform: \"%s\" is no layer; there are 0 to "
+                    "%zu",
+                    list->items[i], layers - 1);
+        }
+        if (json_array_append_new(out, json_integer((json_int_t)layer)) != 0) {
+            return QL_ENOMEM;
+        }
+    }
+    return QL_OK;
+}
+
+/* "PATTERN=NUMBER" entries as an object. */
+static ql_status read_pattern(const ql_list *list, const char *option,
+                              bool whole, json_t *out)
+{
+    int failed = 0;
+
+    for (size_t i = 0; i < list->n; i++) {
+        const char *sign = strrchr(list->items[i], '=');
+        char *end = NULL;
+        const double x = sign ? strtod(sign + 1, &end) : 0;
+        char *key = sign ? ql_strndup(QL_TAG_MISC, list->items[i],
+                                      (size_t)(sign - list->items[i]))
+                         : NULL;
+
+        if (sign && !key) {
+            return QL_ENOMEM;
+        }
+        if (!sign || !*key || end == sign + 1 || *end || !(x > 0) ||
+            !isfinite(x) || (whole && x != floor(x))) {
+            ql_free(key);
+            QL_FAIL(QL_EINVAL,
+                    "%s: \"%s\" must be PATTERN=NUMBER, such as q_proj=8",
+                    option, list->items[i]);
+        }
+        failed |= json_object_set_new(out, key, ql_peft_number(x));
+        ql_free(key);
+    }
+    return failed ? QL_ENOMEM : QL_OK;
+}
+
+/* JSON has text only. */
+static ql_status check_text(const ql_list *list, const char *option)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        if (!ql_utf8_valid(list->items[i], strlen(list->items[i]))) {
+            QL_FAIL(QL_EINVAL, "%s: a name that is not UTF-8 text", option);
+        }
+    }
+    return QL_OK;
+}
+
+static ql_status check_texts(const ql_train_options *o)
+{
+    QL_TRY(check_text(&o->lora_target_modules, "lora-target-modules"));
+    QL_TRY(check_text(&o->modules_to_save, "modules-to-save"));
+    QL_TRY(check_text(&o->rank_pattern, "rank-pattern"));
+    return check_text(&o->alpha_pattern, "alpha-pattern");
+}
+
+/* What adapter_config.json will say. */
+static ql_status make_root(const ql_config *c, const ql_train_options *o,
+                           json_t **root)
+{
+    const ql_list *saves = &o->modules_to_save;
+    json_t *ranks = json_object();
+    json_t *alphas = json_object();
+    json_t *layers = o->layers_to_transform.n > 0 ? json_array() : json_null();
+
+    *root = json_pack(
+        "{so so so so so sb sb si so sf}", "rank_pattern", ranks,
+        "alpha_pattern", alphas, "layers_to_transform", layers,
+        "modules_to_save", sorted(saves->items, saves->n), "target_modules",
+        targets_of(c, &o->lora_target_modules), "use_dora", (int)o->use_dora,
+        "use_rslora", (int)o->use_rslora, "r", (int)o->lora_r, "lora_alpha",
+        ql_peft_number(o->lora_alpha), "lora_dropout", o->lora_dropout);
+    if (!*root) {
+        return QL_ENOMEM;
+    }
+    QL_TRY(read_pattern(&o->rank_pattern, "rank-pattern", true, ranks));
+    QL_TRY(read_pattern(&o->alpha_pattern, "alpha-pattern", false, alphas));
+    return read_layers(&o->layers_to_transform, c->layers, layers);
+}
+
+/* Adds what the settings ask of one site, if anything. */
+static ql_status plan_site(const ql_config *c, const ql_adapter_settings *s,
+                           size_t i, ql_adapter_item *items, size_t *n)
+{
+    ql_adapter_item item = {.site = ql_site_at(c, i)};
+    char path[PATH_BYTES];
+    bool targeted;
+
+    ql_site_path(c->arch, item.site, path, sizeof(path));
+    QL_TRY(ql_adapter_settings_targets(s, path, &targeted));
+    if (ql_adapter_settings_saves(s, path)) {
+        if (item.site.place == QL_PLACE_BLOCK) {
+            QL_FAIL(QL_EINVAL,
+                    "modules-to-save: %s cannot be trained whole, only "
+                    "embedding and head can",
+                    path);
+        }
+        items[(*n)++] = item;
+    } else if (targeted) {
+        QL_TRY(ql_adapter_settings_module(s, path, &item.r, &item.alpha));
+        items[(*n)++] = item;
+    }
+    return QL_OK;
+}
+
+/* True if path is name, or ends in it behind a dot. */
+static bool ends_in(const char *path, const char *name)
+{
+    const size_t n = strlen(path);
+    const size_t m = strlen(name);
+
+    return n >= m && strcmp(path + n - m, name) == 0 &&
+           (n == m || path[n - m - 1] == '.');
+}
+
+/* Every name of a list must stand for a module. */
+static ql_status check_names(const ql_config *c, const json_t *list,
+                             const char *option)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *name = json_string_value(json_array_get(list, i));
+        bool found = false;
+
+        for (size_t j = 0; !found && j < ql_site_count(c); j++) {
+            char path[PATH_BYTES];
+
+            ql_site_path(c->arch, ql_site_at(c, j), path, sizeof(path));
+            found = ends_in(path, name);
+        }
+        if (!found) {
+            char known[PATH_BYTES];
+
+            ql_site_leaves(c->arch, known, sizeof(known));
+            QL_FAIL(QL_EINVAL,
+                    "%s: \"%s\" is no module of this model, which has %s",
+                    option, name, known);
+        }
+    }
+    return QL_OK;
+}
+
+static ql_status plan(const ql_config *c, const ql_adapter_settings *s,
+                      ql_adapter_item **items, size_t *n)
+{
+    const size_t sites = ql_site_count(c);
+
+    QL_TRY(check_names(c, json_object_get(s->root, "target_modules"),
+                       "lora-target-modules"));
+    QL_TRY(check_names(c, json_object_get(s->root, "modules_to_save"),
+                       "modules-to-save"));
+    *items = ql_calloc(QL_TAG_MISC, sites, sizeof(**items));
+    if (!*items) {
+        return QL_ENOMEM;
+    }
+    for (size_t i = 0; i < sites; i++) {
+        const ql_status st = plan_site(c, s, i, *items, n);
+
+        if (st != QL_OK && st != QL_ENOMEM) {
+            return ql_fail(QL_EINVAL, "%s", ql_last_error());
+        }
+        QL_TRY(st);
+    }
+    if (*n == 0) {
+        QL_FAIL(QL_EINVAL, "lora-target-modules and layers-to-transform leave "
+                           "nothing to adapt");
+    }
+    return QL_OK;
+}
+
+/* The items, and what adapter_config.json will say: Owned. */
+static ql_status plan_options(const ql_config *c, const ql_train_options *o,
+                              ql_adapter_item **items, size_t *n, json_t **root)
+{
+    ql_adapter_settings s = {
+        .path = where, .r = o->lora_r, .alpha = o->lora_alpha};
+
+    *items = NULL;
+    *root = NULL;
+    *n = 0;
+    QL_TRY(check_texts(o));
+    QL_TRY(make_root(c, o, root));
+    s.root = *root;
+    return plan(c, &s, items, n);
+}
+
+static ql_adapter_options options_of(const ql_train_options *o)
+{
+    return (ql_adapter_options){.r = o->lora_r,
+                                .alpha = o->lora_alpha,
+                                .dropout = o->lora_dropout,
+                                .rslora = o->use_rslora,
+                                .dora = o->use_dora};
+}
+
+ql_status ql_adapter_fits(const ql_config *c, const ql_train_options *o)
+{
+    const ql_adapter_options opt = options_of(o);
+    ql_adapter_item *items;
+    json_t *root;
+    size_t n;
+    ql_status st = ql_adapter_options_check(&opt);
+
+    if (st == QL_OK) {
+        st = plan_options(c, o, &items, &n, &root);
+        ql_free(items);
+        json_decref(root);
+    }
+    return st;
+}
+
+ql_status ql_adapter_make(ql_adapter *a, const ql_config *c,
+                          const ql_weights *w, const ql_train_options *o,
+                          uint64_t seed, bool trained)
+{
+    const ql_adapter_options opt = options_of(o);
+    ql_adapter_item *items = NULL;
+    json_t *root = NULL;
+    size_t n;
+    ql_status st;
+
+    *a = (ql_adapter){0};
+    QL_TRY(ql_adapter_options_check(&opt));
+    QL_TRY_DONE(plan_options(c, o, &items, &n, &root));
+    QL_TRY_DONE(ql_adapter_init(a, c, &opt, items, n, seed, trained));
+    a->config = json_incref(root);
+    st = w ? ql_adapter_start(a, w) : QL_OK;
+done:
+    if (st != QL_OK) {
+        ql_adapter_free(a);
+    }
+    ql_free(items);
+    json_decref(root);
+    return st;
+}
+
+/* A setting in one form: lists of names sorted, nothing as null. */
+static json_t *settled(const json_t *root, const char *key)
+{
+    json_t *v = json_object_get(root, key);
+    const size_t n = json_array_size(v);
+    const char **names = ql_calloc(QL_TAG_MISC, n, sizeof(*names));
+    json_t *list = NULL;
+    bool texts = n > 0;
+
+    for (size_t i = 0; names && i < n; i++) {
+        names[i] = json_string_value(json_array_get(v, i));
+        texts = texts && names[i];
+    }
+    if (names && texts) {
+        list = sorted(names, n);
+    } else if (json_is_object(v) && json_object_size(v) == 0) {
+        list = json_null();
+    }
+    ql_free(names);
+    return list ? list : v ? json_incref(v) : json_null();
+}
+
+bool ql_adapter_matches(const ql_adapter *a, const ql_config *c,
+                        const ql_train_options *o)
+{
+    static const char *const keys[] = {"alpha_pattern", "layers_to_transform",
+                                       "modules_to_save", "rank_pattern",
+                                       "target_modules"};
+    json_t *root = NULL;
+    bool same = a->opt.r == o->lora_r && a->opt.alpha == o->lora_alpha &&
+                a->opt.rslora == o->use_rslora && a->opt.dora == o->use_dora &&
+                make_root(c, o, &root) == QL_OK;
+
+    for (size_t i = 0; a->config && i < sizeof(keys) / sizeof(keys[0]); i++) {
+        json_t *have = settled(a->config, keys[i]);
+        json_t *want = settled(root, keys[i]);
+
+        same = same && json_equal(have, want);
+        json_decref(have);
+        json_decref(want);
+    }
+    json_decref(root);
+    return same;
+}

@@ -1,0 +1,26 @@
+/* A fresh adapter, as training options ask for one, for a model. */
+#ifndef QL_CONVERT_ADAPTER_MAKE_H
+#define QL_CONVERT_ADAPTER_MAKE_H
+
+#include "qlora/train.h"
+#include "src/model/adapter.h"
+
+/* Errors: QL_EINVAL (an option, or a name or pattern that stands for no module
+ * of the model, named), QL_EUNSUPPORTED (what cannot be adapted so, named),
+ * QL_ENOMEM. */
+
+/* Only sees whether the options fit a model of this config. */
+ql_status ql_adapter_fits(const ql_config *c, const ql_train_options *o);
+
+/* True if an adapter that was loaded is what the options ask for, as far as its
+ * settings say. */
+bool ql_adapter_matches(const ql_adapter *a, const ql_config *c,
+                        const ql_train_options *o);
+
+/* Makes the adapter, with what begins as it is in w, its base; w NULL: what
+ * begins so stays as it is, for an adapter that is only to be measured. */
+ql_status ql_adapter_make(ql_adapter *a, const ql_config *c,
+                          const ql_weights *w, const ql_train_options *o,
+                          uint64_t seed, bool trained);
+
+#endif

@@ -1,0 +1,42 @@
+/* What a run holds. */
+#ifndef QL_MODEL_RUN_PARTS_H
+#define QL_MODEL_RUN_PARTS_H
+
+#include "src/model/block.h"
+#include "src/model/run.h"
+
+/* cos and sin of one of the model's ropes. */
+typedef struct ql_run_table {
+    double *inv_freq; /* [dim / 2] */
+    float *cos, *sin; /* [max_length, dim / 2] */
+    size_t length;    /* the sequence length they are made for */
+} ql_run_table;
+
+struct ql_run {
+    const ql_model *m;
+    ql_run_options opt;
+    size_t lowest; /* block whose backward is the last one; layers: none is */
+    bool scaled;   /* the adapter has magnitudes */
+    ql_arena kept, scratch;
+    float **h;       /* [L + 1] inputs of the blocks; all the same when not
+                        training */
+    ql_saved *saved; /* [sets]: of the last blocks, then the shared one */
+    float *norm;     /* [T, C] output of the last norm */
+    float *stats;    /* of the last norm */
+    float *dh;       /* [T, C] gradient on its way down */
+    uint32_t *pos;   /* [T] */
+    ql_run_table tables[QL_ROPES];
+    ql_stream *stream; /* NULL: all weights stay in memory */
+};
+
+/* Blocks that keep their activations: the last ones. */
+size_t ql_run_kept_layers(const ql_run *run);
+
+/* Makes the factors of magnitudes fit what they are made of. first: once for a
+ * base. */
+void ql_run_refresh(ql_run *run, bool first);
+
+/* Bytes of scratch for T rows of logits. */
+size_t ql_run_head_bytes(const ql_linear *head, size_t T);
+
+#endif

@@ -1,0 +1,217 @@
+/* Passes over a batch. */
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "src/base/rng.h"
+#include "src/model/run_parts.h"
+#include "src/op/vec.h"
+
+/* The tables of a rope, when this batch needs other ones. */
+static void prepare_table(ql_run *run, int rope, size_t longest)
+{
+    const ql_rope_spec *spec = &run->m->config.rope[rope];
+    const size_t want =
+        ql_rope_depends_on_length(spec) ? longest : run->opt.max_length;
+    ql_run_table *t = &run->tables[rope];
+
+    if (spec->dim > 0 && t->length != want) {
+        const double factor = ql_rope_frequencies(t->inv_freq, spec, want);
+
+        ql_rope_table(t->cos, t->sin, t->inv_freq, factor, spec->dim, want);
+        t->length = want;
+    }
+}
+
+static void prepare_positions(ql_run *run, const ql_batch *b)
+{
+    size_t longest = 0;
+
+    for (size_t s = 0; s < b->sequences; s++) {
+        const size_t len = b->start[s + 1] - b->start[s];
+
+        longest = len > longest ? len : longest;
+        for (size_t t = 0; t < len; t++) {
+            run->pos[b->start[s] + t] = (uint32_t)t;
+        }
+    }
+    assert(longest <= run->opt.max_length);
+    for (int i = 0; i < QL_ROPES; i++) {
+        prepare_table(run, i, longest);
+    }
+}
+
+static ql_pass make_pass(ql_run *run, const ql_batch *b,
+                         const ql_run_train *train)
+{
+    const ql_config *c = &run->m->config;
+
+    return (ql_pass){
+        .c = c,
+        .shape = {.T = b->T,
+                  .H = c->H,
+                  .KV = c->KV,
+                  .D = c->D,
+                  .start = b->start,
+                  .sequences = b->sequences,
+                  .scale = c->score_scale,
+                  .softcap = c->score_cap},
+        .pos = run->pos,
+        .turns = {{run->tables[0].cos, run->tables[0].sin},
+                  {run->tables[1].cos, run->tables[1].sin}},
+        .dropout = train ? train->dropout : 0,
+        .key = train ? train->key : 0,
+        .scratch = &run->scratch,
+        .profile = run->opt.profile,
+    };
+}
+
+static ql_saved *saved_of(const ql_run *run, size_t layer)
+{
+    const size_t n = ql_run_kept_layers(run);
+    const size_t first = run->m->config.layers - n;
+
+    return &run->saved[layer < first ? n : layer - first];
+}
+
+/* Everything below the head; the output of the last norm is in run->norm. */
+static void forward(ql_run *run, const ql_batch *b, const ql_pass *pass,
+                    ql_stream_way way)
+{
+    const ql_model *m = run->m;
+    const ql_config *c = &m->config;
+
+    assert(b->T <= run->opt.max_tokens);
+    ql_run_refresh(run, false);
+    ql_embed_fwd(run->h[0], b->ids, &m->weights.embed, b->T, run->scratch.data);
+    if (c->arch->names->position) {
+        ql_embed_add(run->h[0], run->pos, &m->weights.position, b->T);
+    }
+    for (size_t i = 0; i < c->layers; i++) {
+        ql_stream_enter(run->stream, i, way);
+        ql_block_fwd(run->h[i + 1], saved_of(run, i), run->h[i],
+                     &m->weights.layers[i], i, pass);
+    }
+    ql_profile_mark(pass->profile, QL_WORK_NORM);
+    ql_norm_fwd(run->norm, run->stats, run->h[c->layers],
+                &m->weights.final_norm, b->T);
+    ql_profile_mark(pass->profile, QL_WORK_OTHER);
+    ql_stream_enter(run->stream, c->layers, way);
+}
+
+/* From the gradient of run->norm in dnorm down to what is trained lowest. */
+static void backward(ql_run *run, const ql_batch *b, const float *dnorm,
+                     const ql_pass *pass)
+{
+    const ql_model *m = run->m;
+    const ql_config *c = &m->config;
+    const bool embed = ql_embed_trained(&m->weights.embed);
+    const size_t shared = c->layers - ql_run_kept_layers(run);
+
+    if (run->lowest == c->layers) {
+        return;
+    }
+    memset(run->dh, 0, pass->shape.T * c->C * sizeof(float));
+    ql_profile_mark(pass->profile, QL_WORK_NORM);
+    ql_norm_bwd(run->dh, NULL, NULL, dnorm, run->h[c->layers], run->stats,
+                &m->weights.final_norm, pass->shape.T);
+    for (size_t i = c->layers; i-- > run->lowest;) {
+        const ql_layer *layer = &m->weights.layers[i];
+        ql_saved *s = saved_of(run, i);
+
+        ql_stream_enter(run->stream, i, QL_STREAM_DOWN);
+        if (i + 1 < shared) {
+            ql_block_fwd(NULL, s, run->h[i], layer, i, pass);
+        }
+        ql_block_bwd(run->dh, s, run->h[i], layer, i, i > run->lowest || embed,
+                     pass);
+    }
+    if (embed) {
+        ql_embed_bwd(run->dh, b->ids, &m->weights.embed, b->T,
+                     run->scratch.data);
+    }
+}
+
+/* Dropout before the head's pair: a key beside those of the blocks. */
+static ql_drop head_drop(const ql_run *run, const ql_pass *pass)
+{
+    return (ql_drop){
+        .p = pass->dropout,
+        .key = ql_rng_split(pass->key, run->m->config.layers * QL_MODULES),
+        .profile = pass->profile};
+}
+
+void ql_run_loss(ql_run *run, const ql_batch *batch, const ql_run_train *train,
+                 ql_loss *sum)
+{
+    ql_pass pass;
+
+    prepare_positions(run, batch);
+    pass = make_pass(run, batch, train);
+    forward(run, batch, &pass, train ? QL_STREAM_UP : QL_STREAM_ROUND);
+    ql_loss_head(sum, train ? run->dh : NULL, run->norm, batch->target,
+                 &run->m->weights.head, run->m->config.logit_cap, batch->T,
+                 train ? train->scale : 0, head_drop(run, &pass),
+                 run->scratch.data);
+    ql_profile_mark(run->opt.profile, QL_WORK_OTHER);
+    if (train) {
+        memcpy(run->norm, run->dh, batch->T * run->m->config.C * sizeof(float));
+        backward(run, batch, run->norm, &pass);
+    }
+}
+
+/* Pieces of scratch behind which the head's products work: [xa][u]. */
+static size_t head_piece(const ql_linear *head, size_t T)
+{
+    return ql_arena_piece(T * head->lora.r, sizeof(float));
+}
+
+static size_t head_scaled(const ql_linear *head, size_t T)
+{
+    return head->dora.m ? ql_arena_piece(T * head->w.rows, sizeof(float)) : 0;
+}
+
+size_t ql_run_head_bytes(const ql_linear *head, size_t T)
+{
+    return head_piece(head, T) + head_scaled(head, T) +
+           ql_linear_work_bytes(head, T);
+}
+
+void ql_run_logits(ql_run *run, const ql_batch *batch, const size_t *rows,
+                   size_t n, float *logits)
+{
+    const ql_linear *head = &run->m->weights.head;
+    const size_t C = head->w.cols;
+    const ql_pass pass = make_pass(run, batch, NULL);
+    char *work = run->scratch.data;
+    char *u = work + head_piece(head, n);
+    const ql_linear_kept kept = {(float *)(void *)work, (float *)(void *)u};
+
+    prepare_positions(run, batch);
+    forward(run, batch, &pass, QL_STREAM_ROUND);
+    for (size_t i = 0; i < n; i++) {
+        memcpy(run->dh + i * C, run->norm + rows[i] * C, C * sizeof(float));
+    }
+    ql_linear_fwd(logits, false, kept, run->dh, head, n, head_drop(run, &pass),
+                  u + head_scaled(head, n));
+    if (run->m->config.logit_cap > 0) {
+        ql_vec_softcap(logits, n * head->w.rows, run->m->config.logit_cap);
+    }
+}
+
+ql_stream_use ql_run_streamed(ql_run *run)
+{
+    return ql_stream_used(run->stream);
+}
+
+size_t ql_run_bad_block(const ql_run *run, const ql_batch *batch)
+{
+    const size_t layers = run->m->config.layers;
+    const size_t n = batch->T * run->m->config.C;
+    size_t i = 0;
+
+    while (i <= layers && isfinite(ql_vec_sumsq(run->h[i], n))) {
+        i++;
+    }
+    return i <= layers ? i : SIZE_MAX;
+}

@@ -1,0 +1,106 @@
+/* Where an adapter can act, and what its tensors are called. */
+#include <stdio.h>
+
+#include "src/model/adapter.h"
+
+enum {
+    PATH_BYTES = 200
+};
+
+/* Modules of a block. */
+static size_t in_block(const ql_config *c)
+{
+    size_t n = 0;
+
+    for (int m = 0; m < QL_MODULES; m++) {
+        n += (ql_arch_modules(c->arch) >> m) & 1;
+    }
+    return n;
+}
+
+size_t ql_site_count(const ql_config *c)
+{
+    return c->layers * in_block(c) + 2;
+}
+
+ql_site ql_site_at(const ql_config *c, size_t i)
+{
+    const size_t each = in_block(c);
+    const unsigned mask = ql_arch_modules(c->arch);
+    ql_site site = {.place = QL_PLACE_BLOCK, .layer = i / each};
+    size_t left = i % each;
+
+    if (i >= c->layers * each) {
+        return (ql_site){.place = i == c->layers * each ? QL_PLACE_EMBED
+                                                        : QL_PLACE_HEAD};
+    }
+    for (int m = 0; m < QL_MODULES; m++) {
+        if (mask & 1U << m && left-- == 0) {
+            site.module = (ql_module)m;
+            break;
+        }
+    }
+    return site;
+}
+
+void ql_site_path(const ql_arch *arch, ql_site site, char *path, size_t bytes)
+{
+    const ql_names *n = arch->names;
+
+    switch (site.place) {
+    case QL_PLACE_BLOCK:
+        ql_arch_path(arch, site.layer, site.module, path, bytes);
+        break;
+    case QL_PLACE_EMBED:
+        snprintf(path, bytes, "%s%s", n->base, n->embed);
+        break;
+    case QL_PLACE_HEAD:
+        snprintf(path, bytes, "%s", n->head);
+        break;
+    }
+}
+
+void ql_site_leaves(const ql_arch *arch, char *text, size_t bytes)
+{
+    const ql_names *n = arch->names;
+    size_t used = 0;
+
+    for (int m = 0; m < QL_MODULES; m++) {
+        if (n->module[m] && used < bytes) {
+            used += (size_t)snprintf(text + used, bytes - used, "%s, ",
+                                     ql_name_leaf(n->module[m]));
+        }
+    }
+    if (used < bytes) {
+        snprintf(text + used, bytes - used, "%s and %s", ql_name_leaf(n->embed),
+                 ql_name_leaf(n->head));
+    }
+}
+
+void ql_adapter_path(const ql_adapter *a, size_t i, char *path, size_t bytes)
+{
+    ql_site_path(a->arch, a->entries[i].site, path, bytes);
+}
+
+void ql_adapter_name(const ql_adapter *a, size_t i, char *name, size_t bytes)
+{
+    static const char *const linear[QL_PARTS] = {
+        [QL_PART_A] = "lora_A.weight",
+        [QL_PART_B] = "lora_B.weight",
+        [QL_PART_MAGNITUDE] = "lora_magnitude_vector",
+        [QL_PART_WHOLE] = "weight",
+    };
+    static const char *const embedding[QL_PARTS] = {
+        [QL_PART_A] = "lora_embedding_A",
+        [QL_PART_B] = "lora_embedding_B",
+        [QL_PART_MAGNITUDE] = "lora_magnitude_vector",
+        [QL_PART_WHOLE] = "weight",
+    };
+    const ql_adapter_tensor *t = &a->tensors[i];
+    const bool embed = a->entries[t->entry].site.place == QL_PLACE_EMBED;
+    char path[PATH_BYTES];
+
+    ql_adapter_path(a, t->entry, path, sizeof(path));
+    snprintf(name, bytes, "base_model.model.%s.%s", path,
+             embed ? embedding[t->part] : linear[t->part]);
+}

@@ -1,0 +1,211 @@
+/* The embedding with a LoRA pair, or trained whole, against its formula in
+ * double. */
+#include "src/op/embed.h"
+
+#include "src/op/gemm.h"
+#include "tests/grad/grad.h"
+
+typedef struct shape {
+    size_t T, V, C, R;
+    float scale;
+    bool whole;
+} shape;
+
+static const shape shapes[] = {
+    {1, 3, 5, 0, 1, false},   {7, 11, 20, 3, 1, false},
+    {65, 7, 33, 4, 3, false}, {130, 100, 65, 2, 0.5F, false},
+    {9, 11, 20, 0, 2, true},  {130, 5, 70, 0, 1, true},
+};
+
+/* All arrays of one call. */
+typedef struct lookup {
+    shape s;
+    ql_embedding e;
+    int32_t *ids;
+    float *w, *a, *b, *da, *db, *dw, *y, *dy;
+    void *work;
+} lookup;
+
+static void run(lookup *l)
+{
+    const shape s = l->s;
+
+    ql_embed_fwd(l->y, l->ids, &l->e, s.T, l->work);
+    ql_embed_bwd(l->dy, l->ids, &l->e, s.T, l->work);
+}
+
+/* Ids repeat: gradients of a row add up. */
+static lookup lookup_open(shape s)
+{
+    lookup l = {.s = s,
+                .ids = malloc(s.T * sizeof(int32_t)),
+                .w = room_fill(s.V * s.C, 1),
+                .a = room_fill(s.R * s.V, 2),
+                .b = room_fill(s.C * s.R, 3),
+                .da = room_fill(s.R * s.V, 4),
+                .db = room_fill(s.C * s.R, 5),
+                .dw = room_fill(s.V * s.C, 6),
+                .y = room_open(s.T * s.C),
+                .dy = room_fill(s.T * s.C, 7)};
+
+    for (size_t t = 0; t < s.T; t++) {
+        l.ids[t] = (int32_t)(t * t % s.V);
+    }
+    l.e = (ql_embedding){.w = ql_qtensor_dense(l.w, s.V, s.C),
+                         .scale = s.scale,
+                         .dw = s.whole ? l.dw : NULL};
+    if (s.R > 0) {
+        l.e.lora = (ql_lora){.r = s.R,
+                             .scale = 0.75F,
+                             .a = l.a,
+                             .b = l.b,
+                             .da = l.da,
+                             .db = l.db};
+    }
+    l.work =
+        aligned_alloc(64, (ql_embed_work_bytes(&l.e, s.T) + 127) / 64 * 64);
+    run(&l);
+    return l;
+}
+
+static void lookup_close(lookup *l)
+{
+    const shape s = l->s;
+
+    free(l->ids);
+    free(l->work);
+    room_close(l->w, s.V * s.C);
+    room_close(l->a, s.R * s.V);
+    room_close(l->b, s.C * s.R);
+    room_close(l->da, s.R * s.V);
+    room_close(l->db, s.C * s.R);
+    room_close(l->dw, s.V * s.C);
+    room_close(l->y, s.T * s.C);
+    room_close(l->dy, s.T * s.C);
+}
+
+typedef struct truth {
+    const lookup *l;
+    double *w, *a, *b;
+} truth;
+
+static double value(const truth *r, size_t t, size_t c)
+{
+    const shape s = r->l->s;
+    const size_t id = (size_t)r->l->ids[t];
+    double sum = r->w[id * s.C + c];
+
+    for (size_t i = 0; i < s.R; i++) {
+        sum += 0.75 * r->a[i * s.V + id] * r->b[c * s.R + i];
+    }
+    return (double)s.scale * sum;
+}
+
+static double weighed(const void *ctx)
+{
+    const truth *r = ctx;
+    double sum = 0;
+
+    for (size_t i = 0; i < r->l->s.T * r->l->s.C; i++) {
+        sum += (double)r->l->dy[i] * value(r, i / r->l->s.C, i % r->l->s.C);
+    }
+    return sum;
+}
+
+static void check_shape(shape s)
+{
+    lookup l = lookup_open(s);
+    truth r = {&l, widen(l.w, s.V * s.C), widen(l.a, s.R * s.V),
+               widen(l.b, s.C * s.R)};
+    double *y = malloc(s.T * s.C * sizeof(double));
+
+    for (size_t i = 0; i < s.T * s.C; i++) {
+        y[i] = value(&r, i / s.C, i % s.C);
+    }
+    check_near(l.y, y, s.T * s.C, 1e-6, "y");
+    assert_int_equal(ql_embed_trained(&l.e), s.whole || s.R > 0);
+    take_off(l.da, s.R * s.V, 4);
+    take_off(l.db, s.C * s.R, 5);
+    take_off(l.dw, s.V * s.C, 6);
+    if (s.R > 0) {
+        check_slope(l.da, r.a, s.R * s.V, weighed, &r, 1e-5, "dA");
+        check_slope(l.db, r.b, s.C * s.R, weighed, &r, 1e-5, "dB");
+    }
+    if (s.whole) {
+        check_slope(l.dw, r.w, s.V * s.C, weighed, &r, 1e-5, "dW");
+    }
+    free(y);
+    free(r.w);
+    free(r.a);
+    free(r.b);
+    lookup_close(&l);
+}
+
+static void embed__agrees_with_double(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        check_shape(shapes[i]);
+    }
+}
+
+static void embed__does_not_depend_on_threads(void **state)
+{
+    static const shape both[] = {{300, 50, 65, 5, 2, false},
+                                 {300, 50, 65, 0, 2, true}};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        const shape s = both[i];
+        lookup first;
+
+        omp_set_num_threads(1);
+        first = lookup_open(s);
+        for (int threads = 2; threads <= 3; threads++) {
+            lookup l;
+
+            omp_set_num_threads(threads);
+            l = lookup_open(s);
+            check_same(l.y, first.y, s.T * s.C, "y");
+            check_same(l.da, first.da, s.R * s.V, "dA");
+            check_same(l.db, first.db, s.C * s.R, "dB");
+            check_same(l.dw, first.dw, s.V * s.C, "dW");
+            lookup_close(&l);
+        }
+        lookup_close(&first);
+    }
+}
+
+static void embed__adds_positions(void **state)
+{
+    enum {
+        T = 5,
+        C = 600
+    };
+    const uint32_t pos[T] = {0, 1, 2, 0, 2};
+    float *w = room_fill(3 * C, 1);
+    float *y = room_fill(T * C, 2);
+    float *before = room_fill(T * C, 2);
+    const ql_qtensor view = ql_qtensor_dense(w, 3, C);
+
+    (void)state;
+    ql_embed_add(y, pos, &view, T);
+    for (size_t i = 0; i < T * C; i++) {
+        assert_true(y[i] == before[i] + w[pos[i / C] * C + i % C]);
+    }
+    room_close(w, 3 * C);
+    room_close(y, T * C);
+    room_close(before, T * C);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(embed__agrees_with_double),
+        cmocka_unit_test(embed__does_not_depend_on_threads),
+        cmocka_unit_test(embed__adds_positions),
+    };
+
+    ql_gemm_setup();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

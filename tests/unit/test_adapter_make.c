@@ -1,0 +1,310 @@
+/* From training options to an adapter: which modules it changes, with which
+ * rank and scale, what is written of it, and what is refused. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/file.h"
+#include "src/convert/adapter_make.h"
+#include "src/convert/peft.h"
+#include "src/model/model_handle.h"
+#include "tests/check/check.h"
+#include "tests/check/toy.h"
+
+enum {
+    MOST = 4 /* names in a list of these tests */
+};
+
+static ql_model *toy;
+
+/* A list of texts, ended by NULL. */
+static ql_list list_of(const char *const *items)
+{
+    ql_list list = {items, 0};
+
+    while (items[list.n]) {
+        list.n++;
+    }
+    return list;
+}
+
+static ql_train_options options(void)
+{
+    ql_train_options o;
+
+    ql_train_options_init(&o);
+    o.lora_r = 3;
+    o.lora_alpha = 6;
+    return o;
+}
+
+static ql_adapter make(const ql_train_options *o)
+{
+    ql_adapter a;
+
+    check_ok(ql_adapter_make(&a, &toy->config, &toy->weights, o, 7, true));
+    return a;
+}
+
+/* Paths of all entries, joined by blanks. */
+static const char *paths_of(const ql_adapter *a)
+{
+    static char text[8192];
+    size_t used = 0;
+
+    text[0] = '\0';
+    for (size_t i = 0; i < a->n; i++) {
+        char path[256];
+
+        ql_adapter_path(a, i, path, sizeof(path));
+        used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s",
+                                 i ? " " : "", path);
+    }
+    return text;
+}
+
+static void check_targets(const char *const *names, const char *want)
+{
+    ql_train_options o = options();
+    ql_adapter a;
+
+    o.lora_target_modules = list_of(names);
+    a = make(&o);
+    assert_string_equal(paths_of(&a), want);
+    ql_adapter_free(&a);
+}
+
+static void targets__are_ends_of_paths_or_one_pattern(void **state)
+{
+    (void)state;
+    check_targets((const char *[]){"v_proj", NULL},
+                  "model.layers.0.self_attn.v_proj "
+                  "model.layers.1.self_attn.v_proj");
+    check_targets(
+        (const char *[]){"layers.1.mlp.up_proj", "0.self_attn.q_proj", NULL},
+        "model.layers.0.self_attn.q_proj "
+        "model.layers.1.mlp.up_proj");
+    check_targets((const char *[]){".*\\.1\\..*_attn\\.(q|k)_proj", NULL},
+                  "model.layers.1.self_attn.q_proj "
+                  "model.layers.1.self_attn.k_proj");
+    check_targets((const char *[]){"embed_tokens", "lm_head", NULL},
+                  "model.embed_tokens lm_head");
+}
+
+static void targets__are_all_linear_layers_by_themselves(void **state)
+{
+    const ql_train_options o = options();
+    ql_train_options named = options();
+    ql_adapter a = make(&o);
+    ql_adapter b;
+
+    (void)state;
+    named.lora_target_modules = list_of((const char *[]){"all-linear", NULL});
+    b = make(&named);
+    assert_int_equal(a.n, toy->config.layers * QL_MODULES);
+    assert_int_equal(b.count, a.count);
+    assert_memory_equal(a.param, b.param, a.count * sizeof(float));
+    assert_true(json_equal(a.config, b.config));
+    assert_string_equal(json_string_value(json_array_get(
+                            json_object_get(a.config, "target_modules"), 0)),
+                        "down_proj");
+    ql_adapter_free(&a);
+    ql_adapter_free(&b);
+}
+
+static void layers__can_be_chosen(void **state)
+{
+    ql_train_options o = options();
+    ql_adapter a;
+
+    (void)state;
+    o.lora_target_modules = list_of((const char *[]){"q_proj", NULL});
+    o.layers_to_transform = list_of((const char *[]){"1", NULL});
+    a = make(&o);
+    assert_string_equal(paths_of(&a), "model.layers.1.self_attn.q_proj");
+    assert_int_equal(
+        json_array_size(json_object_get(a.config, "layers_to_transform")), 1);
+    ql_adapter_free(&a);
+}
+
+static void patterns__give_ranks_and_alphas(void **state)
+{
+    ql_train_options o = options();
+    ql_adapter a;
+
+    (void)state;
+    o.lora_target_modules = list_of((const char *[]){"q_proj", "v_proj", NULL});
+    o.rank_pattern = list_of(
+        (const char *[]){"q_proj=2", "layers.1.self_attn.v_proj=4", NULL});
+    o.alpha_pattern = list_of((const char *[]){".*v_proj=16", NULL});
+    o.use_rslora = true;
+    a = make(&o);
+    assert_int_equal(a.n, 4);
+    assert_int_equal(a.entries[0].r, 2);
+    assert_int_equal(a.entries[1].r, 3);
+    assert_int_equal(a.entries[2].r, 2);
+    assert_int_equal(a.entries[3].r, 4);
+    assert_true(a.entries[0].scale == (float)(6 / sqrt(2)));
+    assert_true(a.entries[1].scale == (float)(16 / sqrt(3)));
+    assert_true(a.entries[3].scale == 8);
+    ql_adapter_free(&a);
+}
+
+/* Tied or not, embedding and head are trained apart. */
+static void modules__can_be_trained_whole(void **state)
+{
+    const ql_config *c = &toy->config;
+    ql_train_options o = options();
+    ql_adapter a;
+    char name[256];
+
+    (void)state;
+    o.lora_target_modules = list_of((const char *[]){"q_proj", NULL});
+    o.modules_to_save =
+        list_of((const char *[]){"embed_tokens", "lm_head", NULL});
+    a = make(&o);
+    assert_int_equal(a.n, 4);
+    assert_int_equal(a.entries[2].r, 0);
+    ql_adapter_name(&a, a.n_tensors - 2, name, sizeof(name));
+    assert_string_equal(name, "base_model.model.model.embed_tokens.weight");
+    ql_adapter_name(&a, a.n_tensors - 1, name, sizeof(name));
+    assert_string_equal(name, "base_model.model.lm_head.weight");
+    assert_memory_equal(a.param + a.tensors[a.n_tensors - 1].at,
+                        toy->weights.base_head.data,
+                        c->V * c->C * sizeof(float));
+    ql_model_use_adapter(toy, &a);
+    assert_ptr_not_equal(toy->weights.head.w.data, toy->weights.base_head.data);
+    assert_non_null(toy->weights.embed.dw);
+    ql_model_use_adapter(toy, NULL);
+    assert_ptr_equal(toy->weights.head.w.data, toy->weights.base_head.data);
+    assert_null(toy->weights.embed.dw);
+    ql_adapter_free(&a);
+}
+
+/* Magnitudes begin as norms, so that a fresh adapter changes nothing. */
+static void magnitudes__begin_as_norms(void **state)
+{
+    ql_train_options o = options();
+    const ql_linear *lin = &toy->weights.layers[0].linear[QL_MODULE_O];
+    const float *w = lin->w.data;
+    ql_adapter a;
+
+    (void)state;
+    o.use_dora = true;
+    o.lora_target_modules = list_of((const char *[]){"o_proj", NULL});
+    a = make(&o);
+    assert_int_equal(a.tensors[2].part, QL_PART_MAGNITUDE);
+    assert_int_equal(lin->w.storage, QL_STORAGE_F32);
+    for (size_t n = 0; n < lin->w.rows; n++) {
+        double sum = 0;
+
+        for (size_t k = 0; k < lin->w.cols; k++) {
+            const double x = (double)w[n * lin->w.cols + k];
+
+            sum += x * x;
+        }
+        assert_true(fabs((double)a.param[a.tensors[2].at + n] - sqrt(sum)) <
+                    1e-6);
+    }
+    ql_adapter_free(&a);
+}
+
+static void options__that_fit_no_model_are_refused(void **state)
+{
+    static const struct {
+        const char *targets[MOST], *saves[MOST], *layers[MOST], *ranks[MOST];
+        const char *say;
+    } cases[] = {
+        {.targets = {"q_proj", "c_attn"},
+         .say = "\"c_attn\" is no module of this model, which has q_proj, "
+                "k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, "
+                "embed_tokens and lm_head"},
+        {.targets = {"proj"}, .say = "\"proj\" is no module"},
+        {.targets = {".*xyz"}, .say = "leave nothing to adapt"},
+        {.targets = {"q_proj("}, .say = "target_modules"},
+        {.saves = {"score"}, .say = "modules-to-save: \"score\" is no module"},
+        {.saves = {"q_proj"}, .say = "q_proj cannot be trained whole"},
+        {.layers = {"2"}, .say = "\"2\" is no layer; there are 0 to 1"},
+        {.layers = {"x"}, .say = "\"x\" is no layer"},
+        {.layers = {"-1"}, .say = "\"-1\" is no layer"},
+        {.ranks = {"q_proj"}, .say = "must be PATTERN=NUMBER"},
+        {.ranks = {"q_proj=0"}, .say = "must be PATTERN=NUMBER"},
+        {.ranks = {"q_proj=1.5"}, .say = "must be PATTERN=NUMBER"},
+        {.ranks = {"=2"}, .say = "must be PATTERN=NUMBER"},
+        {.ranks = {"q_proj=99999"}, .say = "rank 99999"},
+        {.ranks = {"q_(=2"}, .say = "rank_pattern"},
+        {.ranks = {"\xFF=2"}, .say = "rank-pattern: a name that is not UTF-8"},
+        {.targets = {"\xFF"}, .say = "lora-target-modules: a name that is"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        ql_train_options o = options();
+        ql_adapter a;
+
+        o.lora_target_modules = list_of(cases[i].targets);
+        o.modules_to_save = list_of(cases[i].saves);
+        o.layers_to_transform = list_of(cases[i].layers);
+        o.rank_pattern = list_of(cases[i].ranks);
+        check_fails(ql_adapter_fits(&toy->config, &o), QL_EINVAL, cases[i].say);
+        check_fails(
+            ql_adapter_make(&a, &toy->config, &toy->weights, &o, 7, true),
+            QL_EINVAL, cases[i].say);
+        assert_null(a.param);
+    }
+}
+
+static void dora__of_an_embedding_is_refused(void **state)
+{
+    ql_train_options o = options();
+    ql_adapter a;
+
+    (void)state;
+    o.use_dora = true;
+    o.lora_target_modules = list_of((const char *[]){"embed_tokens", NULL});
+    check_fails(ql_adapter_make(&a, &toy->config, &toy->weights, &o, 7, true),
+                QL_EUNSUPPORTED, "DoRA of an embedding");
+}
+
+/* Memory fails at each allocation in turn: no harm, no leak. */
+static void adapter__survives_lack_of_memory(void **state)
+{
+    ql_train_options o = options();
+    ql_status st = QL_ENOMEM;
+
+    (void)state;
+    o.use_dora = true;
+    o.modules_to_save = list_of((const char *[]){"lm_head", NULL});
+    for (long n = 0; st != QL_OK; n++) {
+        ql_adapter a;
+
+        assert_true(n < 1000);
+        ql_alloc_fail_after(n);
+        st = ql_adapter_make(&a, &toy->config, &toy->weights, &o, 7, true);
+        ql_alloc_fail_after(-1);
+        assert_true(st == QL_OK || st == QL_ENOMEM);
+        ql_adapter_free(&a);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(targets__are_ends_of_paths_or_one_pattern),
+        cmocka_unit_test(targets__are_all_linear_layers_by_themselves),
+        cmocka_unit_test(layers__can_be_chosen),
+        cmocka_unit_test(patterns__give_ranks_and_alphas),
+        cmocka_unit_test(modules__can_be_trained_whole),
+        cmocka_unit_test(magnitudes__begin_as_norms),
+        cmocka_unit_test(options__that_fit_no_model_are_refused),
+        cmocka_unit_test(dora__of_an_embedding_is_refused),
+        cmocka_unit_test(adapter__survives_lack_of_memory),
+    };
+    ql_model_options opt;
+
+    check_ok(ql_runtime_open(&check_runtime));
+    ql_model_options_init(&opt);
+    opt.quantize = false;
+    check_ok(ql_model_open(&toy, toy_model(), &opt));
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
