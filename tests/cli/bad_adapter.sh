@@ -74,7 +74,8 @@ refuse 3 "the text is not UTF-8 at byte 1" \
 refuse 2 "top-p 0: give a number above 0, at most 1" generate --top-p 0
 
 # What options ask for and the model has not, before it is loaded
-refuse 2 "lora-target-modules: \"x_proj\" is no module of this model, *lm_head" \
+refuse 2 \
+    "lora-target-modules: \"x_proj\" is no module of this model, *lm_head" \
     train --lora-target-modules q_proj,x_proj
 refuse 2 "modules-to-save: \"score\" is no module of this model, *" \
     train --modules-to-save score

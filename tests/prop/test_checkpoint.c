@@ -225,7 +225,9 @@ static void change_alpha(ql_train_options *o)
 
 static void change_targets(ql_train_options *o)
 {
-    o->lora_target_modules = QL_TARGET_Q_PROJ;
+    static const char *const targets[] = {"q_proj"};
+
+    o->lora_target_modules = (ql_list){targets, 1};
 }
 
 static void change_batch(ql_train_options *o)

@@ -152,6 +152,7 @@ static void best__is_kept(void **state)
 /* The loss that was told is that of the adapter that was kept. */
 static void best__has_the_loss_that_was_told(void **state)
 {
+    ql_adapter_texts *texts;
     ql_train_options o;
     ql_train_result r;
     ql_train_result again;
@@ -159,10 +160,11 @@ static void best__has_the_loss_that_was_told(void **state)
     (void)state;
     overfit(&o);
     train(&o, "told", &r);
-    check_ok(ql_train_options_adapter(&o, check_tmp_path("told")));
+    check_ok(ql_train_options_adapter(&o, check_tmp_path("told"), &texts));
     o.max_steps = 1;
     train(&o, "told again", &again);
     assert_true(again.first_eval_loss == r.best_eval_loss);
+    ql_adapter_texts_close(&texts);
 }
 
 static void patience__ends_a_run(void **state)
@@ -233,6 +235,9 @@ static void best__of_another_run_is_removed(void **state)
 
 static void adapter__is_gone_on_from(void **state)
 {
+    static const char *const targets[] = {"q_proj", "down_proj"};
+    ql_adapter_texts *texts;
+    ql_adapter_texts *none;
     ql_train_options o;
     ql_train_result first;
     ql_train_result second;
@@ -241,15 +246,14 @@ static void adapter__is_gone_on_from(void **state)
     toy_run_options(&o);
     o.use_rslora = true;
     o.lora_alpha = 7;
-    o.lora_target_modules = QL_TARGET_Q_PROJ | QL_TARGET_DOWN_PROJ;
+    o.lora_target_modules = (ql_list){targets, 2};
     o.load_best_model_at_end = false;
     train(&o, "first", &first);
     toy_run_options(&o);
-    check_ok(ql_train_options_adapter(&o, check_tmp_path("first")));
+    check_ok(ql_train_options_adapter(&o, check_tmp_path("first"), &texts));
     assert_int_equal(o.lora_r, 2);
     assert_true(o.use_rslora && o.lora_alpha == 7);
-    assert_int_equal(o.lora_target_modules,
-                     QL_TARGET_Q_PROJ | QL_TARGET_DOWN_PROJ);
+    assert_int_equal(o.lora_target_modules.n, 2);
     o.load_best_model_at_end = false;
     train(&o, "second", &second);
     assert_true(second.first_eval_loss == first.last_eval_loss);
@@ -258,7 +262,8 @@ static void adapter__is_gone_on_from(void **state)
     check_fails(ql_train(toy.m, toy.data, toy.eval, check_tmp_path("third"), &o,
                          NULL, NULL, NULL),
                 QL_EMISMATCH, "are not those of the options");
-    check_fails(ql_train_options_adapter(&o, check_tmp_path("none")),
+    ql_adapter_texts_close(&texts);
+    check_fails(ql_train_options_adapter(&o, check_tmp_path("none"), &none),
                 QL_ENOTFOUND, "none");
 }
 

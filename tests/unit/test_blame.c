@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "src/base/file.h"
+#include "src/convert/adapter_make.h"
 #include "src/convert/peft.h"
 #include "src/model/model_handle.h"
 #include "tests/check/check.h"
@@ -21,7 +22,7 @@ static toy_run toy;
 /* Copies the embedding to memory that can be written. Owned: free. */
 static float *own_embedding(void)
 {
-    ql_qtensor *e = &toy.m->weights.embed;
+    ql_qtensor *e = &toy.m->weights.base_embed;
     const size_t n = e->rows * e->cols;
     float *copy = malloc(n * sizeof(float));
 
@@ -41,7 +42,7 @@ static ql_status train(const ql_train_options *o, ql_train_result *r)
 
 static void loss__is_traced_to_a_record(void **state)
 {
-    const ql_qtensor before = toy.m->weights.embed;
+    const ql_qtensor before = toy.m->weights.base_embed;
     const size_t C = toy.m->config.C;
     float *embed = own_embedding();
     ql_train_options o;
@@ -59,7 +60,7 @@ static void loss__is_traced_to_a_record(void **state)
     assert_non_null(strstr(ql_last_error(), "the checkpoint of step 1 is in"));
     assert_int_equal(r.steps, 1);
     check_ok(ql_model_load_adapter(toy.m, check_tmp_path("out/checkpoint-1")));
-    toy.m->weights.embed = before;
+    toy.m->weights.base_embed = before;
     free(embed);
 }
 
@@ -105,16 +106,18 @@ static void evaluation__is_traced_to_records(void **state)
  * way up, but the gradient of A is beyond all bounds. */
 static void write_steep_adapter(const char *dir)
 {
-    const ql_adapter_options opt = {
-        .r = 2, .alpha = 2000, .targets = QL_TARGET_ALL_LINEAR};
+    static const char *const targets[] = {"all-linear"};
+    const ql_train_options opt = {
+        .lora_r = 2, .lora_alpha = 2000, .lora_target_modules = {targets, 1}};
     ql_adapter a;
 
-    check_ok(ql_adapter_init(&a, &toy.m->config, &opt, 0, false));
-    for (size_t i = 0; i < a.n; i++) {
-        const ql_adapter_entry *e = &a.entries[i];
+    check_ok(
+        ql_adapter_make(&a, &toy.m->config, &toy.m->weights, &opt, 0, false));
+    for (size_t i = 0; i < a.n_tensors; i++) {
+        const bool b = a.tensors[i].part == QL_PART_B;
 
-        for (size_t j = e->a; j < e->b + opt.r * e->out; j++) {
-            a.param[j] = j < e->b ? 0 : 3e38F;
+        for (size_t j = 0; j < a.sizes[i]; j++) {
+            a.param[a.tensors[i].at + j] = b ? 3e38F : 0;
         }
     }
     check_ok(ql_dir_make(dir));
@@ -125,18 +128,20 @@ static void write_steep_adapter(const char *dir)
 static void gradient__is_traced_to_a_module_and_records(void **state)
 {
     const char *dir = check_tmp_path("steep");
+    ql_adapter_texts *texts;
     ql_train_options o;
 
     (void)state;
     write_steep_adapter(dir);
     toy_run_options(&o);
-    check_ok(ql_train_options_adapter(&o, dir));
+    check_ok(ql_train_options_adapter(&o, dir, &texts));
     o.shuffle = false;
     check_fails(train(&o, NULL), QL_ENUMERIC,
                 "step 1: the gradient of base_model.model.model.layers.1.mlp."
                 "down_proj.lora_A.weight is not finite, for ");
     assert_non_null(strstr(ql_last_error(), "toy.jsonl:1, "));
     assert_non_null(strstr(ql_last_error(), "toy.jsonl:2; "));
+    ql_adapter_texts_close(&texts);
 }
 
 int main(void)

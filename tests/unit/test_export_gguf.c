@@ -6,6 +6,7 @@
 #include "qlora/export.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
+#include "src/convert/adapter_make.h"
 #include "src/convert/gguf_pre.h"
 #include "src/convert/peft.h"
 #include "src/format/gguf.h"
@@ -29,12 +30,14 @@ static void options(ql_export_options *o)
 
 static void write_adapter(void)
 {
-    const ql_adapter_options opt = {.r = 2, .alpha = 4, .targets = QL_MASK_ALL};
+    static const char *const targets[] = {"all-linear"};
+    const ql_train_options opt = {
+        .lora_r = 2, .lora_alpha = 4, .lora_target_modules = {targets, 1}};
     ql_config c;
     ql_adapter a;
 
     check_ok(ql_config_init(&c, toy_in()));
-    check_ok(ql_adapter_init(&a, &c, &opt, 1, false));
+    check_ok(ql_adapter_make(&a, &c, NULL, &opt, 1, false));
     check_fill(a.param, a.count, 7);
     check_ok(ql_dir_make(adapter));
     check_ok(ql_peft_save(&a, "x", adapter));
