@@ -187,6 +187,7 @@ static ql_status run(options *o, const cli_common *common)
     ql_status st;
 
     cli_term_init(&term, stderr);
+    term.tty = term.tty && !common->quiet;
     cli_signals_catch();
     o->d.keep_going = true;
     o->d.progress = data_progress;

@@ -1,5 +1,6 @@
 /* qlora-train: LoRA adapters on a 4-bit base. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "tools/cli/exit.h"
@@ -48,10 +49,38 @@ static void write_settings(const train_options *o, const cli_args *args)
     }
 }
 
+/* The same as text. Owned: free; NULL without memory. */
+static char *settings_text(const cli_args *args)
+{
+    char *text = NULL;
+    size_t n;
+    FILE *f = open_memstream(&text, &n);
+
+    if (f) {
+        cli_args_write_settings(args, f);
+        fclose(f);
+    }
+    return text;
+}
+
+/* What will be trained on what, and how. */
+static ql_status show_start(const train_options *o, const ql_model *m,
+                            const ql_dataset *data, const ql_dataset *eval)
+{
+    fputs(o->t.settings ? o->t.settings : "", stderr);
+    train_screen_model(m);
+    train_screen_data("data", data);
+    if (eval) {
+        train_screen_data("evaluation data", eval);
+    }
+    return train_screen_sample(o->t.tokenizer, data);
+}
+
 static ql_status run(train_options *o, const cli_common *common,
                      const cli_args *args)
 {
     train_screen s = {.common = common};
+    char *settings = settings_text(args);
     ql_model_options mo;
     ql_model *m = NULL;
     ql_tokenizer *tok = NULL;
@@ -61,6 +90,7 @@ static ql_status run(train_options *o, const cli_common *common,
     ql_status st;
 
     cli_term_init(&s.term, stderr);
+    s.term.tty = s.term.tty && !common->quiet;
     cli_signals_catch();
     ql_model_options_init(&mo);
     mo.quant = o->quant;
@@ -82,14 +112,13 @@ static ql_status run(train_options *o, const cli_common *common,
         st = ql_model_open(&m, o->model, &mo);
     }
     if (st == QL_OK) {
+        o->t.tokenizer = tok;
+        o->t.settings = settings;
         if (!common->quiet) {
-            cli_args_write_settings(args, stderr);
-            train_screen_model(m);
-            train_screen_data("data", data);
-            if (eval) {
-                train_screen_data("evaluation data", eval);
-            }
+            st = show_start(o, m, data, eval);
         }
+    }
+    if (st == QL_OK) {
         st = ql_train(m, data, eval, o->output, &o->t, train_screen_event, &s,
                       &result);
         cli_term_clear(&s.term);
@@ -104,6 +133,7 @@ static ql_status run(train_options *o, const cli_common *common,
     ql_dataset_close(&data);
     ql_tokenizer_close(&tok);
     ql_model_close(&m);
+    free(settings);
     return st;
 }
 

@@ -286,6 +286,13 @@ static const cli_opt table[] = {
      .value_name = "N",
      .group = "Reports",
      .help = "steps between lines of the log"},
+    {.name = "sample-prompts",
+     CLI_SIZE(&o.t.sample_prompts),
+     .max = 100,
+     .value_name = "N",
+     .group = "Reports",
+     .help = "records whose prompts the model continues before and after "
+             "training; 0: none"},
 
     {.name = "eval-strategy",
      CLI_CHOICE(&o.t.eval_strategy, strategies),

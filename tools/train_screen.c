@@ -3,8 +3,11 @@
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "tools/cli/fit.h"
 #include "tools/cli/results.h"
+#include "tools/sample_view.h"
 
 void train_screen_model(const ql_model *m)
 {
@@ -56,26 +59,115 @@ void train_screen_data(const char *what, const ql_dataset *d)
     }
 }
 
-static void show_step(train_screen *s, const ql_train_event *e)
+ql_status train_screen_sample(const ql_tokenizer *tok, const ql_dataset *d)
+{
+    enum {
+        MOST = 200 /* tokens */
+    };
+    const bool coloured = sample_view_coloured(stderr);
+    ql_sample s = ql_dataset_sample(d, 0);
+    const size_t all = s.n;
+
+    s.n = all < MOST ? all : MOST;
+    if (s.n < all) {
+        fprintf(stderr, "first sample, %zu of %zu tokens; trained: %s\n", s.n,
+                all, sample_view_mark(coloured));
+    } else {
+        fprintf(stderr, "first sample, %zu tokens; trained: %s\n", all,
+                sample_view_mark(coloured));
+    }
+    return sample_view_print(stderr, coloured, tok, s);
+}
+
+enum {
+    PARTS = 10,
+    BAR = 16 /* columns */
+};
+
+/* The parts of a step's line; those of a live line only are empty. What is
+ * left out first where the terminal is narrow has the highest rank. */
+static void step_parts(cli_part parts[PARTS], const ql_train_event *e)
 {
     char eta[CLI_TEXT_BYTES];
     char rss[CLI_TEXT_BYTES];
-    char line[256];
-    ql_memory_use mem;
+    char budget[CLI_TEXT_BYTES];
+    const cli_part all[PARTS] = {
+        {.rank = 0}, {.rank = 8}, {.rank = 1}, {.rank = 9}, {.rank = 7},
+        {.rank = 5}, {.rank = 6}, {.rank = 3}, {.rank = 2}, {.rank = 4}};
+    const size_t bytes = sizeof(parts[0].text);
 
-    ql_memory_read(&mem);
-    snprintf(line, sizeof(line),
-             "step %zu/%zu  loss %.4f  acc %.3f  lr %.2e  |g| %.3f  %.0f tok/s "
-             " ETA %s  mem %s",
-             e->step, e->total_steps, e->loss, e->accuracy, e->learning_rate,
-             e->grad_norm, e->tokens_per_second,
-             cli_format_duration(eta, e->eta_s),
-             cli_format_bytes(rss, mem.resident));
-    if (e->log) {
-        cli_term_line(&s->term, line);
-    } else {
-        cli_term_live(&s->term, line);
+    memcpy(parts, all, sizeof(all));
+    snprintf(parts[0].text, bytes, "step %zu/%zu", e->step, e->total_steps);
+    snprintf(parts[9].text, bytes, "mem %s of %s",
+             cli_format_bytes(rss, e->memory.resident),
+             cli_format_bytes(budget, e->plan->budget));
+    if (e->tokens == 0) {
+        return; /* no step is done yet */
     }
+    snprintf(parts[2].text, bytes, "loss %.4f", e->loss);
+    snprintf(parts[4].text, bytes, "acc %.3f", e->accuracy);
+    snprintf(parts[5].text, bytes, "lr %.2e", e->learning_rate);
+    snprintf(parts[6].text, bytes, "|g| %.3f", e->grad_norm);
+    snprintf(parts[7].text, bytes, "%.0f tok/s", e->tokens_per_second);
+    snprintf(parts[8].text, bytes, "ETA %s",
+             cli_format_duration(eta, e->eta_s));
+}
+
+static void keep_loss(train_screen *s, double loss)
+{
+    if (s->n_losses == TRAIN_SCREEN_LOSSES) {
+        memmove(s->losses, s->losses + 1,
+                (TRAIN_SCREEN_LOSSES - 1) * sizeof(s->losses[0]));
+        s->n_losses--;
+    }
+    s->losses[s->n_losses++] = loss;
+}
+
+static size_t width_of(const train_screen *s)
+{
+    return s->term.tty ? cli_term_width(&s->term) - 1 : SIZE_MAX;
+}
+
+/* A live line: with a bar for the share of the run that is done, and with the
+ * course of the loss. */
+static void show_live(train_screen *s, cli_part parts[PARTS], double share)
+{
+    char line[CLI_LINE_BYTES];
+
+    cli_bar(&parts[1], BAR, share, s->term.utf8);
+    cli_spark(&parts[3], s->losses, s->n_losses, s->term.utf8);
+    cli_term_live(&s->term, cli_fit(line, parts, PARTS, width_of(s)));
+}
+
+/* Logged steps stay on the screen; below them, on a terminal, one live line. */
+static void show_step(train_screen *s, const ql_train_event *e)
+{
+    cli_part parts[PARTS];
+    char line[CLI_LINE_BYTES];
+
+    step_parts(parts, e);
+    if (e->log) {
+        cli_term_line(&s->term, cli_fit(line, parts, PARTS, width_of(s)));
+        keep_loss(s, e->loss);
+    }
+    show_live(s, parts, (double)e->step / (double)e->total_steps);
+    s->last = *e;
+}
+
+/* Within a step: what the last one told, and how far this one is. */
+static void show_batch(train_screen *s, const ql_train_event *e)
+{
+    const double part = (double)e->batches_done / (double)e->batches;
+    cli_part parts[PARTS];
+
+    s->last.plan = e->plan;
+    s->last.memory = e->memory;
+    s->last.eta_s = e->eta_s;
+    step_parts(parts, &s->last);
+    snprintf(parts[0].text, sizeof(parts[0].text),
+             "step %zu/%zu, batch %zu/%zu", e->step, e->total_steps,
+             e->batches_done, e->batches);
+    show_live(s, parts, ((double)e->step - 1 + part) / (double)e->total_steps);
 }
 
 static void show_eval(train_screen *s, const ql_train_event *e)
@@ -83,7 +175,7 @@ static void show_eval(train_screen *s, const ql_train_event *e)
     char line[160];
 
     snprintf(line, sizeof(line),
-             "evaluation at step %zu: loss %.4f nats a token, perplexity %.2f, "
+             "evaluation at step %zu: loss %.4f nats a token, perplexity %.4g, "
              "accuracy %.3f (%zu tokens)",
              e->step, e->eval_loss, exp(e->eval_loss), e->eval_accuracy,
              e->eval_tokens);
@@ -135,7 +227,7 @@ static void show_evaluating(train_screen *s, const ql_train_event *e)
     char line[96];
 
     snprintf(line, sizeof(line), "evaluating at step %zu: %zu of %zu batches",
-             e->step, e->eval_done, e->eval_batches);
+             e->step, e->batches_done, e->batches);
     cli_term_live(&s->term, line);
 }
 
@@ -157,7 +249,67 @@ static void print_memory_json(const ql_plan *p)
            (unsigned long long)p->weight_memory, p->layers, p->keep_layers);
 }
 
-static void print_json(const ql_train_event *e)
+/* A text on one line, cut to so many columns: what could move the cursor of a
+ * terminal becomes blanks. */
+static void print_text(const char *label, const char *text, size_t columns,
+                       bool utf8)
+{
+    size_t n = 0;
+
+    fprintf(stderr, "  %-9s", label);
+    for (const char *p = text; *p; p++) {
+        const unsigned char c = (unsigned char)*p;
+        const bool begins = (c & 0xC0) != 0x80;
+        const bool control =
+            c < 0x20 || c == 0x7f || (c == 0xC2 && (unsigned char)p[1] < 0xA0);
+
+        if (begins && n++ == columns) {
+            fputs(utf8 ? "\u2026" : "...", stderr);
+            break;
+        }
+        p += control && c == 0xC2;
+        putc(control ? ' ' : *p, stderr);
+    }
+    putc('\n', stderr);
+}
+
+static void show_sample(train_screen *s, const ql_train_sample *x)
+{
+    enum {
+        LABEL = 14,
+        PLAIN = 200 /* columns, where it is not a terminal */
+    };
+    const size_t width = s->term.tty ? cli_term_width(&s->term) : PLAIN;
+    const size_t columns = width > 2 * LABEL ? width - LABEL : LABEL;
+
+    cli_term_clear(&s->term);
+    fprintf(stderr, "sample %zu\n", s->samples);
+    print_text("prompt", x->prompt, columns, s->term.utf8);
+    if (x->before) {
+        print_text("before", x->before, columns, s->term.utf8);
+    }
+    print_text("after", x->after, columns, s->term.utf8);
+    print_text("in data", x->expected, columns, s->term.utf8);
+}
+
+static void print_sample(const train_screen *s, const ql_train_sample *x)
+{
+    printf("{\"sample\": %zu, \"prompt\": ", s->samples);
+    cli_json_string(stdout, x->prompt);
+    printf(", \"before\": ");
+    if (x->before) {
+        cli_json_string(stdout, x->before);
+    } else {
+        printf("null");
+    }
+    printf(", \"after\": ");
+    cli_json_string(stdout, x->after);
+    printf(", \"expected\": ");
+    cli_json_string(stdout, x->expected);
+    puts("}");
+}
+
+static void print_json(const train_screen *s, const ql_train_event *e)
 {
     if (e->kind == QL_TRAIN_PLAN) {
         print_memory_json(e->plan);
@@ -167,15 +319,19 @@ static void print_json(const ql_train_event *e)
     } else if (e->kind == QL_TRAIN_STEP && e->log) {
         printf("{\"step\": %zu, \"epoch\": %.6g, \"loss\": %.9g, "
                "\"mean_token_accuracy\": %.6g, \"learning_rate\": %.9g, "
-               "\"grad_norm\": %.9g, \"tokens_per_second\": %.6g}\n",
+               "\"grad_norm\": %.9g, \"tokens_per_second\": %.6g, "
+               "\"num_tokens\": %zu, \"rss_bytes\": %llu}\n",
                e->step, e->epoch, e->loss, e->accuracy, e->learning_rate,
-               e->grad_norm, e->tokens_per_second);
+               e->grad_norm, e->tokens_per_second, e->tokens,
+               (unsigned long long)e->memory.resident);
     } else if (e->kind == QL_TRAIN_EVAL) {
         printf("{\"step\": %zu, \"eval_loss\": %.9g, \"eval_perplexity\": "
                "%.9g, \"eval_mean_token_accuracy\": %.6g, \"eval_tokens\": "
                "%zu}\n",
                e->step, e->eval_loss, fmin(exp(e->eval_loss), DBL_MAX),
                e->eval_accuracy, e->eval_tokens);
+    } else if (e->kind == QL_TRAIN_SAMPLE) {
+        print_sample(s, e->sample);
     }
     fflush(stdout);
 }
@@ -184,18 +340,23 @@ bool train_screen_event(const ql_train_event *e, void *user)
 {
     train_screen *s = user;
 
+    s->samples += e->kind == QL_TRAIN_SAMPLE;
     if (s->common->json) {
-        print_json(e);
+        print_json(s, e);
     }
     if (!s->common->quiet) {
         if (e->kind == QL_TRAIN_PLAN) {
             show_plan(e);
         } else if (e->kind == QL_TRAIN_STEP) {
             show_step(s, e);
+        } else if (e->kind == QL_TRAIN_BATCH) {
+            show_batch(s, e);
         } else if (e->kind == QL_TRAIN_EVALUATING) {
             show_evaluating(s, e);
         } else if (e->kind == QL_TRAIN_EVAL) {
             show_eval(s, e);
+        } else if (e->kind == QL_TRAIN_SAMPLE) {
+            show_sample(s, e->sample);
         }
     }
     return !cli_interrupted();
@@ -249,4 +410,5 @@ void train_screen_result(const train_options *o, const cli_common *common,
                r->best_eval_loss);
     }
     printf("adapter: %s\n", o->output);
+    printf("report: %s/report.html\n", o->output);
 }

@@ -142,15 +142,24 @@ QL_API double ql_scheduler_factor(const ql_train_options *opt, size_t s,
 
 /* What a progress event tells. */
 typedef enum ql_train_event_kind {
-    QL_TRAIN_PLAN, /* before anything: what is the same in all events; step is
+    QL_TRAIN_PLAN,  /* before anything: what is the same in all events; step is
                       not 0 where a run goes on */
-    QL_TRAIN_STEP, /* an optimizer step is done */
-    QL_TRAIN_EVAL, /* an evaluation is done: eval_loss, eval_accuracy */
-    QL_TRAIN_DONE, /* the adapter is written: loss, tokens_per_second and
+    QL_TRAIN_STEP,  /* an optimizer step is done */
+    QL_TRAIN_EVAL,  /* an evaluation is done: eval_loss, eval_accuracy */
+    QL_TRAIN_DONE,  /* the adapter is written: loss, tokens_per_second and
                       elapsed_s are of the whole run */
-    QL_TRAIN_EVALUATING, /* eval_done of eval_batches are done */
-    QL_TRAIN_SAVE        /* a checkpoint is written */
+    QL_TRAIN_BATCH, /* batches_done of batches of the step at work; told now and
+                       then, where steps take long */
+    QL_TRAIN_EVALUATING, /* the same of an evaluation */
+    QL_TRAIN_SAVE,       /* a checkpoint is written */
+    QL_TRAIN_SAMPLE      /* the adapter is written; one of the samples */
 } ql_train_event_kind;
+
+/* The prompt of a record, and how it goes on: in the data, and as the model
+ * wrote it before and after training. UTF-8, borrowed; before may be NULL. */
+typedef struct ql_train_sample {
+    const char *prompt, *expected, *before, *after;
+} ql_train_sample;
 
 typedef struct ql_train_event {
     ql_train_event_kind kind;
@@ -175,8 +184,9 @@ typedef struct ql_train_event {
     double eval_accuracy;  /* as accuracy */
     size_t eval_tokens;    /* trained tokens of the evaluation data */
     double eval_runtime_s; /* time that the evaluation took */
-    size_t eval_done, eval_batches;
-    ql_memory_use memory; /* of the process, now */
+    size_t batches_done, batches;  /* micro-batches of what is at work */
+    ql_memory_use memory;          /* of the process, now */
+    const ql_train_sample *sample; /* of a SAMPLE event */
 } ql_train_event;
 
 /* News from the trainer. Return false to stop: the step is finished, a

@@ -40,7 +40,7 @@ static ql_status measure(ql_trainer *t, ql_loss *sum)
     ql_train_event e = {.kind = QL_TRAIN_EVALUATING, .step = t->progress.step};
 
     *sum = (ql_loss){0};
-    e.eval_batches = t->eval.n;
+    e.batches = t->eval.n;
     for (size_t i = 0; i < t->eval.n && !t->stop; i++) {
         ql_batch batch;
 
@@ -49,7 +49,7 @@ static ql_status measure(ql_trainer *t, ql_loss *sum)
         if (!isfinite(sum->sum)) {
             return not_finite(t, &batch);
         }
-        e.eval_done = i + 1;
+        e.batches_done = i + 1;
         ql_trainer_tell(t, &e);
     }
     return QL_OK;
@@ -92,5 +92,5 @@ ql_status ql_trainer_evaluate(ql_trainer *t)
     QL_TRY(judge(t, e.eval_loss));
     t->progress.evaluated = t->progress.step + 1;
     ql_trainer_tell(t, &e);
-    return ql_history_add(&t->history, &e);
+    return ql_trainer_log(t, &e);
 }

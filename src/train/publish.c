@@ -2,14 +2,16 @@
 
 #include <string.h>
 
+#include "src/base/clock.h"
 #include "src/base/file.h"
 #include "src/base/note.h"
-#include "src/train/metrics.h"
-#include "src/train/trainer_state.h"
 
 enum {
-    MAX_CARD = 1 << 24
+    MAX_CARD = 1 << 24,
+    RARELY = 100 /* times what writing takes goes by before it is done again */
 };
+
+static const char samples_name[] = "samples.json";
 
 /* Tells of a failure. True if there was none. */
 static bool worked(ql_status st)
@@ -20,28 +22,45 @@ static bool worked(ql_status st)
     return st == QL_OK;
 }
 
-static void write_samples(ql_publish *p, ql_run *run, bool after)
+static void write_samples(ql_publish *p, ql_run *run, size_t max_length,
+                          bool after)
 {
     const ql_report *r = &p->report;
 
     if (p->samples.n > 0 &&
         !worked(ql_samples_write(&p->samples, run, r->model->config.V,
-                                 r->opt->tokenizer, p->max_length, after))) {
+                                 r->opt->tokenizer, max_length, after))) {
         ql_samples_free(&p->samples);
     }
 }
 
-void ql_publish_begin(ql_publish *p, ql_run *run, size_t step)
+/* What was written before the first step of a run that goes on. */
+static void read_samples(ql_publish *p)
+{
+    char *path = ql_path_join(p->report.dir, samples_name);
+
+    if (path && ql_path_exists(path)) {
+        worked(ql_samples_load(&p->samples, path));
+    }
+    ql_free(path);
+}
+
+void ql_publish_begin(ql_publish *p, ql_run *run, size_t max_length,
+                      size_t step)
 {
     const ql_report *r = &p->report;
+    const ql_train_options *o = r->opt;
 
     p->report.samples = &p->samples;
-    worked(ql_tensorboard_init(&p->board, r->dir, step));
-    if (r->opt->tokenizer && r->opt->sample_prompts > 0 &&
+    worked(ql_tensorboard_init(&p->board, r->dir, step > 0 ? step + 1 : 0));
+    if (o->tokenizer && o->sample_prompts > 0 &&
         worked(ql_samples_init(&p->samples, r->eval ? r->eval : r->data,
-                               r->opt->sample_prompts, r->opt->tokenizer,
-                               p->max_length))) {
-        write_samples(p, run, false);
+                               o->sample_prompts, o->tokenizer, max_length))) {
+        if (step > 0) {
+            read_samples(p);
+        } else {
+            write_samples(p, run, max_length, false);
+        }
     }
 }
 
@@ -50,21 +69,14 @@ void ql_publish_row(ql_publish *p, const ql_train_event *e)
     worked(ql_tensorboard_add(&p->board, e));
 }
 
-void ql_publish_samples(ql_publish *p, ql_run *run)
+void ql_publish_samples(ql_publish *p, ql_run *run, size_t max_length)
 {
-    write_samples(p, run, true);
+    write_samples(p, run, max_length, true);
 }
 
-static ql_status save_metrics(const ql_report *r, const char *path)
+static ql_status save_samples(const ql_report *r, const char *path)
 {
-    return ql_metrics_save(r->history, path);
-}
-
-static ql_status save_state(const ql_report *r, const char *path)
-{
-    const ql_trainer_state s = {.opt = r->opt, .length = r->length};
-
-    return ql_trainer_state_save(&s, r->history, path);
+    return r->samples->n > 0 ? ql_samples_save(r->samples, path) : QL_OK;
 }
 
 /* The user's own card, or another trainer's, is not for us to replace. */
@@ -92,34 +104,44 @@ static ql_status save_card(const ql_report *r, const char *path)
     return is_foreign_card(r) ? QL_OK : ql_report_save_card(r, path);
 }
 
-void ql_publish_files(ql_publish *p, const char *dir, ql_report_state state,
-                      const char *why)
+static void write_files(const ql_publish *p, const char *dir)
 {
     static const struct {
         const char *name;
         ql_status (*save)(const ql_report *r, const char *path);
         bool at_end;
     } files[] = {
-        {"metrics.csv", save_metrics, false},
-        {"trainer_state.json", save_state, false},
+        {samples_name, save_samples, false},
         {"report.html", ql_report_save, false},
         {"README.md", save_card, true},
     };
 
-    p->report.state = state;
-    p->report.why = why;
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         char *path = ql_path_join(dir, files[i].name);
 
-        if (state != QL_REPORT_RUNNING || !files[i].at_end) {
+        if (!files[i].at_end || p->report.state == QL_REPORT_FINISHED) {
             worked(path ? files[i].save(&p->report, path) : QL_ENOMEM);
         }
         ql_free(path);
     }
 }
 
-void ql_publish_free(ql_publish *p)
+void ql_publish_files(ql_publish *p, const char *dir, ql_report_state state,
+                      const char *why)
 {
-    ql_tensorboard_free(&p->board);
+    const double now = ql_now_s();
+
+    p->report.state = state;
+    p->report.why = why;
+    if (state != QL_REPORT_RUNNING || now - p->written >= RARELY * p->cost) {
+        write_files(p, dir);
+        p->written = ql_now_s();
+        p->cost = p->written - now;
+    }
+}
+
+void ql_publish_free(ql_publish *p, bool keep)
+{
+    ql_tensorboard_free(&p->board, keep);
     ql_samples_free(&p->samples);
 }

@@ -1,7 +1,7 @@
-/* What people see of a run beside its adapter: metrics.csv,
- * trainer_state.json, report.html, README.md, TensorBoard's files, and what
- * the model writes before and after. None of it is worth a run: a failure is
- * told by a note, and the run goes on. */
+/* What people see of a run beside its adapter and its log: report.html,
+ * README.md, samples.json, TensorBoard's files, and what the model writes
+ * before and after. None of it is worth a run: a failure is told by a note,
+ * and the run goes on. */
 #ifndef QL_TRAIN_PUBLISH_H
 #define QL_TRAIN_PUBLISH_H
 
@@ -10,26 +10,31 @@
 
 typedef struct ql_publish {
     ql_report report; /* filled in by the caller, but for state, why, samples */
-    size_t max_length; /* tokens of a sequence that the run has room for */
     ql_samples samples;
     ql_tensorboard board;
+    double written; /* ql_now_s when files were written, on the way */
+    double cost;    /* seconds that it took */
 } ql_publish;
 
-/* Begins TensorBoard's file for rows from step on, and writes samples as the
- * model is now. */
-void ql_publish_begin(ql_publish *p, ql_run *run, size_t step);
+/* Begins after step steps: TensorBoard's file, and samples as the model is now,
+ * or, with steps done, as samples.json has them. max_length: tokens of a
+ * sequence that run has room for. */
+void ql_publish_begin(ql_publish *p, ql_run *run, size_t max_length,
+                      size_t step);
 
 /* Tells TensorBoard of a row of the log. */
 void ql_publish_row(ql_publish *p, const ql_train_event *e);
 
-/* Writes samples as the model is at the end, and sends them to fn. */
-void ql_publish_samples(ql_publish *p, ql_run *run);
+/* Writes samples as the model is at the end. */
+void ql_publish_samples(ql_publish *p, ql_run *run, size_t max_length);
 
-/* Writes the files to a folder as the run stands; the card only when it is at
- * its end. why: see ql_report. */
+/* Writes the files to a folder as the run stands; on the way only now and
+ * then, so that it takes little of the time, and without the card. why: see
+ * ql_report. */
 void ql_publish_files(ql_publish *p, const char *dir, ql_report_state state,
                       const char *why);
 
-void ql_publish_free(ql_publish *p);
+/* Ends. keep: false where nothing else is left of the run, either. */
+void ql_publish_free(ql_publish *p, bool keep);
 
 #endif

@@ -129,7 +129,8 @@ static json_t *facts_of(const ql_report *r, json_t *charts)
     json_object_set_new(o, "figures", ql_fact_figures(r));
     json_object_set_new(o, "samples", ql_fact_samples(r->samples));
     json_object_set_new(o, "memory", ql_fact_memory(r));
-    json_object_set_new(o, "planned", json_boolean(r->planned != NULL));
+    json_object_set_new(o, "planned", json_boolean(r->plan != NULL));
+    json_object_set_new(o, "budget", ql_fact_budget(r));
     json_object_set_new(o, "facts", ql_fact_facts(r));
     json_object_set_new(o, "settings",
                         ql_fact_settings(settings ? settings : ""));

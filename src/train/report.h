@@ -4,6 +4,7 @@
 #ifndef QL_TRAIN_REPORT_H
 #define QL_TRAIN_REPORT_H
 
+#include "qlora/plan.h"
 #include "src/model/model_handle.h"
 #include "src/train/history.h"
 #include "src/train/options.h"
@@ -26,12 +27,13 @@ typedef struct ql_report {
     const ql_train_options *opt;
     ql_train_length length;
     size_t trainable; /* parameters that are trained */
+    size_t kept;      /* step whose adapter is kept as the best; 0: the last */
     const ql_model *model;
     const ql_dataset *data;
     const ql_dataset *eval; /* NULL: none */
     const ql_samples *samples;
-    const uint64_t *planned; /* [QL_TAG_COUNT] bytes by purpose that the plan
-                                of memory allows; NULL: there is no plan */
+    const ql_plan *plan;     /* of memory; NULL: there is none */
+    uint64_t peak_anonymous; /* most private memory that was seen */
 } ql_report;
 
 /* Writes report.html or README.md to path. Errors: QL_EIO, QL_ENOSPACE,

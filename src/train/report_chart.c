@@ -236,6 +236,24 @@ static json_t *path_of(drawing *d, const ql_curve *c, bool dots)
     return json_stringn(d->path.data ? d->path.data : "", d->path.len);
 }
 
+/* The least point of the evaluation loss, if there are several; the untrained
+ * model is no candidate. */
+static ql_curve best_of(const drawing *d, size_t i)
+{
+    const ql_curve *c = &d->curves[i];
+    const char *key = d->chart->curves[i].key;
+    size_t best;
+
+    if (!key || strcmp(key, "eval_loss") != 0 || c->n < 2) {
+        return (ql_curve){0};
+    }
+    best = c->x[0] > 0 ? 0 : 1;
+    for (size_t j = best; j < c->n; j++) {
+        best = c->y[j] < c->y[best] ? j : best;
+    }
+    return (ql_curve){.x = c->x + best, .y = c->y + best, .n = 1};
+}
+
 static json_t *curves_of(drawing *d)
 {
     static const ql_curve none = {0};
@@ -243,16 +261,18 @@ static json_t *curves_of(drawing *d)
 
     for (size_t i = 0; i < CURVES; i++) {
         const ql_curve *c = &d->curves[i];
+        const ql_curve best = best_of(d, i);
 
         if (c->n > 0) {
             json_array_append_new(
                 list,
-                json_pack("{s:s, s:s, s:o, s:o, s:o}", "name",
+                json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "name",
                           d->chart->curves[i].name, "style",
                           d->chart->curves[i].style, "line",
                           path_of(d, c, false), "smooth",
                           path_of(d, &d->smooth[i], false), "dots",
-                          path_of(d, c->n <= DOTS_UP_TO ? c : &none, true)));
+                          path_of(d, c->n <= DOTS_UP_TO ? c : &none, true),
+                          "best", path_of(d, &best, true)));
         }
     }
     return list;

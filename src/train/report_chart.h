@@ -16,7 +16,8 @@ enum {
  *   text     the curves in words
  *   x, y     ticks: at (per cent of the box from left, from below), label
  *   curves   name, style, line and dots (paths in a box of 1000 by 1000), and
- *            smooth, where the curve is noisy; "" for what is not drawn
+ *            smooth, where the curve is noisy, and best, on the least
+ *            evaluation loss; "" for what is not drawn
  *   data     x0, x1, y0, y1, log, div, digits, and curves: name, style, x, y;
  *            what is drawn, in numbers
  *

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "src/base/quote.h"
@@ -81,12 +82,11 @@ json_t *ql_fact_text(const char *text)
     return out;
 }
 
-json_t *ql_fact_base_name(const char *path)
+/* The last part of a path. Owned: ql_free. */
+static char *last_part(const char *path)
 {
     size_t end = strlen(path);
     size_t start;
-    json_t *out;
-    char *name;
 
     while (end > 1 && path[end - 1] == '/') {
         end--;
@@ -95,7 +95,23 @@ json_t *ql_fact_base_name(const char *path)
     while (start > 0 && path[start - 1] != '/') {
         start--;
     }
-    name = ql_strndup(QL_TAG_MISC, path + start, end - start);
+    return ql_strndup(QL_TAG_MISC, path + start, end - start);
+}
+
+json_t *ql_fact_base_name(const char *path)
+{
+    char *name = last_part(path);
+    char *real = NULL;
+    json_t *out;
+
+    if (name && (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)) {
+        real = realpath(path, NULL);
+    }
+    if (real) {
+        ql_free(name);
+        name = last_part(real);
+        free(real);
+    }
     out = name ? ql_fact_text(*name ? name : path) : NULL;
     ql_free(name);
     return out;
@@ -119,8 +135,10 @@ json_t *ql_fact_status(const ql_report *r)
     ql_fact_number(steps, (double)all->steps, 0);
     ql_fact_number(total, (double)r->length.total, 0);
     if (r->state == QL_REPORT_FINISHED) {
-        text = json_sprintf("Finished after %s step%s", steps,
-                            all->steps == 1 ? "" : "s");
+        text = json_sprintf(
+            "Finished after %s step%s%s%s", steps, all->steps == 1 ? "" : "s",
+            r->kept > 0 ? "; the adapter is the best one, of step " : "",
+            r->kept > 0 ? ql_fact_number(total, (double)r->kept, 0) : "");
     } else if (r->state == QL_REPORT_RUNNING) {
         ql_fact_time(time, all->steps > 0
                                ? all->seconds / (double)all->steps * left
@@ -142,15 +160,15 @@ static json_t *figure(const char *label, const char *from, const char *value,
                      "value", value, "unit", unit, "note", note);
 }
 
-/* First and last row of a kind; NULL if there is none. */
-static void ends(const ql_history *h, ql_train_event_kind kind,
+/* First and last row of a kind, up to step most; NULL if there is none. */
+static void ends(const ql_history *h, ql_train_event_kind kind, size_t most,
                  const ql_train_event **first, const ql_train_event **last)
 {
     *first = *last = NULL;
     for (size_t i = 0; i < ql_history_size(h); i++) {
         const ql_train_event *e = ql_history_row(h, i);
 
-        if (e->kind == kind) {
+        if (e->kind == kind && e->step <= most) {
             *first = *first ? *first : e;
             *last = e;
         }
@@ -159,6 +177,7 @@ static void ends(const ql_history *h, ql_train_event_kind kind,
 
 static void add_learning(json_t *list, const ql_report *r)
 {
+    const size_t most = r->kept > 0 ? r->kept : SIZE_MAX;
     const ql_train_event *a;
     const ql_train_event *b;
     char from[QL_FACT_BYTES];
@@ -166,10 +185,10 @@ static void add_learning(json_t *list, const ql_report *r)
     char note[2 * QL_FACT_BYTES] = "";
     bool eval;
 
-    ends(r->history, QL_TRAIN_EVAL, &a, &b);
+    ends(r->history, QL_TRAIN_EVAL, most, &a, &b);
     eval = a && b != a;
     if (!eval) {
-        ends(r->history, QL_TRAIN_STEP, &a, &b);
+        ends(r->history, QL_TRAIN_STEP, most, &a, &b);
     }
     if (!a) {
         return;

@@ -36,6 +36,9 @@ json_t *ql_fact_facts(const ql_report *r);
  * in per cent), total. */
 json_t *ql_fact_memory(const ql_report *r);
 
+/* What the process may have, in words; "" without a plan. */
+json_t *ql_fact_budget(const ql_report *r);
+
 /* The lines of a settings file: a list of label, value. */
 json_t *ql_fact_settings(const char *text);
 

@@ -9,54 +9,59 @@ enum {
     LOG_ROWS = 150 /* of steps, and of evaluations */
 };
 
-static const char *const purposes[QL_TAG_COUNT] = {
-    [QL_TAG_WEIGHTS] = "Weights that are not mapped",
-    [QL_TAG_ADAPTER] = "Adapter",
-    [QL_TAG_GRAD] = "Gradients",
-    [QL_TAG_OPTIM] = "Optimizer",
-    [QL_TAG_ACTIV] = "Activations",
-    [QL_TAG_WORK] = "Work space",
-    [QL_TAG_DATA] = "Data",
-    [QL_TAG_TEXT] = "Vocabulary and texts",
-    [QL_TAG_MISC] = "Log and others",
-};
-
-/* planned: 0 for what the plan does not name. */
+/* A row; 0 is what is not known. all: of the process, which shares are of. */
 static void add_memory(json_t *list, const char *what, uint64_t planned,
-                       uint64_t measured, uint64_t most)
+                       uint64_t measured, uint64_t all)
 {
     char a[QL_FACT_BYTES] = "";
-    char b[QL_FACT_BYTES];
-    char share[QL_FACT_BYTES];
+    char b[QL_FACT_BYTES] = "";
+    char share[QL_FACT_BYTES] = "";
 
     if (planned > 0) {
         ql_fact_bytes(a, planned);
     }
-    snprintf(share, sizeof(share), "%.2f",
-             100 * (double)measured / fmax(1, (double)most));
-    json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:b}", "what",
-                                          what, "planned", a, "measured",
-                                          ql_fact_bytes(b, measured), "share",
-                                          share, "total", measured == most));
+    if (measured > 0) {
+        ql_fact_bytes(b, measured);
+        snprintf(share, sizeof(share), "%.2f",
+                 100 * (double)measured / fmax(1, (double)all));
+    }
+    if (planned > 0 || measured > 0) {
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:b}",
+                                              "what", what, "planned", a,
+                                              "measured", b, "share", share,
+                                              "total", measured == all));
+    }
 }
 
 json_t *ql_fact_memory(const ql_report *r)
 {
+    static const ql_plan none = {0};
+    const ql_plan *p = r->plan ? r->plan : &none;
     json_t *list = json_array();
     ql_memory_use mem;
 
     ql_memory_read(&mem);
-    for (size_t i = 0; i < QL_TAG_COUNT; i++) {
-        const uint64_t planned = r->planned ? r->planned[i] : 0;
-        const size_t measured = ql_alloc_peak((ql_tag)i);
-
-        if (planned > 0 || measured > 0) {
-            add_memory(list, purposes[i], planned, measured, mem.peak);
-        }
+    for (int i = 0; i < QL_PLAN_MAPPED; i++) {
+        add_memory(list, ql_plan_part_name((ql_plan_part)i), p->bytes[i],
+                   i < (int)QL_TAG_COUNT ? ql_alloc_peak((ql_tag)i) : 0,
+                   mem.peak);
     }
-    add_memory(list, "Mapped files, resident now", 0, mem.file, mem.peak);
-    add_memory(list, "Whole process", 0, mem.peak, mem.peak);
+    add_memory(list, "all of this, private", p->anonymous, r->peak_anonymous,
+               mem.peak);
+    add_memory(list, "mapped files, now",
+               p->bytes[QL_PLAN_MAPPED] + p->bytes[QL_PLAN_FILES], mem.file,
+               mem.peak);
+    add_memory(list, "whole process", p->total, mem.peak, mem.peak);
     return list;
+}
+
+json_t *ql_fact_budget(const ql_report *r)
+{
+    char text[QL_FACT_BYTES];
+
+    return r->plan ? json_sprintf("of %s that it may have",
+                                  ql_fact_bytes(text, r->plan->budget))
+                   : json_string("");
 }
 
 json_t *ql_fact_settings(const char *text)
@@ -114,34 +119,32 @@ static json_t *log_row(const ql_train_event *e)
                      step ? "" : accuracy, rate, norm, speed, memory);
 }
 
-static size_t count(const ql_history *h, ql_train_event_kind kind)
+/* Of the rows of a kind, each how many-th is shown. */
+static size_t every_of(const ql_history *h, ql_train_event_kind kind)
 {
     size_t n = 0;
 
     for (size_t i = 0; i < ql_history_size(h); i++) {
         n += ql_history_row(h, i)->kind == kind;
     }
-    return n;
+    return n > LOG_ROWS ? (n + LOG_ROWS - 1) / LOG_ROWS : 1;
 }
 
 json_t *ql_fact_log(const ql_history *h)
 {
-    size_t every[] = {[QL_TRAIN_STEP] = count(h, QL_TRAIN_STEP),
-                      [QL_TRAIN_EVAL] = count(h, QL_TRAIN_EVAL)};
-    size_t seen[QL_TRAIN_DONE] = {0};
+    const size_t steps = every_of(h, QL_TRAIN_STEP);
+    const size_t evals = every_of(h, QL_TRAIN_EVAL);
+    const char *aside = steps > 1 || evals > 1
+                            ? "some of its rows; all of them are in metrics.csv"
+                            : "all of it; also in metrics.csv";
+    size_t seen[2] = {0};
     json_t *rows = json_array();
-    const char *aside = "all of it; also in metrics.csv";
 
-    for (size_t k = QL_TRAIN_STEP; k < QL_TRAIN_DONE; k++) {
-        every[k] = (every[k] + LOG_ROWS - 1) / LOG_ROWS;
-        if (every[k] > 1) {
-            aside = "some of its rows; all of them are in metrics.csv";
-        }
-    }
     for (size_t i = 0; i < ql_history_size(h); i++) {
         const ql_train_event *e = ql_history_row(h, i);
 
-        if (e->kind < QL_TRAIN_DONE && seen[e->kind]++ % every[e->kind] == 0) {
+        if ((e->kind == QL_TRAIN_STEP && seen[0]++ % steps == 0) ||
+            (e->kind == QL_TRAIN_EVAL && seen[1]++ % evals == 0)) {
             json_array_append_new(rows, log_row(e));
         }
     }

@@ -6,6 +6,7 @@
 #include "src/base/buf.h"
 #include "src/base/clock.h"
 #include "src/base/fail.h"
+#include "src/base/json.h"
 #include "src/gen/sampler.h"
 
 enum {
@@ -64,7 +65,7 @@ static ql_status text_from(const ql_tokenizer *tok, const int32_t *ids,
     while (same > 0 && ((unsigned char)all[same] & 0xC0) == 0x80) {
         same--; /* within a character */
     }
-    same += from > 0 ? strspn(all + same, " \n") : 0;
+    same += strspn(all + same, " \n");
     QL_TRY_DONE(ql_buf_puts(&b, all + same));
     QL_TRY_DONE(ql_buf_puts(&b, more ? cut : ""));
     *text = ql_buf_take(&b, NULL);
@@ -205,5 +206,63 @@ ql_status ql_samples_write(ql_samples *s, ql_run *run, size_t V,
     }
     ql_free(w.logits);
     ql_free(w.ids);
+    return st;
+}
+
+static json_t *text_or_null(const char *text)
+{
+    return text ? json_string(text) : json_null();
+}
+
+ql_status ql_samples_save(const ql_samples *s, const char *path)
+{
+    json_t *list = json_array();
+    json_t *root = json_pack("{s:o}", "samples", list);
+    ql_status st = root ? QL_OK : QL_ENOMEM;
+
+    for (size_t i = 0; st == QL_OK && i < s->n; i++) {
+        const ql_sample_text *t = &s->texts[i];
+        json_t *one =
+            json_pack("{s:o, s:o, s:o, s:o}", "prompt", text_or_null(t->prompt),
+                      "expected", text_or_null(t->expected), "before",
+                      text_or_null(t->before), "after", text_or_null(t->after));
+
+        st = json_array_append_new(list, one) == 0 ? QL_OK : QL_ENOMEM;
+    }
+    if (st == QL_OK) {
+        st = ql_json_save(root, true, path);
+    }
+    json_decref(root);
+    return st;
+}
+
+static ql_status load_one(ql_sample_text *t, const json_t *o, const char *where)
+{
+    const char *prompt = "";
+    const char *before = NULL;
+
+    QL_TRY(ql_json_string(o, "prompt", where, &prompt));
+    QL_TRY(ql_json_string(o, "before", where, &before));
+    if (before && strcmp(prompt, t->prompt) == 0) {
+        ql_free(t->before);
+        t->before = ql_strdup(QL_TAG_TEXT, before);
+        return t->before ? QL_OK : QL_ENOMEM;
+    }
+    return QL_OK;
+}
+
+ql_status ql_samples_load(ql_samples *s, const char *path)
+{
+    json_t *root = NULL;
+    ql_status st;
+
+    QL_TRY(ql_json_load(&root, path, MAX_TEXT));
+    st = QL_OK;
+    for (size_t i = 0; st == QL_OK && i < s->n; i++) {
+        st =
+            load_one(&s->texts[i],
+                     json_array_get(json_object_get(root, "samples"), i), path);
+    }
+    json_decref(root);
     return st;
 }

@@ -35,4 +35,10 @@ ql_status ql_samples_write(ql_samples *s, ql_run *run, size_t V,
                            const ql_tokenizer *tok, size_t max_tokens,
                            bool after);
 
+/* Keeps the texts in a file; takes what was written before training from it,
+ * for those whose prompts are the same. Errors: QL_EIO, QL_ENOSPACE,
+ * QL_EFORMAT, QL_ENOMEM. */
+ql_status ql_samples_save(const ql_samples *s, const char *path);
+ql_status ql_samples_load(ql_samples *s, const char *path);
+
 #endif

@@ -5,6 +5,7 @@
 
 #include "src/base/fail.h"
 #include "src/base/file.h"
+#include "src/base/note.h"
 #include "src/convert/peft.h"
 #include "src/train/metrics.h"
 #include "src/train/trainer.h"
@@ -104,6 +105,40 @@ static ql_status write_checkpoint(ql_trainer *t, const char *path)
     return st;
 }
 
+/* What programs read of the run. */
+static ql_status write_log(const ql_trainer *t, const char *dir)
+{
+    char *best = ql_path_join(t->out_dir, "best");
+    char *metrics = ql_path_join(dir, "metrics.csv");
+    char *json = ql_path_join(dir, "trainer_state.json");
+    const ql_trainer_state state = state_of(t, best);
+    ql_status st = best && metrics && json ? QL_OK : QL_ENOMEM;
+
+    if (st == QL_OK) {
+        st = ql_metrics_save(&t->history, metrics);
+    }
+    if (st == QL_OK) {
+        st = ql_trainer_state_save(&state, &t->history, json);
+    }
+    ql_free(best);
+    ql_free(metrics);
+    ql_free(json);
+    return st;
+}
+
+/* Lets people watch: what is read of the run, as it stands. Not where the
+ * folder holds an adapter, which is replaced at the end with all of that. */
+static void show_progress(ql_trainer *t, ql_report_state state, const char *why)
+{
+    if (ql_output_finished(t->out_dir)) {
+        return;
+    }
+    if (write_log(t, t->out_dir) != QL_OK) {
+        ql_note("%s", ql_last_error());
+    }
+    ql_publish_files(&t->publish, t->out_dir, state, why);
+}
+
 ql_status ql_trainer_save(ql_trainer *t)
 {
     ql_train_event e = {.kind = QL_TRAIN_SAVE, .step = t->progress.step};
@@ -119,6 +154,7 @@ ql_status ql_trainer_save(ql_trainer *t)
         QL_TRY(st);
         t->saved = t->progress.step;
         t->output.written = true;
+        show_progress(t, QL_REPORT_RUNNING, NULL);
         ql_trainer_tell(t, &e);
     }
     return ql_checkpoint_prune(t->out_dir, t->progress.step,
@@ -157,27 +193,6 @@ static ql_status write_file(const ql_trainer *t, const char *name,
     const ql_status st = path ? ql_file_write(path, text, len) : QL_ENOMEM;
 
     ql_free(path);
-    return st;
-}
-
-/* What people and programs read of the run. */
-static ql_status write_log(const ql_trainer *t)
-{
-    char *best = ql_path_join(t->out_dir, "best");
-    char *metrics = ql_path_join(t->output.work, "metrics.csv");
-    char *json = ql_path_join(t->output.work, "trainer_state.json");
-    const ql_trainer_state state = state_of(t, best);
-    ql_status st = best && metrics && json ? QL_OK : QL_ENOMEM;
-
-    if (st == QL_OK) {
-        st = ql_metrics_save(&t->history, metrics);
-    }
-    if (st == QL_OK) {
-        st = ql_trainer_state_save(&state, &t->history, json);
-    }
-    ql_free(best);
-    ql_free(metrics);
-    ql_free(json);
     return st;
 }
 
@@ -231,24 +246,42 @@ static ql_train_event done_event(const ql_trainer *t)
     return e;
 }
 
+static void tell_samples(ql_trainer *t)
+{
+    for (size_t i = 0; i < t->publish.samples.n; i++) {
+        const ql_sample_text *s = &t->publish.samples.texts[i];
+        const ql_train_sample sample = {s->prompt, s->expected, s->before,
+                                        s->after};
+        ql_train_event e = {.kind = QL_TRAIN_SAMPLE,
+                            .step = t->progress.step,
+                            .sample = &sample};
+
+        ql_trainer_tell(t, &e);
+    }
+}
+
 ql_status ql_trainer_finish(ql_trainer *t)
 {
     const char *form = ql_dataset_chat_template(t->batches.ds);
     ql_train_event e = done_event(t);
 
-    QL_TRY(ql_history_add(&t->history, &e));
+    QL_TRY(ql_trainer_log(t, &e));
     if (t->opt->load_best_model_at_end && t->progress.best_step > 0 &&
         t->progress.best_step != t->progress.step) {
         QL_TRY(load_best(t));
+        t->publish.report.kept = t->progress.best_step;
     }
+    ql_publish_samples(&t->publish, t->run, ql_trainer_longest(t));
     QL_TRY(drop_foreign_best(t));
     QL_TRY(copy_tokenizer(t));
     if (form) {
         QL_TRY(write_file(t, "chat_template.jinja", form, strlen(form)));
     }
-    QL_TRY(write_log(t));
+    QL_TRY(write_log(t, t->output.work));
+    ql_publish_files(&t->publish, t->output.work, QL_REPORT_FINISHED, NULL);
     QL_TRY(ql_peft_save(&t->adapter, t->m->dir, t->output.work));
     QL_TRY(ql_output_commit(&t->output));
+    tell_samples(t);
     ql_trainer_tell(t, &e);
     return QL_OK;
 }
@@ -275,6 +308,21 @@ done:
     return st;
 }
 
+/* The report says how it ended. The sentence stays what it is. */
+static ql_status show_end(ql_trainer *t, ql_status st)
+{
+    char *why = ql_strdup(QL_TAG_MISC, ql_last_error());
+
+    if (!why) {
+        return QL_ENOMEM;
+    }
+    show_progress(t, st == QL_ECANCELLED ? QL_REPORT_STOPPED : QL_REPORT_FAILED,
+                  why);
+    ql_fail(st, "%s", why);
+    ql_free(why);
+    return st;
+}
+
 ql_status ql_trainer_rescue(ql_trainer *t, ql_status st)
 {
     const bool whole = !t->unsound || t->saved == t->progress.step;
@@ -294,6 +342,7 @@ ql_status ql_trainer_rescue(ql_trainer *t, ql_status st)
     if (saved == QL_OK) {
         saved = ql_fail(st, "%s; the %s of step %zu is in %s/%s-%zu", why, name,
                         step, t->out_dir, name, step);
+        saved = show_end(t, saved);
     }
     ql_free(why);
     return saved;

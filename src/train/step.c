@@ -56,6 +56,9 @@ static ql_status accumulate(ql_step *s, ql_run *run, ql_batches *batches,
         if (!isfinite(s->loss.sum)) {
             return bad_loss(s, run, &batch, batches->ds);
         }
+        if (s->fn) {
+            s->fn(i + 1 - s->from, s->to - s->from, s->user);
+        }
     }
     return QL_OK;
 }

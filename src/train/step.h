@@ -7,11 +7,16 @@
 #include "src/model/run.h"
 #include "src/train/optimizer.h"
 
+/* Told after each micro-batch: how many of n are done. */
+typedef void ql_step_fn(size_t done, size_t n, void *user);
+
 /* Micro-batches [from, to) of the current epoch, as one step. */
 typedef struct ql_step {
     size_t from, to;
     size_t number; /* of the step in the run, from 0: part of its keys */
     double lr;
+    ql_step_fn *fn;      /* or NULL */
+    void *user;          /* handed to fn */
     ql_profile *profile; /* where the optimizer's time is counted, or NULL */
     ql_loss loss;        /* out: over all its trained tokens */
     double grad_norm;    /* out: before clipping */

@@ -222,7 +222,7 @@ ql_status ql_tensorboard_init(ql_tensorboard *t, const char *dir, size_t step)
         st = write_event(t, step, EVENT_SESSION_LOG, start, sizeof(start));
     }
     if (st != QL_OK) {
-        ql_tensorboard_free(t);
+        ql_tensorboard_free(t, true);
     }
     return st;
 }
@@ -242,15 +242,20 @@ ql_status ql_tensorboard_add(ql_tensorboard *t, const ql_train_event *e)
     }
     ql_buf_free(&summary);
     if (st != QL_OK) {
-        ql_tensorboard_free(t);
+        ql_tensorboard_free(t, true);
     }
     return st;
 }
 
-void ql_tensorboard_free(ql_tensorboard *t)
+void ql_tensorboard_free(ql_tensorboard *t, bool keep)
 {
     if (t->path && t->fd >= 0) {
         close(t->fd);
+    }
+    if (t->path && !keep) {
+        unlink(t->path);
+        *strrchr(t->path, '/') = '\0';
+        rmdir(t->path); /* stays where there are others */
     }
     ql_free(t->path);
     *t = (ql_tensorboard){0};

@@ -22,6 +22,7 @@ ql_status ql_tensorboard_init(ql_tensorboard *t, const char *dir, size_t step);
  * QL_ENOSPACE, QL_ENOMEM; t is then closed. */
 ql_status ql_tensorboard_add(ql_tensorboard *t, const ql_train_event *e);
 
-void ql_tensorboard_free(ql_tensorboard *t);
+/* Closes the file; unless keep, removes it and what was made for it. */
+void ql_tensorboard_free(ql_tensorboard *t, bool keep);
 
 #endif

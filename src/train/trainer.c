@@ -65,7 +65,7 @@ void ql_trainer_complete(const ql_trainer *t, ql_train_event *e)
     e->tokens = all->tokens;
     if (all->steps > 0) {
         e->eta_s = all->seconds / (double)all->steps *
-                   (double)(t->length.total - e->step);
+                   (double)(t->length.total - t->progress.step);
     }
     e->plan = &t->plan;
     ql_memory_read(&e->memory);
@@ -76,10 +76,18 @@ void ql_trainer_tell(ql_trainer *t, ql_train_event *e)
     ql_trainer_complete(t, e);
     if (e->memory.anonymous > t->peak_anonymous) {
         t->peak_anonymous = e->memory.anonymous;
+        t->publish.report.peak_anonymous = e->memory.anonymous;
     }
+    t->told = ql_now_s();
     if (t->fn && !t->fn(e, t->user)) {
         t->stop = true;
     }
+}
+
+ql_status ql_trainer_log(ql_trainer *t, const ql_train_event *e)
+{
+    ql_publish_row(&t->publish, e);
+    return ql_history_add(&t->history, e);
 }
 
 double ql_trainer_rate(const ql_trainer *t, size_t step)
@@ -199,6 +207,14 @@ static ql_status make_optimizer(ql_trainer *t)
                         ql_trainer_disk_bytes(t) + t->plan.page_file);
 }
 
+size_t ql_trainer_longest(const ql_trainer *t)
+{
+    const size_t a = t->batches.max_length;
+    const size_t b = t->eval.max_length;
+
+    return a > b ? a : b;
+}
+
 static ql_run_options run_options(const ql_trainer *t)
 {
     const ql_batches *a = &t->batches;
@@ -207,8 +223,7 @@ static ql_run_options run_options(const ql_trainer *t)
     return (ql_run_options){
         .max_tokens =
             a->max_tokens > b->max_tokens ? a->max_tokens : b->max_tokens,
-        .max_length =
-            a->max_length > b->max_length ? a->max_length : b->max_length,
+        .max_length = ql_trainer_longest(t),
         .max_sequences = a->max_sequences > b->max_sequences ? a->max_sequences
                                                              : b->max_sequences,
         .training = true,
@@ -323,7 +338,21 @@ static ql_status note_step(ql_trainer *t, const ql_step *s, double seconds)
         r->first_loss = r->last_loss;
     }
     ql_trainer_tell(t, &e);
-    return e.log ? ql_history_add(&t->history, &e) : QL_OK;
+    return e.log ? ql_trainer_log(t, &e) : QL_OK;
+}
+
+static void tell_batch(size_t done, size_t n, void *user)
+{
+    const double rarely = 0.25; /* seconds */
+    ql_trainer *t = user;
+    ql_train_event e = {.kind = QL_TRAIN_BATCH,
+                        .step = t->progress.step + 1,
+                        .batches_done = done,
+                        .batches = n};
+
+    if (done < n && ql_now_s() - t->told >= rarely) {
+        ql_trainer_tell(t, &e);
+    }
 }
 
 static ql_status do_step(ql_trainer *t)
@@ -332,6 +361,8 @@ static ql_status do_step(ql_trainer *t)
     ql_step s = next_step(t);
     ql_status st;
 
+    s.fn = tell_batch;
+    s.user = t;
     if (s.from == 0) {
         ql_batches_begin(&t->batches, s.number / t->length.steps_per_epoch);
     }
@@ -352,6 +383,23 @@ static bool is_over(const ql_trainer *t)
             (patience > 0 && t->progress.waited >= patience));
 }
 
+static void begin_publishing(ql_trainer *t)
+{
+    t->publish.report = (ql_report){
+        .dir = t->out_dir,
+        .history = &t->history,
+        .opt = t->opt,
+        .length = t->length,
+        .trainable = t->adapter.count,
+        .model = t->m,
+        .plan = &t->plan,
+        .data = t->batches.ds,
+        .eval = t->eval.ds,
+    };
+    ql_publish_begin(&t->publish, t->run, ql_trainer_longest(t),
+                     t->progress.step);
+}
+
 /* After each number of steps, from those done so far: the evaluation that is
  * due, the checkpoint that is due, the next step. A checkpoint is thus that of
  * a step with all that belongs to it, and a run that goes on from it does the
@@ -363,6 +411,7 @@ static ql_status train(ql_trainer *t)
 
     ql_batches_begin(&t->batches, p->step / t->length.steps_per_epoch);
     ql_trainer_tell(t, &plan);
+    begin_publishing(t);
     t->started = ql_now_s() - p->result.seconds;
     while (!t->stop && !p->finished) {
         if (ql_trainer_must_evaluate(t)) {
@@ -397,6 +446,7 @@ static void hand_over(ql_trainer *t)
 
 static void clean_up(ql_trainer *t)
 {
+    ql_publish_free(&t->publish, t->output.written);
     ql_run_close(&t->run);
     ql_output_free(&t->output);
     ql_optimizer_close(&t->optimizer);

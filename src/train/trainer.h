@@ -8,6 +8,7 @@
 #include "src/train/options.h"
 #include "src/train/output.h"
 #include "src/train/planner.h"
+#include "src/train/publish.h"
 #include "src/train/step.h"
 
 typedef struct ql_trainer {
@@ -27,10 +28,12 @@ typedef struct ql_trainer {
     ql_history history;
     ql_plan plan;
     uint64_t peak_anonymous; /* of the memory that events told */
+    ql_publish publish;
     ql_progress progress;
     size_t saved;   /* step whose checkpoint is on disk; 0: none */
     double started; /* ql_now_s when training began, less what was spent before
                        a checkpoint */
+    double told;    /* ql_now_s of the last event */
     bool stop;      /* the caller asked for it */
     bool unsound;   /* the optimizer's state is not one of any step */
 } ql_trainer;
@@ -38,11 +41,17 @@ typedef struct ql_trainer {
 /* Seconds that training has taken so far, over all its processes. */
 double ql_trainer_seconds(const ql_trainer *t);
 
+/* The longest sequence of all data, for which the run has room. */
+size_t ql_trainer_longest(const ql_trainer *t);
+
 /* Fills in what every event has. */
 void ql_trainer_complete(const ql_trainer *t, ql_train_event *e);
 
 /* Completes an event and sends it; a refusal is remembered. */
 void ql_trainer_tell(ql_trainer *t, ql_train_event *e);
+
+/* Adds a row to the log. Errors: QL_ENOMEM. */
+ql_status ql_trainer_log(ql_trainer *t, const ql_train_event *e);
 
 /* The learning rate of a step, from 0. */
 double ql_trainer_rate(const ql_trainer *t, size_t step);

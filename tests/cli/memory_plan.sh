@@ -19,7 +19,8 @@ run() {
     name=$1 model=$2
     shift 2
     qlora-train --model "$model" --data data.jsonl --output "$name" --json \
-        --quiet --max-steps 2 --gradient-accumulation-steps 2 "$@" \
+        --quiet --max-steps 2 --gradient-accumulation-steps 2 \
+        --sample-prompts 1 "$@" \
         >"$name.json"
     python3 - "$name" <<'END'
 import json

@@ -36,7 +36,7 @@ static bool note(const ql_train_event *e, void *user)
         assert_true(e->eval_accuracy >= 0 && e->eval_accuracy <= 1);
     }
     c->evaluating |=
-        e->kind == QL_TRAIN_EVALUATING && e->eval_done == e->eval_batches;
+        e->kind == QL_TRAIN_EVALUATING && e->batches_done == e->batches;
     return true;
 }
 

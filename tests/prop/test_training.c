@@ -352,6 +352,15 @@ static void training__depends_on_the_seed(void **state)
     free(b.param);
 }
 
+static void count_batches(size_t done, size_t n, void *user)
+{
+    size_t *told = user;
+
+    assert_int_equal(done, *told + 1);
+    assert_true(done <= n);
+    *told = done;
+}
+
 /* Gradients of one step over all samples in micro-batches of `size`. */
 static float *gradients(ql_model *m, const ql_dataset *data, size_t size,
                         size_t *n, ql_step *s)
@@ -361,6 +370,7 @@ static float *gradients(ql_model *m, const ql_dataset *data, size_t size,
     ql_batches b;
     ql_run *run = NULL;
     ql_run_options ro;
+    size_t told = 0; /* micro-batches that the step told of */
     float *out;
 
     options(&o);
@@ -378,11 +388,13 @@ static float *gradients(ql_model *m, const ql_dataset *data, size_t size,
                           .max_sequences = b.max_sequences,
                           .training = true};
     check_ok(ql_run_open(&run, m, &ro));
-    *s = (ql_step){.from = 0, .to = b.n, .lr = 1e-3};
+    *s = (ql_step){
+        .from = 0, .to = b.n, .lr = 1e-3, .fn = count_batches, .user = &told};
     check_ok(ql_step_gradient(s, run, &b, &a, &o));
     out = malloc(a.count * sizeof(float));
     memcpy(out, a.grad, a.count * sizeof(float));
     *n = a.count;
+    assert_int_equal(told, b.n);
     ql_run_close(&run);
     ql_batches_free(&b);
     ql_model_use_adapter(m, NULL);

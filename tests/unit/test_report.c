@@ -214,7 +214,7 @@ static void toy_open(toy_run *t, size_t steps, const char *dir)
 
 static void toy_close(toy_run *t)
 {
-    ql_publish_free(&t->publish);
+    ql_publish_free(&t->publish, true);
     ql_history_free(&t->history);
     ql_dataset_close(&t->ds);
     ql_tokenizer_close(&t->tok);
@@ -264,7 +264,7 @@ static void report__shows_texts_as_they_are(void **state)
     check_has(got, "<h1>&lt;b&gt;out?\?&amp;</h1>");
     check_has(got, "<dt>model</dt><dd>&lt;i&gt;x&lt;/i&gt;</dd>");
     check_has(got, "<dt>list</dt><dd>[a, &#39;b: c&#39;]</dd>");
-    check_has(got, "stopped &lt;here&gt;");
+    check_has(got, "Stopped &lt;here&gt;");
     assert_null(strstr(got, "alert(1)</script>"));
     ql_free(got);
     got = read_text(card);
@@ -352,12 +352,12 @@ static void tensorboard__that_cannot_write_says_so_once(void **state)
 
     (void)state;
     check_ok(ql_tensorboard_add(&t, &e)); /* it was never opened */
-    ql_tensorboard_free(&t);
+    ql_tensorboard_free(&t, true);
     check_ok(ql_dir_make(dir));
     check_ok(ql_file_write(check_tmp_path("board/runs"), "x", 1));
     check_fails(ql_tensorboard_init(&t, dir, 0), QL_EIO, "board/runs");
     check_ok(ql_tensorboard_add(&t, &e));
-    ql_tensorboard_free(&t);
+    ql_tensorboard_free(&t, true);
 }
 
 /* What generation makes of the same prompts, where they are tokenized to the

@@ -121,6 +121,7 @@ Evaluation loss   $first -> $last (passages that were not trained on)
 Peak memory       $(result 's/.*peak memory: //p') in training
 Training time     $(result 's/.*time: \([^,]*\),.*/\1/p') (minutes:seconds)
 Adapter           $out/adapter
+Report            $out/adapter/report.html
 Losses by step    $out/adapter/metrics.csv
 Settings          $out/train.log
 END
