@@ -355,25 +355,25 @@ static json_t *settled(const json_t *root, const char *key)
     return list ? list : v ? json_incref(v) : json_null();
 }
 
-bool ql_adapter_matches(const ql_adapter *a, const ql_config *c,
-                        const ql_train_options *o)
+ql_status ql_adapter_matches(const ql_adapter *a, const ql_config *c,
+                             const ql_train_options *o, bool *same)
 {
     static const char *const keys[] = {"alpha_pattern", "layers_to_transform",
                                        "modules_to_save", "rank_pattern",
                                        "target_modules"};
     json_t *root = NULL;
-    bool same = a->opt.r == o->lora_r && a->opt.alpha == o->lora_alpha &&
-                a->opt.rslora == o->use_rslora && a->opt.dora == o->use_dora &&
-                make_root(c, o, &root) == QL_OK;
 
+    *same = a->opt.r == o->lora_r && a->opt.alpha == o->lora_alpha &&
+            a->opt.rslora == o->use_rslora && a->opt.dora == o->use_dora;
+    QL_TRY(make_root(c, o, &root));
     for (size_t i = 0; a->config && i < sizeof(keys) / sizeof(keys[0]); i++) {
         json_t *have = settled(a->config, keys[i]);
         json_t *want = settled(root, keys[i]);
 
-        same = same && json_equal(have, want);
+        *same = *same && json_equal(have, want);
         json_decref(have);
         json_decref(want);
     }
     json_decref(root);
-    return same;
+    return QL_OK;
 }

@@ -12,10 +12,10 @@
 /* Only sees whether the options fit a model of this config. */
 ql_status ql_adapter_fits(const ql_config *c, const ql_train_options *o);
 
-/* True if an adapter that was loaded is what the options ask for, as far as its
- * settings say. */
-bool ql_adapter_matches(const ql_adapter *a, const ql_config *c,
-                        const ql_train_options *o);
+/* *same: an adapter that was loaded is what the options ask for, as far as its
+ * settings say. Errors: those of ql_adapter_fits. */
+ql_status ql_adapter_matches(const ql_adapter *a, const ql_config *c,
+                             const ql_train_options *o, bool *same);
 
 /* Makes the adapter, with what begins as it is in w, its base; w NULL: what
  * begins so stays as it is, for an adapter that is only to be measured. */

@@ -87,6 +87,21 @@ static bool is_rest(const char *name)
     return false;
 }
 
+/* What is written while a run goes on, as it is named until it is whole. */
+static bool is_half(const char *name)
+{
+    static const char *const names[] = {"metrics.csv.part",
+                                        "trainer_state.json.part",
+                                        "report.html.part", "README.md.part"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(name, names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Removes what is under construction, or on its way out, in dir. */
 static ql_status sweep(const char *dir)
 {
@@ -96,7 +111,7 @@ static ql_status sweep(const char *dir)
 
     QL_TRY(ql_dir_list(dir, &names, &n));
     for (size_t i = 0; st == QL_OK && i < n; i++) {
-        if (is_rest(names[i])) {
+        if (is_rest(names[i]) || is_half(names[i])) {
             char *path = ql_path_join(dir, names[i]);
 
             st = path ? ql_dir_remove(path) : QL_ENOMEM;

@@ -40,6 +40,7 @@ ql_status ql_train_check_model(const char *model_dir,
     ql_config c;
     ql_status st;
 
+    QL_TRY(ql_dir_need(model_dir, "give a Hugging Face model folder"));
     QL_TRY(ql_config_init(&c, model_dir));
     st = ql_adapter_fits(&c, opt);
     ql_config_free(&c);
@@ -169,8 +170,11 @@ static ql_status prepare_data(ql_trainer *t, const ql_dataset *data,
 /* An adapter of a folder, which must be what the options say. */
 static ql_status load_adapter(ql_trainer *t, const char *dir)
 {
+    bool same;
+
     QL_TRY(ql_peft_load(&t->adapter, &t->m->config, dir));
-    if (!ql_adapter_matches(&t->adapter, &t->m->config, t->opt)) {
+    QL_TRY(ql_adapter_matches(&t->adapter, &t->m->config, t->opt, &same));
+    if (!same) {
         QL_FAIL(QL_EMISMATCH,
                 "%s: rank, alpha, variant or modules of the adapter are not "
                 "those of the options",
@@ -247,6 +251,7 @@ static ql_status plan_with(ql_trainer *t, const ql_adapter *a)
         .model = t->m,
         .sizes = a->sizes,
         .n = a->n_tensors,
+        .gradients = a->grad,
         .run = run_options(t),
         .packs = t->opt->per_device_train_batch_size,
         .optimizer = {.kind = t->opt->optim,
