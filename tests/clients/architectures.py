@@ -13,12 +13,17 @@ import golden
 # command tells so.
 SAME = {'mistral_swa4': 4, 'gemma2': 1, 'gemma3_text': 1, 'smollm3_nope': 1,
         'phi3': 5, 'phi4mini_partial_rotary': 12}
-NOT_YET = ('phi3', 'gpt2', 'gpt_neox')
+# Of these the golden files lack a bias: llama.cpp is held to what we write.
+LACKING = ('gpt2',)
 MODELS = ('llama2', 'llama3_gqa_tied_rope31', 'llama_linear_rope_bias_headdim',
           'llama_yarn', 'mistral_swa4', 'qwen2', 'qwen3', 'gemma1', 'gemma2',
           'gemma3_text', 'olmo2', 'smollm3_nope', 'phi3', 'phi3_longrope_long',
           'phi3_longrope_short', 'phi4mini_partial_rotary', 'gpt2', 'gpt_neox')
 VOCAB = 128
+
+# llama.cpp takes the short factors where the context is no longer than these
+# were made for.
+SHORT = 'phi3_longrope_short'
 
 
 def write_tokenizer(folder):
@@ -58,9 +63,37 @@ def compare(what, got, want, same):
     return not good
 
 
+def add_biases(folder):
+    """The biases of GPT-2 that are missing, all zero."""
+    file = folder / 'model.safetensors'
+    items = golden.tensors(file)
+    for name in list(items):
+        if name.endswith('.attn.c_attn.weight'):
+            _, (_, out), _ = items[name]
+            items[name[:-len('weight')] + 'bias'] = ('F32', [out],
+                                                     bytes(4 * out))
+    file.unlink()
+    golden.write_tensors(file, items)
+
+
+def check_text(tools, clients, folder, file):
+    prompt = 'Hello'
+    answer = clients.llama(file, texts=[prompt], **{'continue': 10})
+    ours = client.tool(tools, 'qlora-generate', '--model', folder,
+                       '--no-quantize', '--compute', 'fp32', '--temperature',
+                       0, '--max-new-tokens', 10, '--prompt',
+                       '<s>' + prompt).rstrip('\n')
+    good = '<s>' + prompt + answer['texts'][0] == ours
+    print(f'{folder.name}: {ours!r} is {"" if good else "not "}written by '
+          f'both, {answer["texts"]}')
+    return not good
+
+
 def check_model(tools, clients, scratch, name):
     source = golden.shared() / 'golden' / 'models' / name
-    folder = scratch / name
+    # llama.cpp looks for tokens of Phi 3 in what is called so
+    folder = scratch / 'toy'
+    shutil.rmtree(folder, ignore_errors=True)
     file = scratch / f'{name}.gguf'
     pair = scratch / f'{name}-adapter.gguf'
     same = SAME.get(name, 99)
@@ -68,11 +101,18 @@ def check_model(tools, clients, scratch, name):
     for part in ('config.json', 'model.safetensors'):
         shutil.copyfile(source / part, folder / part)
     write_tokenizer(folder)
-    if golden.load(folder / 'config.json')['model_type'] in NOT_YET:
-        print(f'{name}: not known yet')
-        return 0
-    said = client.notes(tools, 'qlora-export', 'gguf', '--model', folder,
-                        '--output', file, '--type', 'f32')
+    if name in LACKING:
+        add_biases(folder)
+    try:
+        said = client.notes(tools, 'qlora-export', 'gguf', '--model', folder,
+                            '--output', file, '--type', 'f32')
+    except RuntimeError as error:
+        if 'is not supported; known are' in str(error):
+            print(f'{name}: an architecture that is not known')
+            return 0
+        raise
+    if name in LACKING:
+        return check_text(tools, clients, folder, file)
     failed = 0
     if ('will differ' in said) != (same < 12):
         print(f'{name}: notes: {said!r}')
@@ -80,8 +120,10 @@ def check_model(tools, clients, scratch, name):
     wanted = golden.tensors(source / 'golden.safetensors')
     ids = list(golden.floats(wanted['input_ids'])[:12])
     plain = rows_of(wanted['logits_row0_nomask'], len(ids), VOCAB)
-    failed |= compare(name, clients.llama(file, logits=[ids])['logits'][0],
-                      plain, same)
+    context = {'context': golden.load(folder / 'config.json')[
+        'original_max_position_embeddings']} if name == SHORT else {}
+    got = clients.llama(file, logits=[ids], **context)['logits'][0]
+    failed |= compare(name, got, plain, same)
     adapter = golden.shared() / 'golden' / 'gguf' / name
     if not adapter.exists():
         return failed

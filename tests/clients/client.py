@@ -96,23 +96,43 @@ def fetch(folder):
         return node_of(folder)
 
 
+class Client:
+    """A script beside this file, asked line by line."""
+
+    def __init__(self, node, folder, script):
+        self.script = script
+        self.process = subprocess.Popen(
+            [node, script], cwd=folder, text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE)
+
+    def ask(self, question):
+        self.process.stdin.write(json.dumps(question) + '\n')
+        self.process.stdin.flush()
+        for line in self.process.stdout:
+            if line.startswith('ANSWER '):
+                answer = json.loads(line[len('ANSWER '):])
+                if 'error' in answer:
+                    raise RuntimeError(f'{self.script}: {answer["error"]}')
+                return answer
+        raise RuntimeError(f'{self.script} has ended')
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
 class Clients:
-    """Asks the scripts beside this file."""
+    """All of them; each is started when it is first asked."""
 
-    def __init__(self, folder, scratch):
+    def __init__(self, folder):
         self.folder = pathlib.Path(folder)
-        self.scratch = pathlib.Path(scratch)
         self.node = fetch(self.folder)
+        self.started = {}
 
-    def ask(self, script, questions):
-        ask = self.scratch / 'ask.json'
-        answer = self.scratch / 'answer.json'
-        ask.write_text(json.dumps(questions), encoding='utf-8')
-        done = run([self.node, script, str(ask), str(answer)],
-                   cwd=self.folder, timeout=600)
-        if done.returncode != 0:
-            raise RuntimeError(f'{script}: {done.stdout}')
-        return json.loads(answer.read_text(encoding='utf-8'))
+    def ask(self, script, question):
+        if script not in self.started:
+            self.started[script] = Client(self.node, self.folder, script)
+        return self.started[script].ask(question)
 
     def llama(self, model, adapter=None, **questions):
         return self.ask('llama.mjs', {
@@ -120,7 +140,12 @@ class Clients:
             **questions})
 
     def tokenizer(self, file, texts):
-        return self.ask('tokenizers.mjs', {'file': str(file), 'texts': texts})
+        return self.ask('tokenizers.mjs',
+                        {'file': str(file), 'texts': texts})['ids']
+
+    def close(self):
+        for client in self.started.values():
+            client.close()
 
 
 def main(tests):
@@ -131,8 +156,11 @@ def main(tests):
         return SKIPPED
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            clients = Clients(cache, scratch)
+            clients = Clients(cache)
         except Skip as reason:
             print(f'SKIP: {reason}')
             return SKIPPED
-        return tests(pathlib.Path(tools), clients, pathlib.Path(scratch))
+        try:
+            return tests(pathlib.Path(tools), clients, pathlib.Path(scratch))
+        finally:
+            clients.close()

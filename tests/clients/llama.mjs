@@ -1,40 +1,35 @@
-// llama.cpp, asked by a file of JSON: node llama.mjs QUESTIONS ANSWERS
+// llama.cpp, asked line by line: a question in JSON on standard input is
+// answered by a line "ANSWER " and JSON on standard output.
 //
-// QUESTIONS: {"model": path, "adapter": path or null, "tokenize": [text...],
-//   "texts": [text...], "continue": n, "logits": [[id...]...]}
-// ANSWERS: {"bos", "eos", "ids": [[id...]...], "texts": [text...] the greedy
+// Question: {"model": path, "adapter": path or null, "tokenize": [text...],
+//   "texts": [text...], "continue": n, "logits": [[id...]...], "context": n}
+// Answer: {"bos", "eos", "ids": [[id...]...], "texts": [text...] the greedy
 //   continuations, "logits": [[[x...]...]...] after each id of each list,
-//   "template"}
-import {readFileSync, writeFileSync} from "node:fs";
+//   "template"}, or {"error": text}
+import {createInterface} from "node:readline";
 import {getLlama, LlamaLogLevel} from "node-llama-cpp";
 
-const ask = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const llama = await getLlama({
     gpu: false, build: "never", skipDownload: true, maxThreads: 1,
-    logLevel: LlamaLogLevel.error
+    logLevel: LlamaLogLevel.error,
+    logger: (level, text) => process.stderr.write(text)
 });
-const model = await llama.loadModel({modelPath: ask.model});
-const context = await model.createContext({
-    contextSize: 512, threads: 1,
-    ...(ask.adapter ? {lora: {adapters: [{filePath: ask.adapter}]}} : {})
-});
-const sequence = context.getSequence();
 
-async function goOn(text) {
+async function goOn(model, sequence, text, most) {
     const prompt = [model.tokens.bos, ...model.tokenize(text, true)];
     const out = [];
 
     await sequence.clearHistory();
     for await (const id of sequence.evaluate(prompt, {temperature: 0})) {
         out.push(id);
-        if (out.length >= ask.continue) {
+        if (out.length >= most) {
             break;
         }
     }
     return model.detokenize(out, true, prompt);
 }
 
-async function logitsOf(ids) {
+async function logitsOf(sequence, ids) {
     const options = {generateNext: {logits: true}};
 
     await sequence.clearHistory();
@@ -51,20 +46,41 @@ async function logitsOf(ids) {
     });
 }
 
-const answer = {
-    bos: model.tokens.bos,
-    eos: model.tokens.eos,
-    template: model.fileInfo.metadata?.tokenizer?.chat_template ?? null,
-    ids: (ask.tokenize ?? []).map((text) => model.tokenize(text, true)),
-    texts: [],
-    logits: []
-};
-for (const text of ask.texts ?? []) {
-    answer.texts.push(await goOn(text));
+async function answer(ask) {
+    const model = await llama.loadModel({modelPath: ask.model});
+    const context = await model.createContext({
+        contextSize: ask.context ?? 512, threads: 1,
+        ...(ask.adapter ? {lora: {adapters: [{filePath: ask.adapter}]}} : {})
+    });
+    const sequence = context.getSequence();
+    const out = {
+        bos: model.tokens.bos,
+        eos: model.tokens.eos,
+        template: model.fileInfo.metadata?.tokenizer?.chat_template ?? null,
+        ids: (ask.tokenize ?? []).map((text) => model.tokenize(text, true)),
+        texts: [],
+        logits: []
+    };
+
+    for (const text of ask.texts ?? []) {
+        out.texts.push(await goOn(model, sequence, text, ask.continue));
+    }
+    for (const ids of ask.logits ?? []) {
+        out.logits.push(await logitsOf(sequence, ids));
+    }
+    await context.dispose();
+    await model.dispose();
+    return out;
 }
-for (const ids of ask.logits ?? []) {
-    answer.logits.push(await logitsOf(ids));
+
+for await (const line of createInterface({input: process.stdin})) {
+    let out;
+
+    try {
+        out = await answer(JSON.parse(line));
+    } catch (error) {
+        out = {error: String(error.stack ?? error)};
+    }
+    process.stdout.write(`ANSWER ${JSON.stringify(out)}\n`);
 }
-writeFileSync(process.argv[3], JSON.stringify(answer));
-await llama.dispose();
 process.exit(0);

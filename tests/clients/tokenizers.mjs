@@ -1,18 +1,29 @@
-// Hugging Face's tokenizers, asked by a file of JSON:
-//   node tokenizers.mjs QUESTIONS ANSWERS
+// Hugging Face's tokenizers, asked line by line, as llama.mjs is.
 //
-// QUESTIONS: {"file": path of tokenizer.json, "texts": [text...]}
-// ANSWERS: [[id...]...], with special tokens
-import {readFileSync, writeFileSync} from "node:fs";
+// Question: {"file": path of tokenizer.json, "texts": [text...]}
+// Answer: {"ids": [[id...]...]} with special tokens, or {"error": text}
+import {createInterface} from "node:readline";
 import tokenizers from "tokenizers";
 
-const ask = JSON.parse(readFileSync(process.argv[2], "utf8"));
-const tokenizer = tokenizers.Tokenizer.fromFile(ask.file);
-const answer = [];
+async function answer({file, texts}) {
+    const tokenizer = tokenizers.Tokenizer.fromFile(file);
+    const ids = [];
 
-for (const text of ask.texts) {
-    answer.push((await tokenizer.encode(text, null,
-        {addSpecialTokens: true})).getIds());
+    for (const text of texts) {
+        ids.push((await tokenizer.encode(text, null,
+            {addSpecialTokens: true})).getIds());
+    }
+    return {ids};
 }
-writeFileSync(process.argv[3], JSON.stringify(answer));
+
+for await (const line of createInterface({input: process.stdin})) {
+    let out;
+
+    try {
+        out = await answer(JSON.parse(line));
+    } catch (error) {
+        out = {error: String(error.stack ?? error)};
+    }
+    process.stdout.write(`ANSWER ${JSON.stringify(out)}\n`);
+}
 process.exit(0);
