@@ -45,7 +45,7 @@ typedef struct ql_merged {
     size_t n;
     ql_merged_base base;
     const ql_arch *arch; /* NULL: none that we know */
-    bool conv1d, tied;   /* what config.json says */
+    bool tied;           /* as config.json says */
     bool untied;  /* the head of a tied model has become one of its own */
     bool packed;  /* the folder is in 4 bits */
     size_t pairs; /* tensors that a pair changes */

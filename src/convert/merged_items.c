@@ -84,21 +84,6 @@ static const char *stem_of(const char *name, char stem[NAME_BYTES])
     return stem;
 }
 
-/* Layers whose weight transformers keeps as [in, out] in GPT-2. */
-static bool is_conv1d(const char *name)
-{
-    static const char *const layers[] = {"c_attn", "c_proj", "c_fc"};
-    char stem[NAME_BYTES];
-
-    stem_of(name, stem);
-    for (size_t i = 0; i < sizeof(layers) / sizeof(layers[0]); i++) {
-        if (ends_path(stem, layers[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Shape and type of an item, from the folder. */
 static ql_status describe(const ql_shards *s, ql_merged_item *item)
 {
@@ -127,12 +112,14 @@ static ql_status describe(const ql_shards *s, ql_merged_item *item)
 static ql_status add_item(ql_merged *m, const char *name, const ql_tensor *base)
 {
     ql_merged_item *item = &m->items[m->n++];
+    bool linear;
 
     *item = (ql_merged_item){.name = name, .base = base};
     item->packed = ql_qstate_find(m->shards, base->name) != NULL;
-    item->requantize = m->base.requantize && !item->packed && base->rank == 2 &&
-                       ql_arch_module(m->arch, base->name) < QL_MODULES;
-    item->conv1d = m->conv1d && is_conv1d(base->name);
+    linear = m->arch && ql_arch_module(m->arch, base->name) < QL_MODULES;
+    item->requantize =
+        m->base.requantize && !item->packed && base->rank == 2 && linear;
+    item->conv1d = linear && m->arch->transposed;
     m->packed |= item->packed;
     return describe(m->shards, item);
 }
@@ -327,7 +314,6 @@ static ql_status read_config(ql_merged *m, const char *dir)
     QL_TRY_DONE(ql_json_string(json_object_get(root, "quantization_config"),
                                "quant_method", dir, &method));
     m->arch = ql_arch_find(type);
-    m->conv1d = strcmp(type, "gpt2") == 0;
     if (!m->arch && m->base.requantize) {
         st = ql_fail(QL_EUNSUPPORTED,
                      "%s: which weights of architecture \"%s\" are quantized "

@@ -21,8 +21,8 @@ MODELS = ('llama2', 'llama3_gqa_tied_rope31', 'llama_linear_rope_bias_headdim',
           'phi3_longrope_short', 'phi4mini_partial_rotary', 'gpt2', 'gpt_neox')
 VOCAB = 128
 
-# llama.cpp takes the short factors where the context is no longer than these
-# were made for.
+# llama.cpp has no contexts so short that it would take the short factors of
+# this one: what is left to compare is the token that has no position.
 SHORT = 'phi3_longrope_short'
 
 
@@ -96,33 +96,25 @@ def check_model(tools, clients, scratch, name):
     shutil.rmtree(folder, ignore_errors=True)
     file = scratch / f'{name}.gguf'
     pair = scratch / f'{name}-adapter.gguf'
-    same = SAME.get(name, 99)
+    same = 1 if name == SHORT else SAME.get(name, 99)
     folder.mkdir()
     for part in ('config.json', 'model.safetensors'):
         shutil.copyfile(source / part, folder / part)
     write_tokenizer(folder)
     if name in LACKING:
         add_biases(folder)
-    try:
-        said = client.notes(tools, 'qlora-export', 'gguf', '--model', folder,
-                            '--output', file, '--type', 'f32')
-    except RuntimeError as error:
-        if 'is not supported; known are' in str(error):
-            print(f'{name}: an architecture that is not known')
-            return 0
-        raise
+    said = client.notes(tools, 'qlora-export', 'gguf', '--model', folder,
+                        '--output', file, '--type', 'f32')
     if name in LACKING:
         return check_text(tools, clients, folder, file)
     failed = 0
-    if ('will differ' in said) != (same < 12):
+    if ('will differ' in said) != (SAME.get(name, 99) < 12):
         print(f'{name}: notes: {said!r}')
         failed = 1
     wanted = golden.tensors(source / 'golden.safetensors')
     ids = list(golden.floats(wanted['input_ids'])[:12])
     plain = rows_of(wanted['logits_row0_nomask'], len(ids), VOCAB)
-    context = {'context': golden.load(folder / 'config.json')[
-        'original_max_position_embeddings']} if name == SHORT else {}
-    got = clients.llama(file, logits=[ids], **context)['logits'][0]
+    got = clients.llama(file, logits=[ids])['logits'][0]
     failed |= compare(name, got, plain, same)
     adapter = golden.shared() / 'golden' / 'gguf' / name
     if not adapter.exists():

@@ -2,7 +2,7 @@
 // answered by a line "ANSWER " and JSON on standard output.
 //
 // Question: {"model": path, "adapter": path or null, "tokenize": [text...],
-//   "texts": [text...], "continue": n, "logits": [[id...]...], "context": n}
+//   "texts": [text...], "continue": n, "logits": [[id...]...]}
 // Answer: {"bos", "eos", "ids": [[id...]...], "texts": [text...] the greedy
 //   continuations, "logits": [[[x...]...]...] after each id of each list,
 //   "template"}, or {"error": text}
@@ -49,7 +49,7 @@ async function logitsOf(sequence, ids) {
 async function answer(ask) {
     const model = await llama.loadModel({modelPath: ask.model});
     const context = await model.createContext({
-        contextSize: ask.context ?? 512, threads: 1,
+        contextSize: 512, threads: 1,
         ...(ask.adapter ? {lora: {adapters: [{filePath: ask.adapter}]}} : {})
     });
     const sequence = context.getSequence();
