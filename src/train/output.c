@@ -163,8 +163,7 @@ static ql_status move_name(const ql_output *o, const char *name)
     return st;
 }
 
-/* All files but those of the adapter. */
-static ql_status move_others(const ql_output *o)
+ql_status ql_output_show(const ql_output *o)
 {
     ql_status st = QL_OK;
     char **names;
@@ -213,7 +212,7 @@ ql_status ql_output_commit(ql_output *o)
 
     snprintf(name, sizeof(name), "%s.part-%ld", config_name, (long)getpid());
     staged = ql_path_join(o->dir, name);
-    st = from && config && staged ? move_others(o) : QL_ENOMEM;
+    st = from && config && staged ? ql_output_show(o) : QL_ENOMEM;
     if (st == QL_OK) {
         st = move_adapter(o, from, staged, config);
     }

@@ -34,6 +34,10 @@ bool ql_output_finished(const char *dir);
  * QL_ENOMEM. */
 ql_status ql_output_init(ql_output *o, const char *dir);
 
+/* Moves the files to dir while the run goes on: what there is to see of it, and
+ * nothing of an adapter yet. Errors: QL_EIO, QL_ENOMEM. */
+ql_status ql_output_show(const ql_output *o);
+
 /* Moves the files to dir, those of the adapter last: what may refuse to move
  * does so before they do. When adapter_config.json is there, all is done. */
 ql_status ql_output_commit(ql_output *o);

@@ -106,11 +106,11 @@ static ql_status write_checkpoint(ql_trainer *t, const char *path)
 }
 
 /* What programs read of the run. */
-static ql_status write_log(const ql_trainer *t, const char *dir)
+static ql_status write_log(const ql_trainer *t)
 {
     char *best = ql_path_join(t->out_dir, "best");
-    char *metrics = ql_path_join(dir, "metrics.csv");
-    char *json = ql_path_join(dir, "trainer_state.json");
+    char *metrics = ql_path_join(t->output.work, "metrics.csv");
+    char *json = ql_path_join(t->output.work, "trainer_state.json");
     const ql_trainer_state state = state_of(t, best);
     ql_status st = best && metrics && json ? QL_OK : QL_ENOMEM;
 
@@ -133,10 +133,13 @@ static void show_progress(ql_trainer *t, ql_report_state state, const char *why)
     if (ql_output_finished(t->out_dir)) {
         return;
     }
-    if (write_log(t, t->out_dir) != QL_OK) {
+    if (write_log(t) != QL_OK) {
         ql_note("%s", ql_last_error());
     }
-    ql_publish_files(&t->publish, t->out_dir, state, why);
+    ql_publish_files(&t->publish, t->output.work, state, why);
+    if (ql_output_show(&t->output) != QL_OK) {
+        ql_note("%s", ql_last_error());
+    }
 }
 
 ql_status ql_trainer_save(ql_trainer *t)
@@ -277,7 +280,7 @@ ql_status ql_trainer_finish(ql_trainer *t)
     if (form) {
         QL_TRY(write_file(t, "chat_template.jinja", form, strlen(form)));
     }
-    QL_TRY(write_log(t, t->output.work));
+    QL_TRY(write_log(t));
     ql_publish_files(&t->publish, t->output.work, QL_REPORT_FINISHED, NULL);
     QL_TRY(ql_peft_save(&t->adapter, t->m->dir, t->output.work));
     QL_TRY(ql_output_commit(&t->output));
