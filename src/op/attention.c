@@ -12,6 +12,11 @@
 #include "src/op/loops.h"
 #include "src/op/parallel.h"
 
+enum {
+    VECTOR = 32, /* values that loops take at a time; divides COLUMNS */
+    AHEAD = 4    /* rows that are brought nearer before they are written */
+};
+
 /* The softmax of a row of scores so far: exp(s - max) sums to sum. */
 typedef struct running {
     float max;
@@ -24,6 +29,7 @@ typedef struct scratch {
     uint32_t *k, *v;   /* panels */
     uint32_t *packing; /* for filling them */
     float *score;      /* [ROWS, COLUMNS] */
+    ql_span *seen;     /* [ROWS] keys that a row sees, of those at hand */
     float *o;          /* [ROWS, D] */
     running *row;      /* [ROWS] */
 } scratch;
@@ -44,6 +50,8 @@ static scratch lay_out(ql_pieces *piece, const ql_attention_shape *s)
             ql_pieces_take(piece, ql_tiles_panel(set, D, QL_ATTENTION_COLUMNS)),
         .packing = ql_pieces_take(piece, ql_tiles_work(set, D)),
         .score = ql_pieces_take(piece, rows * QL_ATTENTION_COLUMNS),
+        .seen = ql_pieces_take(piece, QL_ATTENTION_ROWS * sizeof(ql_span) /
+                                          sizeof(uint32_t)),
         .o = ql_pieces_take(piece, rows * ql_tiles_columns(set, D)),
         .row = ql_pieces_take(piece, QL_ATTENTION_ROWS * sizeof(running) /
                                          sizeof(uint32_t)),
@@ -68,22 +76,46 @@ typedef struct call {
     scratch t;
 } call;
 
-/* Turns the scores of a row for the keys that it sees into exp(s - max), the
- * rest of COLUMNS into 0, and brings o, the sum of p v so far, to the new
+/* The scores of a row for the keys that it sees, in whole vectors: where these
+ * have keys that are not seen, they hold a score that is, which changes no
  * maximum. */
-static void take_row(const call *c, size_t row, ql_span seen)
+typedef struct row_scores {
+    float *at;   /* of the first vector */
+    size_t n;    /* values */
+    size_t more; /* of them not seen */
+} row_scores;
+
+static row_scores open_row(const call *c, size_t row, ql_span seen)
+{
+    const size_t from = seen.from / VECTOR * VECTOR;
+    const size_t to = (seen.to + VECTOR - 1) / VECTOR * VECTOR;
+    float *score = c->t.score + row * QL_ATTENTION_COLUMNS;
+
+    return (row_scores){score + from, to - from,
+                        (to - from) - (seen.to - seen.from)};
+}
+
+/* Takes note of the largest score of a row, and brings o, the sum of p v so
+ * far, to the new maximum. */
+static void take_scores(const call *c, size_t row, ql_span seen)
 {
     const size_t D = c->s->D;
-    const size_t n = seen.to - seen.from;
-    float *all = c->t.score + row * QL_ATTENTION_COLUMNS;
-    float *score = all + seen.from;
+    const row_scores s = open_row(c, row, seen);
+    float *score = c->t.score + row * QL_ATTENTION_COLUMNS;
     running *r = &c->t.row[row];
     float tile_max;
 
     if (c->s->softcap > 0) {
-        c->loops->softcap(score, n, c->s->softcap);
+        c->loops->softcap(score + seen.from, seen.to - seen.from,
+                          c->s->softcap);
     }
-    tile_max = c->loops->max(score, n);
+    for (float *x = s.at; x < score + seen.from; x++) {
+        *x = score[seen.from];
+    }
+    for (float *x = score + seen.to; x < s.at + s.n; x++) {
+        *x = score[seen.from];
+    }
+    tile_max = c->loops->max(s.at, s.n);
     if (tile_max > r->max) {
         const float shrink = ql_exp(r->max - tile_max);
 
@@ -91,22 +123,30 @@ static void take_row(const call *c, size_t row, ql_span seen)
         r->sum *= (double)shrink;
         c->loops->scale(c->t.o + row * ql_tiles_columns(c->set, D), D, shrink);
     }
-    r->sum += c->loops->exp(score, n, r->max);
-    memset(all, 0, seen.from * sizeof *all);
-    memset(score + n, 0, (QL_ATTENTION_COLUMNS - seen.to) * sizeof *score);
 }
 
-/* Rows of an item that see any of n keys from j on, from a whole tile on. */
+/* Turns the scores of a row into exp(s - max), the rest of COLUMNS into 0. */
+static void take_exps(const call *c, size_t row, ql_span seen)
+{
+    const row_scores s = open_row(c, row, seen);
+    float *p = c->t.score + row * QL_ATTENTION_COLUMNS;
+    running *r = &c->t.row[row];
+
+    r->sum += c->loops->exp(s.at, s.n, r->max);
+    r->sum -= (double)s.more * (double)p[seen.from];
+    memset(p, 0, seen.from * sizeof *p);
+    memset(p + seen.to, 0, (QL_ATTENTION_COLUMNS - seen.to) * sizeof *p);
+}
+
+/* Rows of an item that see any of n keys from token j on. */
 static ql_span rows_of(const call *c, const ql_item *it, size_t j, size_t n)
 {
     const ql_attention_shape *s = c->s;
     const ql_span queries = {
         ql_attention_queries(s, it->sequence, j).from,
         ql_attention_queries(s, it->sequence, j + n - 1).to};
-    ql_span rows = ql_span_within(queries, it->at, it->n);
 
-    rows.from -= rows.from % c->set->thin.mr;
-    return rows;
+    return ql_span_within(queries, it->at, it->n);
 }
 
 /* Adds the n keys that start at token j. */
@@ -115,36 +155,52 @@ static void take_keys(const call *c, const ql_item *it, size_t j, size_t n)
     const size_t D = c->s->D;
     const size_t ldo = ql_tiles_columns(c->set, D);
     const size_t ldq = ql_tiles_lda(c->set, D);
-    const size_t ldp = ql_tiles_lda(c->set, QL_ATTENTION_COLUMNS);
-    /* Queries before and behind them see none. */
-    const ql_span rows = rows_of(c, it, j, n);
-    const size_t height = rows.to - rows.from;
     const scratch *t = &c->t;
-    float *score = t->score + rows.from * QL_ATTENTION_COLUMNS;
+    const ql_span rows = rows_of(c, it, j, n);
+    ql_span *seen = t->seen + rows.from;
+    ql_product p = {.c = t->score + rows.from * QL_ATTENTION_COLUMNS,
+                    .ldc = QL_ATTENTION_COLUMNS,
+                    .rows = rows.to - rows.from,
+                    .columns = n,
+                    .left = {t->q + rows.from * ldq, ldq},
+                    .panel = t->k,
+                    .cells = ql_tiles_cells(c->set, D),
+                    .wanted = seen};
+    const ql_rows score = {p.c, p.ldc, p.rows, n, 1};
 
+    for (size_t i = 0; i < p.rows; i++) {
+        seen[i] = ql_span_within(
+            ql_attention_keys(c->s, it->sequence, it->at + rows.from + i), j,
+            n);
+    }
     ql_tiles_nt(c->set, t->k, &(ql_rows){c->k + j * c->ldk, c->ldk, n, D, 1},
                 t->packing);
     ql_tiles_nn(c->set, t->v, &(ql_rows){c->v + j * c->ldk, c->ldk, n, D, 1},
                 t->packing);
-    ql_tiles_product(c->set, score, QL_ATTENTION_COLUMNS, height, n,
-                     t->q + rows.from * ldq, ldq, t->k,
-                     ql_tiles_cells(c->set, D), false);
-    for (size_t i = rows.from; i < rows.to; i++) {
-        const ql_span seen = ql_span_within(
-            ql_attention_keys(c->s, it->sequence, it->at + i), j, n);
-
-        if (seen.from < seen.to) {
-            take_row(c, i, seen);
-        } else {
-            memset(t->score + i * QL_ATTENTION_COLUMNS, 0,
-                   QL_ATTENTION_COLUMNS * sizeof(float));
+    ql_tiles_product(c->set, &p);
+    for (size_t i = 0; i < p.rows; i++) {
+        if (seen[i].from < seen[i].to) {
+            take_scores(c, rows.from + i, seen[i]);
         }
     }
-    ql_tiles_a(c->set, t->p + rows.from * ldp, ldp,
-               &(ql_rows){score, QL_ATTENTION_COLUMNS, height, n, 1});
-    ql_tiles_product(c->set, t->o + rows.from * ldo, ldo, height, D,
-                     t->p + rows.from * ldp, ldp, t->v,
-                     ql_tiles_cells(c->set, n), true);
+    for (size_t i = 0; i < p.rows; i++) {
+        if (seen[i].from < seen[i].to) {
+            take_exps(c, rows.from + i, seen[i]);
+        } else {
+            memset(p.c + i * p.ldc, 0, p.ldc * sizeof(float));
+        }
+    }
+    p = (ql_product){
+        .c = t->o + rows.from * ldo,
+        .ldc = ldo,
+        .rows = p.rows,
+        .columns = D,
+        .left = ql_tiles_left(c->set, t->p, ql_tiles_lda(c->set, n), &score),
+        .panel = t->v,
+        .cells = ql_tiles_cells(c->set, n),
+        .band = seen,
+        .add = true};
+    ql_tiles_product(c->set, &p);
 }
 
 static void forward_item(const call *c, const ql_item *it, float *o, float *lse,
@@ -161,7 +217,7 @@ static void forward_item(const call *c, const ql_item *it, float *o, float *lse,
 
     ql_tiles_a(c->set, c->t.q, ql_tiles_lda(c->set, D),
                &(ql_rows){q + at, ldq, it->n, D, s->scale});
-    memset(c->t.o, 0, ql_tiles_rows(c->set, it->n) * ldo * sizeof(float));
+    memset(c->t.o, 0, it->n * ldo * sizeof(float));
     for (size_t i = 0; i < it->n; i++) {
         c->t.row[i] = (running){.max = -INFINITY};
     }
@@ -174,6 +230,9 @@ static void forward_item(const call *c, const ql_item *it, float *o, float *lse,
         const running *r = &c->t.row[i];
         const float norm = (float)(1 / r->sum);
 
+        for (size_t d = 0; i + AHEAD < it->n && d < D; d += QL_TILES_LINE) {
+            __builtin_prefetch(&o[at + (i + AHEAD) * ldq + d], 1);
+        }
         for (size_t d = 0; d < D; d++) {
             o[at + i * ldq + d] = c->t.o[i * ldo + d] * norm;
         }

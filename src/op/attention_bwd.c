@@ -4,10 +4,11 @@
  *   dv = p^T dout
  *   dp = dout v^T
  *   ds = p (dp - delta),  delta[i] = sum_j p[i,j] dp[i,j] = dout[i] . o[i]
- *   dq = scale ds k,      dk = ds^T (scale q)
+ *   dq = scale ds k,      dk = scale ds^T q
  *
  * Scores are made with keys as rows, so that p and ds are rows of operands as
- * they are, for dv and dk; for dq, ds is turned round. */
+ * they are, for dv and dk; for dq, ds is turned round. Keys are scaled in place
+ * of queries where they are rows. */
 #include "src/op/attention.h"
 
 #include <assert.h>
@@ -20,7 +21,7 @@
 enum {
     ROWS = QL_ATTENTION_ROWS,
     COLUMNS = QL_ATTENTION_COLUMNS,
-    TURNED = 128 /* ROWS in whole vectors of any set */
+    VECTOR = 16 /* values: a whole vector of any set; divides COLUMNS */
 };
 
 /* A thread's scratch. */
@@ -32,11 +33,13 @@ typedef struct scratch {
     uint32_t *p, *ds;            /* rows of operands, keys */
     uint32_t *ds_turned;         /* rows of operands, queries */
     uint32_t *packing;           /* for filling panels */
-    float *score, *dscore;       /* [TURNED, COLUMNS] */
-    float *turned;               /* [COLUMNS, TURNED] */
+    float *score, *dscore;       /* [ROWS, COLUMNS] */
+    float *turned;               /* [COLUMNS, ROWS] */
     float *dk, *dv;              /* [ROWS, D] */
     float *dq;                   /* [COLUMNS, D] */
     float *lse, *delta;          /* [COLUMNS] */
+    ql_span *seen;               /* [ROWS] queries that see a key */
+    ql_span *seeing;             /* [COLUMNS] keys that a query sees */
 } scratch;
 
 static scratch lay_out(ql_pieces *piece, const ql_attention_shape *s)
@@ -61,14 +64,18 @@ static scratch lay_out(ql_pieces *piece, const ql_attention_shape *s)
         .ds = ql_pieces_take(piece, rows * ql_tiles_lda(set, COLUMNS)),
         .ds_turned = ql_pieces_take(piece, columns * ql_tiles_lda(set, ROWS)),
         .packing = ql_pieces_take(piece, ql_tiles_work(set, D)),
-        .score = ql_pieces_take(piece, TURNED * COLUMNS),
-        .dscore = ql_pieces_take(piece, TURNED * COLUMNS),
-        .turned = ql_pieces_take(piece, COLUMNS * TURNED),
+        .score = ql_pieces_take(piece, rows * COLUMNS),
+        .dscore = ql_pieces_take(piece, rows * COLUMNS),
+        .turned = ql_pieces_take(piece, columns * ROWS),
         .dk = ql_pieces_take(piece, rows * wide),
         .dv = ql_pieces_take(piece, rows * wide),
         .dq = ql_pieces_take(piece, columns * wide),
         .lse = ql_pieces_take(piece, COLUMNS),
         .delta = ql_pieces_take(piece, COLUMNS),
+        .seen =
+            ql_pieces_take(piece, ROWS * sizeof(ql_span) / sizeof(uint32_t)),
+        .seeing =
+            ql_pieces_take(piece, COLUMNS * sizeof(ql_span) / sizeof(uint32_t)),
     };
 }
 
@@ -105,7 +112,7 @@ typedef struct call {
 static void take_queries(const call *c, size_t i, size_t m)
 {
     const size_t D = c->s->D;
-    const ql_rows q = {c->q + i * c->ldq, c->ldq, m, D, c->s->scale};
+    const ql_rows q = {c->q + i * c->ldq, c->ldq, m, D, 1};
     const ql_rows dout = {c->dout + i * c->ldq, c->ldq, m, D, 1};
     const scratch *t = &c->t;
 
@@ -117,14 +124,18 @@ static void take_queries(const call *c, size_t i, size_t m)
         t->lse[n] = c->lse[(i + n) * c->s->H];
         t->delta[n] = c->delta[(i + n) * c->s->H];
     }
+    memset(t->lse + m, 0, (COLUMNS - m) * sizeof(float));
+    memset(t->delta + m, 0, (COLUMNS - m) * sizeof(float));
 }
 
-/* Scores and dp of a key become p and ds: 0 for queries that do not see it. */
+/* Scores and dp of a key become p and ds: 0 for queries that do not see it.
+ * Loops run over whole vectors. */
 static void take_row(const call *c, size_t r, ql_span seen)
 {
-    const size_t from = seen.from;
-    const size_t n = seen.to > from ? seen.to - from : 0;
-    const size_t behind = (COLUMNS - from - n) * sizeof(float);
+    const size_t from = seen.from / VECTOR * VECTOR;
+    const size_t to = (seen.to + VECTOR - 1) / VECTOR * VECTOR;
+    const size_t n = seen.to > from ? to - from : 0;
+    const size_t behind = seen.to > seen.from ? seen.to : seen.from;
     const float *lse = c->t.lse + from;
     const float *delta = c->t.delta + from;
     float *p = c->t.score + r * COLUMNS;
@@ -136,62 +147,90 @@ static void take_row(const call *c, size_t r, ql_span seen)
     } else {
         c->loops->softmax_bwd(p + from, ds + from, n, lse, delta);
     }
-    memset(p, 0, from * sizeof *p);
-    memset(ds, 0, from * sizeof *ds);
-    memset(p + from + n, 0, behind);
-    memset(ds + from + n, 0, behind);
+    memset(p, 0, seen.from * sizeof *p);
+    memset(ds, 0, seen.from * sizeof *ds);
+    memset(p + behind, 0, (COLUMNS - behind) * sizeof *p);
+    memset(ds + behind, 0, (COLUMNS - behind) * sizeof *ds);
 }
 
-/* p and ds of n keys from j on and m queries from i on; ds of keys that no
- * query sees is zero. Returns those that are seen, from a whole tile on. */
-static ql_span scores(const call *c, size_t j, size_t n, size_t i, size_t m)
+/* A pair of blocks: n keys from token j on, m queries from i on, and the keys
+ * that any of these see. */
+typedef struct pair {
+    size_t j, n;
+    size_t i, m;
+    ql_span keys;
+} pair;
+
+/* Notes who sees whom. */
+static pair open_pair(const call *c, size_t j, size_t n, size_t i, size_t m)
 {
-    const size_t D = c->s->D;
-    const size_t lda = ql_tiles_lda(c->set, D);
-    const size_t cells = ql_tiles_cells(c->set, D);
-    const ql_span keys = {ql_attention_keys(c->s, c->sequence, i).from,
-                          ql_attention_keys(c->s, c->sequence, i + m - 1).to};
-    const scratch *t = &c->t;
-    ql_span rows = ql_span_within(keys, j, n);
-    float *score;
-    float *dscore;
+    const ql_span all = c->sequence;
+    const ql_span keys = {ql_attention_keys(c->s, all, i).from,
+                          ql_attention_keys(c->s, all, i + m - 1).to};
 
-    rows.from -= rows.from % c->set->thin.mr;
-    score = t->score + rows.from * COLUMNS;
-    dscore = t->dscore + rows.from * COLUMNS;
-    ql_tiles_product(c->set, score, COLUMNS, rows.to - rows.from, m,
-                     t->k + rows.from * lda, lda, t->q_nt, cells, false);
-    ql_tiles_product(c->set, dscore, COLUMNS, rows.to - rows.from, m,
-                     t->v + rows.from * lda, lda, t->dout_nt, cells, false);
-    for (size_t r = rows.from; r < rows.to; r++) {
-        take_row(c, r,
-                 ql_span_within(ql_attention_queries(c->s, c->sequence, j + r),
-                                i, m));
+    for (size_t r = 0; r < n; r++) {
+        c->t.seen[r] =
+            ql_span_within(ql_attention_queries(c->s, all, j + r), i, m);
     }
-    memset(t->dscore, 0, rows.from * COLUMNS * sizeof(float));
-    memset(t->dscore + rows.to * COLUMNS, 0,
-           (n - rows.to) * COLUMNS * sizeof(float));
-    return rows;
+    for (size_t q = 0; q < m; q++) {
+        c->t.seeing[q] =
+            ql_span_within(ql_attention_keys(c->s, all, i + q), j, n);
+    }
+    return (pair){j, n, i, m, ql_span_within(keys, j, n)};
 }
 
-/* dq of m queries from i on += ds k, for the n keys of a block. */
-static void add_dq(const call *c, size_t n, size_t i, size_t m)
+/* p and ds of the keys that are seen; ds of all others is zero. */
+static void scores(const call *c, const pair *b)
+{
+    const size_t lda = ql_tiles_lda(c->set, c->s->D);
+    const size_t from = b->keys.from;
+    const scratch *t = &c->t;
+    ql_product p = {.c = t->score + from * COLUMNS,
+                    .ldc = COLUMNS,
+                    .rows = b->keys.to - from,
+                    .columns = b->m,
+                    .left = {t->k + from * lda, lda},
+                    .panel = t->q_nt,
+                    .cells = ql_tiles_cells(c->set, c->s->D),
+                    .wanted = t->seen + from};
+
+    ql_tiles_product(c->set, &p);
+    p.c = t->dscore + from * COLUMNS;
+    p.left.a = t->v + from * lda;
+    p.panel = t->dout_nt;
+    ql_tiles_product(c->set, &p);
+    for (size_t r = from; r < b->keys.to; r++) {
+        take_row(c, r, t->seen[r]);
+    }
+    memset(t->dscore, 0, from * COLUMNS * sizeof(float));
+    memset(t->dscore + b->keys.to * COLUMNS, 0,
+           (b->n - b->keys.to) * COLUMNS * sizeof(float));
+}
+
+/* dq of the queries += ds k. */
+static void add_dq(const call *c, const pair *b)
 {
     const size_t D = c->s->D;
     const size_t ld = ql_tiles_columns(c->set, D);
-    const size_t lda = ql_tiles_lda(c->set, ROWS);
     const scratch *t = &c->t;
+    const ql_rows turned = {t->turned, ROWS, b->m, b->n, 1};
+    ql_product p = {.c = t->dq,
+                    .ldc = ld,
+                    .rows = b->m,
+                    .columns = D,
+                    .panel = t->k_nn,
+                    .cells = ql_tiles_cells(c->set, b->n),
+                    .band = t->seeing};
 
-    for (size_t r = 0; r < n; r += c->set->lanes) {
-        c->set->turn((uint32_t *)(void *)t->turned + r, TURNED,
-                     t->dscore + r * COLUMNS, COLUMNS, m);
+    for (size_t r = 0; r < b->n; r += c->set->lanes) {
+        c->set->turn((uint32_t *)(void *)t->turned + r, ROWS,
+                     t->dscore + r * COLUMNS, COLUMNS, b->m);
     }
-    ql_tiles_a(c->set, t->ds_turned, lda,
-               &(ql_rows){t->turned, TURNED, m, n, 1});
-    ql_tiles_product(c->set, t->dq, ld, m, D, t->ds_turned, lda, t->k_nn,
-                     ql_tiles_cells(c->set, n), false);
-    for (size_t q = 0; q < m; q++) {
-        float *out = c->dq + (i + q) * c->ldq;
+    p.left = ql_tiles_left(c->set, t->ds_turned, ql_tiles_lda(c->set, ROWS),
+                           &turned);
+    ql_tiles_product(c->set, &p);
+    for (size_t q = 0; q < b->m; q++) {
+        float *out = c->dq + (b->i + q) * c->ldq;
 
         for (size_t d = 0; d < D; d++) {
             out[d] += c->s->scale * t->dq[q * ld + d];
@@ -199,26 +238,29 @@ static void add_dq(const call *c, size_t n, size_t i, size_t m)
     }
 }
 
-/* dk and dv += ds^T q and p^T dout, for the keys that are seen. */
-static void add_dkv(const call *c, ql_span rows, size_t m)
+/* One of dk and dv += x^T z, for the keys that are seen; x is rows of keys, z
+ * panels of queries. */
+static void add_keys(const call *c, const pair *b, float *to, const float *x,
+                     uint32_t *room, const uint32_t *z)
 {
     const size_t D = c->s->D;
+    const size_t from = b->keys.from;
     const size_t ld = ql_tiles_columns(c->set, D);
-    const size_t lda = ql_tiles_lda(c->set, COLUMNS);
-    const size_t cells = ql_tiles_cells(c->set, m);
-    const size_t n = rows.to - rows.from;
-    const scratch *t = &c->t;
-    uint32_t *p = t->p + rows.from * lda;
-    uint32_t *ds = t->ds + rows.from * lda;
+    const ql_rows rows = {x + from * COLUMNS, COLUMNS, b->keys.to - from, b->m,
+                          1};
+    const ql_product p = {
+        .c = to + from * ld,
+        .ldc = ld,
+        .rows = rows.n,
+        .columns = D,
+        .left =
+            ql_tiles_left(c->set, room, ql_tiles_lda(c->set, COLUMNS), &rows),
+        .panel = z,
+        .cells = ql_tiles_cells(c->set, b->m),
+        .band = c->t.seen + from,
+        .add = true};
 
-    ql_tiles_a(c->set, p, lda,
-               &(ql_rows){t->score + rows.from * COLUMNS, COLUMNS, n, m, 1});
-    ql_tiles_a(c->set, ds, lda,
-               &(ql_rows){t->dscore + rows.from * COLUMNS, COLUMNS, n, m, 1});
-    ql_tiles_product(c->set, t->dv + rows.from * ld, ld, n, D, p, lda,
-                     t->dout_nn, cells, true);
-    ql_tiles_product(c->set, t->dk + rows.from * ld, ld, n, D, ds, lda, t->q_nn,
-                     cells, true);
+    ql_tiles_product(c->set, &p);
 }
 
 /* The n keys from j on against all queries that see them. */
@@ -229,28 +271,31 @@ static void take_keys(const call *c, size_t j, size_t n)
     const size_t end = ql_attention_queries(s, c->sequence, j + n - 1).to;
     const size_t D = c->s->D;
     const size_t ld = ql_tiles_columns(c->set, D);
-    const size_t bytes = ql_tiles_rows(c->set, n) * ld * sizeof(float);
+    const size_t bytes = n * ld * sizeof(float);
     const ql_rows k = {c->k + j * c->ldk, c->ldk, n, D, 1};
+    const ql_rows scaled = {k.x, k.ld, n, D, s->scale};
     const ql_rows v = {c->v + j * c->ldk, c->ldk, n, D, 1};
     const scratch *t = &c->t;
 
-    ql_tiles_a(c->set, t->k, ql_tiles_lda(c->set, D), &k);
+    ql_tiles_a(c->set, t->k, ql_tiles_lda(c->set, D), &scaled);
     ql_tiles_a(c->set, t->v, ql_tiles_lda(c->set, D), &v);
     ql_tiles_nn(c->set, t->k_nn, &k, t->packing);
     memset(t->dk, 0, bytes);
     memset(t->dv, 0, bytes);
     for (size_t i = first; i < end; i += COLUMNS) {
         const size_t m = end - i < COLUMNS ? end - i : COLUMNS;
-        ql_span rows;
+        const pair b = open_pair(c, j, n, i, m);
 
         take_queries(c, i, m);
-        rows = scores(c, j, n, i, m);
-        add_dq(c, n, i, m);
-        add_dkv(c, rows, m);
+        scores(c, &b);
+        add_dq(c, &b);
+        add_keys(c, &b, t->dv, t->score, t->p, t->dout_nn);
+        add_keys(c, &b, t->dk, t->dscore, t->ds, t->q_nn);
     }
     for (size_t r = 0; r < n; r++) {
         const size_t at = (j + r) * c->to.ld;
 
+        c->loops->scale(t->dk + r * ld, D, s->scale);
         memcpy(c->to.dk + at, t->dk + r * ld, D * sizeof(float));
         memcpy(c->to.dv + at, t->dv + r * ld, D * sizeof(float));
     }
@@ -260,12 +305,16 @@ static void take_keys(const call *c, size_t j, size_t n)
 static void backward_item(const call *c)
 {
     const ql_span all = c->sequence;
+    const size_t n = all.to - all.from;
+    const size_t blocks = (n + ROWS - 1) / ROWS;
 
     for (size_t i = all.from; i < all.to; i++) {
         memset(c->dq + i * c->ldq, 0, c->s->D * sizeof *c->dq);
     }
-    for (size_t j = all.from; j < all.to; j += ROWS) {
-        take_keys(c, j, all.to - j < ROWS ? all.to - j : ROWS);
+    for (size_t b = 0; b < blocks; b++) {
+        const size_t j = n * b / blocks;
+
+        take_keys(c, all.from + j, n * (b + 1) / blocks - j);
     }
 }
 

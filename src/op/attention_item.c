@@ -29,9 +29,12 @@ ql_item ql_attention_item(const ql_attention_shape *s, size_t index)
         block -= blocks_of(s, sequence++);
     }
     it.sequence = (ql_span){s->start[sequence], s->start[sequence + 1]};
-    it.at = it.sequence.from + block * QL_ATTENTION_ROWS;
-    it.n = it.sequence.to - it.at < QL_ATTENTION_ROWS ? it.sequence.to - it.at
-                                                      : QL_ATTENTION_ROWS;
+    /* Blocks of a sequence are about equally long. */
+    const size_t blocks = blocks_of(s, sequence);
+    const size_t n = it.sequence.to - it.sequence.from;
+
+    it.at = it.sequence.from + n * block / blocks;
+    it.n = it.sequence.from + n * (block + 1) / blocks - it.at;
     return it;
 }
 

@@ -6,18 +6,12 @@
 #include "src/op/attention.h"
 #include "src/op/tiles.h"
 
-/* A pair of blocks: rows and columns of the score tile, tokens both. Rows are
- * whole tiles of every set, columns a whole panel of the widest. */
+/* A pair of blocks: rows and columns of the score tile at most, tokens both.
+ * Columns are a whole panel of any set; for either, whole vectors. */
 enum {
-    QL_ATTENTION_ROWS = 120,
+    QL_ATTENTION_ROWS = 128,
     QL_ATTENTION_COLUMNS = 64
 };
-
-/* Tokens from, and on to but not including to; none if they are not in
- * order. */
-typedef struct ql_span {
-    size_t from, to;
-} ql_span;
 
 /* One block of rows of one head of one sequence. */
 typedef struct ql_item {

@@ -40,9 +40,8 @@ typedef struct job {
     const float *p, *z;
     size_t R, T, W;
     size_t tokens;  /* of this round */
-    size_t rows;    /* R in whole tiles */
     size_t lda;     /* cells between rows of P^T */
-    uint32_t *a;    /* [rows][lda] cells */
+    uint32_t *a;    /* rows of P^T */
     uint32_t *each; /* for each thread */
     size_t cells;   /* of a thread's pieces */
 } job;
@@ -61,9 +60,8 @@ static job open_job(size_t R, size_t T, ql_pieces *work)
 
     lay_out(&one, set);
     j.cells = one.used;
-    j.rows = ql_tiles_rows(set, R);
     j.lda = ql_tiles_lda(set, min_size(T, TOKENS));
-    j.a = ql_pieces_take(work, j.rows * j.lda);
+    j.a = ql_pieces_take(work, ql_tiles_rows(set, R) * j.lda);
     j.each = ql_pieces_take(work, ql_max_threads() * j.cells);
     return j;
 }
@@ -89,10 +87,6 @@ static void make_row(const job *j, size_t r)
     float *row = thread_scratch(j).row;
     uint32_t *to = j->a + r * j->lda;
 
-    if (r >= j->R) {
-        memset(to, 0, j->lda * sizeof(*to));
-        return;
-    }
     for (size_t t = 0; t < j->tokens; t++) {
         row[t] = j->p[t * j->R + r];
     }
@@ -126,9 +120,14 @@ static void do_columns(const job *j, size_t at)
     for (size_t r = 0; r < j->R; r += most) {
         const size_t rows = min_size(most, j->R - r);
 
-        ql_tiles_product(j->set, s.tile, COLUMNS, rows, n, j->a + r * j->lda,
-                         j->lda, s.panel, ql_tiles_cells(j->set, j->tokens),
-                         false);
+        ql_tiles_product(
+            j->set, &(ql_product){.c = s.tile,
+                                  .ldc = COLUMNS,
+                                  .rows = rows,
+                                  .columns = n,
+                                  .left = {j->a + r * j->lda, j->lda},
+                                  .panel = s.panel,
+                                  .cells = ql_tiles_cells(j->set, j->tokens)});
         add_tile(j, s.tile, r, rows, at, n);
     }
 }
@@ -149,7 +148,7 @@ void ql_lora_grad(float *g, bool transposed, const float *p, const float *z,
 #pragma omp parallel if (j.tokens * W > QL_SMALL)
         {
 #pragma omp for schedule(static)
-            for (size_t r = 0; r < j.rows; r++) {
+            for (size_t r = 0; r < R; r++) {
                 make_row(&j, r);
             }
 #pragma omp for schedule(dynamic)

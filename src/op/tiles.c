@@ -4,7 +4,8 @@
 
 enum {
     GROUP = 16, /* rows packed at a time: even, and as many as any lanes */
-    PIECE = 64  /* values scaled at a time: even */
+    PIECE = 64, /* values scaled at a time: even */
+    AHEAD = 4   /* rows */
 };
 
 static size_t min_size(size_t a, size_t b)
@@ -27,7 +28,7 @@ void *ql_pieces_take(ql_pieces *p, size_t cells)
 
 size_t ql_tiles_rows(const ql_kernels *set, size_t n)
 {
-    return round_up(n, set->thin.mr);
+    return n + set->thin.mr - 1;
 }
 
 /* Width of the panel for so many columns or more: thin where few are left. */
@@ -89,15 +90,37 @@ static void make_row(const ql_kernels *set, uint32_t *to, const ql_rows *r,
     }
 }
 
+/* Brings a row nearer: far apart, the processor would not do it by itself. */
+static void prefetch(const ql_rows *r, size_t i)
+{
+    for (size_t k = 0; i < r->n && k < r->width; k += QL_TILES_LINE) {
+        __builtin_prefetch(r->x + i * r->ld + k);
+    }
+}
+
 void ql_tiles_a(const ql_kernels *set, uint32_t *a, size_t lda,
                 const ql_rows *r)
 {
-    const size_t rows = ql_tiles_rows(set, r->n);
-
     for (size_t i = 0; i < r->n; i++) {
+        prefetch(r, i + AHEAD);
         make_row(set, a + i * lda, r, i);
     }
-    memset(a + r->n * lda, 0, (rows - r->n) * lda * sizeof(*a));
+}
+
+ql_left ql_tiles_left(const ql_kernels *set, uint32_t *a, size_t lda,
+                      const ql_rows *r)
+{
+    if (set->pair == 1) {
+        return (ql_left){(const uint32_t *)(const void *)r->x, r->ld};
+    }
+    ql_tiles_a(set, a, lda, r);
+    return (ql_left){a, lda};
+}
+
+/* True if floats of r are operands as they are. */
+static bool is_plain(const ql_kernels *set, const ql_rows *r)
+{
+    return set->pair == 1 && r->scale == 1;
 }
 
 void ql_tiles_nt(const ql_kernels *set, uint32_t *panel, const ql_rows *r,
@@ -105,21 +128,40 @@ void ql_tiles_nt(const ql_kernels *set, uint32_t *panel, const ql_rows *r,
 {
     const size_t cells = ql_tiles_cells(set, r->width);
     const size_t ld = ql_tiles_lda(set, r->width);
+    /* Of four cells at a time all must be there. */
+    const size_t whole = is_plain(set, r) && r->width % 4 == 0 ? r->n : 0;
     uint32_t *rows = work;
 
     for (size_t at = 0; at < r->n;) {
         const size_t nr = panel_width(set, r->n - at);
 
-        for (size_t j = 0; j < nr; j += set->lanes) {
+        for (size_t j = at; j < at + nr; j += set->lanes) {
+            uint32_t *to = panel + at * cells + (j - at);
+
+            if (j + set->lanes <= whole) {
+                set->pack_nt(to, nr, r->x + j * r->ld, r->ld, cells);
+                continue;
+            }
             for (size_t i = 0; i < set->lanes; i++) {
-                if (at + j + i < r->n) {
-                    make_row(set, rows + i * ld, r, at + j + i);
+                if (j + i < r->n) {
+                    make_row(set, rows + i * ld, r, j + i);
                 } else {
                     memset(rows + i * ld, 0, cells * sizeof(*rows));
                 }
             }
-            set->pack_nt(panel + at * cells + j, nr, rows, ld, cells);
+            set->pack_nt(to, nr, rows, ld, cells);
         }
+        at += nr;
+    }
+}
+
+/* Panels of r where its floats are operands and fill them. */
+static void pack_plain(const ql_kernels *set, uint32_t *panel, const ql_rows *r)
+{
+    for (size_t at = 0; at < r->width;) {
+        const size_t nr = panel_width(set, r->width - at);
+
+        set->pack_nn(panel + at * r->n, nr, r->x + at, r->ld, r->n);
         at += nr;
     }
 }
@@ -132,6 +174,10 @@ void ql_tiles_nn(const ql_kernels *set, uint32_t *panel, const ql_rows *r,
     const size_t ld = ql_tiles_columns(set, r->width); /* operands */
     char *rows = work;
 
+    if (is_plain(set, r) && ld == r->width) {
+        pack_plain(set, panel, r);
+        return;
+    }
     for (size_t d = 0; d < r->n; d += GROUP) {
         const size_t live = min_size(GROUP, r->n - d);
 
@@ -151,18 +197,51 @@ void ql_tiles_nn(const ql_kernels *set, uint32_t *panel, const ql_rows *r,
     }
 }
 
-void ql_tiles_product(const ql_kernels *set, float *c, size_t ldc, size_t rows,
-                      size_t columns, const uint32_t *a, size_t lda,
-                      const uint32_t *panel, size_t cells, bool add)
+/* Some rows of C in columns [at, at + nr). */
+static void strip(const ql_kernels *set, const ql_tile *tile,
+                  const ql_product *p, size_t at, size_t row, size_t rows)
 {
-    for (size_t at = 0; at < columns;) {
-        const size_t nr = panel_width(set, columns - at);
-        const ql_tile *tile = nr == set->tile.nr ? &set->tile : &set->thin;
+    const uint32_t *panel = p->panel + at * p->cells;
+    const uint32_t *a = p->left.a + row * p->left.ld;
+    float *c = p->c + row * p->ldc + at;
+    ql_span depth = {0, p->cells};
 
-        for (size_t i = 0; i < rows; i += tile->mr) {
-            tile->ukr(c + i * ldc + at, ldc, a + i * lda, lda,
-                      panel + at * cells, cells, min_size(tile->mr, rows - i),
-                      add);
+    if (p->wanted) {
+        if (p->wanted[row].from >= at + tile->nr ||
+            p->wanted[row + rows - 1].to <= at) {
+            return;
+        }
+    }
+    if (p->band) {
+        /* Two cells of a panel may be in any order. */
+        const size_t unit = 2 * set->pair;
+        const size_t end = p->band[row + rows - 1].to + unit - 1;
+
+        depth.from = p->band[row].from / unit * 2;
+        depth.to = min_size(end / unit * 2, p->cells);
+    }
+    if (depth.from < depth.to) {
+        tile->ukr(c, p->ldc, a + depth.from, p->left.ld,
+                  panel + depth.from * tile->nr, depth.to - depth.from, rows,
+                  p->add);
+        return;
+    }
+    for (size_t i = 0; i < rows && !p->add; i++) {
+        memset(c + i * p->ldc, 0, tile->nr * sizeof(*c));
+    }
+}
+
+void ql_tiles_product(const ql_kernels *set, const ql_product *p)
+{
+    for (size_t at = 0; at < p->columns;) {
+        const size_t nr = panel_width(set, p->columns - at);
+        const ql_tile *tile = nr == set->tile.nr ? &set->tile : &set->thin;
+        const size_t strips = (p->rows + tile->mr - 1) / tile->mr;
+
+        for (size_t i = 0; i < strips; i++) {
+            const size_t row = p->rows * i / strips;
+
+            strip(set, tile, p, at, row, p->rows * (i + 1) / strips - row);
         }
         at += nr;
     }

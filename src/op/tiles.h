@@ -20,6 +20,11 @@ typedef struct ql_pieces {
 
 void *ql_pieces_take(ql_pieces *p, size_t cells);
 
+/* From, and on to but not including to; none if they are not in order. */
+typedef struct ql_span {
+    size_t from, to;
+} ql_span;
+
 /* A matrix of floats: n rows of width values, ld apart, taken times scale. */
 typedef struct ql_rows {
     const float *x;
@@ -28,8 +33,8 @@ typedef struct ql_rows {
     float scale;
 } ql_rows;
 
-/* Rows of A for n rows of C, and columns of panels for n columns: whole
- * tiles. */
+/* Rows of A that are read for n rows of C, from any row on; columns of panels
+ * for n columns, in whole tiles. */
 size_t ql_tiles_rows(const ql_kernels *set, size_t n);
 size_t ql_tiles_columns(const ql_kernels *set, size_t n);
 
@@ -45,9 +50,20 @@ size_t ql_tiles_panel(const ql_kernels *set, size_t n, size_t depth);
  * wide. */
 size_t ql_tiles_work(const ql_kernels *set, size_t width);
 
-/* a[i] = r[i] as operands, lda cells apart; zero beyond, in whole tiles. */
+/* Rows of operands, ld cells apart. */
+typedef struct ql_left {
+    const uint32_t *a;
+    size_t ld;
+} ql_left;
+
+/* a[i] = r[i] as operands, lda cells apart. */
 void ql_tiles_a(const ql_kernels *set, uint32_t *a, size_t lda,
                 const ql_rows *r);
+
+/* The same, or the rows of r themselves where they are operands; there must be
+ * ql_tiles_rows of them then, and their scale is 1. */
+ql_left ql_tiles_left(const ql_kernels *set, uint32_t *a, size_t lda,
+                      const ql_rows *r);
 
 /* Panels of r^T: rows of r are columns of B, its width is the depth. Columns
  * beyond the last are zero. */
@@ -60,11 +76,26 @@ void ql_tiles_nn(const ql_kernels *set, uint32_t *panel, const ql_rows *r,
 
 /* C [rows, columns] = A B, or C += A B if add.
  *
- *   c      ldc floats between rows, which have ql_tiles_columns values
- *   a      lda cells between rows, in whole tiles
- *   panel  columns of B, cells deep; cells >= 1 */
-void ql_tiles_product(const ql_kernels *set, float *c, size_t ldc, size_t rows,
-                      size_t columns, const uint32_t *a, size_t lda,
-                      const uint32_t *panel, size_t cells, bool add);
+ *   c       ldc floats between rows, which have ql_tiles_columns values
+ *   left    A: ql_tiles_rows of it may be read
+ *   panel   columns of B, cells deep; cells >= 1
+ *   wanted  [rows] columns of C that are wanted of each row: tiles without any
+ *           are left as they are. NULL: all
+ *   band    [rows] where each row of A is not zero, along the depth in values;
+ *           other parts of a strip of rows are not read. NULL: everywhere
+ *
+ * Neither end of a span is before that of the row above. */
+typedef struct ql_product {
+    float *c;
+    size_t ldc;
+    size_t rows, columns;
+    ql_left left;
+    const uint32_t *panel;
+    size_t cells;
+    const ql_span *wanted, *band;
+    bool add;
+} ql_product;
+
+void ql_tiles_product(const ql_kernels *set, const ql_product *p);
 
 #endif
