@@ -153,9 +153,11 @@ int main(int argc, char **argv)
     }
     o->t.seed = common.seed;
     code = train_options_settle(&args);
-    if (code != 0) {
+    if (code == 0) {
+        code = cli_finish(&args, run(o, &common, &args), NULL);
+    } else {
         cli_args_free(&args);
-        return code;
     }
-    return cli_finish(&args, run(o, &common, &args), NULL);
+    train_options_close();
+    return code;
 }

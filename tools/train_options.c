@@ -435,10 +435,9 @@ static const char *find_clash(const ql_train_options *given,
 
 static int settle_adapter(const cli_args *args)
 {
-    static ql_adapter_texts *texts; /* for the rest of the process */
     const ql_train_options given = o.t;
     const char *command = args->command->name;
-    const ql_status st = ql_train_options_adapter(&o.t, o.adapter, &texts);
+    const ql_status st = ql_train_options_adapter(&o.t, o.adapter, &o.texts);
     const char *clash;
     char text[256];
 
@@ -478,4 +477,9 @@ int train_options_settle(const cli_args *args)
         *lists[i].taken = (ql_list){lists[i].read->items, lists[i].read->n};
     }
     return o.adapter ? settle_adapter(args) : 0;
+}
+
+void train_options_close(void)
+{
+    ql_adapter_texts_close(&o.texts);
 }

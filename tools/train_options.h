@@ -15,6 +15,7 @@ typedef struct train_options {
     ql_quant_options quant;
     ql_train_options t;
     const cli_opt *table;
+    ql_adapter_texts *texts; /* that lists in t point to, with --adapter */
 } train_options;
 
 /* The options of this process, set to their defaults. Borrowed. */
@@ -25,5 +26,8 @@ train_options *train_options_defaults(void);
  * code: options exclude each other, the user gave other settings than the
  * folder has, or it cannot be read. */
 int train_options_settle(const cli_args *args);
+
+/* Gives back what settling took; the options are done with. */
+void train_options_close(void);
 
 #endif
