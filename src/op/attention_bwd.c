@@ -7,8 +7,7 @@
  *   dq = scale ds k,      dk = scale ds^T q
  *
  * Scores are made with keys as rows, so that p and ds are rows of operands as
- * they are, for dv and dk; for dq, ds is turned round. Keys are scaled in place
- * of queries where they are rows. */
+ * they are, for dv and dk; for dq, ds is turned round. */
 #include "src/op/attention.h"
 
 #include <assert.h>
@@ -108,15 +107,24 @@ typedef struct call {
     scratch t;
 } call;
 
+/* Where operands are rounded, queries are scaled, as in the forward, so that
+ * scores are the same; elsewhere keys, whose rows have to be made anyway. */
+static bool queries_are_scaled(const call *c)
+{
+    return c->set->pair > 1;
+}
+
 /* Panels of m queries from i on. */
 static void take_queries(const call *c, size_t i, size_t m)
 {
     const size_t D = c->s->D;
     const ql_rows q = {c->q + i * c->ldq, c->ldq, m, D, 1};
+    const float scale = queries_are_scaled(c) ? c->s->scale : 1;
+    const ql_rows scaled = {q.x, q.ld, m, D, scale};
     const ql_rows dout = {c->dout + i * c->ldq, c->ldq, m, D, 1};
     const scratch *t = &c->t;
 
-    ql_tiles_nt(c->set, t->q_nt, &q, t->packing);
+    ql_tiles_nt(c->set, t->q_nt, &scaled, t->packing);
     ql_tiles_nn(c->set, t->q_nn, &q, t->packing);
     ql_tiles_nt(c->set, t->dout_nt, &dout, t->packing);
     ql_tiles_nn(c->set, t->dout_nn, &dout, t->packing);
@@ -273,7 +281,8 @@ static void take_keys(const call *c, size_t j, size_t n)
     const size_t ld = ql_tiles_columns(c->set, D);
     const size_t bytes = n * ld * sizeof(float);
     const ql_rows k = {c->k + j * c->ldk, c->ldk, n, D, 1};
-    const ql_rows scaled = {k.x, k.ld, n, D, s->scale};
+    const float scale = queries_are_scaled(c) ? 1 : s->scale;
+    const ql_rows scaled = {k.x, k.ld, n, D, scale};
     const ql_rows v = {c->v + j * c->ldk, c->ldk, n, D, 1};
     const scratch *t = &c->t;
 
