@@ -7,9 +7,11 @@ import tempfile
 
 import csource
 
-# Ours, what a sanitizer adds for each global of ours, and the lock of a
-# named OpenMP critical section, whose name must be ours too.
-ALLOWED = ('ql_', '__odr_asan', '.gomp_critical_user_ql_')
+# Ours, what a sanitizer adds for each global of ours, the lock of a named
+# OpenMP critical section, whose name must be ours too, and that which clang
+# makes for reductions.
+ALLOWED = ('ql_', '__odr_asan', '.gomp_critical_user_ql_',
+           '.gomp_critical_user_.reduction.var')
 
 
 def strangers(listing):
