@@ -220,6 +220,23 @@ static const cli_opt table[] = {
      .value_name = "X",
      .group = "Optimizer (AdamW)",
      .help = "clip gradients to this norm; 0: do not"},
+    {.name = "loraplus-lr-ratio",
+     CLI_REAL(&o.t.loraplus_lr_ratio),
+     .value_name = "X",
+     .group = "Optimizer (AdamW)",
+     .help = "LoRA+: learning rate of B over that of A, such as 16; 0: the "
+             "same"},
+    {.name = "loraplus-lr-embedding",
+     CLI_REAL(&o.t.loraplus_lr_embedding),
+     .value_name = "X",
+     .group = "Optimizer (AdamW)",
+     .help = "with LoRA+, that of an embedding's B"},
+    {.name = "neftune-noise-alpha",
+     CLI_REAL(&o.t.neftune_noise_alpha),
+     .value_name = "X",
+     .group = "Optimizer (AdamW)",
+     .help = "NEFTune: noise on the embeddings while training, such as 5; 0: "
+             "none"},
 
     {.name = "num-train-epochs",
      CLI_REAL(&o.t.num_train_epochs),

@@ -91,6 +91,14 @@ typedef struct ql_train_options {
     double adam_beta1, adam_beta2;  /* 0.9, 0.999 */
     double adam_epsilon;            /* 1e-8 */
     double max_grad_norm;           /* 0.3; 0: no clipping */
+    /* LoRA+: the learning rate of B, and of magnitudes, is so many times the
+     * others'; 0: it is the same. An embedding's B then has one of its own. */
+    double loraplus_lr_ratio;     /* 0 */
+    double loraplus_lr_embedding; /* 1e-6 */
+    double neftune_noise_alpha;   /* 0: none; noise on the embeddings while
+                                     training, uniform within
+                                     alpha / sqrt(tokens of the sequence
+                                     times width) */
 
     double num_train_epochs;            /* 3 */
     int max_steps;                      /* -1: by epochs; above 0: overrides */

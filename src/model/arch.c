@@ -187,6 +187,7 @@ static const ql_arch archs[] = {
         .attention_bias = true,
         .norm_plus_one = true,
         .scaled_embed = true,
+        .scaled_apart = true,
         .old_gelu = true,
     },
     {
@@ -204,6 +205,7 @@ static const ql_arch archs[] = {
         .attention_bias = true,
         .norm_plus_one = true,
         .scaled_embed = true,
+        .scaled_apart = true,
         .query_scalar = true,
         .window = QL_WINDOW_PATTERN,
     },

@@ -86,6 +86,7 @@ typedef struct ql_arch {
     bool norm_plus_one;  /* norms multiply by 1 + weight */
     bool wide_qk_norm;   /* over all heads together, not each */
     bool scaled_embed;   /* times the root of the width */
+    bool scaled_apart;   /* which is done behind the embedding, not in it */
     bool query_scalar;   /* scores / sqrt(query_pre_attn_scalar), not D */
     bool partial_rotary; /* partial_rotary_factor is honoured */
     bool parallel;       /* use_parallel_residual is honoured */

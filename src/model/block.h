@@ -51,7 +51,8 @@ typedef struct ql_pass {
     ql_attention_shape shape; /* of the batch; the window is the layer's */
     const uint32_t *pos;      /* [T] */
     ql_turns turns[QL_ROPES];
-    float dropout;     /* 0 outside training */
+    float dropout;     /* 0 outside training, as is: */
+    float noise;       /* on the embeddings */
     uint64_t key;      /* of this micro-batch */
     ql_arena *scratch; /* ql_block_scratch_bytes are free */
     ql_profile *profile;

@@ -60,6 +60,7 @@ static ql_pass make_pass(ql_run *run, const ql_batch *b,
         .turns = {{run->tables[0].cos, run->tables[0].sin},
                   {run->tables[1].cos, run->tables[1].sin}},
         .dropout = train ? train->dropout : 0,
+        .noise = train ? train->noise : 0,
         .key = train ? train->key : 0,
         .scratch = &run->scratch,
         .profile = run->opt.profile,
@@ -74,6 +75,26 @@ static ql_saved *saved_of(const ql_run *run, size_t layer)
     return &run->saved[layer < first ? n : layer - first];
 }
 
+/* What goes into the first block. Keys of blocks and head are below that of
+ * the noise. */
+static void embed(ql_run *run, const ql_batch *b, const ql_pass *pass)
+{
+    const ql_model *m = run->m;
+    const ql_config *c = &m->config;
+
+    ql_embed_fwd(run->h[0], b->ids, &m->weights.embed, b->T, run->scratch.data);
+    if (pass->noise > 0) {
+        const float by = c->arch->scaled_apart ? c->embed_scale : 1;
+
+        ql_embed_noise(run->h[0], b->start, b->sequences, c->C,
+                       by * pass->noise,
+                       ql_rng_split(pass->key, c->layers * QL_MODULES + 1));
+    }
+    if (c->arch->names->position) {
+        ql_embed_add(run->h[0], run->pos, &m->weights.position, b->T);
+    }
+}
+
 /* Everything below the head; the output of the last norm is in run->norm. */
 static void forward(ql_run *run, const ql_batch *b, const ql_pass *pass,
                     ql_stream_way way)
@@ -83,10 +104,7 @@ static void forward(ql_run *run, const ql_batch *b, const ql_pass *pass,
 
     assert(b->T <= run->opt.max_tokens);
     ql_run_refresh(run, false);
-    ql_embed_fwd(run->h[0], b->ids, &m->weights.embed, b->T, run->scratch.data);
-    if (c->arch->names->position) {
-        ql_embed_add(run->h[0], run->pos, &m->weights.position, b->T);
-    }
+    embed(run, b, pass);
     for (size_t i = 0; i < c->layers; i++) {
         ql_stream_enter(run->stream, i, way);
         ql_block_fwd(run->h[i + 1], saved_of(run, i), run->h[i],
@@ -105,7 +123,7 @@ static void backward(ql_run *run, const ql_batch *b, const float *dnorm,
 {
     const ql_model *m = run->m;
     const ql_config *c = &m->config;
-    const bool embed = ql_embed_trained(&m->weights.embed);
+    const bool trained = ql_embed_trained(&m->weights.embed);
     const size_t shared = c->layers - ql_run_kept_layers(run);
 
     if (run->lowest == c->layers) {
@@ -123,10 +141,10 @@ static void backward(ql_run *run, const ql_batch *b, const float *dnorm,
         if (i + 1 < shared) {
             ql_block_fwd(NULL, s, run->h[i], layer, i, pass);
         }
-        ql_block_bwd(run->dh, s, run->h[i], layer, i, i > run->lowest || embed,
-                     pass);
+        ql_block_bwd(run->dh, s, run->h[i], layer, i,
+                     i > run->lowest || trained, pass);
     }
-    if (embed) {
+    if (trained) {
         ql_embed_bwd(run->dh, b->ids, &m->weights.embed, b->T,
                      run->scratch.data);
     }

@@ -28,10 +28,11 @@ void ql_adam_maps_init(ql_adam_maps *maps)
     ql_map8_init(&maps->v, ql_dynamic_map_unsigned);
 }
 
-/* The numbers of a step in f32. */
-static ql_adam_factors prepare(const ql_adam_step *s)
+/* The numbers of a step in f32, with a factor on its learning rate. */
+static ql_adam_factors prepare(const ql_adam_step *s, double factor)
 {
     const double t = (double)s->t;
+    const double lr = s->lr * factor;
 
     return (ql_adam_factors){
         .b1 = (float)s->beta1,
@@ -39,14 +40,14 @@ static ql_adam_factors prepare(const ql_adam_step *s)
         .c1 = (float)(1 - s->beta1),
         .c2 = (float)(1 - s->beta2),
         .clip = (float)s->clip,
-        .keep = (float)(1 - s->lr * s->weight_decay),
-        .rate = (float)(s->lr / (1 - pow(s->beta1, t))),
+        .keep = (float)(1 - lr * s->weight_decay),
+        .rate = (float)(lr / (1 - pow(s->beta1, t))),
         .root = (float)(1 / sqrt(1 - pow(s->beta2, t))),
         .eps = (float)s->eps,
     };
 }
 
-/* What the pieces of an update share. */
+/* The update of a piece. */
 typedef struct update {
     const ql_loops *loops;
     const ql_adam_maps *maps;
@@ -84,12 +85,13 @@ size_t ql_adam_update(float *p, float *g, void *state,
                       const ql_adam_piece *piece, size_t n,
                       const ql_adam_maps *maps, const ql_adam_step *s)
 {
-    const update u = {ql_loops_get(), maps, prepare(s)};
+    const ql_loops *loops = ql_loops_get();
     size_t stayed = 0;
 
 #pragma omp parallel for schedule(dynamic) if (n > 1) reduction(+ : stayed)
     for (size_t i = 0; i < n; i++) {
         const ql_adam_piece *e = &piece[i];
+        const update u = {loops, maps, prepare(s, (double)e->rate)};
         float *at = (float *)((char *)state + (e->at - piece->at));
 
         stayed += (e->eight ? update8 : update32)(&u, p + e->first,

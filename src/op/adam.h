@@ -42,6 +42,7 @@ typedef struct ql_adam_piece {
     uint64_t at;  /* byte where its state begins, a multiple of 64 */
     size_t first; /* its first parameter */
     uint32_t n;   /* its parameters */
+    float rate;   /* factor on the learning rate */
     bool eight;   /* in 8 bits */
 } ql_adam_piece;
 

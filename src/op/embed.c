@@ -1,10 +1,12 @@
 #include "src/op/embed.h"
 
 #include <assert.h>
+#include <math.h>
 
 #include "quant/codec.h"
 #include "quant/qgemm.h"
 #include "src/base/arena.h"
+#include "src/base/rng.h"
 #include "src/op/loops.h"
 #include "src/op/lora_grad.h"
 #include "src/op/parallel.h"
@@ -133,6 +135,21 @@ void ql_embed_bwd(const float *dy, const int32_t *ids, const ql_embedding *e,
 bool ql_embed_trained(const ql_embedding *e)
 {
     return e->lora.da || e->dw;
+}
+
+void ql_embed_noise(float *y, const size_t *start, size_t sequences, size_t C,
+                    float alpha, uint64_t key)
+{
+    for (size_t s = 0; s < sequences; s++) {
+        const size_t n = (start[s + 1] - start[s]) * C;
+        const size_t first = start[s] * C;
+        const double by = (double)alpha / sqrt((double)n);
+
+#pragma omp parallel for schedule(static) if (n > QL_SMALL)
+        for (size_t i = first; i < first + n; i++) {
+            y[i] += (float)(by * (2 * ql_rng_unit(key, i) - 1));
+        }
+    }
 }
 
 static void add_row(const ql_loops *loops, float *y, const ql_qtensor *w,

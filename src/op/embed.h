@@ -32,6 +32,16 @@ void ql_embed_fwd(float *y, const int32_t *ids, const ql_embedding *e, size_t T,
 void ql_embed_bwd(const float *dy, const int32_t *ids, const ql_embedding *e,
                   size_t T, void *work);
 
+/* Noise of NEFTune: y[t,:] of a sequence of n tokens gets numbers that are
+ * uniform within +-alpha / sqrt(n C), by key.
+ *
+ *   y      [T, C]           added to
+ *   start  [sequences + 1]  where the sequences begin in y, and the end
+ * Source: Jain and others: NEFTune, 2023; TRL. Cannot fail. Threads: splits
+ * the tokens of a sequence. */
+void ql_embed_noise(float *y, const size_t *start, size_t sequences, size_t C,
+                    float alpha, uint64_t key);
+
 /* True if the embedding has gradients. */
 bool ql_embed_trained(const ql_embedding *e);
 

@@ -14,6 +14,7 @@ typedef struct ql_optimizer_options {
                              paging takes; 0: all of the state */
     const char *page_dir; /* of the paged kinds: an existing folder, whose file
                              system holds the rest */
+    const float *rate;    /* factor of each tensor's learning rate; NULL: 1 */
 } ql_optimizer_options;
 
 /* Bytes in memory, and in the page file; and the least memory that would do:

@@ -34,8 +34,10 @@ static size_t count_pieces(const size_t *size, size_t n)
     return pieces;
 }
 
-static void cut(ql_layout *l, const size_t *size, size_t n, bool eight)
+static void cut(ql_layout *l, const ql_optimizer_options *opt,
+                const size_t *size, size_t n)
 {
+    const bool eight = kinds[opt->kind].eight;
     ql_adam_piece *piece = l->pieces;
 
     for (size_t i = 0; i < n; i++) {
@@ -46,6 +48,7 @@ static void cut(ql_layout *l, const size_t *size, size_t n, bool eight)
                 .at = l->bytes,
                 .first = l->count,
                 .n = (uint32_t)(left < QL_ADAM_PIECE ? left : QL_ADAM_PIECE),
+                .rate = opt->rate ? opt->rate[i] : 1,
                 .eight = eight && size[i] >= LEAST_8BIT,
             };
             l->count += piece->n;
@@ -168,7 +171,7 @@ ql_status ql_layout_init(ql_layout *l, const ql_optimizer_options *opt,
     if (!l->pieces) {
         return QL_ENOMEM;
     }
-    cut(l, size, n, kinds[opt->kind].eight);
+    cut(l, opt, size, n);
     if (kinds[opt->kind].paged && opt->memory > 0 &&
         fixed_bytes(l, 0) + l->bytes > opt->memory) {
         st = spread(l, opt);

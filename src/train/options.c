@@ -19,6 +19,7 @@ void ql_train_options_init(ql_train_options *opt)
         .adam_beta2 = 0.999,
         .adam_epsilon = 1e-8,
         .max_grad_norm = 0.3,
+        .loraplus_lr_embedding = 1e-6,
         .num_train_epochs = 3,
         .max_steps = -1,
         .per_device_train_batch_size = 1,
@@ -52,6 +53,9 @@ static ql_status check_ranges(const ql_train_options *o)
         {"adam-beta2", o->adam_beta2, 0, 1},
         {"adam-epsilon", o->adam_epsilon, 0, 1},
         {"max-grad-norm", o->max_grad_norm, 0, HUGE_VAL},
+        {"loraplus-lr-ratio", o->loraplus_lr_ratio, 0, 1e6},
+        {"loraplus-lr-embedding", o->loraplus_lr_embedding, 0, 1e3},
+        {"neftune-noise-alpha", o->neftune_noise_alpha, 0, 1e6},
         {"num-train-epochs", o->num_train_epochs, 0, 1e6},
     };
 

@@ -8,6 +8,24 @@
 #include "src/op/vec.h"
 #include "src/train/blame.h"
 
+void ql_step_rates(float *rates, const ql_adapter *a,
+                   const ql_train_options *opt)
+{
+    const double embedding = opt->loraplus_lr_embedding / opt->learning_rate;
+    const bool plus = opt->loraplus_lr_ratio > 0 && opt->learning_rate > 0;
+
+    for (size_t i = 0; i < a->n_tensors; i++) {
+        const ql_adapter_tensor *t = &a->tensors[i];
+        const ql_place place = a->entries[t->entry].site.place;
+        const bool up = t->part == QL_PART_B || t->rank == 1;
+
+        rates[i] = !plus || !up ? 1
+                   : t->part == QL_PART_B && place == QL_PLACE_EMBED
+                       ? (float)embedding
+                       : (float)opt->loraplus_lr_ratio;
+    }
+}
+
 /* How micro-batch i of a step is run. */
 static ql_run_train training(const ql_step *s, size_t i,
                              const ql_train_options *opt)
@@ -15,6 +33,7 @@ static ql_run_train training(const ql_step *s, size_t i,
     return (ql_run_train){
         .scale = (float)(1.0 / (double)s->trained),
         .dropout = (float)opt->lora_dropout,
+        .noise = (float)opt->neftune_noise_alpha,
         .key = ql_rng_split(ql_rng_split(opt->seed, s->number), i - s->from),
     };
 }

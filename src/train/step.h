@@ -26,6 +26,12 @@ typedef struct ql_step {
                             state is lost */
 } ql_step;
 
+/* Factors of the learning rates of a's tensors, rates[a->n_tensors], by which
+ * LoRA+ differs: Hayou and others: LoRA+, 2024; which is which as in PEFT and
+ * LLaMA-Factory. */
+void ql_step_rates(float *rates, const ql_adapter *a,
+                   const ql_train_options *opt);
+
 /* Its first half: the gradients of a, and all that s says of them. Errors:
  * QL_ENUMERIC when the loss or a gradient is not finite (names the step, the
  * layer and the records). */

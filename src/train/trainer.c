@@ -202,11 +202,19 @@ static ql_status make_adapter(ql_trainer *t, const ql_checkpoint *from)
 static ql_status make_optimizer(ql_trainer *t)
 {
     const ql_adapter *a = &t->adapter;
+    float *rates = ql_alloc(QL_TAG_MISC, a->n_tensors, sizeof(*rates));
     const ql_optimizer_options opt = {.kind = t->opt->optim,
                                       .memory = t->plan.optimizer_memory,
-                                      .page_dir = t->output.work};
+                                      .page_dir = t->output.work,
+                                      .rate = rates};
+    ql_status st = rates ? QL_OK : QL_ENOMEM;
 
-    QL_TRY(ql_optimizer_open(&t->optimizer, &opt, a->sizes, a->n_tensors));
+    if (st == QL_OK) {
+        ql_step_rates(rates, a, t->opt);
+        st = ql_optimizer_open(&t->optimizer, &opt, a->sizes, a->n_tensors);
+    }
+    ql_free(rates);
+    QL_TRY(st);
     return ql_disk_need(t->out_dir,
                         ql_trainer_disk_bytes(t) + t->plan.page_file);
 }

@@ -198,12 +198,67 @@ static void embed__adds_positions(void **state)
     room_close(before, T * C);
 }
 
+/* Within its bound, near enough to it, about as often above 0 as below, and
+ * other noise by another key. */
+static void noise__is_uniform_within_its_bound(void **state)
+{
+    enum {
+        C = 48,
+        T = 90
+    };
+    static const size_t start[] = {0, 1, 26, T};
+    float *y = room_open(T * C);
+    float *z = room_open(T * C);
+
+    (void)state;
+    memset(y, 0, T * C * sizeof *y);
+    memset(z, 0, T * C * sizeof *z);
+    ql_embed_noise(y, start, 3, C, 5, 1);
+    ql_embed_noise(z, start, 3, C, 5, 2);
+    for (size_t s = 0; s < 3; s++) {
+        const size_t n = (start[s + 1] - start[s]) * C;
+        const double bound = 5 / sqrt((double)n);
+        double largest = 0;
+        double squares = 0;
+        double both = 0;
+
+        for (size_t i = start[s] * C; i < start[s + 1] * C; i++) {
+            largest = fmax(largest, fabs((double)y[i]));
+            squares += (double)y[i] * (double)y[i];
+            both += (double)y[i] * (double)z[i];
+        }
+        assert_true(largest <= bound * (1 + 1e-6) && largest > 0.8 * bound);
+        assert_true(fabs(squares / (25.0 / 3) - 1) < 2 / sqrt((double)n));
+        assert_true(fabs(both) < 25.0 / 3 * 4 / sqrt((double)n));
+    }
+    room_close(y, T * C);
+    room_close(z, T * C);
+}
+
+static void noise__does_not_depend_on_threads(void **state)
+{
+    static const size_t start[] = {0, 300};
+    float *y[2];
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        omp_set_num_threads(1 + 2 * i);
+        y[i] = room_fill(300 * 65, 3);
+        ql_embed_noise(y[i], start, 1, 65, 7, 9);
+    }
+    check_same(y[0], y[1], 300 * 65, "y");
+    room_close(y[0], 300 * 65);
+    room_close(y[1], 300 * 65);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(embed__agrees_with_double),
         cmocka_unit_test(embed__does_not_depend_on_threads),
         cmocka_unit_test(embed__adds_positions),
+        cmocka_unit_test(noise__is_uniform_within_its_bound),
+        cmocka_unit_test(noise__does_not_depend_on_threads),
     };
 
     ql_gemm_setup();
