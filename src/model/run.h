@@ -41,8 +41,8 @@ void ql_run_close(ql_run **run);
 /* Loss of a batch, added to *sum.
  *
  * With train, gradients of scale * (sum of losses) are added to the adapter's,
- * with dropout p, and noise on the embeddings, by key. Cannot fail: a non-finite
- * loss shows in sum. */
+ * with dropout p, and noise on the embeddings, by key. Cannot fail: a
+ * non-finite loss shows in sum. */
 typedef struct ql_run_train {
     float scale;
     float dropout;
