@@ -25,10 +25,10 @@ void ql_buf_clear(ql_buf *b)
     }
 }
 
-/* Makes room for n more bytes and the NUL. */
-static ql_status reserve(ql_buf *b, size_t n)
+/* Makes room for n more bytes and the NUL, of cap bytes in all if there is too
+ * little. n is checked first. */
+static ql_status make_room(ql_buf *b, size_t n, size_t cap)
 {
-    size_t cap = b->cap ? b->cap : 64;
     char *data;
 
     if (n > b->max - b->len) {
@@ -38,9 +38,6 @@ static ql_status reserve(ql_buf *b, size_t n)
     if (b->data && n < b->cap - b->len) {
         return QL_OK;
     }
-    while (cap - b->len <= n) {
-        cap *= 2;
-    }
     data = ql_realloc(b->tag, b->data, cap, 1);
     if (!data) {
         return QL_ENOMEM;
@@ -48,6 +45,22 @@ static ql_status reserve(ql_buf *b, size_t n)
     b->data = data;
     b->cap = cap;
     return QL_OK;
+}
+
+/* The same in doubling steps. */
+static ql_status reserve(ql_buf *b, size_t n)
+{
+    size_t cap = b->cap ? b->cap : 64;
+
+    while (n <= b->max - b->len && cap - b->len <= n) {
+        cap *= 2;
+    }
+    return make_room(b, n, cap);
+}
+
+ql_status ql_buf_reserve(ql_buf *b, size_t n)
+{
+    return make_room(b, n, b->len + n + 1);
 }
 
 ql_status ql_buf_append(ql_buf *b, const void *data, size_t n)

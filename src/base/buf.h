@@ -21,6 +21,9 @@ void ql_buf_free(ql_buf *b);
 /* Empties it and keeps the memory. */
 void ql_buf_clear(ql_buf *b);
 
+/* Makes room for n more bytes at once. Errors: as below. */
+ql_status ql_buf_reserve(ql_buf *b, size_t n);
+
 /* Errors of all appends: QL_ENOMEM; QL_EFORMAT when the ceiling is met. The
  * content is then unchanged. */
 ql_status ql_buf_append(ql_buf *b, const void *data, size_t n);

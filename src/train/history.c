@@ -1,19 +1,24 @@
 #include "src/train/history.h"
 
-enum {
-    MAX_BYTES = 1 << 30
-};
-
 void ql_history_init(ql_history *h)
 {
     *h = (ql_history){0};
-    ql_buf_init(&h->rows, QL_TAG_MISC, MAX_BYTES);
+    ql_buf_init(&h->rows, QL_TAG_MISC,
+                QL_HISTORY_ROWS * sizeof(ql_train_event));
 }
 
 void ql_history_free(ql_history *h)
 {
     ql_buf_free(&h->rows);
     *h = (ql_history){0};
+}
+
+ql_status ql_history_reserve(ql_history *h, size_t n)
+{
+    const size_t bytes = n * sizeof(ql_train_event);
+
+    return bytes > h->rows.len ? ql_buf_reserve(&h->rows, bytes - h->rows.len)
+                               : QL_OK;
 }
 
 size_t ql_history_size(const ql_history *h)

@@ -9,6 +9,10 @@
 #include "src/base/buf.h"
 #include "src/op/loss.h"
 
+enum {
+    QL_HISTORY_ROWS = 1 << 21 /* that there can be, at most */
+};
+
 /* Steps added up. */
 typedef struct ql_history_sum {
     ql_loss loss;   /* over all their trained tokens */
@@ -25,6 +29,10 @@ typedef struct ql_history {
 
 void ql_history_init(ql_history *h);
 void ql_history_free(ql_history *h);
+
+/* Makes room for n rows in all, so that adding them takes no more memory.
+ * Errors: QL_ENOMEM. */
+ql_status ql_history_reserve(ql_history *h, size_t n);
 
 size_t ql_history_size(const ql_history *h);
 

@@ -1,12 +1,8 @@
 #include "src/train/metrics.h"
 
 #include "src/base/fail.h"
-#include "src/base/file.h"
 #include "src/base/json.h"
-
-enum {
-    MAX_BYTES = 512 << 20
-};
+#include "src/base/textfile.h"
 
 static const char head[] = "step,train_loss,train_mean_token_accuracy,"
                            "valid_loss,valid_mean_token_accuracy,"
@@ -45,20 +41,21 @@ static ql_status put_row(ql_buf *csv, const ql_train_event *e)
 
 ql_status ql_metrics_save(const ql_history *h, const char *path)
 {
+    ql_textfile csv;
     ql_status st;
-    ql_buf csv;
 
-    ql_buf_init(&csv, QL_TAG_MISC, MAX_BYTES);
-    QL_TRY_DONE(ql_buf_puts(&csv, head));
+    QL_TRY(ql_textfile_init(&csv, path));
+    QL_TRY_DONE(ql_buf_puts(&csv.text, head));
     for (size_t i = 0; i < ql_history_size(h); i++) {
         const ql_train_event *e = ql_history_row(h, i);
 
         if (e->kind != QL_TRAIN_DONE) {
-            QL_TRY_DONE(put_row(&csv, e));
+            QL_TRY_DONE(put_row(&csv.text, e));
+            QL_TRY_DONE(ql_textfile_flush(&csv));
         }
     }
-    st = ql_file_write(path, csv.data, csv.len);
+    st = ql_textfile_commit(&csv);
 done:
-    ql_buf_free(&csv);
+    ql_textfile_free(&csv);
     return st;
 }

@@ -100,20 +100,8 @@ static json_t *lead_of(const ql_report *r)
     return lead;
 }
 
-/* What is drawn, of all charts. */
-static json_t *data_of(const json_t *charts)
-{
-    json_t *list = json_array();
-
-    for (size_t i = 0; i < json_array_size(charts); i++) {
-        json_array_append(list,
-                          json_object_get(json_array_get(charts, i), "data"));
-    }
-    return list;
-}
-
 /* All that the templates name, but for what is not to be escaped. */
-static json_t *facts_of(const ql_report *r, json_t *charts)
+static json_t *facts_of(const ql_report *r)
 {
     json_t *o = json_object();
     const char *settings = r->opt->settings;
@@ -134,55 +122,122 @@ static json_t *facts_of(const ql_report *r, json_t *charts)
     json_object_set_new(o, "facts", ql_fact_facts(r));
     json_object_set_new(o, "settings",
                         ql_fact_settings(settings ? settings : ""));
-    json_object_set_new(o, "log", ql_fact_log(r->history));
-    json_object_set_new(o, "data", data_of(charts));
-    json_object_set_new(o, "charts", charts);
+    json_object_set_new(o, "log", json_string(ql_fact_log(r->history)));
     return o;
 }
 
-/* Fills in a template and writes it. */
+/* Fills in a template. */
 static ql_status render(const char *page, const char *where,
-                        const json_t *facts, const char *path)
+                        const json_t *facts, ql_buf *text)
 {
     const ql_chat_input in = {.extra = facts};
     ql_chat_template *t = NULL;
     ql_status st;
-    ql_buf text;
 
-    ql_buf_init(&text, QL_TAG_MISC, MAX_PAGE);
-    QL_TRY_DONE(ql_chat_template_open(&t, page, strlen(page), where));
-    QL_TRY_DONE(ql_chat_render(t, &in, &text, NULL));
-    st = ql_file_write(path, text.data, text.len);
-done:
+    QL_TRY(ql_chat_template_open(&t, page, strlen(page), where));
+    st = ql_chat_render(t, &in, text, NULL);
     ql_chat_template_close(&t);
-    ql_buf_free(&text);
     return st;
+}
+
+/* What can be long is not filled in, but has its mark there. */
+static const struct {
+    const char *name, *mark;
+    ql_status (*put)(const ql_history *h, ql_textfile *out);
+} long_parts[] = {
+    {"data", "\1data", ql_charts_put_data},
+    {"rows", "\1rows", ql_fact_put_log},
+};
+
+enum {
+    LONG_PARTS = sizeof(long_parts) / sizeof(long_parts[0]),
+    LONG_MARK = 5
+};
+
+/* Appends what the mark at p stands for; p goes behind it. */
+static ql_status put_mark(const ql_history *h, const char **p, ql_textfile *out)
+{
+    for (size_t i = 0; i < LONG_PARTS; i++) {
+        if (strncmp(*p, long_parts[i].mark, LONG_MARK) == 0) {
+            *p += LONG_MARK;
+            return long_parts[i].put(h, out);
+        }
+    }
+    *p += QL_CHART_MARK_BYTES;
+    return ql_charts_put(h, *p - QL_CHART_MARK_BYTES, out);
+}
+
+/* Writes a page, with what the marks in it stand for in their place. */
+static ql_status write_page(const char *page, const ql_history *h,
+                            const char *path)
+{
+    ql_textfile out;
+    ql_status st;
+
+    QL_TRY(ql_textfile_init(&out, path));
+    while (*page) {
+        const size_t n = strcspn(page, "\1");
+
+        QL_TRY_DONE(ql_buf_append(&out.text, page, n));
+        page += n;
+        if (*page) {
+            QL_TRY_DONE(put_mark(h, &page, &out));
+        }
+    }
+    st = ql_textfile_commit(&out);
+done:
+    ql_textfile_free(&out);
+    return st;
+}
+
+/* All that the page names. Texts are escaped but for our own. Owned: *out. */
+static ql_status page_facts(const ql_report *r, json_t **out)
+{
+    json_t *facts;
+    json_t *charts;
+
+    QL_TRY(ql_charts_of(r->history, &charts));
+    facts = facts_of(r);
+    *out = escaped(facts);
+    json_decref(facts);
+    json_object_set_new(*out, "css", json_string(ql_page_css));
+    json_object_set_new(*out, "js", json_string(ql_page_js));
+    for (size_t i = 0; i < LONG_PARTS; i++) {
+        json_object_set_new(*out, long_parts[i].name,
+                            json_string(long_parts[i].mark));
+    }
+    return json_object_set_new(*out, "charts", charts) == 0 ? QL_OK : QL_ENOMEM;
 }
 
 ql_status ql_report_save(const ql_report *r, const char *path)
 {
-    json_t *charts;
-    json_t *facts;
-    json_t *clean;
+    json_t *facts = NULL;
     ql_status st;
+    ql_buf page;
 
-    QL_TRY(ql_charts_of(r->history, &charts));
-    facts = facts_of(r, charts);
-    clean = escaped(facts);
-    json_object_set_new(clean, "css", json_string(ql_page_css));
-    json_object_set_new(clean, "js", json_string(ql_page_js));
-    st = clean ? render(ql_page_html, "page.html", clean, path) : QL_ENOMEM;
+    ql_buf_init(&page, QL_TAG_MISC, MAX_PAGE);
+    QL_TRY_DONE(page_facts(r, &facts));
+    QL_TRY_DONE(render(ql_page_html, "page.html", facts, &page));
+    st = write_page(page.data, r->history, path);
+done:
     json_decref(facts);
-    json_decref(clean);
+    ql_buf_free(&page);
     return st;
 }
 
 ql_status ql_report_save_card(const ql_report *r, const char *path)
 {
-    json_t *facts = facts_of(r, json_array());
-    ql_status st =
-        facts ? render(ql_card_md, "card.md", facts, path) : QL_ENOMEM;
+    json_t *facts = facts_of(r);
+    ql_status st = QL_ENOMEM;
+    ql_buf card;
 
+    ql_buf_init(&card, QL_TAG_MISC, MAX_PAGE);
+    if (facts) {
+        QL_TRY_DONE(render(ql_card_md, "card.md", facts, &card));
+        st = ql_file_write(path, card.data, card.len);
+    }
+done:
     json_decref(facts);
+    ql_buf_free(&card);
     return st;
 }

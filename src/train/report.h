@@ -10,6 +10,11 @@
 #include "src/train/options.h"
 #include "src/train/samples.h"
 
+enum {
+    QL_REPORT_BYTES = 768 * 1024, /* that writing one takes, at most, */
+    QL_REPORT_ROW_BYTES = 80      /* and so many more for a row of the log */
+};
+
 /* How a run stands. */
 typedef enum ql_report_state {
     QL_REPORT_RUNNING,

@@ -2,173 +2,32 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "src/base/fail.h"
-#include "src/train/report_curve.h"
+#include "src/base/json.h"
+#include "src/train/report_drawing.h"
 #include "src/train/report_facts.h"
 
 enum {
-    CHARTS = 6,
-    CURVES = 2,
-    MAX_PATH = 1 << 20,
-    SMOOTH_FROM = 60, /* points: fewer are seen one by one */
+    MAX_TEXT = 1 << 16,
     DOTS_UP_TO = 40
 };
 
-/* How numbers are divided before they are shown. */
-typedef enum unit {
-    UNIT_ONE,
-    UNIT_PERCENT,
-    UNIT_BYTES, /* KiB, MiB, ...: by the largest */
-    UNIT_POWER  /* of ten: by the largest */
-} unit;
-
 static const char *const unit_forms[] = {
-    [UNIT_ONE] = "plain",
-    [UNIT_PERCENT] = "percent",
-    [UNIT_BYTES] = "bytes",
-    [UNIT_POWER] = "power",
+    [QL_UNIT_ONE] = "plain",
+    [QL_UNIT_PERCENT] = "percent",
+    [QL_UNIT_BYTES] = "bytes",
+    [QL_UNIT_POWER] = "power",
 };
 
-typedef struct chart {
-    const char *id, *title, *unit_name;
-    unit unit;
-    int digits; /* after the point of a single number */
-    bool log;   /* may be logarithmic */
-    bool zero;  /* begins at 0 */
-    struct {
-        const char *name, *style, *key;
-        bool noisy;
-    } curves[CURVES];
-} chart;
-
-static const chart charts[CHARTS] = {
-    {"loss",
-     "Loss",
-     "nats a token",
-     UNIT_ONE,
-     4,
-     true,
-     false,
-     {{"training", "a", "loss", true},
-      {"evaluation", "b", "eval_loss", false}}},
-    {"accuracy",
-     "Accuracy",
-     "% of tokens",
-     UNIT_PERCENT,
-     1,
-     false,
-     false,
-     {{"training", "a", "mean_token_accuracy", true},
-      {"evaluation", "b", "eval_mean_token_accuracy", false}}},
-    {"rate",
-     "Learning rate",
-     "",
-     UNIT_POWER,
-     3,
-     false,
-     true,
-     {{"learning rate", "a", "learning_rate", false}}},
-    {"gradient",
-     "Gradient norm",
-     "before clipping",
-     UNIT_ONE,
-     3,
-     true,
-     false,
-     {{"gradient norm", "a", "grad_norm", true}}},
-    {"speed",
-     "Throughput",
-     "tokens a second",
-     UNIT_ONE,
-     0,
-     false,
-     true,
-     {{"tokens a second", "a", "tokens_per_second", true}}},
-    {"memory",
-     "Memory",
-     "",
-     UNIT_BYTES,
-     1,
-     false,
-     true,
-     {{"resident", "a", "rss_bytes", false},
-      {"peak so far", "c", "peak_rss_bytes", false}}},
+/* What a mark stands for, its last character. */
+enum {
+    LINE = 'l',
+    SMOOTH = 's',
+    DOTS = 'd',
+    BEST = 'b'
 };
-
-/* A chart in the making. */
-typedef struct drawing {
-    const chart *chart;
-    ql_curve curves[CURVES], smooth[CURVES];
-    double low, high; /* of all values */
-    double div;       /* of the numbers, to show them in the unit */
-    char unit[32];
-    ql_scale x, y; /* y: in the unit */
-    ql_buf path;
-} drawing;
-
-/* Appends "x 10" to a power, with raised digits. */
-static void put_power(char *text, size_t bytes, int power)
-{
-    static const char *const raised[] = {"\u2070", "\u00b9", "\u00b2", "\u00b3",
-                                         "\u2074", "\u2075", "\u2076", "\u2077",
-                                         "\u2078", "\u2079"};
-    char digits[16];
-    size_t n;
-
-    snprintf(text, bytes, "\u00d7 10%s", power < 0 ? "\u207b" : "");
-    snprintf(digits, sizeof(digits), "%d", abs(power));
-    for (const char *p = digits; *p; p++) {
-        n = strlen(text);
-        snprintf(text + n, bytes - n, "%s", raised[*p - '0']);
-    }
-}
-
-/* The unit of numbers up to high, and what they are divided by. */
-static void choose_unit(drawing *d, double high)
-{
-    static const char *const bytes[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    size_t i = 0;
-
-    d->div = d->chart->unit == UNIT_PERCENT ? 0.01 : 1;
-    snprintf(d->unit, sizeof(d->unit), "%s", d->chart->unit_name);
-    if (d->chart->unit == UNIT_BYTES) {
-        while (i < 4 && high / d->div >= 1024) {
-            d->div *= 1024;
-            i++;
-        }
-        snprintf(d->unit, sizeof(d->unit), "%s", bytes[i]);
-    } else if (d->chart->unit == UNIT_POWER && high > 0) {
-        const int power = (int)floor(log10(high) + 1e-9);
-
-        d->div = pow(10, power);
-        put_power(d->unit, sizeof(d->unit), power);
-    }
-}
-
-/* Reads the curves. */
-static ql_status gather(drawing *d, const ql_history *h)
-{
-    d->low = d->chart->zero ? 0 : HUGE_VAL;
-    d->high = -HUGE_VAL;
-    for (size_t i = 0; i < CURVES && d->chart->curves[i].key; i++) {
-        ql_curve *c = &d->curves[i];
-
-        QL_TRY(ql_curve_init(c, h, d->chart->curves[i].key));
-        if (c->n > 0) {
-            ql_curve_range(c, &d->low, &d->high);
-        }
-        if (d->chart->curves[i].noisy && c->n >= SMOOTH_FROM) {
-            QL_TRY(ql_curve_init(&d->smooth[i], h, d->chart->curves[i].key));
-            QL_TRY(ql_curve_smooth(&d->smooth[i]));
-        }
-        ql_curve_thin(c, QL_CHART_POINTS);
-        ql_curve_thin(&d->smooth[i], QL_CHART_POINTS);
-    }
-    return QL_OK;
-}
 
 static json_t *ticks(const ql_scale *s)
 {
@@ -187,58 +46,9 @@ static json_t *ticks(const ql_scale *s)
     return list;
 }
 
-static json_t *reals(const double *x, size_t n)
-{
-    json_t *list = json_array();
-
-    for (size_t i = 0; i < n; i++) {
-        json_array_append_new(list, json_real(x[i]));
-    }
-    return list;
-}
-
-/* What is drawn, in numbers; the steps are whole ones. */
-static json_t *data_of(const drawing *d)
-{
-    json_t *list = json_array();
-
-    for (size_t i = 0; i < CURVES; i++) {
-        const ql_curve *c = &d->curves[i];
-        json_t *x = json_array();
-
-        for (size_t j = 0; j < c->n; j++) {
-            json_array_append_new(x, json_integer((json_int_t)c->x[j]));
-        }
-        if (c->n > 0) {
-            json_array_append_new(list,
-                                  json_pack("{s:s, s:s, s:o, s:o}", "name",
-                                            d->chart->curves[i].name, "style",
-                                            d->chart->curves[i].style, "x", x,
-                                            "y", reals(c->y, c->n)));
-        } else {
-            json_decref(x);
-        }
-    }
-    return json_pack("{s:s, s:o, s:f, s:f, s:f, s:f, s:b, s:f, s:i, s:s, s:s}",
-                     "id", d->chart->id, "curves", list, "x0", d->x.low, "x1",
-                     d->x.high, "y0", d->y.low, "y1", d->y.high, "log",
-                     d->y.log, "div", d->div, "digits", d->chart->digits,
-                     "unit", d->unit, "form", unit_forms[d->chart->unit]);
-}
-
-/* A curve as a path, in the unit of the chart. "" for none. */
-static json_t *path_of(drawing *d, const ql_curve *c, bool dots)
-{
-    ql_buf_clear(&d->path);
-    if (ql_curve_path(c, &d->x, &d->y, d->div, dots, &d->path) != QL_OK) {
-        return NULL;
-    }
-    return json_stringn(d->path.data ? d->path.data : "", d->path.len);
-}
-
 /* The least point of the evaluation loss, if there are several; the untrained
  * model is no candidate. */
-static ql_curve best_of(const drawing *d, size_t i)
+static ql_curve best_of(const ql_drawing *d, size_t i)
 {
     const ql_curve *c = &d->curves[i];
     const char *key = d->chart->curves[i].key;
@@ -254,39 +64,45 @@ static ql_curve best_of(const drawing *d, size_t i)
     return (ql_curve){.x = c->x + best, .y = c->y + best, .n = 1};
 }
 
-static json_t *curves_of(drawing *d)
+/* The mark of a curve, "" for none. */
+static json_t *mark_of(size_t chart, size_t curve, char what, size_t points)
 {
-    static const ql_curve none = {0};
+    return points > 0
+               ? json_sprintf("%c%zu%zu%c", QL_CHART_MARK, chart, curve, what)
+               : json_string("");
+}
+
+static json_t *curves_of(const ql_drawing *d, size_t chart)
+{
     json_t *list = json_array();
 
-    for (size_t i = 0; i < CURVES; i++) {
+    for (size_t i = 0; i < QL_CHART_CURVES; i++) {
         const ql_curve *c = &d->curves[i];
-        const ql_curve best = best_of(d, i);
+        const size_t dots = c->n <= DOTS_UP_TO ? c->n : 0;
 
         if (c->n > 0) {
             json_array_append_new(
-                list,
-                json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "name",
-                          d->chart->curves[i].name, "style",
-                          d->chart->curves[i].style, "line",
-                          path_of(d, c, false), "smooth",
-                          path_of(d, &d->smooth[i], false), "dots",
-                          path_of(d, c->n <= DOTS_UP_TO ? c : &none, true),
-                          "best", path_of(d, &best, true)));
+                list, json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "name",
+                                d->chart->curves[i].name, "style",
+                                d->chart->curves[i].style, "line",
+                                mark_of(chart, i, LINE, c->n), "smooth",
+                                mark_of(chart, i, SMOOTH, d->smooth[i].n),
+                                "dots", mark_of(chart, i, DOTS, dots), "best",
+                                mark_of(chart, i, BEST, best_of(d, i).n)));
         }
     }
     return list;
 }
 
 /* The curves in words. */
-static ql_status describe(const drawing *d, ql_buf *text)
+static ql_status describe(const ql_drawing *d, ql_buf *text)
 {
     char a[QL_FACT_BYTES];
     char b[QL_FACT_BYTES];
     char low[QL_FACT_BYTES];
     char high[QL_FACT_BYTES];
 
-    for (size_t i = 0; i < CURVES; i++) {
+    for (size_t i = 0; i < QL_CHART_CURVES; i++) {
         const ql_curve *c = &d->curves[i];
         const int digits = d->chart->digits;
         double least = HUGE_VAL;
@@ -307,25 +123,22 @@ static ql_status describe(const drawing *d, ql_buf *text)
     return QL_OK;
 }
 
-static ql_status draw(drawing *d, size_t last, json_t *list)
+static ql_status add_chart(const ql_drawing *d, size_t i, ql_buf *text,
+                           json_t *list)
 {
     json_t *one;
 
-    if (!isfinite(d->low) || !isfinite(d->high)) {
-        return QL_OK; /* nothing to draw */
+    if (ql_drawing_empty(d)) {
+        return QL_OK;
     }
-    choose_unit(d, d->high);
-    d->x = ql_scale_of_steps(last);
-    d->y = ql_scale_of(d->low / d->div, d->high / d->div, d->chart->log);
-    ql_buf_clear(&d->path);
-    QL_TRY(describe(d, &d->path));
+    ql_buf_clear(text);
+    QL_TRY(describe(d, text));
     one = json_pack("{s:s, s:s, s:s, s:b, s:s}", "id", d->chart->id, "title",
                     d->chart->title, "unit", d->unit, "log", d->y.log, "text",
-                    d->path.data);
+                    text->data);
     json_object_set_new(one, "x", ticks(&d->x));
     json_object_set_new(one, "y", ticks(&d->y));
-    json_object_set_new(one, "data", data_of(d));
-    return json_object_set_new(one, "curves", curves_of(d)) == 0 &&
+    return json_object_set_new(one, "curves", curves_of(d, i)) == 0 &&
                    json_array_append_new(list, one) == 0
                ? QL_OK
                : QL_ENOMEM;
@@ -333,28 +146,110 @@ static ql_status draw(drawing *d, size_t last, json_t *list)
 
 ql_status ql_charts_of(const ql_history *h, json_t **out)
 {
-    const size_t rows = ql_history_size(h);
-    const size_t last = rows > 0 ? ql_history_row(h, rows - 1)->step : 0;
     ql_status st = QL_OK;
+    ql_buf text;
 
+    ql_buf_init(&text, QL_TAG_MISC, MAX_TEXT);
     *out = json_array();
-    for (size_t i = 0; i < CHARTS && st == QL_OK; i++) {
-        drawing d = {.chart = &charts[i]};
+    for (size_t i = 0; i < QL_CHARTS && st == QL_OK; i++) {
+        ql_drawing d;
 
-        ql_buf_init(&d.path, QL_TAG_MISC, MAX_PATH);
-        st = gather(&d, h);
+        st = ql_drawing_init(&d, i, h);
         if (st == QL_OK) {
-            st = draw(&d, last, *out);
-        }
-        ql_buf_free(&d.path);
-        for (size_t j = 0; j < CURVES; j++) {
-            ql_curve_free(&d.curves[j]);
-            ql_curve_free(&d.smooth[j]);
+            st = add_chart(&d, i, &text, *out);
+            ql_drawing_free(&d);
         }
     }
+    ql_buf_free(&text);
     if (st != QL_OK) {
         json_decref(*out);
         *out = NULL;
     }
     return st;
+}
+
+static ql_status put_reals(ql_buf *out, const char *key, const double *x,
+                           size_t n)
+{
+    QL_TRY(ql_buf_printf(out, ", \"%s\": [", key));
+    for (size_t i = 0; i < n; i++) {
+        QL_TRY(ql_buf_puts(out, i > 0 ? ", " : ""));
+        QL_TRY(ql_json_put_real(out, x[i]));
+    }
+    return ql_buf_putc(out, ']');
+}
+
+/* The points of a curve; the steps are whole ones. */
+static ql_status put_points(ql_buf *out, const ql_drawing *d, size_t i)
+{
+    const ql_curve *c = &d->curves[i];
+
+    QL_TRY(ql_buf_printf(out, "{\"name\": \"%s\", \"style\": \"%s\", \"x\": [",
+                         d->chart->curves[i].name, d->chart->curves[i].style));
+    for (size_t j = 0; j < c->n; j++) {
+        QL_TRY(ql_buf_printf(out, "%s%.0f", j > 0 ? ", " : "", c->x[j]));
+    }
+    QL_TRY(ql_buf_putc(out, ']'));
+    QL_TRY(put_reals(out, "y", c->y, c->n));
+    return ql_buf_putc(out, '}');
+}
+
+static ql_status put_data(ql_buf *out, const ql_drawing *d,
+                          const char **before_chart)
+{
+    const char *before = "";
+
+    QL_TRY(ql_buf_puts(out, *before_chart));
+    *before_chart = ", ";
+    QL_TRY(ql_buf_printf(out,
+                         "{\"id\": \"%s\", \"x0\": %.17g, \"x1\": %.17g, "
+                         "\"y0\": %.17g, \"y1\": %.17g, \"log\": %s, "
+                         "\"div\": %.17g, \"digits\": %d, \"unit\": \"%s\", "
+                         "\"form\": \"%s\", \"curves\": [",
+                         d->chart->id, d->x.low, d->x.high, d->y.low, d->y.high,
+                         d->y.log ? "true" : "false", d->div, d->chart->digits,
+                         d->unit, unit_forms[d->chart->unit]));
+    for (size_t i = 0; i < QL_CHART_CURVES; i++) {
+        if (d->curves[i].n > 0) {
+            QL_TRY(ql_buf_puts(out, before));
+            QL_TRY(put_points(out, d, i));
+            before = ", ";
+        }
+    }
+    return ql_buf_puts(out, "]}");
+}
+
+ql_status ql_charts_put_data(const ql_history *h, ql_textfile *out)
+{
+    const char *before = "";
+
+    QL_TRY(ql_buf_putc(&out->text, '['));
+    for (size_t i = 0; i < QL_CHARTS; i++) {
+        ql_drawing d;
+        ql_status st;
+
+        QL_TRY(ql_drawing_init(&d, i, h));
+        st = ql_drawing_empty(&d) ? QL_OK : put_data(&out->text, &d, &before);
+        ql_drawing_free(&d);
+        QL_TRY(st);
+        QL_TRY(ql_textfile_flush(out));
+    }
+    return ql_buf_putc(&out->text, ']');
+}
+
+ql_status ql_charts_put(const ql_history *h, const char *mark, ql_textfile *out)
+{
+    const size_t i = (size_t)(mark[2] - '0');
+    const bool dots = mark[3] == DOTS || mark[3] == BEST;
+    ql_drawing d;
+    ql_curve c;
+    ql_status st;
+
+    QL_TRY(ql_drawing_init(&d, (size_t)(mark[1] - '0'), h));
+    c = mark[3] == SMOOTH ? d.smooth[i]
+        : mark[3] == BEST ? best_of(&d, i)
+                          : d.curves[i];
+    st = ql_curve_path(&c, &d.x, &d.y, d.div, dots, &out->text);
+    ql_drawing_free(&d);
+    return st == QL_OK ? ql_textfile_flush(out) : st;
 }

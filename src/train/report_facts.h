@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "src/base/textfile.h"
 #include "src/train/report.h"
 
 enum {
@@ -42,8 +43,12 @@ json_t *ql_fact_budget(const ql_report *r);
 /* The lines of a settings file: a list of label, value. */
 json_t *ql_fact_settings(const char *text);
 
-/* Rows of the log, a few hundred at most: aside, rows (lists of texts). */
-json_t *ql_fact_log(const ql_history *h);
+/* Appends rows of the log as those of a table, a few hundred at most. Errors:
+ * QL_ENOMEM, those of ql_textfile_flush. */
+ql_status ql_fact_put_log(const ql_history *h, ql_textfile *out);
+
+/* Which rows they are, in words. Borrowed, constant. */
+const char *ql_fact_log(const ql_history *h);
 
 /* Samples: a list of prompt, before, after ("" until it is written),
  * expected. */

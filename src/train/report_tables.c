@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/base/fail.h"
 #include "src/train/report_facts.h"
 
 enum {
@@ -93,17 +94,25 @@ json_t *ql_fact_settings(const char *text)
     return list;
 }
 
-/* The texts of a row; those that it has no number for are empty. */
-static json_t *log_row(const ql_train_event *e)
+/* A row of the table; the texts that it has no number for are empty. */
+static ql_status put_row(ql_buf *out, const ql_train_event *e)
 {
     const bool step = e->kind == QL_TRAIN_STEP;
-    char number[QL_FACT_BYTES];
     char loss[QL_FACT_BYTES];
     char accuracy[QL_FACT_BYTES];
     char rate[QL_FACT_BYTES] = "";
     char norm[QL_FACT_BYTES] = "";
     char speed[QL_FACT_BYTES] = "";
     char memory[QL_FACT_BYTES];
+    const char *const texts[] = {step ? loss : "",
+                                 step ? accuracy : "",
+                                 step ? "" : loss,
+                                 step ? "" : accuracy,
+                                 rate,
+                                 norm,
+                                 speed,
+                                 memory};
+    char number[QL_FACT_BYTES];
 
     ql_fact_number(number, (double)e->step, 0);
     ql_fact_number(loss, step ? e->loss : e->eval_loss, 4);
@@ -114,9 +123,11 @@ static json_t *log_row(const ql_train_event *e)
         snprintf(norm, sizeof(norm), "%.4g", e->grad_norm);
         ql_fact_number(speed, e->tokens_per_second, 0);
     }
-    return json_pack("[s, s, s, s, s, s, s, s, s]", number, step ? loss : "",
-                     step ? accuracy : "", step ? "" : loss,
-                     step ? "" : accuracy, rate, norm, speed, memory);
+    QL_TRY(ql_buf_printf(out, "<tr><th scope=\"row\">%s</th>", number));
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        QL_TRY(ql_buf_printf(out, "<td class=\"n\">%s</td>", texts[i]));
+    }
+    return ql_buf_puts(out, "</tr>\n");
 }
 
 /* Of the rows of a kind, each how many-th is shown. */
@@ -130,25 +141,29 @@ static size_t every_of(const ql_history *h, ql_train_event_kind kind)
     return n > LOG_ROWS ? (n + LOG_ROWS - 1) / LOG_ROWS : 1;
 }
 
-json_t *ql_fact_log(const ql_history *h)
+const char *ql_fact_log(const ql_history *h)
+{
+    return every_of(h, QL_TRAIN_STEP) > 1 || every_of(h, QL_TRAIN_EVAL) > 1
+               ? "some of its rows; all of them are in metrics.csv"
+               : "all of it; also in metrics.csv";
+}
+
+ql_status ql_fact_put_log(const ql_history *h, ql_textfile *out)
 {
     const size_t steps = every_of(h, QL_TRAIN_STEP);
     const size_t evals = every_of(h, QL_TRAIN_EVAL);
-    const char *aside = steps > 1 || evals > 1
-                            ? "some of its rows; all of them are in metrics.csv"
-                            : "all of it; also in metrics.csv";
     size_t seen[2] = {0};
-    json_t *rows = json_array();
 
     for (size_t i = 0; i < ql_history_size(h); i++) {
         const ql_train_event *e = ql_history_row(h, i);
 
         if ((e->kind == QL_TRAIN_STEP && seen[0]++ % steps == 0) ||
             (e->kind == QL_TRAIN_EVAL && seen[1]++ % evals == 0)) {
-            json_array_append_new(rows, log_row(e));
+            QL_TRY(put_row(&out->text, e));
+            QL_TRY(ql_textfile_flush(out));
         }
     }
-    return json_pack("{s:s, s:o}", "aside", aside, "rows", rows);
+    return QL_OK;
 }
 
 json_t *ql_fact_samples(const ql_samples *s)

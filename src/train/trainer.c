@@ -12,10 +12,6 @@
 #include "src/train/identity.h"
 #include "src/train/trainer.h"
 
-enum {
-    LOG_BYTES = 768 * 1024 /* room for the log, and for what writes files */
-};
-
 static ql_adapter_options adapter_options(const ql_train_options *o)
 {
     return (ql_adapter_options){.r = o->lora_r,
@@ -244,6 +240,30 @@ static ql_run_options run_options(const ql_trainer *t)
     };
 }
 
+/* Rows that the log will have, at most. */
+static size_t log_rows(const ql_trainer *t)
+{
+    const ql_train_options *o = t->opt;
+    const size_t total = t->length.total;
+    size_t evals = 0;
+
+    if (t->has_eval && o->eval_strategy == QL_STRATEGY_EPOCH) {
+        evals = total / t->length.steps_per_epoch;
+    } else if (t->has_eval && o->eval_steps > 0) {
+        evals = total / o->eval_steps;
+    }
+    return total / o->logging_steps + 2 /* first, last step */ + evals +
+           2 /* before, after */ + 1 /* done */;
+}
+
+/* Bytes of the log, and of what writes files from it. */
+static uint64_t log_bytes(const ql_trainer *t)
+{
+    const uint64_t row = sizeof(ql_train_event) + QL_REPORT_ROW_BYTES;
+
+    return QL_REPORT_BYTES + log_rows(t) * row;
+}
+
 static ql_status make_run(ql_trainer *t)
 {
     const ql_run_options opt = run_options(t);
@@ -266,10 +286,23 @@ static ql_status plan_with(ql_trainer *t, const ql_adapter *a)
                       .memory = t->opt->optimizer_memory},
         .checkpointing = t->opt->gradient_checkpointing,
         .budget = t->opt->memory,
-        .log = LOG_BYTES,
+        .log = log_bytes(t),
     };
 
     return ql_plan_make(&t->plan, &facts);
+}
+
+static ql_status check_log(const ql_trainer *t)
+{
+    const size_t rows = log_rows(t);
+
+    if (rows > QL_HISTORY_ROWS) {
+        QL_FAIL(QL_EINVAL,
+                "the log of %zu steps would have %zu rows, but %d are the "
+                "most; give larger --logging-steps or --eval-steps",
+                t->length.total, rows, QL_HISTORY_ROWS);
+    }
+    return QL_OK;
 }
 
 /* Before anything is written, or anything large is taken. */
@@ -278,6 +311,7 @@ static ql_status make_plan(ql_trainer *t)
     ql_adapter like;
     ql_status st;
 
+    QL_TRY(check_log(t));
     QL_TRY(ql_adapter_make(&like, &t->m->config, NULL, t->opt, 0, true));
     ql_model_use_adapter(t->m, &like);
     st = plan_with(t, &like);
@@ -305,6 +339,7 @@ static ql_status set_up(ql_trainer *t, const ql_dataset *data,
     QL_TRY_DONE(make_adapter(t, &from));
     QL_TRY_DONE(make_optimizer(t));
     QL_TRY_DONE(make_run(t));
+    QL_TRY_DONE(ql_history_reserve(&t->history, log_rows(t)));
     st = from.path ? ql_trainer_restore(t, &from) : QL_OK;
 done:
     ql_checkpoint_free(&from);

@@ -5,13 +5,15 @@
 #include <string.h>
 
 #include "src/base/fail.h"
-#include "src/base/file.h"
 #include "src/base/json.h"
+#include "src/base/json_scan.h"
 #include "src/base/quote.h"
+#include "src/base/textfile.h"
 #include "src/train/row_fields.h"
 
 enum {
-    MAX_BYTES = 512 << 20
+    MAX_BYTES = 512 << 20,
+    MAX_KEY = 1 << 10
 };
 
 #define SUM(name) offsetof(ql_history_sum, name)
@@ -53,8 +55,10 @@ static ql_status put_fields(ql_buf *out, const ql_row_field *f, size_t n,
     return QL_OK;
 }
 
-static ql_status put_rows(ql_buf *out, const ql_history *h)
+static ql_status put_rows(ql_textfile *file, const ql_history *h)
 {
+    ql_buf *out = &file->text;
+
     for (size_t i = 0; i < ql_history_size(h); i++) {
         const ql_train_event *e = ql_history_row(h, i);
 
@@ -62,6 +66,7 @@ static ql_status put_rows(ql_buf *out, const ql_history *h)
         QL_TRY(
             put_fields(out, ql_row_fields, QL_ROW_FIELDS, 1 << e->kind, e, 6));
         QL_TRY(ql_buf_puts(out, "\n    }"));
+        QL_TRY(ql_textfile_flush(file));
     }
     return ql_buf_puts(out, ql_history_size(h) > 0 ? "\n  ]" : "]");
 }
@@ -103,9 +108,10 @@ static ql_status put_best(ql_buf *out, const ql_trainer_state *s,
 }
 
 /* All keys, sorted, as json.dumps(..., indent=2, sort_keys=True) has them. */
-static ql_status put_state(ql_buf *out, const ql_trainer_state *s,
+static ql_status put_state(ql_textfile *file, const ql_trainer_state *s,
                            const ql_history *h)
 {
+    ql_buf *out = &file->text;
     const ql_train_options *o = s->opt;
     const size_t steps = h->all.steps;
 
@@ -121,7 +127,7 @@ static ql_status put_state(ql_buf *out, const ql_trainer_state *s,
                          "  \"is_world_process_zero\": true,\n"
                          "  \"log_history\": [",
                          o->eval_steps, steps));
-    QL_TRY(put_rows(out, h));
+    QL_TRY(put_rows(file, h));
     QL_TRY(ql_buf_printf(
         out,
         ",\n  \"logging_steps\": %zu,\n"
@@ -141,14 +147,14 @@ static ql_status put_state(ql_buf *out, const ql_trainer_state *s,
 ql_status ql_trainer_state_save(const ql_trainer_state *s, const ql_history *h,
                                 const char *path)
 {
+    ql_textfile file;
     ql_status st;
-    ql_buf b;
 
-    ql_buf_init(&b, QL_TAG_MISC, MAX_BYTES);
-    QL_TRY_DONE(put_state(&b, s, h));
-    st = ql_file_write(path, b.data, b.len);
+    QL_TRY(ql_textfile_init(&file, path));
+    QL_TRY_DONE(put_state(&file, s, h));
+    st = ql_textfile_commit(&file);
 done:
-    ql_buf_free(&b);
+    ql_textfile_free(&file);
     return st;
 }
 
@@ -187,33 +193,113 @@ static ql_status read_row(ql_history *h, const json_t *row, const char *where)
     return ql_buf_append(&h->rows, &e, sizeof(e));
 }
 
-static ql_status read_state(ql_history *h, const json_t *o, const char *where)
+/* The next value as a tree. Owned: *out. */
+static ql_status read_value(ql_json_scan *s, json_t **out)
 {
-    const json_t *rows = json_object_get(o, "log_history");
-    const json_t *callbacks = json_object_get(o, "stateful_callbacks");
-    const json_t *sums = json_object_get(
-        json_object_get(callbacks, "QloraHistory"), "attributes");
+    const char *from = s->p;
 
-    if (!json_is_array(rows) || !sums) {
-        QL_FAIL(QL_EFORMAT, "%s: not the log of a run of ours", where);
+    *out = NULL;
+    QL_TRY(ql_json_scan_skip(s));
+    return ql_json_parse(out, from, (size_t)(s->p - from), s->where);
+}
+
+/* Row by row: a tree of all of them would be many times what they take. */
+static ql_status read_rows(ql_history *h, ql_json_scan *s)
+{
+    QL_TRY(ql_json_scan_expect(s, '['));
+    if (ql_json_scan_take(s, ']')) {
+        return QL_OK;
     }
-    for (size_t i = 0; i < json_array_size(rows); i++) {
-        QL_TRY(read_row(h, json_array_get(rows, i), where));
+    do {
+        json_t *row;
+        ql_status st;
+
+        QL_TRY(read_value(s, &row));
+        st = read_row(h, row, s->where);
+        json_decref(row);
+        QL_TRY(st);
+    } while (ql_json_scan_take(s, ','));
+    return ql_json_scan_expect(s, ']');
+}
+
+static ql_status read_sums(ql_history *h, ql_json_scan *s, bool *found)
+{
+    const json_t *sums;
+    json_t *callbacks;
+    ql_status st;
+
+    QL_TRY(read_value(s, &callbacks));
+    sums = json_object_get(json_object_get(callbacks, "QloraHistory"),
+                           "attributes");
+    *found = sums != NULL;
+    st = sums ? read_fields(json_object_get(sums, "all"), sum_fields,
+                            SUM_FIELDS, 0, s->where, &h->all)
+              : QL_OK;
+    if (sums && st == QL_OK) {
+        st = read_fields(json_object_get(sums, "last"), sum_fields, SUM_FIELDS,
+                         0, s->where, &h->last);
     }
-    QL_TRY(read_fields(json_object_get(sums, "all"), sum_fields, SUM_FIELDS, 0,
-                       where, &h->all));
-    return read_fields(json_object_get(sums, "last"), sum_fields, SUM_FIELDS, 0,
-                       where, &h->last);
+    json_decref(callbacks);
+    return st;
+}
+
+/* What of a state was read. */
+typedef struct parts {
+    bool rows, sums;
+} parts;
+
+static ql_status foreign(const ql_json_scan *s)
+{
+    QL_FAIL(QL_EFORMAT, "%s: not the log of a run of ours", s->where);
+}
+
+/* The value of a key. */
+static ql_status read_part(ql_history *h, ql_json_scan *s, const char *key,
+                           parts *done)
+{
+    if (!done->rows && strcmp(key, "log_history") == 0) {
+        done->rows = ql_json_scan_peek(s) == '[';
+        return done->rows ? read_rows(h, s) : foreign(s);
+    }
+    if (!done->sums && strcmp(key, "stateful_callbacks") == 0) {
+        return read_sums(h, s, &done->sums);
+    }
+    return ql_json_scan_skip(s);
+}
+
+static ql_status read_state(ql_history *h, ql_json_scan *s, ql_buf *key)
+{
+    parts done = {0};
+
+    if (!ql_json_scan_take(s, '{')) {
+        QL_FAIL(QL_EFORMAT, "%s: must be a JSON object", s->where);
+    }
+    while (!ql_json_scan_take(s, '}')) {
+        QL_TRY(ql_json_scan_string(s, key));
+        QL_TRY(ql_json_scan_expect(s, ':'));
+        QL_TRY(read_part(h, s, key->data, &done));
+        if (ql_json_scan_peek(s) != '}') {
+            QL_TRY(ql_json_scan_expect(s, ','));
+        }
+    }
+    return done.rows && done.sums ? QL_OK : foreign(s);
 }
 
 ql_status ql_trainer_state_load(ql_history *h, const char *path)
 {
-    json_t *o = NULL;
+    ql_json_scan s = {.where = path};
+    char *text = NULL;
+    size_t len;
     ql_status st;
+    ql_buf key;
 
-    QL_TRY(ql_json_load(&o, path, MAX_BYTES));
-    st = read_state(h, o, path);
-    json_decref(o);
+    QL_TRY(ql_file_read(path, MAX_BYTES, &text, &len));
+    s.begin = s.p = text;
+    s.end = text + len;
+    ql_buf_init(&key, QL_TAG_MISC, MAX_KEY);
+    st = read_state(h, &s, &key);
+    ql_buf_free(&key);
+    ql_free(text);
     if (st != QL_OK) {
         ql_history_free(h);
         ql_history_init(h);

@@ -19,8 +19,8 @@ run() {
     name=$1 model=$2
     shift 2
     qlora-train --model "$model" --data data.jsonl --output "$name" --json \
-        --quiet --max-steps 2 --gradient-accumulation-steps 2 \
-        --sample-prompts 1 "$@" \
+        --quiet --max-steps 2 --gradient-accumulation-steps 1 \
+        --sample-prompts 0 "$@" \
         >"$name.json"
     python3 - "$name" <<'END'
 import json
@@ -31,7 +31,8 @@ plan = rows[0]['memory_plan']
 took = rows[-1]['peak_anonymous_bytes']
 share = took / plan['anonymous']
 print(sys.argv[1], took, plan['anonymous'], f'{share:.3f}')
-assert 0.85 <= share <= 1, (share, plan)
+assert share <= 1, (share, plan)
+assert share >= 0.85 or sys.argv[1] == 'log', (share, plan)
 # while a model is quantized its own files are mapped too
 whole = sys.argv[1] == 'whole'
 assert whole or rows[-1]['peak_rss_bytes'] <= plan['total'] * 1.02, rows
@@ -46,42 +47,52 @@ print(json.loads(open(sys.argv[1] + ".json").readline())["memory_plan"][
     sys.argv[2]])' "$1" "$2"
 }
 
-for shape in 'hidden=384 layers=3' 'hidden=256 layers=6'; do
+# shapes, lengths, ranks; what is kept; optimizers and methods
+for shape in 'hidden=320 layers=2' 'hidden=192 layers=5'; do
     rm -rf toy toy4
     # shellcheck disable=SC2086
     python3 "$toy" model toy $shape
     qlora-quantize toy toy4 --quiet >/dev/null
-    for length in 256 768; do
+    for length in 192 512; do
         for rank in 8 64; do
+            keep=true
+            [ "$rank" = 64 ] || keep=false
             case=$(echo "$shape-$length-$rank" | tr ' =' '--')
-            run "$case-keep" toy4 --max-length "$length" --lora-r "$rank" \
-                --gradient-checkpointing false
-            run "$case-repeat" toy4 --max-length "$length" --lora-r "$rank" \
-                --gradient-checkpointing true
-            cmp "$case-keep/adapter_model.safetensors" \
-                "$case-repeat/adapter_model.safetensors"
+            run "$case" toy4 --max-length "$length" --lora-r "$rank" \
+                --gradient-checkpointing $keep
         done
     done
 done
+run samples toy4 --max-length 96 --sample-prompts 1
 run whole toy --max-length 256
+run sixteen toy --max-length 256 --method lora
 run eight toy4 --max-length 256 --optim adamw_8bit --lora-r 32
+run dora toy4 --max-length 256 --use-dora
+
+# so small a model that what is kept ready for reports is the most of it
+head -n 4 data.jsonl >few.jsonl
+rm -rf toy
+python3 "$toy" model toy hidden=64 layers=1
+run log toy --data few.jsonl --max-length 16 --lora-r 8 --max-steps 1500 \
+    --logging-steps 1 --save-steps 1000
 
 # less and less: some layers are kept, none, the optimizer is paged, weights
 # are read layer by layer; then it is refused before anything is written
-run all toy4 --max-length 512 --lora-r 64
-[ "$(field all keep_layers)" = 6 ]
+run all toy4 --max-length 384 --lora-r 64
+[ "$(field all keep_layers)" = 5 ]
 total=$(field all total)
 activations=$(field all activations)
-run some toy4 --max-length 512 --lora-r 64 --memory $((total - activations / 3))
+run some toy4 --max-length 384 --lora-r 64 --memory $((total - activations / 3))
 kept=$(field some keep_layers)
-[ "$kept" -gt 0 ] && [ "$kept" -lt 6 ]
-run none toy4 --max-length 512 --lora-r 64 --gradient-checkpointing
+[ "$kept" -gt 0 ] && [ "$kept" -lt 5 ]
+run none toy4 --max-length 384 --lora-r 64 --gradient-checkpointing
 lean=$(field none total)
-run paged toy4 --max-length 512 --lora-r 64 --memory $((lean - 200000))
+run paged toy4 --max-length 384 --lora-r 64 --memory $((lean - 200000))
 [ "$(field paged keep_layers)" = 0 ]
 [ "$(field paged page_file)" -gt 0 ]
-cmp all/adapter_model.safetensors some/adapter_model.safetensors
-cmp all/adapter_model.safetensors paged/adapter_model.safetensors
+for other in some none paged; do
+    cmp all/adapter_model.safetensors "$other/adapter_model.safetensors"
+done
 
 code=0
 qlora-train --model toy4 --data data.jsonl --output tight --max-length 512 \

@@ -190,6 +190,7 @@ static void toy_open(toy_run *t, size_t steps, const char *dir)
     t->ds = toy_data(t->tok, 6);
     ql_train_options_init(&t->opt);
     ql_history_init(&t->history);
+    check_ok(ql_history_reserve(&t->history, steps));
     for (size_t i = 1; i <= steps; i++) {
         const double x = random_unit(i);
         const ql_history_sum s = {
@@ -309,6 +310,67 @@ static void report__without_memory_is_not_written(void **state)
         assert_true(st == QL_OK || !ql_path_exists(page));
     }
     toy_close(&t);
+}
+
+/* What jansson holds, which has an allocator of its own. */
+static size_t json_now, json_peak;
+
+static void *json_alloc(size_t n)
+{
+    size_t *p = malloc(n + 16);
+
+    if (p) {
+        *p = n;
+        json_now += n;
+        json_peak = json_now > json_peak ? json_now : json_peak;
+    }
+    return p ? (char *)p + 16 : NULL;
+}
+
+static void json_free_one(void *p)
+{
+    if (p) {
+        size_t *block = (size_t *)(void *)((char *)p - 16);
+
+        json_now -= *block;
+        free(block);
+    }
+}
+
+/* Bytes that a report takes on top of what there is, at most. */
+static size_t report_takes(size_t steps)
+{
+    const char *page = check_tmp_path("long.html");
+    size_t before;
+    size_t took;
+    toy_run t;
+
+    toy_open(&t, steps, "out");
+    before = ql_alloc_bytes(QL_TAG_MISC) + ql_alloc_bytes(QL_TAG_TEXT);
+    json_peak = json_now;
+    check_ok(ql_report_save(&t.publish.report, page));
+    took = ql_alloc_peak(QL_TAG_MISC) + ql_alloc_peak(QL_TAG_TEXT) - before +
+           json_peak - json_now;
+    toy_close(&t);
+    return took;
+}
+
+static void report__of_a_long_run_takes_little_more_memory(void **state)
+{
+    enum {
+        ROWS = 50000
+    };
+    json_malloc_t alloc;
+    json_free_t free_one;
+    size_t took;
+
+    (void)state;
+    json_get_alloc_funcs(&alloc, &free_one);
+    json_set_alloc_funcs(json_alloc, json_free_one);
+    took = report_takes(ROWS);
+    json_set_alloc_funcs(alloc, free_one);
+    print_message("%zu bytes\n", took);
+    assert_true(took <= QL_REPORT_BYTES + ROWS * QL_REPORT_ROW_BYTES);
 }
 
 /* With a card of the user's own, what they wrote stays. */
@@ -433,6 +495,7 @@ int main(void)
         cmocka_unit_test(curves__are_smoothed_by_their_formula),
         cmocka_unit_test(curves__that_are_thinned_keep_what_stands_out),
         cmocka_unit_test(publish__leaves_a_card_of_others),
+        cmocka_unit_test(report__of_a_long_run_takes_little_more_memory),
         cmocka_unit_test(report__of_a_run_that_did_nothing_is_whole),
         cmocka_unit_test(report__shows_texts_as_they_are),
         cmocka_unit_test(report__without_memory_is_not_written),
