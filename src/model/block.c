@@ -154,6 +154,7 @@ size_t ql_block_scratch_bytes(const ql_config *c, const ql_layer *layer,
 
 static ql_frame open_frame(const ql_pass *pass, const ql_layer *layer, size_t i)
 {
+    ql_past *past = pass->past ? &pass->past[i] : NULL;
     ql_frame f = {
         .pass = pass,
         .c = pass->c,
@@ -161,8 +162,10 @@ static ql_frame open_frame(const ql_pass *pass, const ql_layer *layer, size_t i)
         .i = i,
         .T = pass->shape.T,
         .shape = shape_of(pass->c, i, pass->shape),
+        .past = past,
     };
 
+    f.shape.past = past ? past->n : 0;
     f.work = ql_arena_take(pass->scratch, work_bytes(layer, &f.shape), 1);
     return f;
 }

@@ -13,6 +13,7 @@
 #define QL_MODEL_BLOCK_H
 
 #include "src/base/arena.h"
+#include "src/model/cache.h"
 #include "src/model/weights.h"
 #include "src/op/attention.h"
 
@@ -49,8 +50,10 @@ typedef struct ql_turns {
 typedef struct ql_pass {
     const ql_config *c;
     ql_attention_shape shape; /* of the batch; the window is the layer's */
-    const uint32_t *pos;      /* [T] */
+    const uint32_t *pos;      /* [T] rows of turns */
     ql_turns turns[QL_ROPES];
+    ql_past *past;     /* [layers] rows before the batch, which is one sequence;
+                          those of the batch are added; NULL: there are none */
     float dropout;     /* 0 outside training, as is: */
     float noise;       /* on the embeddings */
     uint64_t key;      /* of this micro-batch */
@@ -68,7 +71,8 @@ void ql_saved_take(ql_saved *s, ql_arena *arena, const ql_config *c,
                    const ql_saved_size *size);
 
 /* Forward of block i. y [T, C] is written; it may be x. y NULL: the forward
- * is repeated only to fill s, and what s does not need is left out. */
+ * is repeated only to fill s, and what s does not need is left out. With a
+ * past there is no backward. */
 void ql_block_fwd(float *y, ql_saved *s, const float *x, const ql_layer *layer,
                   size_t i, const ql_pass *pass);
 

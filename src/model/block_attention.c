@@ -1,6 +1,7 @@
 /* The first half of a block. Where the heads of q and k have a norm, what is
  * kept of them is what goes into it, and the rest is repeated for the backward:
  * it costs little beside the products. */
+#include <assert.h>
 #include <string.h>
 
 #include "src/model/block_parts.h"
@@ -120,6 +121,31 @@ static float *normed_bwd(const ql_frame *f, ql_norm_place place, float *dx,
     return y;
 }
 
+/* Adds rows of the batch to those of the past; returns all. */
+static const float *join_past(const ql_frame *f, float *past, const float *x)
+{
+    const size_t before = thin(f->c, f->past->n);
+
+    memcpy(past + before, x, thin(f->c, f->T) * sizeof *x);
+    return past;
+}
+
+/* s->o of q, k and of s->v, with the past if there is one. */
+static void attend(const ql_frame *f, ql_saved *s, const float *q,
+                   const float *k)
+{
+    const float *v = s->v;
+
+    ql_frame_count(f, QL_WORK_ATTENTION);
+    if (f->past) {
+        assert(f->past->n + f->T <= f->past->room);
+        k = join_past(f, f->past->k, k);
+        v = join_past(f, f->past->v, v);
+        f->past->n += f->T;
+    }
+    ql_attention_fwd(s->o, s->lse, q, k, v, &f->shape, f->work);
+}
+
 void ql_frame_attention_fwd(const ql_frame *f, ql_saved *s, const float *x)
 {
     const size_t mark = ql_arena_mark(f->pass->scratch);
@@ -132,8 +158,7 @@ void ql_frame_attention_fwd(const ql_frame *f, ql_saved *s, const float *x)
     k = normed(f, QL_NORM_K, s, s->k, f->c->KV);
     rotate(f, q, f->c->H, false);
     rotate(f, k, f->c->KV, false);
-    ql_frame_count(f, QL_WORK_ATTENTION);
-    ql_attention_fwd(s->o, s->lse, q, k, s->v, &f->shape, f->work);
+    attend(f, s, q, k);
     ql_frame_join_fwd(f, QL_NORM_ATTN_OUT, s->mid, s->attn, s, x, QL_MODULE_O,
                       s->o);
     ql_arena_reset(f->pass->scratch, mark);

@@ -13,6 +13,7 @@ typedef struct ql_frame {
     size_t i;
     size_t T;
     ql_attention_shape shape; /* of this layer */
+    ql_past *past;            /* of this layer; NULL: there is none */
     void *work;               /* for one linear or one attention */
 } ql_frame;
 

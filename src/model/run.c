@@ -71,7 +71,7 @@ static size_t kept_bytes(const ql_run *run)
     const size_t stats = ql_norm_stats(&run->m->weights.final_norm, T);
     size_t bytes = (streams(run) + 2) * wide +
                    ql_arena_piece(stats, sizeof(float)) +
-                   ql_arena_piece(T, sizeof(uint32_t));
+                   2 * ql_arena_piece(T, sizeof(uint32_t));
 
     for (size_t i = 0; i < sets(run); i++) {
         const ql_saved_size size = size_of(run, i);
@@ -140,6 +140,10 @@ static void take_all(ql_run *run)
     run->dh = ql_arena_take(a, T * c->C, sizeof(float));
     run->stats = ql_arena_take(a, stats, sizeof(float));
     run->pos = ql_arena_take(a, T, sizeof(uint32_t));
+    run->row = ql_arena_take(a, T, sizeof(uint32_t));
+    for (size_t t = 0; t < T; t++) {
+        run->row[t] = (uint32_t)t;
+    }
     for (int i = 0; i < QL_ROPES; i++) {
         const size_t n = run->opt.max_length * waves(run, i);
         ql_run_table *t = &run->tables[i];

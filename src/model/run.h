@@ -3,6 +3,7 @@
 #define QL_MODEL_RUN_H
 
 #include "src/model/batch.h"
+#include "src/model/cache.h"
 #include "src/model/model_handle.h"
 #include "src/model/stream.h"
 #include "src/op/loss.h"
@@ -62,6 +63,16 @@ size_t ql_run_bad_block(const ql_run *run, const ql_batch *batch);
  * not read. */
 void ql_run_logits(ql_run *run, const ql_batch *batch, const size_t *rows,
                    size_t n, float *logits);
+
+/* Reads n more tokens of the text that is in the cache, in passes of
+ * max_tokens. logits [V], behind the last one; NULL: not wanted. Where a rope
+ * turns otherwise from this length on, the whole text is read again.
+ *
+ * The run has max_length of at least max_tokens, and the cache was made for
+ * passes of at least max_tokens. After a failure the cache is as before.
+ * Errors: QL_EINVAL (beyond the context of the cache), QL_ENOMEM. */
+ql_status ql_run_feed(ql_run *run, ql_cache *cache, const int32_t *ids,
+                      size_t n, float *logits);
 
 /* What was read of the weights, if not all of them stay in memory. */
 ql_stream_use ql_run_streamed(ql_run *run);

@@ -9,7 +9,7 @@
 typedef struct ql_run_table {
     double *inv_freq; /* [dim / 2] */
     float *cos, *sin; /* [max_length, dim / 2] */
-    size_t length;    /* the sequence length they are made for */
+    size_t length;    /* the sequence length they are made for; 0: none */
 } ql_run_table;
 
 struct ql_run {
@@ -24,7 +24,8 @@ struct ql_run {
     float *norm;     /* [T, C] output of the last norm */
     float *stats;    /* of the last norm */
     float *dh;       /* [T, C] gradient on its way down */
-    uint32_t *pos;   /* [T] */
+    uint32_t *pos;   /* [T] in its own sequence */
+    uint32_t *row;   /* [T] 0, 1, 2, ... */
     ql_run_table tables[QL_ROPES];
     ql_stream *stream; /* NULL: all weights stay in memory */
 };
@@ -35,6 +36,16 @@ size_t ql_run_kept_layers(const ql_run *run);
 /* Makes the factors of magnitudes fit what they are made of. first: once for a
  * base. */
 void ql_run_refresh(ql_run *run, bool first);
+
+/* What the passes over one batch share. */
+ql_pass ql_run_pass(ql_run *run, const ql_batch *b, const ql_run_train *train);
+
+/* Everything below the head; the output of the last norm is in run->norm. */
+void ql_run_forward(ql_run *run, const ql_batch *b, const ql_pass *pass,
+                    ql_stream_way way);
+
+/* Logits [n, V] of the first n rows of run->dh. */
+void ql_run_head(ql_run *run, const ql_pass *pass, size_t n, float *logits);
 
 /* Bytes of scratch for T rows of logits. */
 size_t ql_run_head_bytes(const ql_linear *head, size_t T);

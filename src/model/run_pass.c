@@ -18,7 +18,8 @@ static void prepare_table(ql_run *run, int rope, size_t longest)
     if (spec->dim > 0 && t->length != want) {
         const double factor = ql_rope_frequencies(t->inv_freq, spec, want);
 
-        ql_rope_table(t->cos, t->sin, t->inv_freq, factor, spec->dim, want);
+        ql_rope_table(t->cos, t->sin, t->inv_freq, factor, spec->dim,
+                      (ql_rope_range){0, want});
         t->length = want;
     }
 }
@@ -41,8 +42,7 @@ static void prepare_positions(ql_run *run, const ql_batch *b)
     }
 }
 
-static ql_pass make_pass(ql_run *run, const ql_batch *b,
-                         const ql_run_train *train)
+ql_pass ql_run_pass(ql_run *run, const ql_batch *b, const ql_run_train *train)
 {
     const ql_config *c = &run->m->config;
 
@@ -95,8 +95,7 @@ static void embed(ql_run *run, const ql_batch *b, const ql_pass *pass)
     }
 }
 
-/* Everything below the head; the output of the last norm is in run->norm. */
-static void forward(ql_run *run, const ql_batch *b, const ql_pass *pass,
+void ql_run_forward(ql_run *run, const ql_batch *b, const ql_pass *pass,
                     ql_stream_way way)
 {
     const ql_model *m = run->m;
@@ -165,8 +164,8 @@ void ql_run_loss(ql_run *run, const ql_batch *batch, const ql_run_train *train,
     ql_pass pass;
 
     prepare_positions(run, batch);
-    pass = make_pass(run, batch, train);
-    forward(run, batch, &pass, train ? QL_STREAM_UP : QL_STREAM_ROUND);
+    pass = ql_run_pass(run, batch, train);
+    ql_run_forward(run, batch, &pass, train ? QL_STREAM_UP : QL_STREAM_ROUND);
     ql_loss_head(sum, train ? run->dh : NULL, run->norm, batch->target,
                  &run->m->weights.head, run->m->config.logit_cap, batch->T,
                  train ? train->scale : 0, head_drop(run, &pass),
@@ -195,26 +194,32 @@ size_t ql_run_head_bytes(const ql_linear *head, size_t T)
            ql_linear_work_bytes(head, T);
 }
 
-void ql_run_logits(ql_run *run, const ql_batch *batch, const size_t *rows,
-                   size_t n, float *logits)
+void ql_run_head(ql_run *run, const ql_pass *pass, size_t n, float *logits)
 {
     const ql_linear *head = &run->m->weights.head;
-    const size_t C = head->w.cols;
-    const ql_pass pass = make_pass(run, batch, NULL);
     char *work = run->scratch.data;
     char *u = work + head_piece(head, n);
     const ql_linear_kept kept = {(float *)(void *)work, (float *)(void *)u};
 
-    prepare_positions(run, batch);
-    forward(run, batch, &pass, QL_STREAM_ROUND);
-    for (size_t i = 0; i < n; i++) {
-        memcpy(run->dh + i * C, run->norm + rows[i] * C, C * sizeof(float));
-    }
-    ql_linear_fwd(logits, false, kept, run->dh, head, n, head_drop(run, &pass),
+    ql_linear_fwd(logits, false, kept, run->dh, head, n, head_drop(run, pass),
                   u + head_scaled(head, n));
     if (run->m->config.logit_cap > 0) {
         ql_vec_softcap(logits, n * head->w.rows, run->m->config.logit_cap);
     }
+}
+
+void ql_run_logits(ql_run *run, const ql_batch *batch, const size_t *rows,
+                   size_t n, float *logits)
+{
+    const size_t C = run->m->config.C;
+    const ql_pass pass = ql_run_pass(run, batch, NULL);
+
+    prepare_positions(run, batch);
+    ql_run_forward(run, batch, &pass, QL_STREAM_ROUND);
+    for (size_t i = 0; i < n; i++) {
+        memcpy(run->dh + i * C, run->norm + rows[i] * C, C * sizeof(float));
+    }
+    ql_run_head(run, &pass, n, logits);
 }
 
 ql_stream_use ql_run_streamed(ql_run *run)

@@ -248,6 +248,7 @@ void ql_attention_fwd(float *o, float *lse, const float *q, const float *k,
     const size_t items = s->H * ql_attention_blocks(s);
 
     assert(s->KV > 0 && s->H % s->KV == 0 && !(s->both_ways && s->window));
+    assert(s->past == 0 || (s->sequences == 1 && !s->both_ways));
     /* Late blocks see the most keys: they go first. */
 #pragma omp parallel for schedule(dynamic)
     for (size_t i = 0; i < items; i++) {

@@ -27,15 +27,17 @@ typedef struct ql_attention_shape {
     float softcap;  /* cap on the scores, as Gemma 2 has it; 0: none */
     size_t window;  /* keys that a query sees at most; 0: no limit */
     bool both_ways; /* sees keys behind it too, as in BERT; then no window */
+    size_t past;    /* keys before the first query's own, when the one sequence
+                       goes on from tokens of earlier calls; else 0 */
 } ql_attention_shape;
 
 /* Bytes of scratch for either direction, for the threads in use. */
 size_t ql_attention_work_bytes(const ql_attention_shape *s);
 
-/*   o     [T, H, D]   written
- *   lse   [T, H]      written, kept for the backward
- *   q     [T, H, D]   read
- *   k, v  [T, KV, D]  read
+/*   o     [T, H, D]          written
+ *   lse   [T, H]             written, kept for the backward
+ *   q     [T, H, D]          read
+ *   k, v  [past + T, KV, D]  read
  *   work  ql_attention_work_bytes(s) bytes, any content, aligned for float
  * Cannot fail. Threads: splits sequences, heads and rows; the result does not
  * depend on their number. */
@@ -47,7 +49,9 @@ typedef struct ql_attention_kept {
     const float *o, *lse, *q, *k, *v;
 } ql_attention_kept;
 
-/*   dq        [T, H, D]   written
+/* Without a past.
+ *
+ *   dq        [T, H, D]   written
  *   dk, dv    [T, KV, D]  written
  *   dout      [T, H, D]   gradient of o, read
  * Cannot fail. Threads: as the forward. */

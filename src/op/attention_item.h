@@ -26,17 +26,20 @@ size_t ql_attention_blocks(const ql_attention_shape *s);
 /* Item number index of H * blocks: heads change fastest. */
 ql_item ql_attention_item(const ql_attention_shape *s, size_t index);
 
-/* Keys that a query sees, and queries that see a key, of its sequence. */
+/* Keys that a query sees, and queries that see a key, of its sequence. Queries
+ * are counted from the first one, keys from the first of the past. */
 static inline ql_span ql_attention_keys(const ql_attention_shape *s,
                                         ql_span sequence, size_t query)
 {
+    const size_t own = query + s->past;
+
     if (s->both_ways) {
         return sequence;
     }
-    if (s->window > 0 && query - sequence.from >= s->window) {
-        sequence.from = query + 1 - s->window;
+    if (s->window > 0 && own - sequence.from >= s->window) {
+        sequence.from = own + 1 - s->window;
     }
-    sequence.to = query + 1;
+    sequence.to = own + 1;
     return sequence;
 }
 
@@ -46,10 +49,12 @@ static inline ql_span ql_attention_queries(const ql_attention_shape *s,
     if (s->both_ways) {
         return sequence;
     }
+    sequence.to += s->past;
     if (s->window > 0 && sequence.to - key > s->window) {
         sequence.to = key + s->window;
     }
-    sequence.from = key;
+    sequence.from = key > s->past ? key - s->past : 0;
+    sequence.to = sequence.to > s->past ? sequence.to - s->past : 0;
     return sequence;
 }
 

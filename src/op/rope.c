@@ -15,6 +15,17 @@ bool ql_rope_depends_on_length(const ql_rope_spec *spec)
     return spec->type == QL_ROPE_DYNAMIC || spec->type == QL_ROPE_LONGROPE;
 }
 
+size_t ql_rope_phase(const ql_rope_spec *spec, size_t len)
+{
+    const size_t original =
+        spec->original ? spec->original : spec->max_position;
+
+    if (spec->type == QL_ROPE_LONGROPE) {
+        return len > original;
+    }
+    return spec->type == QL_ROPE_DYNAMIC && len > spec->max_position ? len : 0;
+}
+
 static double wave(double theta, size_t i, size_t dim)
 {
     return pow(theta, -2 * (double)i / (double)dim);
@@ -156,14 +167,14 @@ double ql_rope_frequencies(double *inv_freq, const ql_rope_spec *spec,
 }
 
 void ql_rope_table(float *cos_table, float *sin_table, const double *inv_freq,
-                   double factor, size_t dim, size_t len)
+                   double factor, size_t dim, ql_rope_range range)
 {
     const size_t half = dim / 2;
 
-#pragma omp parallel for schedule(dynamic, 16) if (len * half > QL_SMALL)
-    for (size_t p = 0; p < len; p++) {
+#pragma omp parallel for schedule(dynamic, 16) if (range.len * half > QL_SMALL)
+    for (size_t p = 0; p < range.len; p++) {
         for (size_t i = 0; i < half; i++) {
-            const double angle = (double)p * inv_freq[i];
+            const double angle = (double)(range.first + p) * inv_freq[i];
 
             cos_table[p * half + i] = (float)(cos(angle) * factor);
             sin_table[p * half + i] = (float)(sin(angle) * factor);

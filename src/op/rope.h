@@ -41,10 +41,18 @@ bool ql_rope_depends_on_length(const ql_rope_spec *spec);
 double ql_rope_frequencies(double *inv_freq, const ql_rope_spec *spec,
                            size_t len);
 
-/* Tables for positions 0 .. len - 1: cos, sin [len, dim / 2]. inv_freq and
+/* A number that is the same for lengths with the same frequencies. */
+size_t ql_rope_phase(const ql_rope_spec *spec, size_t len);
+
+/* Positions first .. first + len - 1. */
+typedef struct ql_rope_range {
+    size_t first, len;
+} ql_rope_range;
+
+/* Tables for a range of positions: cos, sin [len, dim / 2]. inv_freq and
  * factor as ql_rope_frequencies gives them. Angles are taken in double. */
 void ql_rope_table(float *cos_table, float *sin_table, const double *inv_freq,
-                   double factor, size_t dim, size_t len);
+                   double factor, size_t dim, ql_rope_range range);
 
 /* Rotates the first dim of each head in place.
  *
@@ -52,7 +60,7 @@ void ql_rope_table(float *cos_table, float *sin_table, const double *inv_freq,
  *   x' [i + dim/2] = x[i + dim/2] cos[p,i] + x[i] sin[p,i]     i < dim / 2
  *
  *   x    [T, heads, D]  rotated
- *   pos  [T]            position p of each token in its own sequence
+ *   pos  [T]            row p of the tables for each token
  * backward: the inverse rotation, which carries gradients back. Threads:
  * splits T. */
 void ql_rope_apply(float *x, const uint32_t *pos, const float *cos_table,

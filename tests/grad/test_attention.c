@@ -370,6 +370,50 @@ static void attention__of_a_wide_window_is_the_plain_one(void **state)
     run_close(plain, &s);
 }
 
+/* Queries behind a past have what they have in the whole sequence. */
+static void attention__with_a_past_is_the_end_of_the_whole(void **state)
+{
+    const size_t pasts[] = {1, 5, 63, 128, 199};
+    const size_t whole[] = {0, 200};
+
+    (void)state;
+    for (size_t kind = 0; kind < KINDS; kind++) {
+        ql_attention_shape s = shape_of(kind, 4, 2, 20);
+        float *all[ROOMS];
+
+        if (s.both_ways) {
+            continue;
+        }
+        s.T = whole[1];
+        s.start = whole;
+        s.sequences = 1;
+        run_open(all, &s, 2);
+        for (size_t i = 0; i < 5; i++) {
+            const size_t ends[] = {0, s.T - pasts[i]};
+            ql_attention_shape late = s;
+            const size_t from = pasts[i] * s.H * s.D;
+            const size_t size = room_size(&s, O) - from;
+            const size_t n = ql_attention_work_bytes(&s) / sizeof(float);
+            float *o = room_open(size);
+            float *lse = room_open(ends[1] * s.H);
+            float *work = room_open(n);
+            double *want = widen(all[O] + from, size);
+
+            late.T = ends[1];
+            late.start = ends;
+            late.past = pasts[i];
+            ql_attention_fwd(o, lse, all[Q] + from, all[K], all[VALUE], &late,
+                             work);
+            check_near(o, want, size, 1e-6, "o behind a past");
+            room_close(o, size);
+            room_close(lse, ends[1] * s.H);
+            room_close(work, n);
+            free(want);
+        }
+        run_close(all, &s);
+    }
+}
+
 /* Who sees itself only takes its own value, and nothing goes back by scores. */
 static void attention__of_one_key_is_its_value(void **state)
 {
@@ -499,6 +543,7 @@ int main(void)
         cmocka_unit_test(attention__gradient_is_the_slope),
         cmocka_unit_test(attention__does_not_depend_on_threads),
         cmocka_unit_test(attention__of_a_wide_window_is_the_plain_one),
+        cmocka_unit_test(attention__with_a_past_is_the_end_of_the_whole),
         cmocka_unit_test(attention__of_one_key_is_its_value),
         cmocka_unit_test(attention__skips_what_is_outside_the_window),
         cmocka_unit_test(attention__of_a_pack_is_that_of_each_sequence),

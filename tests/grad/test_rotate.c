@@ -84,7 +84,7 @@ static setting setting_open(shape s)
     }
     set.factor = 1.25 * ql_rope_frequencies(set.inv_freq, &spec, POSITIONS);
     ql_rope_table(set.cos_table, set.sin_table, set.inv_freq, set.factor, s.dim,
-                  POSITIONS);
+                  (ql_rope_range){0, POSITIONS});
     return set;
 }
 

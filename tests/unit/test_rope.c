@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tests/check/check.h"
 
@@ -220,9 +221,43 @@ static void rope__longrope_switches(void **state)
     check_frequencies(&spec, 4097, out, factor);
 }
 
+/* The phase changes where the frequencies do, and nowhere else. */
+static void rope__phase_tells_of_other_frequencies(void **state)
+{
+    static const double longer[] = {1, 2, 4};
+    static const double shorter[] = {1, 1, 1.5};
+    const ql_rope_spec specs[] = {
+        {.type = QL_ROPE_DYNAMIC, .factor = 2, .max_position = 9},
+        {.type = QL_ROPE_LONGROPE,
+         .max_position = 64,
+         .original = 7,
+         .long_factor = longer,
+         .short_factor = shorter},
+        {.type = QL_ROPE_YARN, .factor = 4, .max_position = 9, .original = 5}};
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        ql_rope_spec spec = specs[i];
+
+        spec.theta = 10000;
+        spec.dim = 6;
+        for (size_t len = 2; len < 20; len++) {
+            double one[3];
+            double two[3];
+            const double f = ql_rope_frequencies(one, &spec, len - 1);
+            const bool same = f == ql_rope_frequencies(two, &spec, len) &&
+                              memcmp(one, two, sizeof one) == 0;
+
+            assert_int_equal(same, ql_rope_phase(&spec, len - 1) ==
+                                       ql_rope_phase(&spec, len));
+        }
+    }
+}
+
 static void rope__table_is_exact_far_out(void **state)
 {
     enum {
+        FIRST = 777,
         LEN = 20000
     };
     const double inv_freq[] = {1, 0.3};
@@ -231,10 +266,10 @@ static void rope__table_is_exact_far_out(void **state)
 
     (void)state;
     assert_true(c && s);
-    ql_rope_table(c, s, inv_freq, 1.5, 4, LEN);
+    ql_rope_table(c, s, inv_freq, 1.5, 4, (ql_rope_range){FIRST, LEN});
     for (size_t p = 0; p < LEN; p += 333) {
         for (size_t i = 0; i < 2; i++) {
-            const double a = (double)p * inv_freq[i];
+            const double a = (double)(FIRST + p) * inv_freq[i];
 
             assert_true(c[p * 2 + i] == (float)(1.5 * cos(a)));
             assert_true(s[p * 2 + i] == (float)(1.5 * sin(a)));
@@ -254,6 +289,7 @@ int main(void)
         cmocka_unit_test(rope__yarn_by_factor),
         cmocka_unit_test(rope__yarn_attention_factor),
         cmocka_unit_test(rope__longrope_switches),
+        cmocka_unit_test(rope__phase_tells_of_other_frequencies),
         cmocka_unit_test(rope__table_is_exact_far_out),
     };
 
