@@ -1,5 +1,5 @@
-/* The continuation is computed by a whole forward pass for each new token:
- * plain, and equal to training's forward by construction. */
+/* The prompt is read in passes of many tokens, then token by token what was
+ * written; keys and values of both stay in a cache. */
 #include "qlora/generate.h"
 
 #include <math.h>
@@ -13,7 +13,7 @@
 
 enum {
     MAX_TEXT = 1 << 28,
-    FIRST_ROOM = 64
+    BATCH = 256 /* tokens of a pass over the prompt */
 };
 
 void ql_generate_options_init(ql_generate_options *opt)
@@ -28,9 +28,9 @@ typedef struct writer {
     const ql_tokenizer *tok;
     const ql_generate_options *opt;
     ql_run *run;
+    ql_cache cache;
     int32_t *ids; /* [limit] prompt, then what was generated */
     size_t n, prompt, limit;
-    size_t room;   /* tokens that run has room for */
     float *logits; /* [V] */
     ql_candidate *scratch;
     size_t shown; /* bytes of the new text already handed out */
@@ -91,26 +91,15 @@ static ql_status take_prompt(writer *w, const char *prompt)
     return QL_OK;
 }
 
-/* Makes room for one more token than there are: room grows by doubling, since
- * most texts end long before their limit. */
-static ql_status make_room(writer *w)
-{
-    const size_t twice = 2 * (w->n + FIRST_ROOM);
-    ql_run_options opt = {.max_sequences = 1};
-
-    if (w->n < w->room) {
-        return QL_OK;
-    }
-    w->room = twice < w->limit ? twice : w->limit;
-    opt.max_tokens = w->room;
-    opt.max_length = w->room;
-    ql_run_close(&w->run);
-    return ql_run_open(&w->run, w->m, &opt);
-}
-
 static ql_status prepare(writer *w)
 {
     const size_t V = w->m->config.V;
+    const size_t batch = w->prompt < BATCH ? w->prompt : BATCH;
+    const ql_run_options opt = {
+        .max_tokens = batch, .max_length = batch, .max_sequences = 1};
+
+    QL_TRY(ql_cache_init(&w->cache, &w->m->config, w->limit, batch));
+    QL_TRY(ql_run_open(&w->run, w->m, &opt));
 
     w->logits = ql_alloc(QL_TAG_WORK, V, sizeof(*w->logits));
     w->scratch = ql_alloc(QL_TAG_WORK, V, sizeof(*w->scratch));
@@ -120,14 +109,11 @@ static ql_status prepare(writer *w)
 /* Appends the next token; *end is set at the end token. */
 static ql_status next_token(writer *w, bool *end)
 {
-    const size_t start[2] = {0, w->n};
-    const size_t row = w->n - 1;
-    const ql_batch batch = {
-        .T = w->n, .sequences = 1, .start = start, .ids = w->ids};
+    const size_t read = w->cache.n;
     int32_t id;
 
-    QL_TRY(make_room(w));
-    ql_run_logits(w->run, &batch, &row, 1, w->logits);
+    QL_TRY(
+        ql_run_feed(w->run, &w->cache, w->ids + read, w->n - read, w->logits));
     for (size_t i = 0; i < w->m->config.V; i++) {
         if (!ql_tokenizer_token(w->tok, (int32_t)i)) {
             w->logits[i] = -INFINITY; /* rows that only pad the matrix */
@@ -263,6 +249,7 @@ ql_status ql_generate(ql_model *model, const ql_tokenizer *tok,
     }
 done:
     ql_run_close(&w.run);
+    ql_cache_free(&w.cache);
     ql_free(w.ids);
     ql_free(w.logits);
     ql_free(w.scratch);
