@@ -1,7 +1,3 @@
-/* The sum of a model is taken of its facts, and of the first and last bytes of
- * each matrix as it lies in memory, so that it costs nothing for large models
- * and depends on how they were quantized. Two models of one form whose weights
- * differ anywhere differ nearly everywhere. */
 #include "src/train/identity.h"
 
 #include <string.h>
@@ -10,11 +6,7 @@
 #include "src/base/crc.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
-#include "src/model/model_handle.h"
-
-enum {
-    EDGE = 4096 /* bytes at each end of a matrix */
-};
+#include "src/train/identity_model.h"
 
 /* How an option is told: its type in ql_train_options. */
 typedef enum kind {
@@ -177,80 +169,6 @@ static uint32_t add(uint32_t crc, size_t n)
     return ql_crc32(crc, &wide, sizeof(wide));
 }
 
-static uint32_t add_matrix(uint32_t crc, const ql_qtensor *w)
-{
-    static const size_t halves[QL_STORAGE_COUNT] = {
-        [QL_STORAGE_4BIT] = 1,
-        [QL_STORAGE_F32] = 8,
-        [QL_STORAGE_BF16] = 4,
-        [QL_STORAGE_F16] = 4,
-    };
-    const size_t bytes = (w->rows * w->cols * halves[w->storage] + 1) / 2;
-    const size_t edge = bytes < EDGE ? bytes : EDGE;
-    const char *data = (const char *)w->data;
-
-    crc = add(add(add(crc, w->rows), w->cols), (size_t)w->storage);
-    if (w->storage == QL_STORAGE_4BIT) {
-        crc = add(add(crc, w->block), w->absmax ? 0 : w->nested_block);
-        crc = ql_crc32(crc, w->code, sizeof(w->code));
-    }
-    crc = ql_crc32(crc, data, edge);
-    return ql_crc32(crc, data + (bytes - edge), edge);
-}
-
-/* The rotation of positions, as it is. */
-static ql_status add_rope(uint32_t *crc, const ql_rope_spec *rope, size_t len)
-{
-    double *freq = ql_alloc(QL_TAG_MISC, rope->dim / 2, sizeof(*freq));
-    double factor;
-
-    if (!freq) {
-        return QL_ENOMEM;
-    }
-    factor = ql_rope_frequencies(freq, rope, len);
-    *crc = ql_crc32(*crc, &factor, sizeof(factor));
-    *crc = ql_crc32(*crc, freq, rope->dim / 2 * sizeof(*freq));
-    ql_free(freq);
-    return QL_OK;
-}
-
-/* What config.json says that the matrices do not show. */
-static ql_status add_config(uint32_t *crc, const ql_config *c)
-{
-    const size_t counts[] = {c->layers, c->H,        c->KV,
-                             c->D,      c->parallel, (size_t)c->act};
-    const float factors[] = {c->eps, c->embed_scale, c->score_scale,
-                             c->score_cap, c->logit_cap};
-    const char *type = c->arch->model_type;
-
-    *crc = ql_crc32(*crc, type, strlen(type));
-    *crc = ql_crc32(*crc, counts, sizeof(counts));
-    *crc = ql_crc32(*crc, factors, sizeof(factors));
-    for (size_t i = 0; i < c->layers; i++) {
-        *crc = add(add(*crc, c->layer[i].window), (size_t)c->layer[i].rope);
-    }
-    for (size_t i = 0; i < QL_ROPES; i++) {
-        if (c->rope[i].dim > 0) {
-            QL_TRY(add_rope(crc, &c->rope[i], c->max_position));
-        }
-    }
-    return QL_OK;
-}
-
-static ql_status sum_model(uint32_t *crc, const ql_model *m)
-{
-    *crc = add_matrix(0, &m->weights.base_embed);
-    *crc = add_matrix(*crc, &m->weights.base_head);
-    for (size_t i = 0; i < m->weights.n_layers; i++) {
-        for (int j = 0; j < QL_MODULES; j++) {
-            const ql_qtensor *w = &m->weights.layers[i].linear[j].w;
-
-            *crc = w->rows > 0 ? add_matrix(*crc, w) : *crc;
-        }
-    }
-    return add_config(crc, &m->config);
-}
-
 /* With packing, the room of a sequence says who shares one with whom. */
 static uint32_t sum_data(const ql_dataset *ds, bool packing)
 {
@@ -274,7 +192,7 @@ ql_status ql_identity_make(json_t **out, const ql_train_options *opt,
     uint32_t model;
 
     *out = NULL;
-    QL_TRY(sum_model(&model, m));
+    QL_TRY(ql_identity_model(&model, m));
     *out =
         json_pack("{so so so so sI ss ss ss}", "settings", list_settings(opt),
                   "model", sum_value(model), "data",
