@@ -9,6 +9,7 @@
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/text/chat.h"
+#include "src/train/report_adapter.h"
 #include "src/train/report_chart.h"
 #include "src/train/report_facts.h"
 #include "src/train/report_files.h"
@@ -85,7 +86,7 @@ static json_t *escaped(const json_t *v)
 /* "LoRA of rank 16 on Llama-2-7b-hf, 12 Mar 2025, 14:03" */
 static json_t *lead_of(const ql_report *r)
 {
-    json_t *model = ql_fact_base_name(ql_model_dir(r->model));
+    json_t *run = ql_fact_run(r);
     const time_t now = (time_t)ql_wall_s();
     char date[64] = "";
     struct tm local;
@@ -94,9 +95,8 @@ static json_t *lead_of(const ql_report *r)
     if (localtime_r(&now, &local)) {
         strftime(date, sizeof(date), ", %d %b %Y, %H:%M", &local);
     }
-    lead = json_sprintf("LoRA of rank %zu on %s%s", r->opt->lora_r,
-                        model ? json_string_value(model) : "", date);
-    json_decref(model);
+    lead = json_sprintf("%s%s", run ? json_string_value(run) : "", date);
+    json_decref(run);
     return lead;
 }
 
@@ -112,7 +112,7 @@ static json_t *facts_of(const ql_report *r)
     json_object_set_new(o, "running",
                         json_boolean(r->state == QL_REPORT_RUNNING));
     json_object_set_new(o, "lead", lead_of(r));
-    json_object_set_new(o, "rank", json_integer((json_int_t)r->opt->lora_r));
+    json_object_set_new(o, "adapter", ql_fact_adapter(r));
     json_object_set_new(o, "status", ql_fact_status(r));
     json_object_set_new(o, "figures", ql_fact_figures(r));
     json_object_set_new(o, "samples", ql_fact_samples(r->samples));

@@ -34,6 +34,7 @@ typedef struct ql_report {
     size_t trainable; /* parameters that are trained */
     size_t kept;      /* step whose adapter is kept as the best; 0: the last */
     const ql_model *model;
+    const ql_adapter *adapter;
     const ql_dataset *data;
     const ql_dataset *eval; /* NULL: none */
     const ql_samples *samples;

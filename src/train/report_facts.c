@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "src/base/quote.h"
+#include "src/train/report_adapter.h"
 
 const char *ql_fact_number(char text[QL_FACT_BYTES], double x, int digits)
 {
@@ -306,6 +307,7 @@ json_t *ql_fact_facts(const ql_report *r)
     add_fact(list, "linear layers in 4 bits",
              json_sprintf("%zu of %zu", m.linear_4bit, m.linear_layers));
     add_fact(list, "weights", json_string(ql_fact_bytes(a, m.weight_bytes)));
+    ql_fact_add_adapter(list, r);
     add_data(list, "data", r->data);
     if (r->eval) {
         add_data(list, "evaluation data", r->eval);

@@ -440,6 +440,7 @@ static void begin_publishing(ql_trainer *t)
         .length = t->length,
         .trainable = t->adapter.count,
         .model = t->m,
+        .adapter = &t->adapter,
         .plan = &t->plan,
         .data = t->batches.ds,
         .eval = t->eval.ds,

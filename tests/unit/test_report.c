@@ -9,6 +9,7 @@
 #include "qlora/generate.h"
 #include "src/base/file.h"
 #include "src/base/rng.h"
+#include "src/convert/adapter_make.h"
 #include "src/train/publish.h"
 #include "src/train/report_chart.h"
 #include "src/train/report_curve.h"
@@ -178,6 +179,7 @@ typedef struct toy_run {
     ql_tokenizer *tok;
     ql_dataset *ds;
     ql_train_options opt;
+    ql_adapter adapter;
     ql_history history;
     ql_publish publish;
 } toy_run;
@@ -189,6 +191,8 @@ static void toy_open(toy_run *t, size_t steps, const char *dir)
     check_ok(ql_tokenizer_open(&t->tok, toy_model()));
     t->ds = toy_data(t->tok, 6);
     ql_train_options_init(&t->opt);
+    check_ok(ql_adapter_make(&t->adapter, &t->m->config, &t->m->weights,
+                             &t->opt, 1, false));
     ql_history_init(&t->history);
     check_ok(ql_history_reserve(&t->history, steps));
     for (size_t i = 1; i <= steps; i++) {
@@ -209,6 +213,7 @@ static void toy_open(toy_run *t, size_t steps, const char *dir)
                                     .length = {3, steps, 0},
                                     .trainable = 10,
                                     .model = t->m,
+                                    .adapter = &t->adapter,
                                     .data = t->ds,
                                     .samples = &t->publish.samples};
 }
@@ -217,6 +222,7 @@ static void toy_close(toy_run *t)
 {
     ql_publish_free(&t->publish, true);
     ql_history_free(&t->history);
+    ql_adapter_free(&t->adapter);
     ql_dataset_close(&t->ds);
     ql_tokenizer_close(&t->tok);
     ql_model_close(&t->m);
@@ -273,6 +279,66 @@ static void report__shows_texts_as_they_are(void **state)
     check_has(got, "\n# <b>out?\?&\n");
     ql_free(got);
     t.publish.samples = (ql_samples){0};
+    toy_close(&t);
+}
+
+/* Makes the adapter anew, as the options of t are now; the page has a and b,
+ * the card c. */
+static void check_adapter(toy_run *t, const char *a, const char *b,
+                          const char *c)
+{
+    const char *page = check_tmp_path("page.html");
+    const char *card = check_tmp_path("card.md");
+    char *got;
+
+    ql_adapter_free(&t->adapter);
+    check_ok(ql_adapter_make(&t->adapter, &t->m->config, &t->m->weights,
+                             &t->opt, 1, false));
+    check_ok(ql_report_save(&t->publish.report, page));
+    check_ok(ql_report_save_card(&t->publish.report, card));
+    got = read_text(page);
+    check_has(got, a);
+    check_has(got, b);
+    ql_free(got);
+    got = read_text(card);
+    check_has(got, c);
+    ql_free(got);
+}
+
+static void report__says_what_is_trained(void **state)
+{
+    static const char *const targets[] = {"q_proj", "v_proj"};
+    static const char *const layers[] = {"1"};
+    static const char *const ranks[] = {"q_proj=4"};
+    static const char *const alphas[] = {"v_proj=8"};
+    static const char *const saved[] = {"lm_head"};
+    toy_run t;
+
+    (void)state;
+    toy_open(&t, 3, "out");
+    check_adapter(&t, "<p class=\"lead\">LoRA of rank 16 on ",
+                  "<dd>LoRA, rank 16, alpha 32, dropout 0.05</dd>",
+                  "--max-lora-rank 16 ");
+    t.opt.method = QL_METHOD_LORA;
+    check_adapter(&t, "<dd>lora: an adapter on the base as it is stored</dd>",
+                  "<dd>q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, "
+                  "down_proj</dd>",
+                  "- lora\n- text-generation\n");
+    t.opt.method = QL_METHOD_QLORA;
+    t.opt.lora_target_modules = (ql_list){targets, 2};
+    t.opt.rank_pattern = (ql_list){ranks, 1};
+    t.opt.alpha_pattern = (ql_list){alphas, 1};
+    t.opt.layers_to_transform = (ql_list){layers, 1};
+    t.opt.use_rslora = true;
+    check_adapter(&t, "Rank-stabilized LoRA of ranks 4 to 16 on ",
+                  "<dd>Rank-stabilized LoRA, ranks 4 to 16, alphas 8 to 32, "
+                  "dropout 0.05</dd>",
+                  "- layers that have one: 1 of 2, from 1 to 1\n");
+    t.opt.use_dora = true;
+    t.opt.modules_to_save = (ql_list){saved, 1};
+    check_adapter(&t, "Rank-stabilized DoRA of ranks 4 to 16 on ",
+                  "<dt>trained whole</dt><dd>lm_head</dd>",
+                  "qlora-export merge --model");
     toy_close(&t);
 }
 
@@ -497,6 +563,7 @@ int main(void)
         cmocka_unit_test(publish__leaves_a_card_of_others),
         cmocka_unit_test(report__of_a_long_run_takes_little_more_memory),
         cmocka_unit_test(report__of_a_run_that_did_nothing_is_whole),
+        cmocka_unit_test(report__says_what_is_trained),
         cmocka_unit_test(report__shows_texts_as_they_are),
         cmocka_unit_test(report__without_memory_is_not_written),
         cmocka_unit_test(samples__are_what_the_model_would_write),
