@@ -1,7 +1,6 @@
 /* qlora-train: LoRA adapters on a 4-bit base. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "tools/cli/exit.h"
 #include "tools/data_progress.h"
@@ -21,35 +20,7 @@ static ql_status open_data(const train_options *o, const ql_tokenizer *tok,
     return st;
 }
 
-/* Leaves run.yaml beside the adapter: with --config it repeats the run. A file
- * of that name that was there before is replaced only where overwriting was
- * asked for. The adapter is what matters, so a failure is told and no more. */
-static void write_settings(const train_options *o, const cli_args *args)
-{
-    char path[4096];
-    char part[4096 + 8];
-    bool sound;
-    FILE *f;
-
-    snprintf(path, sizeof(path), "%s/run.yaml", o->output);
-    snprintf(part, sizeof(part), "%s.part", path);
-    if (access(path, F_OK) == 0 && !o->t.overwrite_output_dir) {
-        fprintf(stderr, "qlora-train: %s was there before and stays\n", path);
-        return;
-    }
-    f = fopen(part, "w");
-    if (f) {
-        cli_args_write_settings(args, f);
-    }
-    sound = f && !ferror(f);
-    sound = f && fclose(f) == 0 && sound;
-    if (!sound || rename(part, path) != 0) {
-        fprintf(stderr, "qlora-train: cannot write %s\n", path);
-        remove(part);
-    }
-}
-
-/* The same as text. Owned: free; NULL without memory. */
+/* What becomes run.yaml. Owned: free; NULL without memory. */
 static char *settings_text(const cli_args *args)
 {
     char *text = NULL;
@@ -126,7 +97,6 @@ static ql_status run(train_options *o, const cli_common *common,
     if (st == QL_OK && o->t.dry_run) {
         train_screen_dry_run(common, &result);
     } else if (st == QL_OK) {
-        write_settings(o, args);
         train_screen_result(o, common, &result);
     }
     ql_dataset_close(&eval);

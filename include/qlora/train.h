@@ -134,7 +134,8 @@ typedef struct ql_train_options {
                                       before and after training */
     const ql_tokenizer *tokenizer; /* NULL: without such samples. Borrowed */
     const char *settings; /* NULL; lines "name: value" that the report shows as
-                             the settings of the run. Borrowed */
+                             the settings of the run, and that run.yaml gets.
+                             Borrowed */
 } ql_train_options;
 
 /* Fills in the defaults named above. */

@@ -10,7 +10,7 @@
 #include "src/op/loss.h"
 
 enum {
-    QL_HISTORY_ROWS = 1 << 21 /* that there can be, at most */
+    QL_HISTORY_ROWS = 1 << 24 /* that there can be, at most */
 };
 
 /* Steps added up. */

@@ -12,6 +12,7 @@ enum {
 };
 
 static const char samples_name[] = "samples.json";
+static const char settings_name[] = "run.yaml";
 
 /* Tells of a failure. True if there was none. */
 static bool worked(ql_status st)
@@ -32,6 +33,11 @@ static void write_samples(ql_publish *p, ql_run *run, size_t max_length,
                                  r->opt->tokenizer, max_length, after))) {
         ql_samples_free(&p->samples);
     }
+}
+
+static ql_status save_samples(const ql_report *r, const char *path)
+{
+    return r->samples->n > 0 ? ql_samples_save(r->samples, path) : QL_OK;
 }
 
 /* What was written before the first step of a run that goes on. */
@@ -69,14 +75,23 @@ void ql_publish_row(ql_publish *p, const ql_train_event *e)
     worked(ql_tensorboard_add(&p->board, e));
 }
 
+void ql_publish_before(const ql_publish *p, const char *dir)
+{
+    char *there = ql_path_join(p->report.dir, samples_name);
+    char *path = ql_path_join(dir, samples_name);
+
+    if (!there || !path) {
+        worked(QL_ENOMEM);
+    } else if (!ql_path_exists(there)) {
+        worked(save_samples(&p->report, path));
+    }
+    ql_free(there);
+    ql_free(path);
+}
+
 void ql_publish_samples(ql_publish *p, ql_run *run, size_t max_length)
 {
     write_samples(p, run, max_length, true);
-}
-
-static ql_status save_samples(const ql_report *r, const char *path)
-{
-    return r->samples->n > 0 ? ql_samples_save(r->samples, path) : QL_OK;
 }
 
 /* The user's own card, or another trainer's, is not for us to replace. */
@@ -104,6 +119,23 @@ static ql_status save_card(const ql_report *r, const char *path)
     return is_foreign_card(r) ? QL_OK : ql_report_save_card(r, path);
 }
 
+/* A file of that name that was there before is replaced only where overwriting
+ * was asked for. */
+static ql_status save_settings(const ql_report *r, const char *path)
+{
+    const char *settings = r->opt->settings;
+    char *there = ql_path_join(r->dir, settings_name);
+    ql_status st = there ? QL_OK : QL_ENOMEM;
+
+    if (st == QL_OK && ql_path_exists(there) && !r->opt->overwrite_output_dir) {
+        ql_note("%s was there before and stays", there);
+    } else if (st == QL_OK && settings) {
+        st = ql_file_write(path, settings, strlen(settings));
+    }
+    ql_free(there);
+    return st;
+}
+
 static void write_files(const ql_publish *p, const char *dir)
 {
     static const struct {
@@ -114,6 +146,7 @@ static void write_files(const ql_publish *p, const char *dir)
         {samples_name, save_samples, false},
         {"report.html", ql_report_save, false},
         {"README.md", save_card, true},
+        {settings_name, save_settings, true},
     };
 
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {

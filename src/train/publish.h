@@ -1,7 +1,7 @@
 /* What people see of a run beside its adapter and its log: report.html,
- * README.md, samples.json, TensorBoard's files, and what the model writes
- * before and after. None of it is worth a run: a failure is told by a note,
- * and the run goes on. */
+ * README.md, run.yaml, samples.json, TensorBoard's files, and what the model
+ * writes before and after. None of it is worth a run: a failure is told by a
+ * note, and the run goes on. */
 #ifndef QL_TRAIN_PUBLISH_H
 #define QL_TRAIN_PUBLISH_H
 
@@ -21,6 +21,10 @@ typedef struct ql_publish {
  * sequence that run has room for. */
 void ql_publish_begin(ql_publish *p, ql_run *run, size_t max_length,
                       size_t step);
+
+/* Writes what is known before the first step to a folder, unless the output has
+ * it: a run that goes on needs it. */
+void ql_publish_before(const ql_publish *p, const char *dir);
 
 /* Tells TensorBoard of a row of the log. */
 void ql_publish_row(ql_publish *p, const ql_train_event *e);

@@ -142,6 +142,18 @@ static void show_progress(ql_trainer *t, ql_report_state state, const char *why)
     }
 }
 
+/* There before the first checkpoint is. */
+static void show_samples(ql_trainer *t)
+{
+    if (ql_output_finished(t->out_dir)) {
+        return;
+    }
+    ql_publish_before(&t->publish, t->output.work);
+    if (ql_output_show(&t->output) != QL_OK) {
+        ql_note("%s", ql_last_error());
+    }
+}
+
 ql_status ql_trainer_save(ql_trainer *t)
 {
     ql_train_event e = {.kind = QL_TRAIN_SAVE, .step = t->progress.step};
@@ -152,6 +164,7 @@ ql_status ql_trainer_save(ql_trainer *t)
 
         t->progress.result.seconds = ql_trainer_seconds(t);
         t->progress.next_rate = ql_trainer_rate(t, t->progress.step);
+        show_samples(t);
         st = path ? write_checkpoint(t, path) : QL_ENOMEM;
         ql_free(path);
         QL_TRY(st);

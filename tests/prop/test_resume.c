@@ -88,6 +88,9 @@ static void train(const char *out)
     omp_set_num_threads(1);
     toy_run_open(&r);
     toy_run_options(&o);
+    o.tokenizer = r.tok;
+    o.sample_prompts = 1;
+    o.settings = "lora-r: 4\n";
     shared->calls = 0;
     shared->st = ql_train(r.m, r.data, r.eval, out, &o, NULL, NULL, NULL);
     snprintf(shared->said, sizeof(shared->said), "%s", ql_last_error());
@@ -142,6 +145,8 @@ static void check_same(const char *a, const char *b)
     toy_run_same_file(a, b, "best/adapter_model.safetensors");
     toy_run_same_file(a, b, "checkpoint-9/adapter_model.safetensors");
     toy_run_same_file(a, b, "checkpoint-9/optimizer.bin");
+    toy_run_same_file(a, b, "samples.json");
+    toy_run_same_file(a, b, "run.yaml");
 }
 
 static const char *reference(void)
