@@ -8,6 +8,9 @@ enum {
     LOG_FROM = 30   /* times the smallest value: below, a line tells more */
 };
 
+/* Values that differ by less, as a part of the larger one, are the same. */
+static const double nothing = 1e-6;
+
 /* The smallest of 1, 2, 5 times a power of ten that is not below x > 0; with
  * down, the largest that is not above it. */
 static double round_number(double x, bool down)
@@ -43,10 +46,11 @@ static void add_ticks(ql_scale *s, double step)
 static ql_scale linear(double low, double high)
 {
     ql_scale s = {0};
+    const double size = fmax(fabs(low), fabs(high));
     double step;
 
-    if (!(high > low)) { /* one value: in the middle */
-        const double room = low != 0 ? fabs(low) / 10 : 1;
+    if (!(high - low > size * nothing)) { /* one value: in the middle */
+        const double room = size > 0 ? size / 10 : 1;
 
         low -= room;
         high += room;

@@ -83,6 +83,10 @@ static void scales__of_special_values(void **state)
     check_scale(&s, 0, 0);
     s = ql_scale_of(3, 3, true);
     check_scale(&s, 3, 3);
+    for (double part = 1; part >= 1e-16; part /= 2) { /* hardly two values */
+        s = ql_scale_of(3.8, 3.8 * (1 + part), true);
+        check_scale(&s, 3.8, 3.8 * (1 + part));
+    }
     s = ql_scale_of(1e-30, 1e30, true); /* a power of ten in each of few */
     check_scale(&s, 1e-30, 1e30);
     assert_true(s.log);
