@@ -47,7 +47,8 @@ typedef enum ql_optim {
 /* What is trained, on what. */
 typedef enum ql_method {
     QL_METHOD_QLORA, /* an adapter on linear layers in 4 bits */
-    QL_METHOD_LORA   /* one on those of 16 or 32 bits, as they are stored */
+    QL_METHOD_LORA,  /* one on those of 16 or 32 bits, as they are stored */
+    QL_METHOD_FULL   /* all weights, in f32, of a model that is not in 4 bits */
 } ql_method;
 
 /* Whether a block's forward is repeated before its backward. */

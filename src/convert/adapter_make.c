@@ -10,6 +10,7 @@
 #include "src/base/quote.h"
 #include "src/convert/adapter_settings.h"
 #include "src/convert/peft.h"
+#include "src/model/full.h"
 
 enum {
     PATH_BYTES = 256
@@ -289,7 +290,8 @@ static ql_adapter_options options_of(const ql_train_options *o)
                                 .alpha = o->lora_alpha,
                                 .dropout = o->lora_dropout,
                                 .rslora = o->use_rslora,
-                                .dora = o->use_dora};
+                                .dora = o->use_dora,
+                                .full = o->method == QL_METHOD_FULL};
 }
 
 ql_status ql_adapter_fits(const ql_config *c, const ql_train_options *o)
@@ -300,10 +302,24 @@ ql_status ql_adapter_fits(const ql_config *c, const ql_train_options *o)
     size_t n;
     ql_status st = ql_adapter_options_check(&opt);
 
-    if (st == QL_OK) {
+    if (st == QL_OK && !opt.full) {
         st = plan_options(c, o, &items, &n, &root);
         ql_free(items);
         json_decref(root);
+    }
+    return st;
+}
+
+static ql_status make_full(ql_adapter *a, const ql_config *c,
+                           const ql_weights *w, bool trained)
+{
+    ql_status st = ql_full_init(a, c, trained, !w);
+
+    if (st == QL_OK && w) {
+        st = ql_adapter_start(a, w);
+    }
+    if (st != QL_OK) {
+        ql_adapter_free(a);
     }
     return st;
 }
@@ -320,6 +336,9 @@ ql_status ql_adapter_make(ql_adapter *a, const ql_config *c,
 
     *a = (ql_adapter){0};
     QL_TRY(ql_adapter_options_check(&opt));
+    if (opt.full) {
+        return make_full(a, c, w, trained);
+    }
     QL_TRY_DONE(plan_options(c, o, &items, &n, &root));
     QL_TRY_DONE(ql_adapter_init(a, c, &opt, items, n, seed, trained));
     a->config = json_incref(root);

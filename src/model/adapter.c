@@ -7,6 +7,7 @@
 #include "src/base/alloc.h"
 #include "src/base/fail.h"
 #include "src/base/rng.h"
+#include "src/model/full.h"
 #include "src/op/dora.h"
 
 enum {
@@ -16,6 +17,9 @@ enum {
 
 ql_status ql_adapter_options_check(const ql_adapter_options *o)
 {
+    if (o->full) {
+        return QL_OK;
+    }
     if (o->r == 0 || o->r > MAX_RANK) {
         QL_FAIL(QL_EINVAL, "LoRA rank %zu: give a number from 1 to %d", o->r,
                 MAX_RANK);
@@ -51,19 +55,20 @@ static void add_entry(ql_adapter *a, const ql_config *c,
                       const ql_adapter_item *item)
 {
     const double r = (double)item->r;
+    const bool embed = item->site.place == QL_PLACE_EMBED;
     ql_adapter_entry *e = &a->entries[a->n];
+    size_t rows;
+    size_t cols;
 
-    *e = (ql_adapter_entry){
-        .site = item->site,
-        .in = item->site.place == QL_PLACE_EMBED ? c->V : c->C,
-        .out = item->site.place == QL_PLACE_EMBED ? c->C : c->V,
-        .r = item->r,
-        .first = a->n_tensors};
-    if (item->site.place == QL_PLACE_BLOCK) {
-        ql_config_module(c, item->site.module, &e->out, &e->in);
-    }
+    ql_site_shape(c, item->site, &rows, &cols);
+    *e = (ql_adapter_entry){.site = item->site,
+                            .in = embed ? rows : cols,
+                            .out = embed ? cols : rows,
+                            .r = item->r,
+                            .first = a->n_tensors};
     if (e->r == 0) {
-        add_tensor(a, a->n, QL_PART_WHOLE, c->V, c->C);
+        add_tensor(a, a->n, QL_PART_WHOLE, rows, cols);
+        a->n_plain += cols == 0;
     } else {
         e->scale = (float)(item->alpha / (a->opt.rslora ? sqrt(r) : r));
         add_tensor(a, a->n, QL_PART_A, e->r, e->in);
@@ -75,24 +80,36 @@ static void add_entry(ql_adapter *a, const ql_config *c,
     a->n++;
 }
 
-/* Entries with DoRA get their room. */
+/* Floats of an entry's gains. */
+static size_t gains_of(const ql_adapter *a, const ql_adapter_entry *e)
+{
+    const bool norm =
+        e->site.place == QL_PLACE_NORM || e->site.place == QL_PLACE_LAST_NORM;
+
+    if (norm) {
+        return a->arch->norm_plus_one && !e->site.bias ? e->out : 0;
+    }
+    return a->opt.dora && e->r > 0 ? GAINS * e->out : 0;
+}
+
+/* Entries with gains get their room. */
 static ql_status add_gains(ql_adapter *a)
 {
     size_t n = 0;
 
-    for (size_t i = 0; a->opt.dora && i < a->n; i++) {
-        n += a->entries[i].r > 0 ? GAINS * a->entries[i].out : 0;
+    for (size_t i = 0; i < a->n; i++) {
+        n += gains_of(a, &a->entries[i]);
     }
     a->gains = ql_calloc(QL_TAG_ADAPTER, n, sizeof(float));
     if (!a->gains) {
         return QL_ENOMEM;
     }
     n = 0;
-    for (size_t i = 0; a->opt.dora && i < a->n; i++) {
-        if (a->entries[i].r > 0) {
-            a->entries[i].gain = a->gains + n;
-            n += GAINS * a->entries[i].out;
-        }
+    for (size_t i = 0; i < a->n; i++) {
+        const size_t own = gains_of(a, &a->entries[i]);
+
+        a->entries[i].gain = own > 0 ? a->gains + n : NULL;
+        n += own;
     }
     return QL_OK;
 }
@@ -119,7 +136,9 @@ static void randomize(float *x, size_t n, uint64_t key, double by, bool gauss)
 /* Pairs that change nothing yet. */
 static void start_pairs(ql_adapter *a, uint64_t seed)
 {
-    memset(a->param, 0, a->count * sizeof(float));
+    if (!a->opt.full) {
+        memset(a->param, 0, a->count * sizeof(float));
+    }
     for (size_t i = 0; i < a->n; i++) {
         const ql_adapter_entry *e = &a->entries[i];
         const bool embed = e->site.place == QL_PLACE_EMBED;
@@ -158,7 +177,7 @@ ql_status ql_adapter_init(ql_adapter *a, const ql_config *c,
 {
     ql_status st;
 
-    *a = (ql_adapter){.arch = c->arch, .opt = *opt};
+    *a = (ql_adapter){.arch = c->arch, .opt = *opt, .trained = trained};
     QL_TRY(check_items(opt, items, n));
     a->entries = ql_calloc(QL_TAG_MISC, n, sizeof(*a->entries));
     a->tensors = ql_calloc(QL_TAG_MISC, 3 * n, sizeof(*a->tensors));
@@ -171,6 +190,9 @@ ql_status ql_adapter_init(ql_adapter *a, const ql_config *c,
         add_entry(a, c, &items[i]);
     }
     QL_TRY_DONE(add_gains(a));
+    if (opt->measured) {
+        return QL_OK;
+    }
     a->param = ql_alloc(QL_TAG_ADAPTER, a->count, sizeof(float));
     if (!a->param) {
         st = QL_ENOMEM;
@@ -187,8 +209,28 @@ done:
 
 ql_status ql_adapter_train(ql_adapter *a)
 {
+    a->trained = true;
     a->grad = ql_calloc(QL_TAG_GRAD, a->count, sizeof(float));
     return a->grad ? QL_OK : QL_ENOMEM;
+}
+
+void ql_adapter_freeze(ql_adapter *a)
+{
+    ql_free(a->grad);
+    a->grad = NULL;
+    a->trained = false;
+}
+
+void ql_adapter_settle(const ql_adapter *a)
+{
+    for (size_t i = 0; a->opt.full && i < a->n; i++) {
+        const ql_adapter_entry *e = &a->entries[i];
+        const float *w = a->param + a->tensors[e->first].at;
+
+        for (size_t j = 0; e->gain && j < e->out; j++) {
+            e->gain[j] = 1 + w[j];
+        }
+    }
 }
 
 void ql_adapter_free(ql_adapter *a)
@@ -259,6 +301,7 @@ static void attach_entry(const ql_adapter *a, const ql_adapter_entry *e,
         w->embed.lora = lora_of(a, e);
     } else if (lin) {
         lin->w = ql_qtensor_dense(whole.data, e->out, e->in);
+        lin->trained = a->trained;
         lin->dw = part_of(a, e, 0, a->grad);
     } else {
         w->embed.w = whole;
@@ -268,6 +311,7 @@ static void attach_entry(const ql_adapter *a, const ql_adapter_entry *e,
 
 void ql_adapter_attach(const ql_adapter *a, ql_weights *w)
 {
+    ql_full_detach(w);
     for (size_t i = 0; i < w->n_layers; i++) {
         for (int m = 0; m < QL_MODULES; m++) {
             w->layers[i].linear[m].lora = (ql_lora){0};
@@ -276,6 +320,10 @@ void ql_adapter_attach(const ql_adapter *a, ql_weights *w)
     }
     w->head = (ql_linear){.w = w->base_head};
     w->embed = (ql_embedding){.w = w->base_embed, .scale = w->embed.scale};
+    if (a && a->opt.full) {
+        ql_full_attach(a, w);
+        return;
+    }
     for (size_t i = 0; a && i < a->n; i++) {
         attach_entry(a, &a->entries[i], w);
     }
@@ -307,6 +355,9 @@ static ql_status start_magnitudes(const ql_adapter *a,
 
 ql_status ql_adapter_start(ql_adapter *a, const ql_weights *w)
 {
+    if (a->opt.full) {
+        return ql_full_read(a, w->shards);
+    }
     for (size_t i = 0; i < a->n; i++) {
         const ql_adapter_entry *e = &a->entries[i];
         const bool embed = e->site.place == QL_PLACE_EMBED;

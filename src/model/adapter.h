@@ -1,7 +1,7 @@
 /* A LoRA adapter: pairs of matrices for some linear layers or the embedding,
- * and matrices that are trained whole. All parameters lie in one array, and
- * all gradients in another of the same layout, so that the optimizer and
- * clipping are plain sweeps. */
+ * and matrices that are trained whole; or all weights of a model (full.h). All
+ * parameters lie in one array, and all gradients in another of the same layout,
+ * so that the optimizer and clipping are plain sweeps. */
 #ifndef QL_MODEL_ADAPTER_H
 #define QL_MODEL_ADAPTER_H
 
@@ -9,22 +9,31 @@
 
 #include "src/model/weights.h"
 
-/* A matrix of a model that an adapter can change. */
+/* Where weights are. An adapter can change the matrices of the first three. */
 typedef enum ql_place {
     QL_PLACE_BLOCK, /* a linear layer of a block */
     QL_PLACE_EMBED,
-    QL_PLACE_HEAD
+    QL_PLACE_HEAD,
+    QL_PLACE_POSITION,
+    QL_PLACE_NORM, /* of a block */
+    QL_PLACE_LAST_NORM
 } ql_place;
 
 typedef struct ql_site {
     ql_place place;
     size_t layer; /* of a block */
     ql_module module;
+    ql_norm_place norm;
+    bool bias; /* of a linear layer, or a norm; else the weight */
 } ql_site;
 
 /* The sites of a model: 0 .. ql_site_count - 1, blocks first, in order. */
 size_t ql_site_count(const ql_config *c);
 ql_site ql_site_at(const ql_config *c, size_t i);
+
+/* The shape of what is there; a vector has no columns. */
+void ql_site_shape(const ql_config *c, ql_site site, size_t *rows,
+                   size_t *cols);
 
 /* Path of a site's module, "model.layers.0.self_attn.q_proj", into
  * path[bytes]. */
@@ -47,6 +56,8 @@ typedef struct ql_adapter_options {
     bool rslora;   /* scale alpha / sqrt(r) instead of alpha / r */
     bool dora;     /* pairs of linear layers have magnitudes */
     bool gaussian; /* A starts as N(0, 1 / r^2) */
+    bool full;     /* none of that counts: all items are whole */
+    bool measured; /* of full: laid out, without parameters */
 } ql_adapter_options;
 
 /* A site that is changed, as it is. */
@@ -56,15 +67,15 @@ typedef struct ql_adapter_entry {
     size_t r;       /* 0: trained whole */
     float scale;
     size_t first; /* of its tensors */
-    float *gain;  /* DoRA: [3, out], as ql_dora has them */
+    float *gain;  /* DoRA: [3, out], as ql_dora has them; of a norm that
+                     multiplies by 1 + weight: that, [out] */
 } ql_adapter_entry;
 
 typedef enum ql_part {
     QL_PART_A,         /* [r, in] */
     QL_PART_B,         /* [out, r] */
     QL_PART_MAGNITUDE, /* [out] */
-    QL_PART_WHOLE,     /* the matrix as the model stores it: [out, in], of an
-                          embedding [V, C] */
+    QL_PART_WHOLE,     /* all that is there: ql_site_shape */
     QL_PARTS
 } ql_part;
 
@@ -87,6 +98,8 @@ typedef struct ql_adapter {
     float *param; /* [count] */
     float *grad;  /* [count]; NULL when not trained */
     size_t count;
+    size_t n_plain; /* tensors, the last ones, without weight decay */
+    bool trained;
     float *gains;   /* behind the entries' */
     json_t *config; /* what adapter_config.json says of it; NULL: unknown */
 } ql_adapter;
@@ -112,8 +125,14 @@ void ql_adapter_free(ql_adapter *a);
  * at. Errors: QL_ENOMEM. */
 ql_status ql_adapter_start(ql_adapter *a, const ql_weights *w);
 
+/* To be called when parameters were changed: what is made of them follows. */
+void ql_adapter_settle(const ql_adapter *a);
+
 /* Gives an adapter that has none its gradients. Errors: QL_ENOMEM. */
 ql_status ql_adapter_train(ql_adapter *a);
+
+/* Takes them off again, for an adapter that is to be used. */
+void ql_adapter_freeze(ql_adapter *a);
 
 /* Makes the model use the adapter, which must outlive its use; NULL takes any
  * adapter off again. */
@@ -123,8 +142,8 @@ void ql_adapter_attach(const ql_adapter *a, ql_weights *w);
 void ql_adapter_path(const ql_adapter *a, size_t i, char *path, size_t bytes);
 
 /* Name of tensor i as PEFT saves it,
- * "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", into
- * name[bytes]. */
+ * "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", or, of all
+ * weights, as the model has it, into name[bytes]. */
 void ql_adapter_name(const ql_adapter *a, size_t i, char *name, size_t bytes);
 
 #endif

@@ -116,7 +116,7 @@ static float *normed_bwd(const ql_frame *f, ql_norm_place place, float *dx,
     }
     ql_frame_count(f, QL_WORK_NORM);
     memset(y, 0, n * sizeof *y);
-    ql_norm_bwd(y, NULL, NULL, dx, x, s->stats[place], &f->layer->norm[place],
+    ql_norm_bwd(y, dx, x, s->stats[place], &f->layer->norm[place],
                 norm_rows(f, heads));
     return y;
 }

@@ -66,8 +66,7 @@ void ql_frame_norm_bwd(const ql_frame *f, ql_norm_place place, float *dx,
                        const float *dy, const ql_saved *s, const float *x)
 {
     ql_frame_count(f, QL_WORK_NORM);
-    ql_norm_bwd(dx, NULL, NULL, dy, x, s->stats[place], &f->layer->norm[place],
-                f->T);
+    ql_norm_bwd(dx, dy, x, s->stats[place], &f->layer->norm[place], f->T);
 }
 
 void ql_frame_join_fwd(const ql_frame *f, ql_norm_place place, float *out,

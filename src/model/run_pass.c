@@ -91,7 +91,7 @@ static void embed(ql_run *run, const ql_batch *b, const ql_pass *pass)
                        ql_rng_split(pass->key, c->layers * QL_MODULES + 1));
     }
     if (c->arch->names->position) {
-        ql_embed_add(run->h[0], run->pos, &m->weights.position, b->T);
+        ql_embed_add(run->h[0], run->pos, &m->weights.position.w, b->T);
     }
 }
 
@@ -130,7 +130,7 @@ static void backward(ql_run *run, const ql_batch *b, const float *dnorm,
     }
     memset(run->dh, 0, pass->shape.T * c->C * sizeof(float));
     ql_profile_mark(pass->profile, QL_WORK_NORM);
-    ql_norm_bwd(run->dh, NULL, NULL, dnorm, run->h[c->layers], run->stats,
+    ql_norm_bwd(run->dh, dnorm, run->h[c->layers], run->stats,
                 &m->weights.final_norm, pass->shape.T);
     for (size_t i = c->layers; i-- > run->lowest;) {
         const ql_layer *layer = &m->weights.layers[i];
@@ -146,6 +146,10 @@ static void backward(ql_run *run, const ql_batch *b, const float *dnorm,
     if (trained) {
         ql_embed_bwd(run->dh, b->ids, &m->weights.embed, b->T,
                      run->scratch.data);
+    }
+    if (m->weights.position.dw) {
+        ql_embed_bwd(run->dh, (const int32_t *)run->pos, &m->weights.position,
+                     b->T, run->scratch.data);
     }
 }
 

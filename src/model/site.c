@@ -1,4 +1,5 @@
-/* Where an adapter can act, and what its tensors are called. */
+/* Where weights are, which of them an adapter can change, and what its tensors
+ * are called. */
 #include <stdio.h>
 
 #include "src/model/adapter.h"
@@ -43,6 +44,32 @@ ql_site ql_site_at(const ql_config *c, size_t i)
     return site;
 }
 
+void ql_site_shape(const ql_config *c, ql_site site, size_t *rows, size_t *cols)
+{
+    *rows = c->V;
+    *cols = c->C;
+    switch (site.place) {
+    case QL_PLACE_BLOCK:
+        ql_config_module(c, site.module, rows, cols);
+        break;
+    case QL_PLACE_EMBED:
+    case QL_PLACE_HEAD:
+        break;
+    case QL_PLACE_POSITION:
+        *rows = c->max_position;
+        break;
+    case QL_PLACE_NORM:
+        *rows = ql_config_norm(c, site.norm);
+        *cols = 0;
+        break;
+    case QL_PLACE_LAST_NORM:
+        *rows = c->C;
+        *cols = 0;
+        break;
+    }
+    *cols = site.bias ? 0 : *cols;
+}
+
 void ql_site_path(const ql_arch *arch, ql_site site, char *path, size_t bytes)
 {
     const ql_names *n = arch->names;
@@ -56,6 +83,16 @@ void ql_site_path(const ql_arch *arch, ql_site site, char *path, size_t bytes)
         break;
     case QL_PLACE_HEAD:
         snprintf(path, bytes, "%s", n->head);
+        break;
+    case QL_PLACE_POSITION:
+        snprintf(path, bytes, "%s%s", n->base, n->position);
+        break;
+    case QL_PLACE_NORM:
+        snprintf(path, bytes, "%s%s.%zu.%s", n->base, n->layers, site.layer,
+                 arch->norm[site.norm]);
+        break;
+    case QL_PLACE_LAST_NORM:
+        snprintf(path, bytes, "%s%s", n->base, n->final_norm);
         break;
     }
 }
@@ -97,10 +134,15 @@ void ql_adapter_name(const ql_adapter *a, size_t i, char *name, size_t bytes)
         [QL_PART_WHOLE] = "weight",
     };
     const ql_adapter_tensor *t = &a->tensors[i];
-    const bool embed = a->entries[t->entry].site.place == QL_PLACE_EMBED;
+    const ql_site site = a->entries[t->entry].site;
+    const bool embed = site.place == QL_PLACE_EMBED;
     char path[PATH_BYTES];
 
     ql_adapter_path(a, t->entry, path, sizeof(path));
+    if (a->opt.full) {
+        snprintf(name, bytes, "%s.%s", path, site.bias ? "bias" : "weight");
+        return;
+    }
     snprintf(name, bytes, "base_model.model.%s.%s", path,
              embed ? embedding[t->part] : linear[t->part]);
 }

@@ -298,7 +298,8 @@ static ql_status load_ends(loader *l)
     QL_TRY(load_matrix(l, name, c->V, c->C, &l->w->base_embed));
     if (names->position) {
         snprintf(name, sizeof(name), "%s%s.weight", l->base, names->position);
-        QL_TRY(load_matrix(l, name, c->max_position, c->C, &l->w->position));
+        QL_TRY(load_matrix(l, name, c->max_position, c->C, &l->w->position.w));
+        l->w->position.scale = 1;
     }
     snprintf(path, sizeof(path), "%s%s", l->base, names->final_norm);
     QL_TRY(load_norm(l, path, c->C, &l->w->final_norm));
@@ -328,8 +329,10 @@ ql_status ql_weights_init(ql_weights *w, const ql_config *c, const char *dir,
 
     *w = (ql_weights){.n_layers = c->layers};
     w->layers = ql_calloc(QL_TAG_MISC, c->layers, sizeof(*w->layers));
-    if (!w->layers) {
-        return QL_ENOMEM;
+    w->base_layers = ql_calloc(QL_TAG_MISC, c->layers, sizeof(*w->layers));
+    if (!w->layers || !w->base_layers) {
+        st = QL_ENOMEM;
+        goto done;
     }
     QL_TRY_DONE(ql_shards_open(&w->shards, dir));
     l.base = base_of(w, c->arch->names);
@@ -354,6 +357,7 @@ void ql_weights_free(ql_weights *w)
     }
     ql_free(w->owned);
     ql_free(w->layers);
+    ql_free(w->base_layers);
     ql_shards_close(&w->shards);
     *w = (ql_weights){0};
 }

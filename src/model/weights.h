@@ -25,7 +25,11 @@ typedef struct ql_weights {
     ql_linear head;        /* [V, C]; the same memory as embed when tied */
     ql_qtensor base_embed; /* as the folder has them: what is in embed and */
     ql_qtensor base_head;  /* head without an adapter */
-    ql_qtensor position;   /* [max_position, C] when they are learned */
+    ql_layer *base_layers; /* [n_layers] as the folder has them, and the last */
+    ql_norm base_norm;     /* norm and positions, while all are replaced */
+    ql_qtensor base_position;
+    bool replaced;
+    ql_embedding position; /* [max_position, C] when they are learned */
     void **owned;          /* blocks behind the views */
     size_t n_owned;
     size_t quantized; /* linear layers in 4 bits */

@@ -9,6 +9,7 @@
 #include "quant/qgemm.h"
 #include "src/base/arena.h"
 #include "src/op/dora.h"
+#include "src/op/gemm.h"
 #include "src/op/lora_grad.h"
 #include "src/op/vec.h"
 
@@ -75,10 +76,9 @@ size_t ql_linear_work_bytes(const ql_linear *lin, size_t T)
     const size_t one = ql_qgemm_work_bytes(&term, 1, T);
     const size_t two = lin->lora.r > 0 ? ql_qgemm_work_bytes(apart, 2, T) : 0;
     const size_t grad = ql_lora_grad_work_bytes(lin->lora.r, T);
-    const size_t whole = lin->dw ? ql_lora_grad_work_bytes(lin->w.cols, T) : 0;
+    const size_t product = lin->trained ? 0 : larger(larger(one, two), grad);
 
-    return thin_bytes(lin, T) + wide_bytes(lin, T) + du_bytes(lin, T) +
-           larger(larger(one, two), larger(grad, whole));
+    return thin_bytes(lin, T) + wide_bytes(lin, T) + du_bytes(lin, T) + product;
 }
 
 /* True if the pair sees another x than the base. */
@@ -128,6 +128,37 @@ static void forward_scaled(float *y, bool add, ql_linear_kept kept,
     ql_dora_apply(y, add, kept.u, &lin->dora, T, lin->w.rows);
 }
 
+/* A matrix that is trained, which may be some rows of one. */
+static const float *trained_of(const ql_linear *lin)
+{
+    return (const float *)lin->w.data + lin->w.first;
+}
+
+static void forward_whole(float *y, bool add, const float *x,
+                          const ql_linear *lin, size_t T)
+{
+    const size_t N = lin->w.rows;
+    const size_t K = lin->w.cols;
+
+    ql_gemm(T, N, K, 1, ql_mat_n(x, K), ql_mat_t(trained_of(lin), K),
+            add ? 1 : 0, y, N);
+}
+
+static void backward_whole(float *dx, bool add, const float *dy, const float *x,
+                           const ql_linear *lin, size_t T)
+{
+    const size_t N = lin->w.rows;
+    const size_t K = lin->w.cols;
+
+    if (lin->dw) {
+        ql_gemm(N, K, T, 1, ql_mat_t(dy, N), ql_mat_n(x, K), 1, lin->dw, K);
+    }
+    if (dx) {
+        ql_gemm(T, K, N, 1, ql_mat_n(dy, N), ql_mat_n(trained_of(lin), K),
+                add ? 1 : 0, dx, K);
+    }
+}
+
 void ql_linear_fwd(float *y, bool add, ql_linear_kept kept, const float *x,
                    const ql_linear *lin, size_t T, ql_drop drop, void *work)
 {
@@ -135,7 +166,9 @@ void ql_linear_fwd(float *y, bool add, ql_linear_kept kept, const float *x,
     const ql_term term = term_of(lin, x, kept.xa);
 
     ql_profile_mark(drop.profile, QL_WORK_PRODUCT);
-    if (lin->dora.m) {
+    if (lin->trained) {
+        forward_whole(y, add, x, lin, T);
+    } else if (lin->dora.m) {
         forward_scaled(y, add, kept, x, lin, T, drop, work);
     } else if (drops(lin, drop)) {
         const ql_qtensor up =
@@ -188,9 +221,11 @@ static void backward_pair(const float *du, const float *x, ql_linear_kept kept,
     }
 }
 
-void ql_linear_bwd(float *dx, bool add, const float *dy, const float *x,
-                   ql_linear_kept kept, const ql_linear *lin, size_t T,
-                   ql_drop drop, void *work)
+/* The base's part of dx, and the pair with its own. */
+static void backward_frozen(float *dx, bool add, const float *dy,
+                            const float *x, ql_linear_kept kept,
+                            const ql_linear *lin, size_t T, ql_drop drop,
+                            void *work)
 {
     const scratch s = lay_out(lin, T, work);
     const bool scaled = lin->dora.m != NULL;
@@ -199,7 +234,6 @@ void ql_linear_bwd(float *dx, bool add, const float *dy, const float *x,
     const ql_term base = {.in = dy, .w = &lin->w};
     const bool apart = dx && drops(lin, drop);
 
-    ql_profile_mark(drop.profile, QL_WORK_PRODUCT);
     if (scaled) {
         ql_dora_bwd(s.du, dy, kept.u, &lin->dora, T, lin->w.rows);
     }
@@ -214,9 +248,18 @@ void ql_linear_bwd(float *dx, bool add, const float *dy, const float *x,
     if (apart) {
         backward_dropped(dx, dy, lin, T, drop, &s);
     }
-    if (lin->dw) {
-        ql_lora_grad(lin->dw, true, x, dy, lin->w.cols, T, lin->w.rows,
-                     s.product);
+}
+
+void ql_linear_bwd(float *dx, bool add, const float *dy, const float *x,
+                   ql_linear_kept kept, const ql_linear *lin, size_t T,
+                   ql_drop drop, void *work)
+{
+    ql_profile_mark(drop.profile, QL_WORK_PRODUCT);
+    if (lin->trained) {
+        backward_whole(dx, add, dy, x, lin, T);
+        ql_profile_mark(drop.profile, QL_WORK_LORA);
+    } else {
+        backward_frozen(dx, add, dy, x, kept, lin, T, drop, work);
     }
     if (lin->dbias) {
         ql_vec_sum_rows(lin->dbias, dy, T, lin->w.rows);

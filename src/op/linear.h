@@ -9,7 +9,8 @@
  *   U  = drop(X) W^T + xa B^T
  *   Y  = (X - drop(X)) W^T + U g + bias,    g[n] = m[n] / |W + s B A|[n]
  *
- * Or without a pair, and the base itself is trained.
+ * Or without a pair, and the base itself is trained: W is dense, in f32, and
+ * all products are those of BLAS.
  *
  * Sources: Hu et al., LoRA, 2021; Liu et al., DoRA, 2024; order of operations
  * as PEFT's lora.Linear. */
@@ -43,7 +44,8 @@ typedef struct ql_linear {
     const float *bias; /* [N] or NULL */
     ql_lora lora;      /* r is 0 when there is none */
     ql_dora dora;
-    float *dw;    /* [N, K] gradient of w, added to; NULL: frozen */
+    bool trained; /* w itself */
+    float *dw;    /* [N, K] its gradient, added to; NULL: not wanted */
     float *dbias; /* [N] that of bias */
 } ql_linear;
 

@@ -91,7 +91,7 @@ static size_t chunk_size(size_t tokens)
 /* True if W alone makes the logits, and is frozen. */
 static bool is_plain(const ql_linear *head)
 {
-    return head->lora.r == 0 && !head->dw;
+    return head->lora.r == 0 && !head->trained;
 }
 
 static slice slice_of(const ql_linear *head, size_t first)

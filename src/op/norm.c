@@ -149,18 +149,18 @@ void ql_norm_fwd(float *y, float *stats, const float *x, const ql_norm *n,
     }
 }
 
-void ql_norm_bwd(float *dx, float *dw, float *db, const float *dy,
-                 const float *x, const float *stats, const ql_norm *n, size_t T)
+void ql_norm_bwd(float *dx, const float *dy, const float *x, const float *stats,
+                 const ql_norm *n, size_t T)
 {
     if (!n->b) {
-        ql_rmsnorm_bwd(dx, dw, dy, x, n->w, stats, T, n->C);
+        ql_rmsnorm_bwd(dx, n->dw, dy, x, n->w, stats, T, n->C);
         return;
     }
     layernorm_bwd(dx, dy, x, stats, stats + T, n, T);
-    if (dw) {
+    if (n->dw) {
 #pragma omp parallel for schedule(dynamic) if (T * n->C > QL_SMALL)
         for (size_t c = 0; c < n->C; c += COLUMNS) {
-            add_dw_db(dw, db, dy, x, stats, stats + T, T, n->C, c);
+            add_dw_db(n->dw, n->db, dy, x, stats, stats + T, T, n->C, c);
         }
     }
 }

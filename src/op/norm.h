@@ -36,6 +36,7 @@ void ql_rmsnorm_bwd(float *dx, float *dw, const float *dy, const float *x,
 /* The weights of either: b NULL for the root mean square. */
 typedef struct ql_norm {
     const float *w, *b; /* [C] */
+    float *dw, *db;     /* [C] their gradients, added to; NULL: frozen */
     size_t C;
     float eps;
 } ql_norm;
@@ -51,12 +52,11 @@ void ql_norm_fwd(float *y, float *stats, const float *x, const ql_norm *n,
                  size_t T);
 
 /*   dx      [T, C]  added to; neither dy nor x
- *   dw, db  [C]     added to; both NULL when the weights are frozen
  *   dy      [T, C]  read
  *   x, stats        as in the forward
- * Cannot fail. Threads: splits T (dx), C (dw, db). */
-void ql_norm_bwd(float *dx, float *dw, float *db, const float *dy,
-                 const float *x, const float *stats, const ql_norm *n,
-                 size_t T);
+ * Those of the weights are added to, too. Cannot fail. Threads: splits T (dx),
+ * C (dw, db). */
+void ql_norm_bwd(float *dx, const float *dy, const float *x, const float *stats,
+                 const ql_norm *n, size_t T);
 
 #endif

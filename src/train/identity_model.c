@@ -136,7 +136,7 @@ ql_status ql_identity_model(uint32_t *crc, const ql_model *m)
     *crc = add_matrix(0, &w->base_embed);
     *crc = add_matrix(*crc, &w->base_head);
     *crc = add_floats(*crc, w->head.bias, w->base_head.rows);
-    *crc = add_matrix(*crc, &w->position);
+    *crc = add_matrix(*crc, &w->position.w);
     *crc = add_norm(*crc, &w->final_norm);
     for (size_t i = 0; i < w->n_layers; i++) {
         *crc = add_layer(*crc, &w->layers[i]);

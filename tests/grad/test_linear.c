@@ -380,11 +380,13 @@ static void linear__trains_its_base(void **state)
     size_t bytes;
 
     (void)state;
+    l.lin.trained = true;
     l.lin.dw = dw;
     l.lin.dbias = dbias;
     bytes = (ql_linear_work_bytes(&l.lin, s.T) + 63) / 64 * 64;
     free(l.work);
     l.work = aligned_alloc(64, bytes);
+    ql_linear_fwd(l.y, false, l.kept, l.x, &l.lin, s.T, l.drop, l.work);
     ql_linear_bwd(l.dx, false, l.dy, l.x, l.kept, &l.lin, s.T, l.drop, l.work);
     take_off(dw, s.N * s.K, 30);
     take_off(dbias, s.N, 31);

@@ -509,6 +509,7 @@ static void check_head(shape s, way how, float cap)
     double want;
 
     if (how == WHOLE) {
+        r.head.trained = true;
         r.head.dw = dw;
     } else {
         r.head.lora = (ql_lora){R, 0.5F, a, b, da, db};

@@ -216,7 +216,8 @@ static void check_layer(shape s, float shift)
     float *dx = room_fill(n, 5);
     float *dw = room_fill(s.C, 6);
     float *db = room_fill(s.C, 7);
-    const ql_norm norm = {.w = w, .b = b, .C = s.C, .eps = eps};
+    const ql_norm norm = {
+        .w = w, .b = b, .dw = dw, .db = db, .C = s.C, .eps = eps};
     float *stats = room_open(ql_norm_stats(&norm, s.T));
     double *want = malloc(n * sizeof *want);
     layer_truth r;
@@ -228,7 +229,7 @@ static void check_layer(shape s, float shift)
     r = (layer_truth){s, widen(x, n), widen(w, s.C), widen(b, s.C),
                       widen(dy, n)};
     ql_norm_fwd(y, stats, x, &norm, s.T);
-    ql_norm_bwd(dx, dw, db, dy, x, stats, &norm, s.T);
+    ql_norm_bwd(dx, dy, x, stats, &norm, s.T);
     layer_value(&r, want);
     check_near(y, want, n, 3e-7 + 3e-7 * (double)shift, "y");
     take_off(dx, n, 5);
