@@ -45,6 +45,36 @@ const char *reference_path(const char *dir, const char *name)
     return path;
 }
 
+const char *reference_models(void)
+{
+    const char *elsewhere = getenv("QL_GOLDEN_MODELS");
+
+    return elsewhere && *elsewhere ? elsewhere : check_shared("golden/models");
+}
+
+void reference_each(const char *where, void (*check)(const char *dir))
+{
+    char dir[4000];
+    char **names;
+    size_t n;
+    size_t found = 0;
+
+    snprintf(dir, sizeof(dir), "%s", where); /* a buffer used in turn */
+    check_ok(ql_dir_list(dir, &names, &n));
+    for (size_t i = 0; i < n; i++) {
+        char sub[4300];
+
+        snprintf(sub, sizeof(sub), "%s/%s", dir, names[i]);
+        if (strcmp(names[i], "bert_cls") != 0 &&
+            ql_path_exists(reference_path(sub, "golden.safetensors"))) {
+            check(sub);
+            found++;
+        }
+    }
+    ql_dir_list_free(names, n);
+    assert_true(found > 0);
+}
+
 /* Adds row r of the padded batch: its tokens under the mask. */
 static void add_row(reference_rows *b, const ql_safetensors *f, size_t r,
                     size_t width)

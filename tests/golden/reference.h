@@ -1,4 +1,4 @@
-/* Reading the golden folders of models: the batch, tensors by name, and what
+/* Reading the golden folders of models: which there are, the batch, tensors by name, and what
  * their adapters are, as options of a training. */
 #ifndef QL_TESTS_REFERENCE_H
 #define QL_TESTS_REFERENCE_H
@@ -32,6 +32,12 @@ double *reference_doubles(const ql_safetensors *f, const char *name);
 
 /* Integer i of a tensor of I64. */
 int64_t reference_integer(const ql_tensor *t, size_t i);
+
+/* Checks each decoder's folder within where, of which there must be one. */
+void reference_each(const char *where, void (*check)(const char *dir));
+
+/* Where the golden models lie: $QL_GOLDEN_MODELS, or those of the reference. */
+const char *reference_models(void);
 
 /* dir/name. Borrowed: one of eight buffers used in turn. */
 const char *reference_path(const char *dir, const char *name);

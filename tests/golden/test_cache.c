@@ -295,39 +295,16 @@ static void check_folder(const char *dir)
     ql_model_close(&s.m);
 }
 
-static void check_all(const char *where)
-{
-    char dir[4000];
-    char **names;
-    size_t n;
-    size_t found = 0;
-
-    snprintf(dir, sizeof(dir), "%s", where); /* a buffer used in turn */
-    check_ok(ql_dir_list(dir, &names, &n));
-    for (size_t i = 0; i < n; i++) {
-        char sub[4096];
-
-        snprintf(sub, sizeof(sub), "%s/%s", dir, names[i]);
-        if (strcmp(names[i], "bert_cls") != 0 &&
-            ql_path_exists(reference_path(sub, "golden.safetensors"))) {
-            check_folder(sub);
-            found++;
-        }
-    }
-    ql_dir_list_free(names, n);
-    assert_true(found > 0);
-}
-
 static void cache__goes_on_as_the_whole_text_does(void **state)
 {
     (void)state;
-    check_all(check_shared("golden/models"));
+    reference_each(reference_models(), check_folder);
 }
 
 static void cache__goes_on_with_quantized_models(void **state)
 {
     (void)state;
-    check_all(check_shared("golden/qlora"));
+    reference_each(check_shared("golden/qlora"), check_folder);
 }
 
 int main(void)

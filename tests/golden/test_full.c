@@ -384,28 +384,8 @@ static void check_folder(const char *dir)
 
 static void gradients__of_all_weights_match_the_reference(void **state)
 {
-    const char *where = getenv("QL_GOLDEN_MODELS");
-    size_t found = 0;
-    char dir[4000];
-    char **names;
-    size_t n;
-
     (void)state;
-    snprintf(dir, sizeof(dir), "%s",
-             where && *where ? where : check_shared("golden/models"));
-    check_ok(ql_dir_list(dir, &names, &n));
-    for (size_t i = 0; i < n; i++) {
-        char sub[4300];
-
-        snprintf(sub, sizeof(sub), "%s/%s", dir, names[i]);
-        if (strcmp(names[i], "bert_cls") != 0 &&
-            ql_path_exists(reference_path(sub, "golden.safetensors"))) {
-            check_folder(sub);
-            found++;
-        }
-    }
-    ql_dir_list_free(names, n);
-    assert_true(found > 0);
+    reference_each(reference_models(), check_folder);
 }
 
 int main(void)
