@@ -369,6 +369,17 @@ void train_screen_dry_run(const cli_common *common, const ql_train_result *r)
     }
 }
 
+static void show_streaming(const ql_train_result *r)
+{
+    char bytes[CLI_TEXT_BYTES];
+
+    if (r->weights_read > 0) {
+        printf("weights: %s read layer by layer, %llu waits, %.1f s\n",
+               cli_format_bytes(bytes, r->weights_read),
+               (unsigned long long)r->weight_stalls, r->weight_stall_s);
+    }
+}
+
 void train_screen_result(const train_options *o, const cli_common *common,
                          const ql_train_result *r)
 {
@@ -382,10 +393,14 @@ void train_screen_result(const train_options *o, const cli_common *common,
     if (common->json) {
         printf("{\"steps\": %zu, \"tokens\": %zu, \"trained_tokens\": %zu, "
                "\"train_runtime\": %.3f, \"peak_rss_bytes\": %llu, "
-               "\"peak_anonymous_bytes\": %llu, \"output_dir\": ",
+               "\"peak_anonymous_bytes\": %llu, \"weights_read_bytes\": %llu, "
+               "\"weight_stalls\": %llu, \"weight_stall_s\": %.3f, "
+               "\"output_dir\": ",
                r->steps, r->tokens, r->trained_tokens, r->seconds,
                (unsigned long long)mem.peak,
-               (unsigned long long)r->peak_anonymous);
+               (unsigned long long)r->peak_anonymous,
+               (unsigned long long)r->weights_read,
+               (unsigned long long)r->weight_stalls, r->weight_stall_s);
         cli_json_string(stdout, o->output);
         puts("}");
         return;
@@ -399,6 +414,7 @@ void train_screen_result(const train_options *o, const cli_common *common,
            cli_format_bytes(peak, r->plan.anonymous),
            cli_format_bytes(all, mem.peak),
            cli_format_bytes(planned, r->plan.total));
+    show_streaming(r);
     printf("train loss: %.4f -> %.4f\n", r->first_loss, r->last_loss);
     if (!isnan(r->last_eval_loss)) {
         printf("eval loss:  %.4f -> %.4f\n", r->first_eval_loss,

@@ -214,6 +214,10 @@ typedef struct ql_train_result {
     double seconds;          /* over all processes that took part in the run */
     ql_plan plan;            /* of the memory, and what was measured: */
     uint64_t peak_anonymous; /* bytes, private, after any step */
+    /* Where not all mapped weights stay in memory: bytes that were brought
+     * back, times a layer was waited for, and how long. */
+    uint64_t weights_read, weight_stalls;
+    double weight_stall_s;
 } ql_train_result;
 
 /* What lists of options point to that came from a folder. */

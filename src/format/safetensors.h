@@ -117,6 +117,10 @@ ql_status ql_safetensors_writer_begin(ql_safetensors_writer *w);
 ql_status ql_safetensors_writer_put(ql_safetensors_writer *w, const char *name,
                                     const void *data);
 
+/* Before the header is written: tensors that are not handed over become holes,
+ * which read as zeros and take no disk. */
+void ql_safetensors_writer_sparse(ql_safetensors_writer *w);
+
 /* Flushes and renames into place. Errors: QL_EINVAL when bytes are missing,
  * QL_EIO, QL_ENOSPACE. */
 ql_status ql_safetensors_writer_commit(ql_safetensors_writer *w);

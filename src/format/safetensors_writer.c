@@ -40,6 +40,7 @@ struct ql_safetensors_writer {
     size_t data_bytes; /* of the data section */
     size_t data_start; /* where it starts in the file */
     bool begun;
+    bool sparse; /* tensors may be left out */
 };
 
 ql_status ql_safetensors_writer_open(ql_safetensors_writer **out,
@@ -291,7 +292,8 @@ ql_status ql_safetensors_writer_begin(ql_safetensors_writer *w)
         goto done;
     }
     n = header.len;
-    QL_TRY_DONE(ql_disk_need(w->file.path, sizeof(n) + n + w->data_bytes));
+    QL_TRY_DONE(ql_disk_need(w->file.path,
+                             sizeof(n) + n + (w->sparse ? 0 : w->data_bytes)));
     QL_TRY_DONE(ql_outfile_write(&w->file, &n, sizeof(n)));
     QL_TRY_DONE(ql_outfile_write(&w->file, header.data, header.len));
     w->data_start = sizeof(n) + header.len;
@@ -335,14 +337,33 @@ ql_status ql_safetensors_writer_put(ql_safetensors_writer *w, const char *name,
     return QL_OK;
 }
 
+void ql_safetensors_writer_sparse(ql_safetensors_writer *w)
+{
+    assert(!w->begun);
+    w->sparse = true;
+}
+
+/* Gives the file its length where the last tensor was left out. */
+static ql_status end_file(ql_safetensors_writer *w)
+{
+    const unsigned char zero = 0;
+
+    if (w->data_bytes == 0 || w->items[w->count - 1].written) {
+        return QL_OK;
+    }
+    return ql_outfile_write_at(&w->file, w->data_start + w->data_bytes - 1,
+                               &zero, 1);
+}
+
 ql_status ql_safetensors_writer_commit(ql_safetensors_writer *w)
 {
     assert(w->begun);
-    for (size_t i = 0; i < w->count; i++) {
+    for (size_t i = 0; i < w->count && !w->sparse; i++) {
         if (!w->items[i].written) {
             QL_FAIL(QL_EINVAL, "%s: tensor '%s' is missing", w->file.path,
                     w->items[i].name);
         }
     }
+    QL_TRY(end_file(w));
     return ql_outfile_commit(&w->file);
 }

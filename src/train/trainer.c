@@ -486,6 +486,21 @@ static void hand_over(ql_trainer *t)
     ql_model_use_adapter(t->m, NULL);
 }
 
+/* What is known at the end, however that came. */
+static void fill_result(ql_trainer *t, ql_train_result *r)
+{
+    *r = t->progress.result;
+    r->plan = t->plan;
+    r->peak_anonymous = t->peak_anonymous;
+    if (t->run) {
+        const ql_stream_use use = ql_run_streamed(t->run);
+
+        r->weights_read = use.bytes;
+        r->weight_stalls = use.stalls;
+        r->weight_stall_s = use.stall_s;
+    }
+}
+
 static void clean_up(ql_trainer *t)
 {
     ql_publish_free(&t->publish, t->output.written);
@@ -526,9 +541,7 @@ ql_status ql_train(ql_model *model, const ql_dataset *data,
         st = st == QL_OK ? ql_trainer_finish(&t) : ql_trainer_rescue(&t, st);
     }
     if (result) {
-        *result = t.progress.result;
-        result->plan = t.plan;
-        result->peak_anonymous = t.peak_anonymous;
+        fill_result(&t, result);
     }
     clean_up(&t);
     return st;

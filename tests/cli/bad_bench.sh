@@ -9,10 +9,10 @@ b() {
 }
 
 b '*WHAT*'
-b '"speed" is not measured; choose one of: kernels, attention, train' \
-    speed
+what='kernels, attention, train, large, job'
+b "\"speed\" is not measured; choose one of: $what" speed
 b '*unexpected*train*' kernels train third
-shapes='choose one of: tiny, 220m, qwen2.5-0.5b, tinyllama, llama-7b'
+shapes='choose one of: tiny, 220m, qwen2.5-0.5b, *, llama-7b, *llama-70b'
 b "the shape \"huge\" is unknown; $shapes" kernels --shapes tiny,huge
 b "the shape \"huge\" is unknown; $shapes" train --shape huge
 b '--tokens 1x: give *from 1 to 65536' kernels --tokens 1,1x
@@ -21,7 +21,11 @@ b '--tokens -1: give *from 1 to 65536' kernels --tokens=-1
 b '*--repeat*10*from 1 to 9*' kernels --repeat 10
 b '*--steps*101*from 1 to 100*' train --steps 101
 b '--busy needs at least two threads' kernels --busy --threads 1
-b '--steps is an option of train, not of kernels' kernels --steps 2
+b '--steps is an option of train, large, job, not of kernels' kernels --steps 2
+b '--limits is an option of large, not of job' job --limits 3G
+b '*--limits*3X*' large --shape tiny --limits 3X
+b '--limits: give at most 8' large --shape tiny --limits 1,2,3,4,5,6,7,8,9
+b '*--model: give a model folder*' job
 b '--head-sizes 0: give *from 1 to 1024' attention --head-sizes 0
 b '--sequences 9: give *from 1 to 8' attention --length 8 --sequences 2,9
 b '--heads 6 is no multiple of --kv-heads 4' attention --heads 6 --kv-heads 4
@@ -30,3 +34,8 @@ b '--quick is an option of kernels, not of train' train --quick
 b '*--isa*' train --isa
 refuse 3 '*nowhere*no such folder*' \
     qlora-bench train --shape tiny --work-dir nowhere
+refuse 3 '*nowhere*no such folder*' \
+    qlora-bench large --shape tiny --work-dir nowhere
+# the disk is asked before anything is written
+refuse 4 '*model.safetensors*' sh -c 'ulimit -f 8
+    exec qlora-bench large --shape tiny --work-dir .'

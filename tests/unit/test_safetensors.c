@@ -481,6 +481,39 @@ static void writer__wants_each_tensor_once(void **state)
     assert_false(ql_path_exists(check_tmp_path("counted.safetensors.part")));
 }
 
+/* What was left out reads as zeros, wherever it lies, and takes no disk. */
+static void writer__leaves_holes(void **state)
+{
+    const size_t huge = (size_t)1 << 42;
+    const size_t four = 4;
+    const char *path = check_tmp_path("holes.safetensors");
+    ql_safetensors_writer *w = NULL;
+    ql_safetensors *st;
+    const ql_tensor *t;
+
+    (void)state;
+    check_ok(ql_safetensors_writer_open(&w, path));
+    ql_safetensors_writer_sparse(w);
+    check_ok(ql_safetensors_writer_add(w, "a", QL_DTYPE_U8, &huge, 1));
+    check_ok(ql_safetensors_writer_add(w, "b", QL_DTYPE_U8, &four, 1));
+    check_ok(ql_safetensors_writer_add(w, "c", QL_DTYPE_U8, &huge, 1));
+    check_ok(ql_safetensors_writer_begin(w));
+    check_ok(ql_safetensors_writer_put(w, "b", "1234"));
+    check_ok(ql_safetensors_writer_commit(w));
+    ql_safetensors_writer_close(&w);
+
+    check_ok(ql_safetensors_open(&st, path));
+    t = ql_safetensors_find(st, "b");
+    assert_non_null(t);
+    assert_memory_equal(t->data, "1234", 4);
+    t = ql_safetensors_find(st, "c");
+    assert_non_null(t);
+    assert_int_equal(t->bytes, huge);
+    assert_int_equal(t->data[0], 0);
+    assert_int_equal(t->data[huge - 1], 0);
+    ql_safetensors_close(&st);
+}
+
 static void writer__says_that_the_disk_is_too_small(void **state)
 {
     const size_t huge = (size_t)1 << 60;
@@ -618,6 +651,7 @@ int main(void)
         cmocka_unit_test(writer__is_the_crate_s_twin),
         cmocka_unit_test(writer__refuses_what_cannot_be_read_back),
         cmocka_unit_test(writer__wants_each_tensor_once),
+        cmocka_unit_test(writer__leaves_holes),
         cmocka_unit_test(writer__says_that_the_disk_is_too_small),
         cmocka_unit_test(dtype__names_and_bits),
         cmocka_unit_test(dtype__widens_to_f32),

@@ -216,7 +216,7 @@ ql_status bench_attention(const bench_options *o, const cli_common *common)
     request r;
 
     QL_TRY(read_request(&r, o));
-    bench_machine_show(common->json);
+    bench_machine_show(common->json, o->command);
     bench_peaks_measure(&peaks, &pace, true, common->json);
     bench_table_head(&t);
     for (size_t i = 0; i < r.sizes.n * r.sequences.n; i++) {

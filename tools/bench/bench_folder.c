@@ -3,11 +3,13 @@
 #include <stdio.h>
 
 #include "quant/codebook.h"
+#include "quant/codec.h"
 #include "quant/dquant.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/base/rng.h"
 #include "src/format/qstate.h"
+#include "src/format/safetensors.h"
 #include "src/model/config.h"
 #include "tools/bench/bench_weight.h"
 #include "tools/cli/term.h"
@@ -25,46 +27,100 @@ enum {
  * writes them. */
 typedef struct pass {
     ql_safetensors_writer *w;
+    const bench_folder *f;
     const ql_config *c;
-    uint64_t key;
     size_t next; /* number of the weight, part of its key */
     bool data;
+    uint64_t done, all; /* bytes */
 } pass;
 
-/* A tensor; a vector has 0 columns. */
-static ql_status put(const pass *p, const char *name, ql_dtype dtype,
-                     size_t rows, size_t cols, const void *data)
+static uint64_t next_key(pass *p)
 {
-    const size_t shape[] = {rows, cols};
-
-    if (p->data) {
-        return ql_safetensors_writer_put(p->w, name, data);
-    }
-    return ql_safetensors_writer_add(p->w, name, dtype, shape, cols ? 2 : 1);
+    return ql_rng_split(p->f->seed, p->next++);
 }
 
-/* A tensor of BF16: small random numbers, or ones. */
+/* A tensor; a vector has 0 columns. */
+static ql_status put(pass *p, const char *name, ql_dtype dtype, size_t rows,
+                     size_t cols, const void *data)
+{
+    const size_t shape[] = {rows, cols};
+    const size_t rank = cols ? 2 : 1;
+    size_t elements;
+    size_t bytes;
+
+    if (!p->data) {
+        QL_TRY(ql_shape_bytes(dtype, shape, rank, &elements, &bytes));
+        p->all += bytes;
+        return ql_safetensors_writer_add(p->w, name, dtype, shape, rank);
+    }
+    if (!data) {
+        return QL_OK;
+    }
+    if (cli_interrupted()) {
+        QL_FAIL(QL_ECANCELLED, "stopped");
+    }
+    QL_TRY(ql_safetensors_writer_put(p->w, name, data));
+    QL_TRY(ql_shape_bytes(dtype, shape, rank, &elements, &bytes));
+    p->done += bytes;
+    if (p->f->fn) {
+        p->f->fn(p->done, p->all, p->f->user);
+    }
+    return QL_OK;
+}
+
+/* A tensor of 16 bits as it is, or as F32 in that form. */
+static ql_status put_dense(pass *p, const char *name, size_t rows, size_t cols,
+                           const uint16_t *x)
+{
+    const size_t n = rows * (cols ? cols : 1);
+    uint32_t *wide;
+    ql_status st;
+
+    if (p->f->form != BENCH_FORM_F32) {
+        return put(p, name, QL_DTYPE_BF16, rows, cols, x);
+    }
+    if (!x) {
+        return put(p, name, QL_DTYPE_F32, rows, cols, NULL);
+    }
+    wide = ql_alloc(QL_TAG_WEIGHTS, n, sizeof(*wide));
+    if (!wide) {
+        return QL_ENOMEM;
+    }
+    for (size_t i = 0; i < n; i++) {
+        wide[i] = (uint32_t)x[i] << 16;
+    }
+    st = put(p, name, QL_DTYPE_F32, rows, cols, wide);
+    ql_free(wide);
+    return st;
+}
+
+/* A dense tensor: small random numbers, or ones. */
 static ql_status dense(pass *p, const char *name, size_t rows, size_t cols,
                        bool ones)
 {
     const size_t n = rows * (cols ? cols : 1);
-    uint16_t *x = ql_alloc(QL_TAG_WEIGHTS, n, sizeof(*x));
+    const uint64_t key = next_key(p);
+    uint16_t *x;
     ql_status st;
 
+    if (!p->data || (p->f->hollow && !ones)) {
+        return put_dense(p, name, rows, cols, NULL);
+    }
+    x = ql_alloc(QL_TAG_WEIGHTS, n, sizeof(*x));
     if (!x) {
         return QL_ENOMEM;
     }
-    bench_random_bytes(x, n * sizeof(*x), ql_rng_split(p->key, p->next++));
+    bench_random_bytes(x, n * sizeof(*x), key);
     for (size_t i = 0; i < n; i++) {
         x[i] = ones ? BF16_ONE : BF16_SMALL | (x[i] & BF16_FREE);
     }
-    st = put(p, name, QL_DTYPE_BF16, rows, cols, x);
+    st = put_dense(p, name, rows, cols, x);
     ql_free(x);
     return st;
 }
 
 /* The parts of a 4-bit weight, as bitsandbytes names them. */
-static ql_status parts(const pass *p, const char *name, const bench_weight *w,
+static ql_status parts(pass *p, const char *name, const bench_weight *w,
                        const ql_buf *state)
 {
     const struct {
@@ -92,26 +148,66 @@ static ql_status parts(const pass *p, const char *name, const bench_weight *w,
     return QL_OK;
 }
 
-static ql_status linear(pass *p, const char *name, size_t rows, size_t cols)
+static ql_status put_4bit(pass *p, const char *name, const bench_weight *w)
 {
     ql_qstate state = {.book = QL_CODEBOOK_NF4,
                        .block = BENCH_BLOCK,
                        .dtype = QL_DTYPE_BF16,
-                       .rows = rows,
-                       .cols = cols,
+                       .rows = w->view.rows,
+                       .cols = w->view.cols,
                        .nested = true,
-                       .nested_block = QL_NESTED_BLOCK};
-    bench_weight w;
+                       .nested_block = QL_NESTED_BLOCK,
+                       .nested_offset = (double)w->view.offset};
     ql_buf text;
     ql_status st;
 
-    QL_TRY(bench_weight_init(&w, rows, cols, ql_rng_split(p->key, p->next++)));
-    state.nested_offset = (double)w.view.offset;
     ql_buf_init(&text, QL_TAG_WORK, TEXT_BYTES);
     QL_TRY_DONE(ql_qstate_format(&text, &state));
-    st = parts(p, name, &w, &text);
+    st = parts(p, name, w, &text);
 done:
     ql_buf_free(&text);
+    return st;
+}
+
+/* The numbers that the 4 bits stand for, which are all in BF16. */
+static ql_status put_dequantized(pass *p, const char *name,
+                                 const bench_weight *w)
+{
+    const size_t n = w->view.rows * w->view.cols;
+    float piece[1024];
+    uint16_t *x;
+    ql_status st;
+
+    if (!w->data) {
+        return put_dense(p, name, w->view.rows, w->view.cols, NULL);
+    }
+    x = ql_alloc(QL_TAG_WEIGHTS, n, sizeof(*x));
+    if (!x) {
+        return QL_ENOMEM;
+    }
+    for (size_t i = 0; i < n; i += 1024) {
+        const size_t some = n - i < 1024 ? n - i : 1024;
+
+        ql_dequantize(piece, &w->view, i, some);
+        ql_floats_to(QL_DTYPE_BF16, x + i, piece, some);
+    }
+    st = put_dense(p, name, w->view.rows, w->view.cols, x);
+    ql_free(x);
+    return st;
+}
+
+static ql_status linear(pass *p, const char *name, size_t rows, size_t cols)
+{
+    const uint64_t key = next_key(p);
+    bench_weight w;
+    ql_status st;
+
+    bench_weight_shape(&w, rows, cols);
+    if (p->data && !p->f->hollow) {
+        QL_TRY(bench_weight_init(&w, rows, cols, key));
+    }
+    st = p->f->form == BENCH_FORM_NF4 ? put_4bit(p, name, &w)
+                                      : put_dequantized(p, name, &w);
     bench_weight_free(&w);
     return st;
 }
@@ -154,21 +250,21 @@ static ql_status all(pass *p)
         QL_TRY(dense(p, "lm_head.weight", c->V, c->C, false));
     }
     for (size_t i = 0; i < c->layers; i++) {
-        if (cli_interrupted()) {
-            QL_FAIL(QL_ECANCELLED, "stopped");
-        }
         QL_TRY(layer(p, i));
     }
     return QL_OK;
 }
 
 static ql_status write_weights(const char *path, const ql_config *c,
-                               uint64_t seed)
+                               const bench_folder *f)
 {
-    pass p = {.c = c, .key = seed};
+    pass p = {.f = f, .c = c};
     ql_status st;
 
     QL_TRY(ql_safetensors_writer_open(&p.w, path));
+    if (f->hollow) {
+        ql_safetensors_writer_sparse(p.w);
+    }
     QL_TRY_DONE(ql_safetensors_writer_metadata(p.w, "format", "pt"));
     QL_TRY_DONE(all(&p));
     QL_TRY_DONE(ql_safetensors_writer_begin(p.w));
@@ -180,26 +276,30 @@ done:
     return st;
 }
 
-static ql_status write_config(const char *path, const bench_shape *s)
+static ql_status write_config(const char *path, const bench_folder *f)
 {
+    static const char quantized[] =
+        ", \"quantization_config\": "
+        "{\"quant_method\": \"bitsandbytes\", \"load_in_4bit\": true}";
+    const bench_shape *s = f->shape;
     char text[TEXT_BYTES];
-    const int n = snprintf(
-        text, sizeof(text),
-        "{\"model_type\": \"%s\", \"num_hidden_layers\": %zu, "
-        "\"hidden_size\": %zu, \"intermediate_size\": %zu, "
-        "\"num_attention_heads\": %zu, \"num_key_value_heads\": %zu, "
-        "\"vocab_size\": %zu, \"tie_word_embeddings\": %s, "
-        "\"max_position_embeddings\": %d, \"rms_norm_eps\": 1e-6, "
-        "\"torch_dtype\": \"bfloat16\", \"quantization_config\": "
-        "{\"quant_method\": \"bitsandbytes\", \"load_in_4bit\": true}}\n",
-        s->model_type, s->layers, s->C, s->F, s->H, s->KV, s->V,
-        s->tied ? "true" : "false", MAX_POSITION);
+    const int n =
+        snprintf(text, sizeof(text),
+                 "{\"model_type\": \"%s\", \"num_hidden_layers\": %zu, "
+                 "\"hidden_size\": %zu, \"intermediate_size\": %zu, "
+                 "\"num_attention_heads\": %zu, \"num_key_value_heads\": %zu, "
+                 "\"vocab_size\": %zu, \"tie_word_embeddings\": %s, "
+                 "\"max_position_embeddings\": %d, \"rms_norm_eps\": 1e-6, "
+                 "\"torch_dtype\": \"%s\"%s}\n",
+                 s->model_type, f->layers ? f->layers : s->layers, s->C, s->F,
+                 s->H, s->KV, s->V, s->tied ? "true" : "false", MAX_POSITION,
+                 f->form == BENCH_FORM_F32 ? "float32" : "bfloat16",
+                 f->form == BENCH_FORM_NF4 ? quantized : "");
 
     return ql_file_write(path, text, (size_t)n);
 }
 
-ql_status bench_folder_write(const char *dir, const bench_shape *shape,
-                             uint64_t seed)
+ql_status bench_folder_write(const char *dir, const bench_folder *f)
 {
     char *config = ql_path_join(dir, "config.json");
     char *weights = ql_path_join(dir, "model.safetensors");
@@ -207,9 +307,9 @@ ql_status bench_folder_write(const char *dir, const bench_shape *shape,
     ql_status st = QL_ENOMEM;
 
     if (config && weights) {
-        QL_TRY_DONE(write_config(config, shape));
+        QL_TRY_DONE(write_config(config, f));
         QL_TRY_DONE(ql_config_init(&c, dir));
-        st = write_weights(weights, &c, seed);
+        st = write_weights(weights, &c, f);
     }
 done:
     ql_config_free(&c);

@@ -4,10 +4,29 @@
 
 #include "tools/bench/bench_shapes.h"
 
-/* Writes config.json and model.safetensors into dir: linear layers in 4 bits,
- * embedding and head in BF16, norms of ones. Errors: QL_EIO, QL_ENOSPACE,
- * QL_ENOMEM, QL_ECANCELLED. */
-ql_status bench_folder_write(const char *dir, const bench_shape *shape,
-                             uint64_t seed);
+/* How the linear layers lie in the folder. */
+typedef enum bench_form {
+    BENCH_FORM_NF4,  /* NF4, double quantization */
+    BENCH_FORM_BF16, /* the very same numbers, dequantized */
+    BENCH_FORM_F32
+} bench_form;
+
+/* Bytes written of all; told after each tensor. */
+typedef void bench_folder_fn(uint64_t done, uint64_t all, void *user);
+
+typedef struct bench_folder {
+    const bench_shape *shape;
+    uint64_t seed;
+    bench_form form;
+    size_t layers; /* 0: those of the shape */
+    bool hollow;   /* weights are holes in the file, of zeros; for sizes only */
+    bench_folder_fn *fn; /* or NULL */
+    void *user;          /* handed to fn */
+} bench_folder;
+
+/* Writes config.json and model.safetensors into dir: embedding and head in
+ * BF16, or F32 in that form; norms of ones. Errors: QL_EIO, QL_ENOSPACE (told
+ * before anything is written), QL_ENOMEM, QL_ECANCELLED. */
+ql_status bench_folder_write(const char *dir, const bench_folder *f);
 
 #endif

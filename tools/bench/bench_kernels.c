@@ -222,7 +222,7 @@ static ql_status measure_all(session *s, const bench_options *o)
 {
     const bool json = s->table.json;
 
-    bench_machine_show(json);
+    bench_machine_show(json, o->command);
     bench_peaks_measure(&s->peaks, &s->pace, true, json);
     QL_TRY(bench_memory_measure(&s->peaks, &s->pace, json));
     bench_table_head(&s->table);

@@ -1,8 +1,10 @@
 #include "tools/bench/bench_machine.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "qlora/qlora.h"
 #include "src/base/cores.h"
@@ -12,6 +14,12 @@
 #define COMPILER "clang " __clang_version__
 #else
 #define COMPILER "gcc " __VERSION__
+#endif
+
+#if defined(NDEBUG)
+static const char build[] = "release";
+#else
+static const char build[] = "with assertions";
 #endif
 
 /* The processor's name, as the kernel knows it; else the architecture. */
@@ -37,7 +45,30 @@ static void find_processor(char *name, size_t bytes)
     }
 }
 
-void bench_machine_show(bool json)
+static double memory_gib(void)
+{
+    const double pages = (double)sysconf(_SC_PHYS_PAGES);
+
+    return pages * (double)sysconf(_SC_PAGESIZE) / (1 << 30);
+}
+
+/* Processes that run or want to, over the last minute; NAN where that is not
+ * known. */
+static double load(void)
+{
+    FILE *f = fopen("/proc/loadavg", "r");
+    double x = (double)NAN;
+
+    if (f) {
+        if (fscanf(f, "%lf", &x) != 1) {
+            x = (double)NAN;
+        }
+        fclose(f);
+    }
+    return x;
+}
+
+void bench_machine_show(bool json, const char *command)
 {
     static const bench_column columns[] = {
         {"version", "qlora", 0, BENCH_TEXT},
@@ -48,8 +79,12 @@ void bench_machine_show(bool json)
         {"isa_available", "available", 0, BENCH_TEXT},
         {"compiler", "compiler", 0, BENCH_TEXT},
         {"libraries", "libraries", 0, BENCH_TEXT},
+        {"build", "build", 0, BENCH_TEXT},
+        {"memory_gib", "memory, GiB", 0, 1},
+        {"load", "others at work", 0, 1},
+        {"command", "command", 0, BENCH_TEXT},
     };
-    const bench_table t = {"machine", columns, 8, json};
+    const bench_table t = {"machine", columns, 12, json};
     char processor[256];
 
     find_processor(processor, sizeof(processor));
@@ -62,5 +97,9 @@ void bench_machine_show(bool json)
                              bench_text(ql_runtime_isa_list()),
                              bench_text(COMPILER),
                              bench_text(ql_runtime_libraries()),
+                             bench_text(build),
+                             bench_number(memory_gib()),
+                             bench_number(load()),
+                             bench_text(command),
                          });
 }

@@ -4,7 +4,8 @@
 
 #include <stdbool.h>
 
-/* Shows processor, instruction set, compiler, threads and libraries. */
-void bench_machine_show(bool json);
+/* Shows processor, instruction set, compiler, threads, libraries, how busy the
+ * machine is, and the command line. */
+void bench_machine_show(bool json, const char *command);
 
 #endif

@@ -1,12 +1,28 @@
 #include "tools/bench/bench_options.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-#include "qlora/train.h"
 #include "src/base/fail.h"
 #include "tools/bench/bench_race.h"
+#include "tools/cli/value.h"
 
 static bench_options o;
+
+/* Subcommands that make a model, and those that train. */
+static const char shaped[] = "train, large";
+static const char trained[] = "train, large, job";
+
+const cli_choice bench_methods[] = {
+    {"qlora", QL_METHOD_QLORA}, {"lora", QL_METHOD_LORA}, {0}};
+const cli_choice bench_optims[] = {
+    {"paged_adamw_32bit", QL_OPTIM_PAGED_ADAMW_32BIT},
+    {"adamw_32bit", QL_OPTIM_ADAMW_32BIT},
+    {"paged_adamw_8bit", QL_OPTIM_PAGED_ADAMW_8BIT},
+    {"adamw_8bit", QL_OPTIM_ADAMW_8BIT},
+    {0}};
+static const cli_choice types[] = {
+    {"nf4", QL_QUANT_NF4}, {"fp4", QL_QUANT_FP4}, {0}};
 
 static const cli_opt table[] = {
     {.name = "what",
@@ -15,14 +31,16 @@ static const cli_opt table[] = {
      .required = true,
      .value_name = "WHAT",
      .help = "kernels: the 4-bit products beside the machine's peaks and "
-             "OpenBLAS; attention; train: whole training steps"},
+             "OpenBLAS; attention; train: whole training steps; large: a "
+             "large model in little memory; job: one training, as large "
+             "starts it in a process of its own"},
 
     {.name = "shapes",
      CLI_LIST(&o.shapes),
      .value_name = "NAME,...",
      .group = "kernels",
      .help = "models whose matrices are multiplied: tiny, 220m, "
-             "qwen2.5-0.5b, tinyllama, llama-7b"},
+             "tinyllama, llama-7b, qwen2.5-0.5b, -1.5b, -3b, -7b"},
     {.name = "tokens",
      CLI_LIST(&o.tokens),
      .value_name = "N,...",
@@ -79,14 +97,17 @@ static const cli_opt table[] = {
     {.name = "shape",
      CLI_STRING(&o.shape),
      .value_name = "NAME",
-     .group = "train",
-     .help = "model to make, with random weights; names as for --shapes"},
+     .group = shaped,
+     .default_text = "220m; llama-7b for large",
+     .help = "model to make, with random weights; names as for --shapes, and "
+             "llama-13b, llama-33b, llama-70b"},
+
     {.name = "max-length",
      CLI_SIZE(&o.max_length),
      .min = 2,
      .max = 1 << 20,
      .value_name = "N",
-     .group = "train",
+     .group = trained,
      .help = "tokens of a sequence"},
     {.name = "batch-size",
      CLI_SIZE(&o.batch_size),
@@ -94,7 +115,7 @@ static const cli_opt table[] = {
      .min = 1,
      .max = 1 << 16,
      .value_name = "N",
-     .group = "train",
+     .group = trained,
      .help = "sequences in a step"},
     {.name = "lora-r",
      CLI_SIZE(&o.lora_r),
@@ -102,8 +123,32 @@ static const cli_opt table[] = {
      .min = 1,
      .max = 16384,
      .value_name = "N",
-     .group = "train",
+     .group = trained,
      .help = "rank of the adapters, which all linear layers have"},
+    {.name = "steps",
+     CLI_SIZE(&o.steps),
+     .min = 1,
+     .max = BENCH_STEPS,
+     .value_name = "N",
+     .group = trained,
+     .help = "steps that are measured, after one to warm up"},
+    {.name = "gradient-checkpointing",
+     CLI_FLAG(&o.gradient_checkpointing),
+     .group = trained,
+     .help = "repeat each block's forward in place of keeping activations"},
+    {.name = "optimizer-memory",
+     CLI_BYTES(&o.optimizer_memory),
+     .value_name = "BYTES",
+     .group = trained,
+     .help = "memory for the moments of paged_adamw_32bit; the rest is kept in "
+             "a file in the work folder; 0: all"},
+    {.name = "work-dir",
+     CLI_STRING(&o.work_dir),
+     .value_name = "DIR",
+     .group = trained,
+     .default_text = "TMPDIR, else /tmp",
+     .help = "where files are kept for the time of the run"},
+
     {.name = "lora-dropout",
      CLI_REAL(&o.lora_dropout),
      .min = 0,
@@ -111,33 +156,78 @@ static const cli_opt table[] = {
      .value_name = "P",
      .group = "train",
      .help = "dropout before the adapters"},
-    {.name = "optimizer-memory",
-     CLI_BYTES(&o.optimizer_memory),
-     .value_name = "BYTES",
-     .group = "train",
-     .help = "memory for the moments of paged_adamw_32bit; the rest is kept in "
-             "a file in the work folder; 0: all"},
-    {.name = "steps",
-     CLI_SIZE(&o.steps),
-     .min = 1,
-     .max = BENCH_STEPS,
-     .value_name = "N",
-     .group = "train",
-     .help = "steps that are measured, after one to warm up"},
-    {.name = "gradient-checkpointing",
-     CLI_FLAG(&o.gradient_checkpointing),
-     .group = "train",
-     .help = "repeat each block's forward in place of keeping activations"},
     {.name = "profile",
      CLI_FLAG(&o.profile),
      .group = "train",
      .help = "show what a step's time goes to"},
-    {.name = "work-dir",
-     CLI_STRING(&o.work_dir),
+
+    {.name = "model",
+     CLI_STRING(&o.model),
      .value_name = "DIR",
-     .group = "train",
-     .default_text = "TMPDIR, else /tmp",
-     .help = "where the model is written for the time of the run"},
+     .group = "large, job",
+     .default_text = "none; large: a new one in the work folder",
+     .help = "folder to train on; large writes it unless it is there, and "
+             "leaves it there"},
+    {.name = "limits",
+     CLI_LIST(&o.limits),
+     .value_name = "BYTES,...",
+     .group = "large",
+     .help = "memory to train in, files included; 0: no limit"},
+    {.name = "rounds",
+     CLI_SIZE(&o.rounds),
+     .min = 1,
+     .max = BENCH_TURNS,
+     .value_name = "N",
+     .group = "large",
+     .help = "times that all limits take their turn"},
+
+    {.name = "method",
+     CLI_CHOICE(&o.method, bench_methods),
+     .value_name = "NAME",
+     .group = "job",
+     .help = "what is trained, as qlora-train has it"},
+    {.name = "optim",
+     CLI_CHOICE(&o.optim, bench_optims),
+     .value_name = "NAME",
+     .group = "job",
+     .help = "how AdamW keeps its moments"},
+    {.name = "quant-type",
+     CLI_CHOICE(&o.quant.type, types),
+     .value_name = "NAME",
+     .group = "job",
+     .help = "4-bit data type that dense linear layers get for method qlora"},
+    {.name = "double-quant",
+     CLI_FLAG(&o.quant.double_quant),
+     .group = "job",
+     .help = "quantize the scales, too"},
+    {.name = "data",
+     CLI_STRING(&o.data),
+     .value_name = "FILE",
+     .group = "job",
+     .default_text = "random tokens",
+     .help = "records to train on"},
+    {.name = "eval-data",
+     CLI_STRING(&o.eval_data),
+     .value_name = "FILE",
+     .group = "job",
+     .default_text = "none",
+     .help = "records to evaluate on, before and after"},
+    {.name = "learning-rate",
+     CLI_REAL(&o.learning_rate),
+     .min = 0,
+     .max = 1,
+     .value_name = "X",
+     .group = "job",
+     .help = "constant rate of learning"},
+    {.name = "memory",
+     CLI_BYTES(&o.memory),
+     .value_name = "BYTES",
+     .group = "job",
+     .help = "what the plan may take; 0: what is free"},
+    {.name = "dry-run",
+     CLI_FLAG(&o.dry_run),
+     .group = "job",
+     .help = "only make the plan"},
     {0}};
 
 bench_options *bench_options_defaults(void)
@@ -146,6 +236,7 @@ bench_options *bench_options_defaults(void)
     static const char *tokens[] = {"1", "4", "32", "128", "512", "2048"};
     static const char *head_sizes[] = {"64", "128"};
     static const char *sequences[] = {"1", "4"};
+    static const char *limits[] = {"0"};
     ql_train_options t;
 
     ql_train_options_init(&t);
@@ -158,7 +249,11 @@ bench_options *bench_options_defaults(void)
         .heads = 32,
         .kv_heads = 8,
         .length = 1024,
-        .shape = "220m",
+        .limits = {limits, 1},
+        .rounds = 1,
+        .method = t.method,
+        .optim = t.optim,
+        .learning_rate = t.learning_rate,
         .max_length = 512,
         .batch_size = 1,
         .lora_r = t.lora_r,
@@ -166,6 +261,7 @@ bench_options *bench_options_defaults(void)
         .gradient_checkpointing = t.gradient_checkpointing,
         .table = table,
     };
+    ql_quant_options_init(&o.quant);
     return &o;
 }
 
@@ -184,4 +280,43 @@ ql_status bench_numbers_read(bench_numbers *to, const cli_list *list,
         to->of[to->n++] = n;
     }
     return QL_OK;
+}
+
+bool bench_options_belongs(const cli_opt *row, const char *what)
+{
+    const size_t n = strlen(what);
+    const char *at = row->group;
+
+    if (!at) {
+        return true;
+    }
+    while (at) {
+        if (strncmp(at, what, n) == 0 && (at[n] == ',' || at[n] == '\0')) {
+            return true;
+        }
+        at = strchr(at, ' ');
+        at = at ? at + 1 : NULL;
+    }
+    return false;
+}
+
+ql_status bench_bytes_read(uint64_t *to, const char *text, const char *name)
+{
+    const cli_opt row = {.name = name, CLI_BYTES(to)};
+    cli_args none = {0};
+
+    if (cli_value_set(&none, &row, name, text, false) != QL_OK) {
+        QL_FAIL(QL_EINVAL, "%s", none.error);
+    }
+    return QL_OK;
+}
+
+const char *bench_work_dir(const bench_options *opt)
+{
+    const char *tmp = getenv("TMPDIR");
+
+    if (opt->work_dir) {
+        return opt->work_dir;
+    }
+    return tmp && *tmp ? tmp : "/tmp";
 }

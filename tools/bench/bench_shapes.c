@@ -31,6 +31,32 @@ static const bench_shape shapes[] = {
      .KV = 2,
      .V = 151936,
      .tied = true},
+    {.name = "qwen2.5-1.5b",
+     .model_type = "qwen2",
+     .layers = 28,
+     .C = 1536,
+     .F = 8960,
+     .H = 12,
+     .KV = 2,
+     .V = 151936,
+     .tied = true},
+    {.name = "qwen2.5-3b",
+     .model_type = "qwen2",
+     .layers = 36,
+     .C = 2048,
+     .F = 11008,
+     .H = 16,
+     .KV = 2,
+     .V = 151936,
+     .tied = true},
+    {.name = "qwen2.5-7b",
+     .model_type = "qwen2",
+     .layers = 28,
+     .C = 3584,
+     .F = 18944,
+     .H = 28,
+     .KV = 4,
+     .V = 152064},
     {.name = "tinyllama",
      .model_type = "llama",
      .layers = 22,
@@ -47,6 +73,30 @@ static const bench_shape shapes[] = {
      .H = 32,
      .KV = 32,
      .V = 32000},
+    {.name = "llama-13b",
+     .model_type = "llama",
+     .layers = 40,
+     .C = 5120,
+     .F = 13824,
+     .H = 40,
+     .KV = 40,
+     .V = 32000},
+    {.name = "llama-33b",
+     .model_type = "llama",
+     .layers = 60,
+     .C = 6656,
+     .F = 17920,
+     .H = 52,
+     .KV = 52,
+     .V = 32000},
+    {.name = "llama-70b",
+     .model_type = "llama",
+     .layers = 80,
+     .C = 8192,
+     .F = 28672,
+     .H = 64,
+     .KV = 8,
+     .V = 32000},
 };
 
 enum {
@@ -55,11 +105,16 @@ enum {
 
 ql_status bench_shape_find(const bench_shape **out, const char *name)
 {
-    char list[160];
+    const char family[] = "llama-";
+    char list[320];
     size_t used = 0;
 
     for (size_t i = 0; i < SHAPES; i++) {
-        if (strcmp(shapes[i].name, name) == 0) {
+        const char *own = shapes[i].name;
+        const bool llama = strncmp(own, family, sizeof(family) - 1) == 0;
+
+        if (strcmp(own, name) == 0 ||
+            (llama && strcmp(own + sizeof(family) - 1, name) == 0)) {
             *out = &shapes[i];
             return QL_OK;
         }
@@ -68,4 +123,18 @@ ql_status bench_shape_find(const bench_shape **out, const char *name)
     }
     QL_FAIL(QL_EINVAL, "the shape \"%s\" is unknown; choose one of: %s", name,
             list);
+}
+
+size_t bench_product_parameters(const ql_config *c)
+{
+    size_t layer = 0;
+
+    for (int m = 0; m < QL_MODULES; m++) {
+        size_t out;
+        size_t in;
+
+        ql_config_module(c, (ql_module)m, &out, &in);
+        layer += out * in;
+    }
+    return c->layers * layer + c->V * c->C;
 }

@@ -2,7 +2,7 @@
 #ifndef QL_BENCH_SHAPES_H
 #define QL_BENCH_SHAPES_H
 
-#include "qlora/status.h"
+#include "src/model/config.h"
 
 typedef struct bench_shape {
     const char *name;
@@ -11,8 +11,12 @@ typedef struct bench_shape {
     bool tied; /* the head is the embedding matrix */
 } bench_shape;
 
-/* The shape of this name. Borrowed, constant. Errors: QL_EINVAL, naming those
- * that there are. */
+/* The shape of this name, or of it behind "llama-". Borrowed, constant. Errors:
+ * QL_EINVAL, naming those that there are. */
 ql_status bench_shape_find(const bench_shape **out, const char *name);
+
+/* Parameters in products with frozen matrices: the linear layers and the head,
+ * without the embedding and the adapters. */
+size_t bench_product_parameters(const ql_config *c);
 
 #endif

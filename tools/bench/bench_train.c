@@ -10,6 +10,7 @@
 #include "src/convert/adapter_make.h"
 #include "src/data/dataset_handle.h"
 #include "src/train/step.h"
+#include "tools/bench/bench_data.h"
 #include "tools/bench/bench_folder.h"
 #include "tools/bench/bench_machine.h"
 #include "tools/bench/bench_peaks.h"
@@ -55,20 +56,11 @@ static void forget_peak(void)
     }
 }
 
-static const char *work_dir_of(const bench_options *o)
-{
-    const char *tmp = getenv("TMPDIR");
-
-    if (o->work_dir) {
-        return o->work_dir;
-    }
-    return tmp && *tmp ? tmp : "/tmp";
-}
-
 /* Writes the model to dir and opens it from there. */
 static ql_status make_model(session *s, const char *dir)
 {
-    const ql_status st = bench_folder_write(dir, s->shape, s->seed);
+    const ql_status st = bench_folder_write(
+        dir, &(bench_folder){.shape = s->shape, .seed = s->seed});
 
     if (st != QL_OK) {
         return st;
@@ -94,37 +86,6 @@ static ql_status open_model(session *s)
     ql_dir_remove(dir);
 done:
     ql_free(dir);
-    return st;
-}
-
-/* Sequences of random tokens, all trained, so many as the steps take. */
-static ql_status make_data(session *s)
-{
-    const bench_options *o = s->o;
-    const size_t n = (o->steps + 1) * o->batch_size;
-    const size_t T = o->max_length;
-    const uint64_t key = ql_rng_split(s->seed, 1);
-    int32_t *ids = ql_alloc(QL_TAG_DATA, n * T, sizeof(*ids));
-    uint8_t *train = ql_alloc(QL_TAG_DATA, T, sizeof(*train));
-    ql_sample *samples = ql_alloc(QL_TAG_DATA, n, sizeof(*samples));
-    ql_status st = QL_ENOMEM;
-
-    if (ids && train && samples) {
-        for (size_t i = 0; i < n * T; i++) {
-            ids[i] = (int32_t)ql_rng_below(key, i, s->shape->V);
-        }
-        for (size_t t = 0; t < T; t++) {
-            train[t] = t > 0;
-        }
-        for (size_t i = 0; i < n; i++) {
-            samples[i] =
-                (ql_sample){.ids = ids + i * T, .train = train, .n = T};
-        }
-        st = ql_dataset_of_samples(&s->data, samples, n);
-    }
-    ql_free(ids);
-    ql_free(train);
-    ql_free(samples);
     return st;
 }
 
@@ -188,22 +149,6 @@ static ql_status run_steps(session *s)
     return QL_OK;
 }
 
-/* Parameters in products with frozen matrices: the linear layers and the head,
- * without the embedding and the adapters. */
-static size_t product_parameters(const ql_config *c)
-{
-    size_t layer = 0;
-
-    for (int m = 0; m < QL_MODULES; m++) {
-        size_t out;
-        size_t in;
-
-        ql_config_module(c, (ql_module)m, &out, &in);
-        layer += out * in;
-    }
-    return c->layers * layer + c->V * c->C;
-}
-
 static void show_profile(const session *s)
 {
     static const bench_column columns[] = {
@@ -256,7 +201,7 @@ static void show(session *s)
     const bench_table t = {"train", columns,
                            sizeof(columns) / sizeof(columns[0]), s->json};
     const size_t tokens = s->o->batch_size * s->o->max_length;
-    const size_t P = product_parameters(&s->model->config);
+    const size_t P = bench_product_parameters(&s->model->config);
     const bench_rate rate =
         bench_rate_of(s->seconds, s->o->steps, (double)tokens);
     const double gflops = 4e-9 * (double)P * rate.median;
@@ -294,10 +239,11 @@ static void show(session *s)
 
 static ql_status measure(session *s)
 {
-    bench_machine_show(s->json);
+    bench_machine_show(s->json, s->o->command);
     bench_peaks_measure(&s->peaks, &pace, false, s->json);
     QL_TRY(open_model(s));
-    QL_TRY(make_data(s));
+    QL_TRY(bench_data_make(&s->data, (s->o->steps + 1) * s->o->batch_size,
+                           s->o->max_length, s->shape->V, s->seed));
     QL_TRY(prepare(s));
     QL_TRY(run_steps(s));
     bench_peaks_measure(&s->peaks, &pace, false, s->json);
@@ -310,8 +256,8 @@ ql_status bench_train(const bench_options *o, const cli_common *common)
     session s = {.o = o, .seed = common->seed, .json = common->json};
     ql_status st;
 
-    QL_TRY(bench_shape_find(&s.shape, o->shape));
-    s.work_dir = work_dir_of(o);
+    QL_TRY(bench_shape_find(&s.shape, o->shape ? o->shape : "220m"));
+    s.work_dir = bench_work_dir(o);
     QL_TRY(ql_dir_need(s.work_dir, "give one with room for the model"));
     ql_train_options_init(&s.train);
     s.train.lora_r = o->lora_r;

@@ -18,6 +18,9 @@ typedef struct bench_weight {
     float *outer;    /* [outer_blocks] */
 } bench_weight;
 
+/* Sizes and view, without numbers. */
+void bench_weight_shape(bench_weight *w, size_t rows, size_t cols);
+
 /* Scales lie around 1 / sqrt(cols), so that a product keeps the size of its
  * input. Errors: QL_ENOMEM. */
 ql_status bench_weight_init(bench_weight *w, size_t rows, size_t cols,

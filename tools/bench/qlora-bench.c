@@ -3,7 +3,9 @@
 
 #include "src/base/fail.h"
 #include "tools/bench/bench_attention.h"
+#include "tools/bench/bench_job.h"
 #include "tools/bench/bench_kernels.h"
+#include "tools/bench/bench_large.h"
 #include "tools/bench/bench_train.h"
 #include "tools/cli/term.h"
 
@@ -12,9 +14,9 @@ static const struct {
     const char *name;
     ql_status (*run)(const bench_options *o, const cli_common *common);
 } commands[] = {
-    {"kernels", bench_kernels},
-    {"attention", bench_attention},
-    {"train", bench_train},
+    {"kernels", bench_kernels}, {"attention", bench_attention},
+    {"train", bench_train},     {"large", bench_large},
+    {"job", bench_job},
 };
 
 enum {
@@ -25,7 +27,7 @@ enum {
 static ql_status check_groups(const cli_args *args, const bench_options *o)
 {
     for (const cli_opt *row = o->table; row->name; row++) {
-        if (row->group && strcmp(row->group, o->what) != 0 &&
+        if (!bench_options_belongs(row, o->what) &&
             cli_args_given(args, row->name)) {
             QL_FAIL(QL_EINVAL, "--%s is an option of %s, not of %s", row->name,
                     row->group, o->what);
@@ -53,9 +55,20 @@ static ql_status run(const cli_args *args, const bench_options *o,
             list);
 }
 
+/* The command line, for what is told of a measurement. */
+static void keep_command(char *text, size_t bytes, int argc, char **argv)
+{
+    size_t used = (size_t)snprintf(text, bytes, "qlora-bench");
+
+    for (int i = 1; i < argc && used < bytes; i++) {
+        used += (size_t)snprintf(text + used, bytes - used, " %s", argv[i]);
+    }
+}
+
 int main(int argc, char **argv)
 {
-    const bench_options *o = bench_options_defaults();
+    static char command[1024];
+    bench_options *o = bench_options_defaults();
     cli_common common;
     const cli_command cmd = {
         "qlora-bench",
@@ -65,6 +78,8 @@ int main(int argc, char **argv)
     cli_args args;
     int code;
 
+    keep_command(command, sizeof(command), argc, argv);
+    o->command = command;
     if (!cli_start(&args, &cmd, &common, argc, argv, &code)) {
         return code;
     }

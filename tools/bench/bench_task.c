@@ -1,0 +1,147 @@
+#include "tools/bench/bench_task.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "src/base/fail.h"
+#include "src/base/file.h"
+
+enum {
+    SLACK = 16 /* part of a limit that the plan leaves to the kernel */
+};
+
+/* A line of the job: how far it is, or the result. */
+static void take_line(const char *line, void *user)
+{
+    bench_task *t = user;
+    json_t *o = json_loads(line, 0, NULL);
+    const char *kind = json_string_value(json_object_get(o, "result"));
+    char live[160];
+
+    if (kind && strcmp(kind, "step") == 0) {
+        snprintf(live, sizeof(live), "%s: step %d of %d", t->what,
+                 (int)json_integer_value(json_object_get(o, "step")),
+                 (int)json_integer_value(json_object_get(o, "of")));
+        cli_term_live(&t->term, live);
+    } else if (kind && strcmp(kind, "job") == 0) {
+        json_decref(t->out);
+        t->out = json_incref(o);
+    }
+    json_decref(o);
+}
+
+static const char *name_of(const cli_choice *names, int value)
+{
+    while (names->name && names->value != value) {
+        names++;
+    }
+    return names->name;
+}
+
+static void fill_args(const bench_task *t, bench_args *a)
+{
+    const bench_options *o = t->o;
+
+    bench_args_self(a, "job", t->common);
+    bench_args_add(a, "--model=%s", t->model);
+    bench_args_add(a, "--method=%s", name_of(bench_methods, (int)t->method));
+    bench_args_add(a, "--optim=%s", name_of(bench_optims, (int)t->optim));
+    bench_args_add(a, "--max-length=%zu", o->max_length);
+    bench_args_add(a, "--batch-size=%zu", o->batch_size);
+    bench_args_add(a, "--lora-r=%zu", o->lora_r);
+    bench_args_add(a, "--steps=%zu", o->steps);
+    bench_args_add(a, "--gradient-checkpointing=%s",
+                   o->gradient_checkpointing ? "true" : "false");
+    bench_args_add(a, "--work-dir=%s", bench_work_dir(o));
+    if (t->memory > 0) {
+        bench_args_add(a, "--memory=%llu",
+                       (unsigned long long)(t->memory - t->memory / SLACK));
+    }
+    for (size_t i = 0; i < t->more.n; i++) {
+        bench_args_add(a, "%s", t->more.items[i]);
+    }
+    a->incomplete = a->incomplete || t->more.incomplete;
+}
+
+ql_status bench_task_run(bench_task *t)
+{
+    bench_args args = {0};
+    bench_limit limit;
+    ql_status st;
+
+    cli_term_init(&t->term, stderr);
+    t->term.tty = t->term.tty && !t->common->quiet;
+    cli_term_live(&t->term, t->what);
+    fill_args(t, &args);
+    bench_limit_init(&limit, t->memory);
+    t->enforced = limit.kind;
+    t->child = (bench_child){
+        .args = &args, .limit = &limit, .line = take_line, .user = t};
+    st = bench_child_run(&t->child);
+    t->child.args = NULL;
+    t->child.limit = NULL;
+    cli_term_clear(&t->term);
+    bench_limit_free(&limit);
+    bench_args_free(&args);
+    bench_args_free(&t->more);
+    if (st == QL_OK && !t->out) {
+        QL_FAIL(QL_EFORMAT, "%s: the process told no result", t->what);
+    }
+    return st == QL_OK ? QL_OK : ql_fail_prefix(st, "%s: ", t->what);
+}
+
+static double number_of(const json_t *value)
+{
+    return json_is_number(value) ? json_number_value(value) : (double)NAN;
+}
+
+double bench_task_number(const bench_task *t, const char *key)
+{
+    return number_of(json_object_get(t->out, key));
+}
+
+double bench_task_part(const bench_task *t, const char *object, const char *key)
+{
+    return number_of(json_object_get(json_object_get(t->out, object), key));
+}
+
+void bench_task_steps(const bench_task *t, const char *key, double *to,
+                      size_t *n, size_t most)
+{
+    const json_t *list = json_object_get(t->out, key);
+
+    for (size_t i = 1; i < json_array_size(list) && *n < most; i++) {
+        to[(*n)++] = number_of(json_array_get(list, i));
+    }
+}
+
+static void forget(const char *path)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd >= 0) {
+        posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+        close(fd);
+    }
+}
+
+void bench_forget_files(const char *dir)
+{
+    char **names;
+    size_t n;
+
+    if (ql_dir_list(dir, &names, &n) != QL_OK) {
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        char *path = ql_path_join(dir, names[i]);
+
+        if (path) {
+            forget(path);
+        }
+        ql_free(path);
+    }
+    ql_dir_list_free(names, n);
+}
