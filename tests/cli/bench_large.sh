@@ -34,26 +34,14 @@ qlora-bench large --shape tiny --max-length 16 --steps 1 --work-dir work \
 grep -q '^tiny ' table.txt
 [ "$(ls work)" = model ]
 
-# job MEMORY: one training on it
-job() {
-    qlora-bench job --model work/model --max-length 16 --steps 2 \
-        --work-dir work --memory "$1" | tail -n 1
-}
-job 0 >free.json
-total=$(python3 -c '
+# one training on it
+qlora-bench job --model work/model --max-length 16 --steps 2 --work-dir work |
+    tail -n 1 >job.json
+python3 -c '
 import json
-run = json.load(open("free.json", encoding="utf-8"))
+run = json.load(open("job.json", encoding="utf-8"))
 assert run["weights_read"] == 0 and run["stalls"] == 0, run
 assert len(run["losses"]) == len(run["seconds"]) == 3, run
 assert run["linear_4bit"] == run["linear_layers"] == 14, run
-assert run["plan"]["gradients"] == run["held"]["gradients"], run
 assert run["trainable"] * 4 <= run["held"]["gradients"], run
-print(run["plan_total"] - 60000)')
-job "$total" >tight.json
-python3 -c '
-import json
-free, tight = (json.load(open(f, encoding="utf-8"))
-               for f in ("free.json", "tight.json"))
-assert tight["plan_total"] <= tight["plan_budget"], tight
-assert tight["losses"] == free["losses"], (tight, free)
 '

@@ -20,7 +20,7 @@
 
 enum {
     LINE_BYTES = 1 << 20,
-    LOOK_MS = 10, /* between looks at its memory */
+    LOOK_MS = 20, /* between looks at its memory */
     NOT_STARTED = 127
 };
 

@@ -7,11 +7,10 @@
 #include "src/base/clock.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
-#include "src/base/json.h"
 #include "src/model/model_handle.h"
 #include "tools/bench/bench_data.h"
+#include "tools/bench/bench_json.h"
 #include "tools/bench/bench_shapes.h"
-#include "tools/cli/results.h"
 #include "tools/cli/term.h"
 
 typedef struct job {
@@ -150,24 +149,6 @@ static double bytes_read(void)
     return found;
 }
 
-static void set_real(json_t *o, const char *key, double x)
-{
-    /* what is not finite is null */
-    json_t *value = json_real(x);
-
-    json_object_set_new(o, key, value ? value : json_null());
-}
-
-static void set_size(json_t *o, const char *key, uint64_t n)
-{
-    json_object_set_new(o, key, json_integer((json_int_t)n));
-}
-
-static void set_text(json_t *o, const char *key, const char *text)
-{
-    json_object_set_new(o, key, json_string(text));
-}
-
 /* Memory, planned and held at most, by purpose. */
 static void set_memory(json_t *o, const job *j)
 {
@@ -177,36 +158,28 @@ static void set_memory(json_t *o, const job *j)
     ql_memory_use use;
 
     for (int i = 0; i < QL_PLAN_PARTS; i++) {
-        set_size(plan, ql_plan_part_name(i), p->bytes[i]);
+        bench_set_size(plan, ql_plan_part_name(i), p->bytes[i]);
     }
     for (int tag = 0; tag < QL_TAG_COUNT; tag++) {
-        set_size(held, ql_plan_part_name((ql_plan_part)tag),
-                 ql_alloc_peak((ql_tag)tag));
+        bench_set_size(held, ql_plan_part_name((ql_plan_part)tag),
+                       ql_alloc_peak((ql_tag)tag));
     }
     ql_memory_read(&use);
-    set_size(o, "plan_anonymous", p->anonymous);
-    set_size(o, "plan_total", p->total);
-    set_size(o, "plan_budget", p->budget);
-    set_size(o, "keep_layers", p->keep_layers);
-    set_size(o, "optimizer_memory", p->optimizer_memory);
-    set_size(o, "page_file", p->page_file);
-    set_size(o, "weight_memory", p->weight_memory);
+    bench_set_size(o, "plan_anonymous", p->anonymous);
+    bench_set_size(o, "plan_total", p->total);
+    bench_set_size(o, "plan_budget", p->budget);
+    bench_set_size(o, "keep_layers", p->keep_layers);
+    bench_set_size(o, "optimizer_memory", p->optimizer_memory);
+    bench_set_size(o, "page_file", p->page_file);
+    bench_set_size(o, "weight_memory", p->weight_memory);
     json_object_set_new(o, "plan", plan);
     json_object_set_new(o, "held", held);
-    set_size(o, "peak", use.peak);
-    set_size(o, "anonymous", j->result.peak_anonymous);
-    set_size(o, "weights_read", j->result.weights_read);
-    set_size(o, "stalls", j->result.weight_stalls);
-    set_real(o, "stall_s", j->result.weight_stall_s);
-    set_real(o, "read", bytes_read());
-}
-
-static const char *name_of(const cli_choice *names, int value)
-{
-    while (names->name && names->value != value) {
-        names++;
-    }
-    return names->name;
+    bench_set_size(o, "peak", use.peak);
+    bench_set_size(o, "anonymous", j->result.peak_anonymous);
+    bench_set_size(o, "weights_read", j->result.weights_read);
+    bench_set_size(o, "stalls", j->result.weight_stalls);
+    bench_set_real(o, "stall_s", j->result.weight_stall_s);
+    bench_set_real(o, "read", bytes_read());
 }
 
 static json_t *facts(job *j)
@@ -215,24 +188,26 @@ static json_t *facts(job *j)
     ql_model_info info;
 
     ql_model_info_read(j->model, &info);
-    set_text(o, "result", "job");
-    set_text(o, "model", j->o->model);
-    set_text(o, "method", name_of(bench_methods, (int)j->o->method));
-    set_text(o, "optim", name_of(bench_optims, (int)j->o->optim));
-    set_text(o, "isa", ql_runtime_isa());
-    set_size(o, "threads", (uint64_t)ql_runtime_threads());
-    set_size(o, "parameters", info.parameters);
-    set_size(o, "linear_layers", info.linear_layers);
-    set_size(o, "linear_4bit", info.linear_4bit);
-    set_size(o, "product_parameters",
-             bench_product_parameters(&j->model->config));
-    set_size(o, "trainable", j->trainable);
-    set_size(o, "step_tokens", j->step_tokens);
+    bench_set_text(o, "result", "job");
+    bench_set_text(o, "model", j->o->model);
+    bench_set_text(o, "method",
+                   bench_choice_name(bench_methods, (int)j->o->method));
+    bench_set_text(o, "optim",
+                   bench_choice_name(bench_optims, (int)j->o->optim));
+    bench_set_text(o, "isa", ql_runtime_isa());
+    bench_set_size(o, "threads", (uint64_t)ql_runtime_threads());
+    bench_set_size(o, "parameters", info.parameters);
+    bench_set_size(o, "linear_layers", info.linear_layers);
+    bench_set_size(o, "linear_4bit", info.linear_4bit);
+    bench_set_size(o, "product_parameters",
+                   bench_product_parameters(&j->model->config));
+    bench_set_size(o, "trainable", j->trainable);
+    bench_set_size(o, "step_tokens", j->step_tokens);
     json_object_set(o, "losses", j->losses);
     json_object_set(o, "seconds", j->seconds);
     json_object_set(o, "cpu_seconds", j->cpu);
-    set_real(o, "eval_before", j->result.first_eval_loss);
-    set_real(o, "eval_after", j->result.last_eval_loss);
+    bench_set_real(o, "eval_before", j->result.first_eval_loss);
+    bench_set_real(o, "eval_after", j->result.last_eval_loss);
     set_memory(o, j);
     return o;
 }
@@ -240,15 +215,10 @@ static json_t *facts(job *j)
 static ql_status tell(job *j)
 {
     json_t *o = facts(j);
-    char *text = json_dumps(o, JSON_REAL_PRECISION(9));
+    const ql_status st = bench_put_line(o);
 
     json_decref(o);
-    if (!text) {
-        QL_FAIL(QL_ENOMEM, "out of memory");
-    }
-    puts(text);
-    free(text);
-    return QL_OK;
+    return st;
 }
 
 static ql_status run(job *j)

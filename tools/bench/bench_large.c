@@ -7,6 +7,7 @@
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "tools/bench/bench_folder.h"
+#include "tools/bench/bench_json.h"
 #include "tools/bench/bench_machine.h"
 #include "tools/bench/bench_peaks.h"
 #include "tools/bench/bench_table.h"
@@ -135,15 +136,15 @@ static void take(session *s, course *c, const bench_task *t)
     c->anonymous = more(c->anonymous, t->child.anonymous);
     c->file = more(c->file, t->child.file);
     c->group = more(c->group, t->child.group_peak);
-    c->kept = bench_task_number(t, "weight_memory");
-    c->read = fmax(c->read, bench_task_number(t, "read"));
-    c->weights_read = bench_task_number(t, "weights_read");
-    c->stalls = bench_task_number(t, "stalls");
-    c->stall_s = bench_task_number(t, "stall_s");
+    c->kept = bench_get_real(t->out, "weight_memory");
+    c->read = fmax(c->read, bench_get_real(t->out, "read"));
+    c->weights_read = bench_get_real(t->out, "weights_read");
+    c->stalls = bench_get_real(t->out, "stalls");
+    c->stall_s = bench_get_real(t->out, "stall_s");
     bench_task_steps(t, "seconds", c->seconds, &c->n, SAMPLES);
     bench_task_steps(t, "cpu_seconds", c->cpu, &n, SAMPLES);
-    s->step_tokens = bench_task_number(t, "step_tokens");
-    s->product_parameters = bench_task_number(t, "product_parameters");
+    s->step_tokens = bench_get_real(t->out, "step_tokens");
+    s->product_parameters = bench_get_real(t->out, "product_parameters");
     if (!c->losses) {
         c->losses = json_deep_copy(losses);
     }

@@ -8,6 +8,7 @@
 
 #include "qlora/qlora.h"
 #include "src/base/cores.h"
+#include "tools/bench/bench_json.h"
 #include "tools/bench/bench_table.h"
 
 #if defined(__clang__)
@@ -68,6 +69,28 @@ static double load(void)
     return x;
 }
 
+json_t *bench_machine_facts(const char *command)
+{
+    json_t *o = json_object();
+    char processor[256];
+
+    find_processor(processor, sizeof(processor));
+    bench_set_text(o, "result", "machine");
+    bench_set_text(o, "version", ql_version());
+    bench_set_text(o, "processor", processor);
+    bench_set_size(o, "cores", (uint64_t)ql_cores());
+    bench_set_size(o, "threads", (uint64_t)ql_runtime_threads());
+    bench_set_text(o, "isa", ql_runtime_isa());
+    bench_set_text(o, "isa_available", ql_runtime_isa_list());
+    bench_set_text(o, "compiler", COMPILER);
+    bench_set_text(o, "libraries", ql_runtime_libraries());
+    bench_set_text(o, "build", build);
+    bench_set_real(o, "memory_gib", memory_gib());
+    bench_set_real(o, "load", load());
+    bench_set_text(o, "command", command);
+    return o;
+}
+
 void bench_machine_show(bool json, const char *command)
 {
     static const bench_column columns[] = {
@@ -85,21 +108,21 @@ void bench_machine_show(bool json, const char *command)
         {"command", "command", 0, BENCH_TEXT},
     };
     const bench_table t = {"machine", columns, 12, json};
-    char processor[256];
+    json_t *o = bench_machine_facts(command);
 
-    find_processor(processor, sizeof(processor));
     bench_table_list(&t, (const bench_cell[]){
-                             bench_text(ql_version()),
-                             bench_text(processor),
-                             bench_number(ql_cores()),
-                             bench_number(ql_runtime_threads()),
-                             bench_text(ql_runtime_isa()),
-                             bench_text(ql_runtime_isa_list()),
-                             bench_text(COMPILER),
-                             bench_text(ql_runtime_libraries()),
-                             bench_text(build),
-                             bench_number(memory_gib()),
-                             bench_number(load()),
-                             bench_text(command),
+                             bench_text(bench_get_text(o, "version")),
+                             bench_text(bench_get_text(o, "processor")),
+                             bench_number(bench_get_real(o, "cores")),
+                             bench_number(bench_get_real(o, "threads")),
+                             bench_text(bench_get_text(o, "isa")),
+                             bench_text(bench_get_text(o, "isa_available")),
+                             bench_text(bench_get_text(o, "compiler")),
+                             bench_text(bench_get_text(o, "libraries")),
+                             bench_text(bench_get_text(o, "build")),
+                             bench_number(bench_get_real(o, "memory_gib")),
+                             bench_number(bench_get_real(o, "load")),
+                             bench_text(bench_get_text(o, "command")),
                          });
+    json_decref(o);
 }

@@ -11,7 +11,7 @@ static bench_options o;
 
 /* Subcommands that make a model, and those that train. */
 static const char shaped[] = "train, large";
-static const char trained[] = "train, large, job";
+static const char trained[] = "train, large, memory, job";
 
 const cli_choice bench_methods[] = {
     {"qlora", QL_METHOD_QLORA}, {"lora", QL_METHOD_LORA}, {0}};
@@ -32,8 +32,9 @@ static const cli_opt table[] = {
      .value_name = "WHAT",
      .help = "kernels: the 4-bit products beside the machine's peaks and "
              "OpenBLAS; attention; train: whole training steps; large: a "
-             "large model in little memory; job: one training, as large "
-             "starts it in a process of its own"},
+             "large model in little memory; memory: full fine-tuning, LoRA and "
+             "QLoRA side by side; job: one training, as these start it in "
+             "processes of their own"},
 
     {.name = "shapes",
      CLI_LIST(&o.shapes),
@@ -127,11 +128,12 @@ static const cli_opt table[] = {
      .help = "rank of the adapters, which all linear layers have"},
     {.name = "steps",
      CLI_SIZE(&o.steps),
-     .min = 1,
+     .min = 0,
      .max = BENCH_STEPS,
      .value_name = "N",
      .group = trained,
-     .help = "steps that are measured, after one to warm up"},
+     .help = "steps that are measured, after one to warm up; 0, not of train: "
+             "only that one"},
     {.name = "gradient-checkpointing",
      CLI_FLAG(&o.gradient_checkpointing),
      .group = trained,
@@ -180,6 +182,30 @@ static const cli_opt table[] = {
      .value_name = "N",
      .group = "large",
      .help = "times that all limits take their turn"},
+
+    {.name = "measure",
+     CLI_LIST(&o.measure),
+     .value_name = "NAME,...",
+     .group = "memory",
+     .help = "shapes that are trained, as for --shape, by each method that "
+             "fits"},
+    {.name = "real",
+     CLI_FILES(&o.real),
+     .value_name = "DIR",
+     .group = "memory",
+     .help = "folder of a model in 16 or 32 bits to train, too; may be "
+             "repeated"},
+    {.name = "predict",
+     CLI_LIST(&o.predict),
+     .value_name = "NAME,...",
+     .group = "memory",
+     .help = "shapes that only the plan is made for"},
+    {.name = "output",
+     CLI_STRING(&o.output),
+     .value_name = "DIR",
+     .group = "memory",
+     .default_text = "none",
+     .help = "folder for memory.json, memory.csv and the page memory.html"},
 
     {.name = "method",
      CLI_CHOICE(&o.method, bench_methods),
@@ -237,6 +263,10 @@ bench_options *bench_options_defaults(void)
     static const char *head_sizes[] = {"64", "128"};
     static const char *sequences[] = {"1", "4"};
     static const char *limits[] = {"0"};
+    static const char *measure[] = {"220m", "tinyllama"};
+    static const char *predict[] = {
+        "qwen2.5-0.5b", "tinyllama", "qwen2.5-1.5b", "qwen2.5-3b", "qwen2.5-7b",
+        "llama-7b",     "llama-13b", "llama-33b",    "llama-70b"};
     ql_train_options t;
 
     ql_train_options_init(&t);
@@ -251,6 +281,8 @@ bench_options *bench_options_defaults(void)
         .length = 1024,
         .limits = {limits, 1},
         .rounds = 1,
+        .measure = {measure, sizeof(measure) / sizeof(measure[0])},
+        .predict = {predict, sizeof(predict) / sizeof(predict[0])},
         .method = t.method,
         .optim = t.optim,
         .learning_rate = t.learning_rate,
@@ -319,4 +351,12 @@ const char *bench_work_dir(const bench_options *opt)
         return opt->work_dir;
     }
     return tmp && *tmp ? tmp : "/tmp";
+}
+
+const char *bench_choice_name(const cli_choice *names, int value)
+{
+    while (names->name && names->value != value) {
+        names++;
+    }
+    return names->name;
 }

@@ -52,8 +52,15 @@ typedef struct bench_options {
     cli_list limits;
     size_t rounds;
 
+    /* memory */
+    cli_list measure, predict, real;
+    const char *output;
+
     const cli_opt *table;
 } bench_options;
+
+/* The name of a value. Borrowed, constant. */
+const char *bench_choice_name(const cli_choice *names, int value);
 
 /* The options of this process, set to their defaults. The group of a row of the
  * table names the subcommands that have it, all if it has none. Borrowed. */

@@ -1,7 +1,6 @@
 #include "tools/bench/bench_task.h"
 
 #include <fcntl.h>
-#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -32,22 +31,16 @@ static void take_line(const char *line, void *user)
     json_decref(o);
 }
 
-static const char *name_of(const cli_choice *names, int value)
-{
-    while (names->name && names->value != value) {
-        names++;
-    }
-    return names->name;
-}
-
 static void fill_args(const bench_task *t, bench_args *a)
 {
     const bench_options *o = t->o;
 
     bench_args_self(a, "job", t->common);
     bench_args_add(a, "--model=%s", t->model);
-    bench_args_add(a, "--method=%s", name_of(bench_methods, (int)t->method));
-    bench_args_add(a, "--optim=%s", name_of(bench_optims, (int)t->optim));
+    bench_args_add(a, "--method=%s",
+                   bench_choice_name(bench_methods, (int)t->method));
+    bench_args_add(a, "--optim=%s",
+                   bench_choice_name(bench_optims, (int)t->optim));
     bench_args_add(a, "--max-length=%zu", o->max_length);
     bench_args_add(a, "--batch-size=%zu", o->batch_size);
     bench_args_add(a, "--lora-r=%zu", o->lora_r);
@@ -92,28 +85,15 @@ ql_status bench_task_run(bench_task *t)
     return st == QL_OK ? QL_OK : ql_fail_prefix(st, "%s: ", t->what);
 }
 
-static double number_of(const json_t *value)
-{
-    return json_is_number(value) ? json_number_value(value) : (double)NAN;
-}
-
-double bench_task_number(const bench_task *t, const char *key)
-{
-    return number_of(json_object_get(t->out, key));
-}
-
-double bench_task_part(const bench_task *t, const char *object, const char *key)
-{
-    return number_of(json_object_get(json_object_get(t->out, object), key));
-}
-
 void bench_task_steps(const bench_task *t, const char *key, double *to,
                       size_t *n, size_t most)
 {
     const json_t *list = json_object_get(t->out, key);
 
-    for (size_t i = 1; i < json_array_size(list) && *n < most; i++) {
-        to[(*n)++] = number_of(json_array_get(list, i));
+    const size_t all = json_array_size(list);
+
+    for (size_t i = all > 1; i < all && *n < most; i++) {
+        to[(*n)++] = json_number_value(json_array_get(list, i));
     }
 }
 

@@ -27,14 +27,8 @@ typedef struct bench_task {
 /* Errors: those of bench_child_run; QL_EFORMAT when it said nothing. */
 ql_status bench_task_run(bench_task *t);
 
-/* A number that the job said, or that of a member that is an object; NAN if
- * there is none. */
-double bench_task_number(const bench_task *t, const char *key);
-double bench_task_part(const bench_task *t, const char *object,
-                       const char *key);
-
 /* Copies the numbers of an array that the job said, all but the first, which
- * is to warm up, behind those that are there. */
+ * is to warm up unless it is the only one, behind those that are there. */
 void bench_task_steps(const bench_task *t, const char *key, double *to,
                       size_t *n, size_t most);
 

@@ -256,6 +256,9 @@ ql_status bench_train(const bench_options *o, const cli_common *common)
     session s = {.o = o, .seed = common->seed, .json = common->json};
     ql_status st;
 
+    if (o->steps == 0) {
+        QL_FAIL(QL_EINVAL, "--steps 0: train measures at least one");
+    }
     QL_TRY(bench_shape_find(&s.shape, o->shape ? o->shape : "220m"));
     s.work_dir = bench_work_dir(o);
     QL_TRY(ql_dir_need(s.work_dir, "give one with room for the model"));

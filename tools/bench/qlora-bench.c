@@ -6,6 +6,7 @@
 #include "tools/bench/bench_job.h"
 #include "tools/bench/bench_kernels.h"
 #include "tools/bench/bench_large.h"
+#include "tools/bench/bench_memory.h"
 #include "tools/bench/bench_train.h"
 #include "tools/cli/term.h"
 
@@ -16,7 +17,7 @@ static const struct {
 } commands[] = {
     {"kernels", bench_kernels}, {"attention", bench_attention},
     {"train", bench_train},     {"large", bench_large},
-    {"job", bench_job},
+    {"memory", bench_memory},   {"job", bench_job},
 };
 
 enum {

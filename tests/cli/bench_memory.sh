@@ -1,0 +1,61 @@
+# Methods side by side at toy size: in the files and the page are the same
+# numbers, what is held is what was planned, and all begin with the same loss.
+# real MODEL: trained, too.
+mkdir work
+python3 "$QL_SOURCE/tests/cli/toy.py" model real hidden=64
+qlora-bench memory --measure tiny --predict tiny,llama-7b --real real \
+    --max-length 32 --lora-r 4 --steps 2 --work-dir work --threads 2 \
+    --output out >table.txt
+test -z "$(ls work)"
+grep -q '^qlora-bench memory --measure tiny ' table.txt
+grep -q '^tiny *qlora *measured ' table.txt
+grep -q '^llama-7b *qlora *predicted ' table.txt
+python3 "$QL_SOURCE/tests/cli/bench_pages.py" memory out
+python3 - <<'END'
+import json
+
+root = json.load(open('out/memory.json', encoding='utf-8'))
+measured = {(r['shape'], r['way']): r for r in root['measured']}
+predicted = {(r['shape'], r['way']): r for r in root['predicted']}
+ways = {way for _, way in measured}
+assert {'lora', 'qlora', 'qlora-paged'} <= ways, ways
+assert len(measured) == 2 * len(ways) == len(predicted), root
+for shape in 'tiny', 'real':
+    lora, qlora = measured[shape, 'lora'], measured[shape, 'qlora']
+    assert lora['linear_4bit'] == 0 < qlora['linear_4bit']
+    assert lora['trainable'] == qlora['trainable']
+for row in root['measured']:
+    assert len(row['losses']) == 3, row
+    assert 0 < row['anonymous'] < row['peak'], row
+    assert row['anonymous'] <= row['plan_anonymous'], row
+    # what the allocator holds for a purpose is what was planned for it
+    for part in 'adapter', 'gradients', 'optimizer', 'activations':
+        assert row['held'][part] <= row['plan'][part], (part, row)
+        assert row['held'][part] >= 0.9 * row['plan'][part], (part, row)
+losses = [measured['tiny', way]['first_loss'] for way in sorted(ways)]
+assert max(losses) - min(losses) < 1e-4 * losses[0], losses
+# the same plan from a folder of holes as from one with weights
+for way in ways:
+    a, b = measured['tiny', way], predicted['tiny', way]
+    for part in 'adapter', 'gradients', 'optimizer', 'activations', \
+            'work space', 'weights, mapped':
+        assert a['plan'][part] == b['plan'][part], (way, part)
+# 4 bits and their scales: 6.5 billion parameters in products but the head, two
+# matrices of 131 million in 16 bits
+qlora = predicted['llama-7b', 'qlora']
+linear = qlora['product_parameters'] - 32000 * 4096
+want = linear * (0.5 + 1 / 64 + 4 / (64 * 256)) + 2 * 2 * 32000 * 4096
+assert abs(qlora['plan']['weights, mapped'] / want - 1) < 1e-3, qlora
+lora = predicted['llama-7b', 'lora']
+want = 2 * (linear + 2 * 32000 * 4096)
+assert abs(lora['plan']['weights, mapped'] / want - 1) < 1e-3, lora
+END
+
+qlora-bench memory --measure tiny --predict none --max-length 32 --steps 0 \
+    --work-dir work --json >lines.json
+python3 -c '
+import json
+lines = [json.loads(line) for line in open("lines.json", encoding="utf-8")]
+kinds = {line["result"] for line in lines}
+assert kinds == {"machine", "measured", "published"}, kinds
+'

@@ -1,0 +1,521 @@
+/* The page of qlora-bench memory: charts and tables in one file. */
+#include <math.h>
+#include <string.h>
+
+#include "qlora/plan.h"
+#include "src/base/file.h"
+#include "src/train/report_files.h"
+#include "tools/bench/bench_json.h"
+#include "tools/bench/bench_memory.h"
+#include "tools/bench/bench_page.h"
+#include "tools/cli/term.h"
+
+enum {
+    LEFT = 225,   /* where bars begin */
+    RIGHT = 840,  /* and end */
+    WIDTH = 1000, /* of a chart, in its own units */
+    ROW = 46,
+    BAR = 26,
+    TOP = 34,
+    PARTS = 8 /* of a bar */
+};
+
+static const double gib = 1024.0 * 1024 * 1024;
+
+/* What a bar is made of, from the left. */
+static const struct {
+    const char *name, *style;
+} parts[PARTS] = {
+    {"weights", "w"},   {"trained parameters", "p"}, {"gradients", "g"},
+    {"optimizer", "o"}, {"activations", "v"},        {"work space", "k"},
+    {"other", "x"},     {"mapped files", "f"},
+};
+
+static const char style[] =
+    ":root{--w:#4269d0;--p:#8a63d2;--g:#e0a100;--o:#e4572e;--v:#2a9d8f;"
+    "--k:#74b816;--x:#9a9aa3;--f:#b9c6ee}"
+    "@media (prefers-color-scheme: dark){:root{--w:#7d9bf0;--p:#b79af0;"
+    "--g:#f0c04a;--o:#ff8662;--v:#58c7b8;--k:#a3d65c;--x:#7d7d86;"
+    "--f:#465383}}"
+    "svg text{fill:var(--ink);font-size:15px}"
+    "svg .soft{fill:var(--soft);font-size:13px}"
+    "svg .big{font-weight:620}"
+    "svg .axis{stroke:var(--grid)}svg .mark{stroke:var(--soft);"
+    "stroke-dasharray:3 4}"
+    "svg .hollow{fill:var(--card);stroke-width:2}"
+    ".keys{display:flex;flex-wrap:wrap;gap:6px 18px;margin:6px 0 2px;"
+    "font-size:13px;color:var(--soft)}"
+    ".keys i{display:inline-block;width:11px;height:11px;border-radius:3px;"
+    "margin-right:6px}"
+    ".panel{background:var(--card);border:1px solid var(--hair);"
+    "border-radius:14px;padding:18px 20px;margin-bottom:16px;"
+    "box-shadow:var(--shadow);overflow-x:auto}"
+    ".panel svg{width:100%;min-width:640px;height:auto;display:block}"
+    ".panel table{width:100%;border-collapse:collapse;font-size:13px}"
+    ".panel th{text-align:right;font-weight:560;color:var(--soft);"
+    "padding:4px 7px;border-bottom:1px solid var(--hair);white-space:nowrap}"
+    ".panel td{text-align:right;padding:5px 7px;"
+    "border-bottom:1px solid var(--grid)}"
+    ".panel th.t,.panel td.t{text-align:left}"
+    ".bad{color:var(--bad);font-weight:600}.good{color:var(--good)}";
+
+static double held(const json_t *row, ql_plan_part part)
+{
+    return bench_get_part(row, "held", ql_plan_part_name(part));
+}
+
+/* Bytes of the parts of a measured row. What the allocator does not know of,
+ * and mapped files, are what the kernel counts besides. */
+static void parts_of(double bytes[PARTS], const json_t *row)
+{
+    double known = 0;
+
+    for (int i = 0; i < PARTS - 2; i++) {
+        bytes[i] = held(row, (ql_plan_part)(QL_PLAN_WEIGHTS + i));
+        known += bytes[i];
+    }
+    bytes[PARTS - 2] = fmax(0, bench_get_real(row, "anonymous") - known);
+    bytes[PARTS - 1] = bench_get_real(row, "file");
+}
+
+static void put_bar(bench_page *p, const json_t *row, double most, size_t at)
+{
+    const double y = TOP + (double)at * ROW;
+    double bytes[PARTS];
+    char text[CLI_TEXT_BYTES];
+    double x = LEFT;
+
+    parts_of(bytes, row);
+    bench_page_put(p, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>",
+                   LEFT - 12, y + 18, bench_get_text(row, "title"));
+    for (size_t i = 0; i < PARTS; i++) {
+        const double w = bytes[i] / most * (RIGHT - LEFT);
+
+        if (bytes[i] > 0) {
+            bench_page_put(p,
+                           "<rect x=\"%.2f\" y=\"%.1f\" width=\"%.2f\" "
+                           "height=\"%d\" fill=\"var(--%s)\" "
+                           "data-way=\"%s\" data-bytes=\"%.0f\"><title>%s: "
+                           "%s</title></rect>",
+                           x, y, w, BAR, parts[i].style,
+                           bench_get_text(row, "way"), bytes[i], parts[i].name,
+                           cli_format_bytes(text, (uint64_t)bytes[i]));
+            x += w;
+        }
+    }
+    bench_page_put(
+        p,
+        "<text class=\"big\" x=\"%.1f\" y=\"%.1f\" data-peak=\"%.0f\">"
+        "%s</text>",
+        x + 10, y + 18, bench_get_real(row, "peak"),
+        cli_format_bytes(text, (uint64_t)bench_get_real(row, "peak")));
+}
+
+static double sum_of(const json_t *row)
+{
+    double bytes[PARTS];
+    double sum = 0;
+
+    parts_of(bytes, row);
+    for (size_t i = 0; i < PARTS; i++) {
+        sum += bytes[i];
+    }
+    return sum;
+}
+
+static bool same_shape(const json_t *row, const char *shape)
+{
+    return strcmp(bench_get_text(row, "shape"), shape) == 0;
+}
+
+/* The bars of all methods that were measured at a shape. */
+static void put_bars(bench_page *p, const json_t *list, const char *shape)
+{
+    double most = 0;
+    size_t n = 0;
+    size_t at = 0;
+
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *row = json_array_get(list, i);
+
+        if (same_shape(row, shape)) {
+            most = fmax(most, sum_of(row));
+            n++;
+        }
+    }
+    bench_page_put(p,
+                   "<div class=\"panel\"><svg viewBox=\"0 0 %d %zu\" "
+                   "role=\"img\" aria-label=\"Memory at %s\">"
+                   "<text class=\"big\" x=\"0\" y=\"18\">%s</text>",
+                   WIDTH, TOP + n * ROW, shape, shape);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *row = json_array_get(list, i);
+
+        if (same_shape(row, shape)) {
+            put_bar(p, row, most, at++);
+        }
+    }
+    bench_page_put(p, "</svg></div>");
+}
+
+/* True if row i is the first of its shape. */
+static bool begins_shape(const json_t *list, size_t i)
+{
+    const char *shape = bench_get_text(json_array_get(list, i), "shape");
+
+    for (size_t j = 0; j < i; j++) {
+        if (same_shape(json_array_get(list, j), shape)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static const json_t *find(const json_t *list, const char *shape,
+                          const char *way)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *row = json_array_get(list, i);
+
+        if (same_shape(row, shape) &&
+            strcmp(bench_get_text(row, "way"), way) == 0) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+static void put_figure(bench_page *p, const char *label, const json_t *row)
+{
+    char text[CLI_TEXT_BYTES];
+
+    if (row) {
+        bench_page_put(
+            p,
+            "<div class=\"figure\"><div class=\"label\">%s</div><div "
+            "class=\"value\">%s</div></div>",
+            label,
+            cli_format_bytes(text, (uint64_t)bench_get_real(row, "peak")));
+    }
+}
+
+/* The last model that was measured, in large letters. */
+static void put_figures(bench_page *p, const json_t *list)
+{
+    const size_t n = json_array_size(list);
+    const char *shape =
+        n > 0 ? bench_get_text(json_array_get(list, n - 1), "shape") : "";
+    const json_t *full = find(list, shape, "full");
+    const json_t *qlora = find(list, shape, "qlora");
+
+    if (n == 0) {
+        return;
+    }
+    bench_page_put(p,
+                   "<div class=\"figures\"><div class=\"figure\"><div "
+                   "class=\"label\">measured at</div><div class=\"value\">%s"
+                   "</div></div>",
+                   shape);
+    put_figure(p, "full fine-tuning", full);
+    put_figure(p, "LoRA, 16 bits", find(list, shape, "lora"));
+    put_figure(p, "QLoRA", qlora);
+    if (full && qlora) {
+        bench_page_put(p,
+                       "<div class=\"figure\"><div class=\"label\">full : "
+                       "QLoRA</div><div class=\"value\" id=\"ratio\">%.1f"
+                       "</div></div>",
+                       bench_get_real(full, "peak") /
+                           bench_get_real(qlora, "peak"));
+    }
+    bench_page_put(p, "</div>");
+}
+
+static void put_measured(bench_page *p, const json_t *list)
+{
+    if (json_array_size(list) == 0) {
+        return;
+    }
+    bench_page_put(p, "<h2>Measured <span class=\"aside\">each in a process of "
+                      "its own; total: the kernel's largest resident size; "
+                      "parts: the allocator's, each at its largest</span></h2>"
+                      "<div class=\"keys\">");
+    for (size_t i = 0; i < PARTS; i++) {
+        bench_page_put(p,
+                       "<span><i style=\"background:var(--%s)\"></i>%s</span>",
+                       parts[i].style, parts[i].name);
+    }
+    bench_page_put(p, "</div>");
+    for (size_t i = json_array_size(list); i-- > 0;) {
+        if (begins_shape(list, i)) {
+            put_bars(p, list, bench_get_text(json_array_get(list, i), "shape"));
+        }
+    }
+}
+
+/* Places on an axis of powers of two. */
+static const double least_gib = 0.25;
+static const double most_gib = 2048;
+
+static double place(double x)
+{
+    const double share =
+        log2(fmax(x, least_gib) / least_gib) / log2(most_gib / least_gib);
+
+    return LEFT + share * (WIDTH - 30 - LEFT);
+}
+
+static void put_axis(bench_page *p, double bottom)
+{
+    static const double marks[] = {8, 16, 24};
+
+    for (double x = least_gib; x <= most_gib; x *= 2) {
+        bench_page_put(p,
+                       "<line class=\"axis\" x1=\"%.1f\" x2=\"%.1f\" "
+                       "y1=\"%d\" y2=\"%.1f\"/><text class=\"soft\" "
+                       "x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%g</text>",
+                       place(x), place(x), TOP - 8, bottom, place(x),
+                       bottom + 16, x);
+    }
+    for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++) {
+        bench_page_put(p,
+                       "<line class=\"mark\" x1=\"%.1f\" x2=\"%.1f\" "
+                       "y1=\"%d\" y2=\"%.1f\"/><text class=\"soft\" "
+                       "x=\"%.1f\" y=\"14\" text-anchor=\"middle\">%g%s</text>",
+                       place(marks[i]), place(marks[i]), TOP - 14, bottom,
+                       place(marks[i]), marks[i], i ? "" : " GiB");
+    }
+    bench_page_put(p,
+                   "<text class=\"soft\" x=\"%d\" y=\"%.1f\" "
+                   "text-anchor=\"end\">GiB, each line twice the one "
+                   "before</text>",
+                   WIDTH - 30, bottom + 36);
+}
+
+static const struct {
+    const char *way, *style, *title, *published;
+} dots[] = {{"full", "o", "full fine-tuning", "full_gb"},
+            {"lora", "g", "LoRA, 16 bits", "lora_gb"},
+            {"qlora", "w", "QLoRA", "qlora_gb"}};
+
+enum {
+    DOTS = sizeof(dots) / sizeof(dots[0])
+};
+
+/* Those of others, in units of 10^9. */
+static void put_published(bench_page *p, const json_t *root, const char *shape,
+                          double y)
+{
+    const json_t *list = json_object_get(root, "published");
+
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *o = json_array_get(list, i);
+
+        for (size_t d = 0; d < DOTS && same_shape(o, shape); d++) {
+            const double gb = bench_get_real(o, dots[d].published);
+
+            if (isfinite(gb)) {
+                bench_page_put(p,
+                               "<circle class=\"hollow\" cx=\"%.1f\" "
+                               "cy=\"%.1f\" r=\"5\" stroke=\"var(--%s)\">"
+                               "<title>%s: %s, %g GB</title></circle>",
+                               place(gb * 1e9 / gib), y, dots[d].style,
+                               bench_get_text(o, "source"), dots[d].title, gb);
+            }
+        }
+    }
+}
+
+static void put_dots(bench_page *p, const json_t *list, const char *shape,
+                     double y)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *row = json_array_get(list, i);
+        const double total = bench_get_real(row, "plan_total");
+
+        for (size_t d = 0; d < DOTS && same_shape(row, shape); d++) {
+            if (strcmp(bench_get_text(row, "way"), dots[d].way) == 0) {
+                bench_page_put(p,
+                               "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"7\" "
+                               "fill=\"var(--%s)\" data-shape=\"%s\" "
+                               "data-way=\"%s\" data-bytes=\"%.0f\"><title>"
+                               "%s: %.2f GiB</title></circle>"
+                               "<text class=\"soft\" x=\"%.1f\" y=\"%.1f\" "
+                               "text-anchor=\"middle\">%.3g</text>",
+                               place(total / gib), y, dots[d].style, shape,
+                               dots[d].way, total, dots[d].title, total / gib,
+                               place(total / gib), y - 11, total / gib);
+            }
+        }
+    }
+}
+
+static void put_predicted(bench_page *p, const json_t *root)
+{
+    const json_t *list = json_object_get(root, "predicted");
+    double y = TOP + 18;
+    size_t n = 0;
+
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        n += begins_shape(list, i);
+    }
+    if (n == 0) {
+        return;
+    }
+    bench_page_put(p,
+                   "<h2>Planned <span class=\"aside\">what the training's own "
+                   "plan says, all memory; hollow: published by others, on "
+                   "GPUs</span></h2><div class=\"keys\">");
+    for (size_t d = 0; d < DOTS; d++) {
+        bench_page_put(p,
+                       "<span><i style=\"background:var(--%s)\"></i>%s</span>",
+                       dots[d].style, dots[d].title);
+    }
+    bench_page_put(p,
+                   "</div><div class=\"panel\"><svg viewBox=\"0 0 %d %zu\" "
+                   "role=\"img\" aria-label=\"Planned memory\">",
+                   WIDTH, TOP + n * ROW + 44);
+    put_axis(p, TOP + (double)(n * ROW));
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *shape = bench_get_text(json_array_get(list, i), "shape");
+
+        if (begins_shape(list, i)) {
+            bench_page_put(
+                p, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>",
+                LEFT - 12, y + 5, shape);
+            put_published(p, root, shape, y);
+            put_dots(p, list, shape, y);
+            y += ROW;
+        }
+    }
+    bench_page_put(p, "</svg></div>");
+}
+
+static void put_number(bench_page *p, double x, int decimals)
+{
+    if (isfinite(x)) {
+        bench_page_put(p, "<td>%.*f</td>", decimals, x);
+    } else {
+        bench_page_put(p, "<td>&ndash;</td>");
+    }
+}
+
+static void put_rows(bench_page *p, const json_t *list)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *row = json_array_get(list, i);
+
+        bench_page_put(p, "<tr><td class=\"t\">%s</td><td class=\"t\">%s</td>",
+                       bench_get_text(row, "shape"),
+                       bench_get_text(row, "title"));
+        put_number(p, bench_get_real(row, "parameters") / 1e6, 1);
+        put_number(p, bench_get_real(row, "peak") / gib, 3);
+        put_number(p, bench_get_real(row, "anonymous") / gib, 3);
+        put_number(p, bench_get_real(row, "plan_total") / gib, 3);
+        put_number(p, bench_get_real(row, "plan_anonymous") / gib, 3);
+        put_number(p, bench_get_real(row, "plan_error_percent"), 1);
+        put_number(p, bench_get_real(row, "first_loss"), 4);
+        put_number(p, bench_get_real(row, "tokens_per_second"), 2);
+        put_number(p, bench_get_real(row, "spread_percent"), 1);
+        bench_page_put(p, "</tr>");
+    }
+}
+
+static void put_table(bench_page *p, const json_t *root)
+{
+    static const char *const heads[] = {"10<sup>6</sup> parameters",
+                                        "all, GiB",
+                                        "private",
+                                        "planned, all",
+                                        "private",
+                                        "error, %",
+                                        "first loss",
+                                        "tokens/s",
+                                        "spread, %"};
+
+    bench_page_put(p, "<h2>Numbers <span class=\"aside\">error: of the planned "
+                      "private memory</span></h2><div class=\"panel\">"
+                      "<table id=\"numbers\"><thead><tr><th class=\"t\">model"
+                      "</th><th class=\"t\">method</th>");
+    for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+        bench_page_put(p, "<th>%s</th>", heads[i]);
+    }
+    bench_page_put(p, "</tr></thead><tbody>");
+    put_rows(p, json_object_get(root, "measured"));
+    put_rows(p, json_object_get(root, "predicted"));
+    bench_page_put(p, "</tbody></table></div>");
+}
+
+static void put_others(bench_page *p, const json_t *list)
+{
+    static const char *const keys[] = {"qlora_gb", "lora_gb", "full_gb",
+                                       "full_16bit_gb"};
+
+    bench_page_put(p, "<h2>Published by others <span class=\"aside\">GB, on "
+                      "GPUs</span></h2><div class=\"panel\"><table "
+                      "id=\"published\"><thead><tr><th class=\"t\">model</th>"
+                      "<th>QLoRA</th><th>LoRA, 16 bits</th><th>full, fp32</th>"
+                      "<th>full, 16 bits</th><th class=\"t\">source</th></tr>"
+                      "</thead><tbody>");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *o = json_array_get(list, i);
+
+        bench_page_put(p, "<tr><td class=\"t\">%s</td>",
+                       bench_get_text(o, "model"));
+        for (size_t k = 0; k < 4; k++) {
+            const double gb = bench_get_real(o, keys[k]);
+
+            put_number(p, gb, gb == floor(gb) ? 0 : 3);
+        }
+        bench_page_put(p, "<td class=\"t\">%s</td></tr>",
+                       bench_get_text(o, "source"));
+    }
+    bench_page_put(p, "</tbody></table></div>");
+}
+
+static void put_floors(bench_page *p, const json_t *list)
+{
+    if (json_array_size(list) == 0) {
+        return;
+    }
+    bench_page_put(p, "<h2>Floors</h2><div class=\"panel\"><table "
+                      "id=\"floors\"><tbody>");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *o = json_array_get(list, i);
+        const bool holds = json_is_true(json_object_get(o, "holds"));
+
+        bench_page_put(p,
+                       "<tr><td class=\"t\">%s</td><td>%.3f</td><td "
+                       "class=\"t\">%s</td><td class=\"t\">%s %g</td><td "
+                       "class=\"t %s\">%s</td></tr>",
+                       bench_get_text(o, "what"), bench_get_real(o, "value"),
+                       bench_get_text(o, "kind"), bench_get_text(o, "bound"),
+                       bench_get_real(o, "limit"), holds ? "good" : "bad",
+                       holds ? "holds" : "does not hold");
+    }
+    bench_page_put(p, "</tbody></table></div>");
+}
+
+ql_status bench_memory_page(const json_t *root, const char *path)
+{
+    bench_page p;
+
+    bench_page_begin(&p, "Memory of fine-tuning", "qlora-bench memory", style);
+    bench_page_put(&p,
+                   "<p class=\"lead\">Sequences of %.0f tokens, %.0f in a "
+                   "step, adapters of rank %.0f on all linear layers, %s; the "
+                   "same weights, data and AdamW for all methods of a "
+                   "model.</p>",
+                   bench_get_real(root, "max_length"),
+                   bench_get_real(root, "batch_size"),
+                   bench_get_real(root, "lora_r"),
+                   json_is_true(json_object_get(root, "gradient_checkpointing"))
+                       ? "each block's forward repeated"
+                       : "all activations kept");
+    put_figures(&p, json_object_get(root, "measured"));
+    put_measured(&p, json_object_get(root, "measured"));
+    put_predicted(&p, root);
+    put_floors(&p, json_object_get(root, "floors"));
+    put_table(&p, root);
+    put_others(&p, json_object_get(root, "published"));
+    return bench_page_end(&p, json_object_get(root, "machine"), path);
+}

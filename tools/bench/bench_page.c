@@ -1,0 +1,97 @@
+#include "tools/bench/bench_page.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "src/base/file.h"
+#include "src/train/report_files.h"
+#include "tools/bench/bench_json.h"
+
+enum {
+    PAGE_BYTES = 1 << 24
+};
+
+static void add(bench_page *p, const char *text)
+{
+    if (p->st == QL_OK) {
+        p->st = ql_buf_puts(&p->text, text);
+    }
+}
+
+void bench_page_put(bench_page *p, const char *fmt, ...)
+{
+    char text[4096];
+    va_list list;
+
+    va_start(list, fmt);
+    vsnprintf(text, sizeof(text), fmt, list);
+    va_end(list);
+    add(p, text);
+}
+
+void bench_page_quote(bench_page *p, const char *text)
+{
+    for (; *text; text++) {
+        switch (*text) {
+        case '<':
+            add(p, "&lt;");
+            break;
+        case '>':
+            add(p, "&gt;");
+            break;
+        case '&':
+            add(p, "&amp;");
+            break;
+        case '"':
+            add(p, "&quot;");
+            break;
+        default:
+            bench_page_put(p, "%c", *text);
+        }
+    }
+}
+
+void bench_page_begin(bench_page *p, const char *title, const char *eyebrow,
+                      const char *style)
+{
+    p->st = QL_OK;
+    ql_buf_init(&p->text, QL_TAG_TEXT, PAGE_BYTES);
+    bench_page_put(p,
+                   "<!DOCTYPE html>\n<html lang=\"en\"><head><meta "
+                   "charset=\"utf-8\"><meta name=\"viewport\" "
+                   "content=\"width=device-width\"><meta name=\"color-scheme\" "
+                   "content=\"light dark\"><title>%s</title><style>",
+                   title);
+    add(p, ql_page_css);
+    add(p, style);
+    bench_page_put(p,
+                   "</style></head><body><main><p class=\"eyebrow\">%s</p>"
+                   "<h1>%s</h1>",
+                   eyebrow, title);
+}
+
+static void put_machine(bench_page *p, const json_t *m)
+{
+    bench_page_put(p, "<h2>Measured on</h2><div class=\"panel\"><p>");
+    bench_page_quote(p, bench_get_text(m, "processor"));
+    bench_page_put(p, ", %.0f threads of %.0f cores, %s, %.1f GiB of memory; ",
+                   bench_get_real(m, "threads"), bench_get_real(m, "cores"),
+                   bench_get_text(m, "isa"), bench_get_real(m, "memory_gib"));
+    bench_page_put(p, "other processes at work: %.1f. qlora %s, %s build, %s.",
+                   bench_get_real(m, "load"), bench_get_text(m, "version"),
+                   bench_get_text(m, "build"), bench_get_text(m, "compiler"));
+    bench_page_put(p, "</p><p><code>");
+    bench_page_quote(p, bench_get_text(m, "command"));
+    bench_page_put(p, "</code></p></div>");
+}
+
+ql_status bench_page_end(bench_page *p, const json_t *machine, const char *path)
+{
+    put_machine(p, machine);
+    bench_page_put(p, "</main></body></html>\n");
+    if (p->st == QL_OK) {
+        p->st = ql_file_write(path, p->text.data, p->text.len);
+    }
+    ql_buf_free(&p->text);
+    return p->st;
+}
