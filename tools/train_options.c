@@ -151,6 +151,20 @@ static const cli_opt table[] = {
      CLI_FLAG(&o.t.use_dora),
      .group = "Adapter",
      .help = "train a magnitude of each output, too"},
+    {.name = "init-lora-weights",
+     CLI_STRING(&o.t.init_lora_weights),
+     .aliases = "peft-init-lora-weights",
+     .value_name = "HOW",
+     .group = "Adapter",
+     .help = "how pairs begin: true (at random, B zero), gaussian, pissa, "
+             "pissa_niter_N (N iterations), loftq"},
+    {.name = "loftq-iter",
+     CLI_SIZE(&o.t.loftq_iter),
+     .min = 1,
+     .max = 1000,
+     .value_name = "N",
+     .group = "Adapter",
+     .help = "rounds of loftq"},
     {.name = "adapter",
      CLI_STRING(&o.adapter),
      .value_name = "DIR",
@@ -371,6 +385,7 @@ train_options *train_options_defaults(void)
     ql_quant_options_init(&o.quant);
     ql_train_options_init(&o.t);
     o.t.resume = "auto";
+    o.t.init_lora_weights = "true";
     return &o;
 }
 
@@ -434,6 +449,7 @@ static const char *find_clash(const ql_train_options *given,
         {"lora-alpha", given->lora_alpha == folder->lora_alpha},
         {"use-rslora", given->use_rslora == folder->use_rslora},
         {"use-dora", given->use_dora == folder->use_dora},
+        {"init-lora-weights", strcmp(given->init_lora_weights, "true") == 0},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -484,6 +500,10 @@ int train_options_settle(const cli_args *args)
     const char *command = args->command->name;
 
     settle_resume(&o.t);
+    if (strncmp(o.t.init_lora_weights, "pissa", 5) == 0 &&
+        !cli_args_given(args, "lora-dropout")) {
+        o.t.lora_dropout = 0; /* it would drop parts of the weights */
+    }
     if (o.eval_data.n > 0 && o.eval_split > 0) {
         return cli_fail(command, QL_EINVAL,
                         "--eval-data and --eval-split exclude each other; "

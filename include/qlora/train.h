@@ -76,6 +76,14 @@ typedef struct ql_train_options {
     /* "PATTERN=NUMBER": a rank, an alpha, of modules whose path the pattern
      * stands for the end of. */
     ql_list rank_pattern, alpha_pattern;
+    /* How pairs begin: NULL or "true": A at random, B zero; "gaussian";
+     * "pissa", "pissa_niter_N": as the leading part of the weight, which the
+     * base then lacks; "loftq": as the leading part of what its quantization
+     * loses. Both take a model that is not in 4 bits. What was taken off the
+     * base is in the adapter that is written, whose rank and alpha are then
+     * twice these. */
+    const char *init_lora_weights;
+    size_t loftq_iter;   /* 1; rounds of quantizing and decomposing */
     const char *adapter; /* NULL: a fresh one; else a PEFT folder to go on
                             from, whose settings are those above */
 

@@ -8,6 +8,7 @@
 
 #include "src/base/fail.h"
 #include "src/base/quote.h"
+#include "src/convert/adapter_begin.h"
 #include "src/convert/adapter_settings.h"
 #include "src/convert/peft.h"
 #include "src/model/full.h"
@@ -165,12 +166,14 @@ static ql_status make_root(const ql_config *c, const ql_train_options *o,
     json_t *layers = o->layers_to_transform.n > 0 ? json_array() : json_null();
 
     *root = json_pack(
-        "{so so so so so sb sb si so sf}", "rank_pattern", ranks,
-        "alpha_pattern", alphas, "layers_to_transform", layers,
-        "modules_to_save", sorted(saves->items, saves->n), "target_modules",
-        targets_of(c, &o->lora_target_modules), "use_dora", (int)o->use_dora,
-        "use_rslora", (int)o->use_rslora, "r", (int)o->lora_r, "lora_alpha",
-        ql_peft_number(o->lora_alpha), "lora_dropout", o->lora_dropout);
+        "{so so so so so so sb sb si so sf}", "init_lora_weights",
+        ql_adapter_gaussian(o) ? json_string("gaussian") : json_true(),
+        "rank_pattern", ranks, "alpha_pattern", alphas, "layers_to_transform",
+        layers, "modules_to_save", sorted(saves->items, saves->n),
+        "target_modules", targets_of(c, &o->lora_target_modules), "use_dora",
+        (int)o->use_dora, "use_rslora", (int)o->use_rslora, "r", (int)o->lora_r,
+        "lora_alpha", ql_peft_number(o->lora_alpha), "lora_dropout",
+        o->lora_dropout);
     if (!*root) {
         return QL_ENOMEM;
     }
@@ -291,17 +294,22 @@ static ql_adapter_options options_of(const ql_train_options *o)
                                 .dropout = o->lora_dropout,
                                 .rslora = o->use_rslora,
                                 .dora = o->use_dora,
+                                .gaussian = ql_adapter_gaussian(o),
                                 .full = o->method == QL_METHOD_FULL};
 }
 
 ql_status ql_adapter_fits(const ql_config *c, const ql_train_options *o)
 {
     const ql_adapter_options opt = options_of(o);
+    ql_principal principal;
     ql_adapter_item *items;
     json_t *root;
     size_t n;
     ql_status st = ql_adapter_options_check(&opt);
 
+    if (st == QL_OK) {
+        st = ql_adapter_principal(&principal, o);
+    }
     if (st == QL_OK && !opt.full) {
         st = plan_options(c, o, &items, &n, &root);
         ql_free(items);
@@ -324,11 +332,12 @@ static ql_status make_full(ql_adapter *a, const ql_config *c,
     return st;
 }
 
-ql_status ql_adapter_make(ql_adapter *a, const ql_config *c,
-                          const ql_weights *w, const ql_train_options *o,
-                          uint64_t seed, bool trained)
+ql_status ql_adapter_make(ql_adapter *a, const ql_config *c, ql_weights *w,
+                          const ql_train_options *o, uint64_t seed,
+                          bool trained)
 {
     const ql_adapter_options opt = options_of(o);
+    ql_principal principal;
     ql_adapter_item *items = NULL;
     json_t *root = NULL;
     size_t n;
@@ -339,9 +348,13 @@ ql_status ql_adapter_make(ql_adapter *a, const ql_config *c,
     if (opt.full) {
         return make_full(a, c, w, trained);
     }
+    QL_TRY(ql_adapter_principal(&principal, o));
     QL_TRY_DONE(plan_options(c, o, &items, &n, &root));
     QL_TRY_DONE(ql_adapter_init(a, c, &opt, items, n, seed, trained));
     a->config = json_incref(root);
+    if (w && principal.kind != QL_PRINCIPAL_NONE) {
+        QL_TRY_DONE(ql_principal_start(a, w, c, &principal, seed));
+    }
     st = w ? ql_adapter_start(a, w) : QL_OK;
 done:
     if (st != QL_OK) {

@@ -17,11 +17,12 @@ ql_status ql_adapter_fits(const ql_config *c, const ql_train_options *o);
 ql_status ql_adapter_matches(const ql_adapter *a, const ql_config *c,
                              const ql_train_options *o, bool *same);
 
-/* Makes the adapter, with what begins as it is in w, its base; w NULL: what
- * begins so stays as it is, for an adapter that is only to be measured: that of
- * all weights then has no parameters at all. */
-ql_status ql_adapter_make(ql_adapter *a, const ql_config *c,
-                          const ql_weights *w, const ql_train_options *o,
-                          uint64_t seed, bool trained);
+/* Makes the adapter, with what begins as it is in w, its base, or as a part of
+ * that, which is taken off it; w NULL: what begins so stays as it is, for an
+ * adapter that is only to be measured, or filled in: that of all weights then
+ * has no parameters at all. */
+ql_status ql_adapter_make(ql_adapter *a, const ql_config *c, ql_weights *w,
+                          const ql_train_options *o, uint64_t seed,
+                          bool trained);
 
 #endif

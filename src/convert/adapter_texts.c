@@ -170,6 +170,7 @@ ql_status ql_train_options_adapter(ql_train_options *opt, const char *dir,
     QL_TRY(ql_adapter_folder_init(&f, dir));
     opt->use_rslora = false; /* what the folder does not say */
     opt->use_dora = false;
+    opt->init_lora_weights = "true";
     opt->lora_dropout = 0;
     opt->adapter = dir;
     config = f.settings ? json_incref(f.settings) : describe(&f);

@@ -60,6 +60,35 @@ static int add_own(json_t *config, const json_t *own)
     return st;
 }
 
+/* Twice the numbers of a pattern. */
+static int double_numbers(json_t *config, const char *key)
+{
+    json_t *twice = json_object();
+    const char *name;
+    json_t *v;
+    int st = 0;
+
+    json_object_foreach(json_object_get(config, key), name, v)
+    {
+        st |= json_object_set_new(twice, name,
+                                  ql_peft_number(2 * json_number_value(v)));
+    }
+    return st | json_object_set_new(config, key, twice);
+}
+
+/* With what was taken off the base, pairs have twice their rank, and the same
+ * scale. */
+static int double_ranks(json_t *config, const ql_adapter_options *o)
+{
+    const double by = o->rslora ? sqrt(2) : 2;
+    int st = json_object_set_new(config, "r", json_integer(2 * (int)o->r));
+
+    st |= json_object_set_new(config, "lora_alpha",
+                              ql_peft_number(by * o->alpha));
+    st |= double_numbers(config, "rank_pattern");
+    return st | double_numbers(config, "alpha_pattern");
+}
+
 static ql_status save_config(const ql_adapter *a, const char *base,
                              const char *dir)
 {
@@ -77,7 +106,8 @@ static ql_status save_config(const ql_adapter *a, const char *base,
         (int)o->rslora);
     ql_status st = QL_ENOMEM;
 
-    if (!config || add_own(config, a->config) != 0) {
+    if (!config || add_own(config, a->config) != 0 ||
+        (a->taken && double_ranks(config, o) != 0)) {
         ql_fail(QL_ENOMEM, "out of memory, or the model's path is not UTF-8");
     } else if (path) {
         st = ql_json_save(config, false, path);
@@ -87,22 +117,76 @@ static ql_status save_config(const ql_adapter *a, const char *base,
     return st;
 }
 
+/* Shape of tensor i in the file. */
+static void shape_of(const ql_adapter *a, size_t i, size_t *shape)
+{
+    const ql_adapter_tensor *t = &a->tensors[i];
+
+    memcpy(shape, t->shape, sizeof(t->shape));
+    if (a->taken && t->part == QL_PART_A) {
+        shape[0] *= 2;
+    } else if (a->taken && t->part == QL_PART_B) {
+        shape[1] *= 2;
+    }
+}
+
+/* Tensor i with what was taken off the base, which is negative, in room of
+ * twice its size: A below A, or B beside B. */
+static const float *both(const ql_adapter *a, size_t i, float *room)
+{
+    const ql_adapter_tensor *t = &a->tensors[i];
+    const float *own = a->param + t->at;
+    const float *taken = a->taken + t->at;
+    const size_t r = t->shape[1];
+
+    if (t->part == QL_PART_A) {
+        memcpy(room, own, a->sizes[i] * sizeof(float));
+        memcpy(room + a->sizes[i], taken, a->sizes[i] * sizeof(float));
+        return room;
+    }
+    for (size_t n = 0; n < t->shape[0]; n++) {
+        for (size_t k = 0; k < r; k++) {
+            room[n * 2 * r + k] = own[n * r + k];
+            room[n * 2 * r + r + k] = -taken[n * r + k];
+        }
+    }
+    return room;
+}
+
+static ql_status put_tensor(const ql_adapter *a, size_t i, const char *name,
+                            ql_safetensors_writer *w)
+{
+    const ql_part part = a->tensors[i].part;
+    float *room = NULL;
+    ql_status st;
+
+    if (!a->taken || (part != QL_PART_A && part != QL_PART_B)) {
+        return ql_safetensors_writer_put(w, name, a->param + a->tensors[i].at);
+    }
+    room = ql_alloc(QL_TAG_WORK, 2 * a->sizes[i], sizeof(float));
+    st =
+        room ? ql_safetensors_writer_put(w, name, both(a, i, room)) : QL_ENOMEM;
+    ql_free(room);
+    return st;
+}
+
 static ql_status write_tensors(const ql_adapter *a, ql_safetensors_writer *w)
 {
     char name[NAME_BYTES];
 
     QL_TRY(ql_safetensors_writer_metadata(w, "format", "pt"));
     for (size_t i = 0; i < a->n_tensors; i++) {
-        const ql_adapter_tensor *t = &a->tensors[i];
+        size_t shape[2];
 
         ql_adapter_name(a, i, name, sizeof(name));
-        QL_TRY(ql_safetensors_writer_add(w, name, QL_DTYPE_F32, t->shape,
-                                         t->rank));
+        shape_of(a, i, shape);
+        QL_TRY(ql_safetensors_writer_add(w, name, QL_DTYPE_F32, shape,
+                                         a->tensors[i].rank));
     }
     QL_TRY(ql_safetensors_writer_begin(w));
     for (size_t i = 0; i < a->n_tensors; i++) {
         ql_adapter_name(a, i, name, sizeof(name));
-        QL_TRY(ql_safetensors_writer_put(w, name, a->param + a->tensors[i].at));
+        QL_TRY(put_tensor(a, i, name, w));
     }
     return ql_safetensors_writer_commit(w);
 }

@@ -6,8 +6,10 @@
 
 #include "src/model/adapter.h"
 
-/* Writes the two files into an existing folder. base: what
- * base_model_name_or_path says. Errors: QL_EIO, QL_ENOSPACE, QL_ENOMEM. */
+/* Writes the two files into an existing folder; of an adapter that has taken
+ * something off its base, one for the base as it was, with twice the rank.
+ * base: what base_model_name_or_path says. Errors: QL_EIO, QL_ENOSPACE,
+ * QL_ENOMEM. */
 ql_status ql_peft_save(const ql_adapter *a, const char *base, const char *dir);
 
 /* Copies the two files of a folder into another one, which is made. Errors:

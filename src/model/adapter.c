@@ -240,6 +240,7 @@ void ql_adapter_free(ql_adapter *a)
     ql_free(a->sizes);
     ql_free(a->param);
     ql_free(a->grad);
+    ql_free(a->taken);
     ql_free(a->gains);
     json_decref(a->config);
     *a = (ql_adapter){0};

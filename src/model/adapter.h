@@ -97,6 +97,8 @@ typedef struct ql_adapter {
     size_t n_tensors;
     float *param; /* [count] */
     float *grad;  /* [count]; NULL when not trained */
+    float *taken; /* [count], of pairs only: what was taken off the base, see
+                     principal.h; NULL: nothing */
     size_t count;
     size_t n_plain; /* tensors, the last ones, without weight decay */
     bool trained;

@@ -21,11 +21,9 @@ typedef struct loader {
     ql_weights *w;
     const ql_config *c;
     const ql_load *load;
-    const char *base; /* what the names of this folder begin with */
 } loader;
 
-/* Makes a block live as long as the weights; takes it over in any case. */
-static ql_status own(ql_weights *w, void *block)
+ql_status ql_weights_own(ql_weights *w, void *block)
 {
     void **grown =
         ql_realloc(QL_TAG_MISC, w->owned, w->n_owned + 1, sizeof(void *));
@@ -38,6 +36,24 @@ static ql_status own(ql_weights *w, void *block)
     w->owned = grown;
     grown[w->n_owned++] = block;
     return QL_OK;
+}
+
+void ql_weights_disown(ql_weights *w, const void *block)
+{
+    for (size_t i = 0; block && i < w->n_owned; i++) {
+        if (w->owned[i] == block) {
+            ql_free(w->owned[i]);
+            w->owned[i] = w->owned[--w->n_owned];
+            return;
+        }
+    }
+}
+
+void ql_weights_path(const ql_weights *w, const ql_arch *arch, size_t layer,
+                     ql_module module, char *path, size_t bytes)
+{
+    snprintf(path, bytes, "%s%s.%zu.%s", w->base, arch->names->layers, layer,
+             arch->names->module[module]);
 }
 
 static ql_status need(const ql_weights *w, const char *name,
@@ -76,7 +92,7 @@ static ql_status load_vector(loader *l, const char *name, size_t n, float plus,
     QL_TRY(need(l->w, name, &t));
     QL_TRY(check_shape(t, n, 0));
     x = ql_alloc(QL_TAG_WEIGHTS, n, sizeof(float));
-    QL_TRY(own(l->w, x));
+    QL_TRY(ql_weights_own(l->w, x));
     l->w->bytes += n * sizeof(float);
     QL_TRY(ql_tensor_to_f32(x, t));
     for (size_t i = 0; i < n; i++) {
@@ -119,7 +135,7 @@ static ql_status own_part(ql_weights *w, void **part)
     void *block = *part;
 
     *part = NULL;
-    return own(w, block);
+    return ql_weights_own(w, block);
 }
 
 /* A weight that the folder holds in 4 bits, which it is said to do. */
@@ -241,7 +257,7 @@ static ql_status load_plain(loader *l, const char *name, size_t rows,
         ql_free(data);
         return st;
     }
-    QL_TRY(own(l->w, data));
+    QL_TRY(ql_weights_own(l->w, data));
     return load_dense(l, &turned, rows, cols, out);
 }
 
@@ -256,8 +272,7 @@ static ql_status load_linear(loader *l, size_t i, ql_module m, ql_layer *layer)
     if (!ql_config_module(l->c, m, &rows, &cols)) {
         return QL_OK;
     }
-    snprintf(path, sizeof(path), "%s%s.%zu.%s", l->base,
-             l->c->arch->names->layers, i, l->c->arch->names->module[m]);
+    ql_weights_path(l->w, l->c->arch, i, m, path, sizeof(path));
     QL_TRY(load_bias(l, path, m, rows, layer));
     snprintf(name, sizeof(name), "%s.weight", path);
     if (!ql_qstate_find(l->w->shards, name)) {
@@ -276,7 +291,7 @@ static ql_status load_layer(loader *l, size_t i)
         const size_t n = ql_config_norm(l->c, (ql_norm_place)p);
 
         if (n > 0) {
-            snprintf(path, sizeof(path), "%s%s.%zu.%s", l->base,
+            snprintf(path, sizeof(path), "%s%s.%zu.%s", l->w->base,
                      l->c->arch->names->layers, i, l->c->arch->norm[p]);
             QL_TRY(load_norm(l, path, n, &layer->norm[p]));
         }
@@ -294,14 +309,15 @@ static ql_status load_ends(loader *l)
     char path[PATH_BYTES];
     char name[NAME_BYTES];
 
-    snprintf(name, sizeof(name), "%s%s.weight", l->base, names->embed);
+    snprintf(name, sizeof(name), "%s%s.weight", l->w->base, names->embed);
     QL_TRY(load_matrix(l, name, c->V, c->C, &l->w->base_embed));
     if (names->position) {
-        snprintf(name, sizeof(name), "%s%s.weight", l->base, names->position);
+        snprintf(name, sizeof(name), "%s%s.weight", l->w->base,
+                 names->position);
         QL_TRY(load_matrix(l, name, c->max_position, c->C, &l->w->position.w));
         l->w->position.scale = 1;
     }
-    snprintf(path, sizeof(path), "%s%s", l->base, names->final_norm);
+    snprintf(path, sizeof(path), "%s%s", l->w->base, names->final_norm);
     QL_TRY(load_norm(l, path, c->C, &l->w->final_norm));
     if (c->tied) {
         l->w->base_head = l->w->base_embed;
@@ -327,7 +343,7 @@ ql_status ql_weights_init(ql_weights *w, const ql_config *c, const char *dir,
     loader l = {.w = w, .c = c, .load = load};
     ql_status st;
 
-    *w = (ql_weights){.n_layers = c->layers};
+    *w = (ql_weights){.n_layers = c->layers, .load = *load};
     w->layers = ql_calloc(QL_TAG_MISC, c->layers, sizeof(*w->layers));
     w->base_layers = ql_calloc(QL_TAG_MISC, c->layers, sizeof(*w->layers));
     if (!w->layers || !w->base_layers) {
@@ -335,7 +351,7 @@ ql_status ql_weights_init(ql_weights *w, const ql_config *c, const char *dir,
         goto done;
     }
     QL_TRY_DONE(ql_shards_open(&w->shards, dir));
-    l.base = base_of(w, c->arch->names);
+    w->base = base_of(w, c->arch->names);
     QL_TRY_DONE(load_ends(&l));
     w->embed = (ql_embedding){.w = w->base_embed, .scale = c->embed_scale};
     w->head = (ql_linear){.w = w->base_head};

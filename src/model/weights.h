@@ -16,6 +16,15 @@ typedef struct ql_layer {
     ql_linear linear[QL_MODULES]; /* no rows: there is none */
 } ql_layer;
 
+/* What becomes of linear weights that a folder holds in 16 or 32 bits. */
+typedef struct ql_load {
+    bool quantize; /* to 4 bits; else kept as stored */
+    ql_codebook_id book;
+    size_t block;
+    bool double_quant;
+    bool check; /* only to see that the folder is sound: nothing is turned */
+} ql_load;
+
 typedef struct ql_weights {
     ql_shards *shards;
     ql_layer *layers;
@@ -30,20 +39,13 @@ typedef struct ql_weights {
     ql_qtensor base_position;
     bool replaced;
     ql_embedding position; /* [max_position, C] when they are learned */
+    const char *base;      /* what the names of this folder begin with */
+    ql_load load;          /* how it was loaded */
     void **owned;          /* blocks behind the views */
     size_t n_owned;
     size_t quantized; /* linear layers in 4 bits */
     size_t bytes;     /* of all weights, as stored in memory */
 } ql_weights;
-
-/* What becomes of linear weights that a folder holds in 16 or 32 bits. */
-typedef struct ql_load {
-    bool quantize; /* to 4 bits; else kept as stored */
-    ql_codebook_id book;
-    size_t block;
-    bool double_quant;
-    bool check; /* only to see that the folder is sound: nothing is turned */
-} ql_load;
 
 /* Loads the weights of dir. c is borrowed during the call. Errors:
  * QL_ENOTFOUND (files or a tensor, named), QL_EFORMAT (a shape, or a
@@ -52,5 +54,17 @@ typedef struct ql_load {
 ql_status ql_weights_init(ql_weights *w, const ql_config *c, const char *dir,
                           const ql_load *load);
 void ql_weights_free(ql_weights *w);
+
+/* Makes a block live as long as the weights; takes it over in any case. Errors:
+ * QL_ENOMEM, which a block that is NULL is, too. */
+ql_status ql_weights_own(ql_weights *w, void *block);
+
+/* Frees a block before its time, if the weights own it. */
+void ql_weights_disown(ql_weights *w, const void *block);
+
+/* Name of the weight of a module of a block in this folder, into name[bytes],
+ * without ".weight". */
+void ql_weights_path(const ql_weights *w, const ql_arch *arch, size_t layer,
+                     ql_module module, char *path, size_t bytes);
 
 #endif

@@ -42,6 +42,8 @@ static const struct {
     {"alpha-pattern", LIST, true, OPTION(alpha_pattern)},
     {"use-rslora", TRUTH, true, OPTION(use_rslora)},
     {"use-dora", TRUTH, true, OPTION(use_dora)},
+    {"init-lora-weights", TEXT, true, OPTION(init_lora_weights)},
+    {"loftq-iter", COUNT, true, OPTION(loftq_iter)},
     {"per-device-train-batch-size", COUNT, true,
      OPTION(per_device_train_batch_size)},
     {"gradient-accumulation-steps", COUNT, true,

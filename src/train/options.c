@@ -10,6 +10,7 @@ void ql_train_options_init(ql_train_options *opt)
         .lora_r = 16,
         .lora_alpha = 32,
         .lora_dropout = 0.05,
+        .loftq_iter = 1,
         .optim = QL_OPTIM_PAGED_ADAMW_32BIT,
         .learning_rate = 2e-4,
         .lr_scheduler_type = QL_SCHEDULER_COSINE,

@@ -112,6 +112,10 @@ static void keep_layers(planner *pl, size_t n)
     pl->p->bytes[QL_PLAN_ACTIVATIONS] =
         ql_alloc_bytes(QL_TAG_ACTIV) + need.kept;
     pl->p->bytes[QL_PLAN_WORK] = ql_alloc_bytes(QL_TAG_WORK) + need.scratch;
+    if (pl->f->principal.work > need.kept + need.scratch) {
+        pl->p->bytes[QL_PLAN_WORK] +=
+            pl->f->principal.work - need.kept - need.scratch;
+    }
     add_up(pl->p);
 }
 
@@ -251,6 +255,8 @@ ql_status ql_plan_make(ql_plan *p, const ql_plan_facts *f)
         p->bytes[QL_PLAN_GRADIENTS] += elements(f) * sizeof(float);
     }
     p->bytes[QL_PLAN_LOG] += f->log;
+    p->bytes[QL_PLAN_WEIGHTS] += f->principal.weights;
+    p->bytes[QL_PLAN_ADAPTER] += 2 * f->principal.adapter; /* also when read */
     pl.embed = w->base_embed.data != w->base_head.data
                    ? ql_stream_bytes(w, &w->base_embed)
                    : 0;

@@ -6,6 +6,7 @@
 #define QL_TRAIN_PLANNER_H
 
 #include "qlora/plan.h"
+#include "src/model/principal.h"
 #include "src/model/run.h"
 #include "src/train/optimizer.h"
 
@@ -21,6 +22,8 @@ typedef struct ql_plan_facts {
     ql_checkpointing checkpointing;
     uint64_t budget; /* 0: what is free, less a margin */
     uint64_t log;    /* bytes that are still to come for log and files */
+    ql_principal_need principal; /* of pairs that begin as parts of the base:
+                                    the work is done before that of the run */
 } ql_plan_facts;
 
 /* Makes the plan: memory held now counts as it is, what the facts are about

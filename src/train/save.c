@@ -47,7 +47,8 @@ static size_t count_checkpoints(const ql_trainer *t)
 
 uint64_t ql_trainer_disk_bytes(const ql_trainer *t)
 {
-    const uint64_t adapter = t->adapter.count * sizeof(float);
+    const uint64_t adapter =
+        t->adapter.count * sizeof(float) * (t->adapter.taken ? 2 : 1);
     const uint64_t best = t->has_eval ? adapter : 0;
     const uint64_t state = ql_optimizer_state_bytes(t->optimizer);
 
@@ -225,10 +226,11 @@ static ql_status load_best(ql_trainer *t)
     if (st == QL_OK) {
         st = ql_peft_load(&best, &t->m->config, path);
     }
-    if (st == QL_OK && best.count != t->adapter.count) {
+    if (st == QL_OK && t->adapter.taken) {
+        st = ql_principal_restore(&t->adapter, NULL, &t->m->config, &best);
+    } else if (st == QL_OK && best.count != t->adapter.count) {
         st = ql_fail(QL_EMISMATCH, "%s was changed by something else", path);
-    }
-    if (st == QL_OK) {
+    } else if (st == QL_OK) {
         memcpy(t->adapter.param, best.param, best.count * sizeof(float));
     }
     ql_adapter_free(&best);

@@ -7,6 +7,7 @@
 #include "src/base/file.h"
 #include "src/base/quote.h"
 #include "src/base/rng.h"
+#include "src/convert/adapter_begin.h"
 #include "src/convert/adapter_make.h"
 #include "src/convert/peft.h"
 #include "src/train/identity.h"
@@ -167,6 +168,22 @@ static ql_status prepare_data(ql_trainer *t, const ql_dataset *data,
     return ql_identity_make(&t->identity, o, t->m, data, eval, &t->length);
 }
 
+/* An adapter with what it has taken off the base, from a checkpoint. */
+static ql_status restore_adapter(ql_trainer *t, const char *dir)
+{
+    const ql_config *c = &t->m->config;
+    ql_adapter twice;
+    ql_status st;
+
+    QL_TRY(ql_peft_load(&twice, c, dir));
+    st = ql_adapter_make(&t->adapter, c, NULL, t->opt, 0, true);
+    if (st == QL_OK) {
+        st = ql_principal_restore(&t->adapter, &t->m->weights, c, &twice);
+    }
+    ql_adapter_free(&twice);
+    return st == QL_OK ? st : ql_fail_prefix(st, "%s: ", dir);
+}
+
 /* An adapter of a folder, which must be what the options say. */
 static ql_status load_adapter(ql_trainer *t, const char *dir)
 {
@@ -189,10 +206,14 @@ static ql_status make_adapter(ql_trainer *t, const ql_checkpoint *from)
 {
     const ql_train_options *o = t->opt;
     const char *dir = from->path ? from->path : o->adapter;
+    ql_principal principal;
 
-    QL_TRY(dir ? load_adapter(t, dir)
-               : ql_adapter_make(&t->adapter, &t->m->config, &t->m->weights, o,
-                                 ql_rng_split(o->seed, 1), true));
+    QL_TRY(ql_adapter_principal(&principal, o));
+    QL_TRY(from->path && ql_principal_takes(&principal)
+               ? restore_adapter(t, dir)
+           : dir ? load_adapter(t, dir)
+                 : ql_adapter_make(&t->adapter, &t->m->config, &t->m->weights,
+                                   o, ql_rng_split(o->seed, 1), true));
     ql_model_use_adapter(t->m, &t->adapter);
     return QL_OK;
 }
@@ -282,7 +303,7 @@ static ql_status make_run(ql_trainer *t)
  * will be trained. */
 static ql_status plan_with(ql_trainer *t, const ql_adapter *a)
 {
-    const ql_plan_facts facts = {
+    ql_plan_facts facts = {
         .model = t->m,
         .sizes = a->sizes,
         .n = a->n_tensors,
@@ -295,7 +316,10 @@ static ql_status plan_with(ql_trainer *t, const ql_adapter *a)
         .budget = t->opt->memory,
         .log = log_bytes(t),
     };
+    ql_principal principal;
 
+    QL_TRY(ql_adapter_principal(&principal, t->opt));
+    facts.principal = ql_principal_needs(&principal, a, &t->m->weights);
     return ql_plan_make(&t->plan, &facts);
 }
 

@@ -244,7 +244,7 @@ static void mlx__is_served_as_the_same_adapter_of_peft(void **state)
     static const char *const o_proj = "o_proj";
     const ql_train_options opt = {
         .lora_r = 2, .lora_alpha = 5, .lora_target_modules = {&o_proj, 1}};
-    static const ql_weights none;
+    static ql_weights none;
     toy_tensor t[4];
     float turned[4][TOY_C * TOY_C];
     char names[4][64];

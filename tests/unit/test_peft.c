@@ -39,7 +39,7 @@ static const char *file(const char *name)
 
 static ql_adapter adapter(const ql_train_options *opt)
 {
-    static const ql_weights none;
+    static ql_weights none;
     ql_adapter a;
 
     check_ok(ql_adapter_make(&a, &toy, &none, opt, 3, false));
