@@ -8,10 +8,9 @@
 #include "src/base/fail.h"
 #include "src/base/note.h"
 #include "src/data/dataset_handle.h"
-#include "src/data/pieces.h"
+#include "src/data/plain.h"
 #include "src/data/reader.h"
 #include "src/data/shape.h"
-#include "src/text/utf8.h"
 
 enum {
     BATCH_BYTES = 1 << 22, /* of records; at least one is read */
@@ -25,9 +24,8 @@ typedef struct item {
     size_t at, len; /* its text in the batch */
     size_t line;
     ql_status st;
-    char *error;           /* the sentence of a failure, with the place */
-    ql_sample_draft draft; /* of a record */
-    ql_encoding tokens;    /* of a stretch of plain text */
+    char *error; /* the sentence of a failure, with the place */
+    ql_sample_draft draft;
     ql_shape_notes notes;
 } item;
 
@@ -37,7 +35,6 @@ typedef struct loader {
     ql_shaper shaper;
     const char *path; /* of the file at hand, */
     const ql_form *form;
-    ql_pieces pieces;
     ql_buf text; /* the batch */
     item *items; /* [BATCH_RECORDS] */
     size_t n;
@@ -90,36 +87,15 @@ static ql_status shape_record(const loader *l, item *it, const char *where)
     return st == QL_OK ? st : ql_fail_prefix(st, "%s: ", where);
 }
 
-static ql_status shape_stretch(const loader *l, item *it)
-{
-    const char *text = text_of(l, it);
-    const size_t valid = ql_utf8_check(text, it->len);
-    size_t line = it->line;
-
-    if (valid == it->len) {
-        return ql_tokenizer_append(l->shaper.tok, text, it->len, true,
-                                   &it->tokens);
-    }
-    for (size_t i = 0; i < valid; i++) {
-        line += text[i] == '\n';
-    }
-    QL_FAIL(QL_EFORMAT, "%s:%zu: the text is not UTF-8", l->path, line);
-}
-
 static void work_on(const loader *l, item *it)
 {
     ql_buf where;
 
     ql_buf_init(&where, QL_TAG_DATA, SIZE_MAX / 4);
     ql_sample_draft_init(&it->draft);
-    ql_encoding_init(&it->tokens, QL_TAG_DATA, true);
-    if (l->form == ql_form_plain_text()) {
-        it->st = shape_stretch(l, it);
-    } else {
-        it->st = ql_buf_printf(&where, "%s:%zu", l->path, it->line);
-        if (it->st == QL_OK) {
-            it->st = shape_record(l, it, where.data);
-        }
+    it->st = ql_buf_printf(&where, "%s:%zu", l->path, it->line);
+    if (it->st == QL_OK) {
+        it->st = shape_record(l, it, where.data);
     }
     it->error =
         it->st == QL_OK ? NULL : ql_strdup(QL_TAG_DATA, ql_last_error());
@@ -129,7 +105,6 @@ static void work_on(const loader *l, item *it)
 static void free_item(item *it)
 {
     ql_sample_draft_free(&it->draft);
-    ql_encoding_free(&it->tokens);
     ql_free(it->error);
     it->error = NULL;
 }
@@ -295,20 +270,6 @@ static ql_status take_record(loader *l, const item *it)
     return QL_OK;
 }
 
-static ql_status take_stretch(loader *l, const item *it)
-{
-    if (it->st != QL_OK) {
-        return it->error ? ql_fail(it->st, "%s", it->error) : QL_ENOMEM;
-    }
-    return ql_pieces_push(&l->pieces, text_of(l, it), it->line, &it->tokens);
-}
-
-static ql_status take(loader *l, const item *it)
-{
-    return l->form == ql_form_plain_text() ? take_stretch(l, it)
-                                           : take_record(l, it);
-}
-
 /* The batch by all threads; then its items in their order. */
 static ql_status work(loader *l)
 {
@@ -319,7 +280,7 @@ static ql_status work(loader *l)
         work_on(l, &l->items[i]);
     }
     for (size_t i = 0; i < l->n; i++) {
-        st = st == QL_OK ? take(l, &l->items[i]) : st;
+        st = st == QL_OK ? take_record(l, &l->items[i]) : st;
         free_item(&l->items[i]);
     }
     return st;
@@ -425,24 +386,38 @@ static ql_status find_form(loader *l)
     return st == QL_OK && l->form ? note_form(l) : st;
 }
 
-static ql_status load_batches(loader *l, ql_reader *r)
+static ql_status load_records(loader *l, ql_reader *r)
 {
     bool more = true;
 
     while (more) {
         QL_TRY(read_batch(l, r, &more));
-        if (r->kind == QL_READER_TEXT && !l->form) {
-            l->form = ql_form_plain_text();
-            COUNT(l, records, 1);
-            QL_TRY(ql_dataset_set_form(l->ds, QL_FORMAT_TEXT, ""));
-            QL_TRY(note_form(l));
-        } else if (!l->form && l->n > 0) {
+        if (!l->form && l->n > 0) {
             QL_TRY(find_form(l));
         }
         QL_TRY(work(l));
         QL_TRY(tell_progress(l, r));
     }
-    return l->form == ql_form_plain_text() ? ql_pieces_end(&l->pieces) : QL_OK;
+    return QL_OK;
+}
+
+static ql_status load_text(loader *l, ql_reader *r)
+{
+    bool more = true;
+    ql_plain text;
+    ql_status st = QL_OK;
+
+    l->form = ql_form_plain_text();
+    COUNT(l, records, 1);
+    QL_TRY(ql_dataset_set_form(l->ds, QL_FORMAT_TEXT, ""));
+    QL_TRY(note_form(l));
+    ql_plain_init(&text, l->ds, l->shaper.tok, l->opt->max_length);
+    while (st == QL_OK && more) {
+        st = ql_plain_next(&text, r, &more);
+        st = st == QL_OK ? tell_progress(l, r) : st;
+    }
+    ql_plain_free(&text);
+    return st;
 }
 
 static ql_status load_file(loader *l, const char *path)
@@ -452,14 +427,12 @@ static ql_status load_file(loader *l, const char *path)
 
     l->path = path;
     l->form = NULL;
-    ql_pieces_init(&l->pieces, l->ds, l->shaper.tok, l->opt->max_length);
-    QL_TRY_DONE(ql_reader_init(&r, path));
+    QL_TRY_DONE(ql_reader_open(&r, path));
     QL_TRY_DONE(ql_dataset_begin_file(l->ds, path));
-    QL_TRY_DONE(load_batches(l, &r));
+    QL_TRY_DONE((r.kind == QL_READER_TEXT ? load_text : load_records)(l, &r));
     l->bytes_before += r.lines.size;
 done:
     ql_reader_free(&r);
-    ql_pieces_free(&l->pieces);
     return st;
 }
 

@@ -82,13 +82,14 @@ static ql_status push(ql_pieces *p, int32_t id, size_t line)
 }
 
 ql_status ql_pieces_push(ql_pieces *p, const char *text, size_t line,
-                         const ql_encoding *tokens)
+                         const ql_encoding *tokens, size_t from, size_t to)
 {
-    size_t at = 0;
+    const size_t *starts = ql_encoding_starts(tokens);
+    size_t i = ql_encoding_first(tokens, from);
 
-    for (size_t i = 0; i < ql_encoding_size(tokens); i++) {
-        for (; at < ql_encoding_starts(tokens)[i]; at++) {
-            line += text[at] == '\n';
+    for (; i < ql_encoding_size(tokens) && starts[i] < to; i++) {
+        for (; from < starts[i]; from++) {
+            line += text[from] == '\n';
         }
         QL_TRY(push(p, ql_encoding_ids(tokens)[i], line));
     }

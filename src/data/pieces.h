@@ -23,10 +23,10 @@ void ql_pieces_init(ql_pieces *p, ql_dataset *ds, const ql_tokenizer *tok,
                     size_t length);
 void ql_pieces_free(ql_pieces *p);
 
-/* Goes on with a stretch of the text, which begins in that line. Errors:
- * QL_ENOMEM. */
+/* Goes on with the tokens that start in bytes [from, to) of a stretch of the
+ * text; from is in that line. Errors: QL_ENOMEM. */
 ql_status ql_pieces_push(ql_pieces *p, const char *text, size_t line,
-                         const ql_encoding *tokens);
+                         const ql_encoding *tokens, size_t from, size_t to);
 
 /* Ends the text, with the end token if the tokenizer has one. */
 ql_status ql_pieces_end(ql_pieces *p);

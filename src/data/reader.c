@@ -5,10 +5,7 @@
 #include "src/base/fail.h"
 
 enum {
-    RECORD_BYTES = 1 << 26,
-    STRETCH_BYTES = 1 << 20, /* a stretch of text is cut at the next line, */
-    LONG_STRETCH = 1 << 21,  /* at the next white space from here on, */
-    LAST_STRETCH = 1 << 22   /* and at the next character from here on */
+    RECORD_BYTES = 1 << 26
 };
 
 /* True for "x.txt" and "x.txt.gz". */
@@ -25,12 +22,6 @@ static bool is_plain_text(const char *path)
         }
     }
     return false;
-}
-
-ql_status ql_reader_init(ql_reader *r, const char *path)
-{
-    *r = (ql_reader){.kind = QL_READER_LINES};
-    return ql_lines_init(&r->lines, path, RECORD_BYTES);
 }
 
 void ql_reader_free(ql_reader *r)
@@ -85,8 +76,7 @@ static ql_status begin(ql_reader *r)
             ql_lines_unget(l, c);
         }
     }
-    r->begun = true;
-    return QL_OK;
+    return ql_lines_state(l);
 }
 
 static ql_status next_line(ql_reader *r, ql_buf *out, size_t *line, bool *more)
@@ -184,49 +174,31 @@ static ql_status next_element(ql_reader *r, ql_buf *out, size_t *line,
     return QL_OK;
 }
 
-/* True when a stretch of n bytes may end between the bytes last and next. */
-static bool may_cut(size_t n, int before, int last, int next)
+ql_status ql_reader_open(ql_reader *r, const char *path)
 {
-    if (n < STRETCH_BYTES || next == -1 || is_blank(next)) {
-        return false;
-    }
-    if (n < LONG_STRETCH) {
-        return last == '\n' && !is_blank(before);
-    }
-    return n < LAST_STRETCH ? is_blank(last) : (next & 0xc0) != 0x80;
-}
-
-static ql_status next_stretch(ql_reader *r, ql_buf *out, size_t *line,
-                              bool *more)
-{
-    ql_lines *l = &r->lines;
-    int before = -1;
-    int last = -1;
-    size_t n = 0;
-    int c = ql_lines_get(l);
-
-    *line = l->number + (c != '\n');
-    *more = c != -1;
-    while (c != -1 && !may_cut(n, before, last, c)) {
-        QL_TRY(ql_buf_putc(out, (char)c));
-        n++;
-        before = last;
-        last = c;
-        c = ql_lines_get(l);
-    }
-    ql_lines_unget(l, c);
-    return ql_lines_state(l);
+    *r = (ql_reader){.kind = QL_READER_LINES};
+    QL_TRY(ql_lines_init(&r->lines, path, RECORD_BYTES));
+    return begin(r);
 }
 
 ql_status ql_reader_next(ql_reader *r, ql_buf *out, size_t *line, bool *more)
 {
     *more = false;
-    if (!r->begun) {
-        QL_TRY(begin(r));
-    }
-    if (r->kind == QL_READER_LIST) {
-        return next_element(r, out, line, more);
-    }
-    return r->kind == QL_READER_TEXT ? next_stretch(r, out, line, more)
+    return r->kind == QL_READER_LIST ? next_element(r, out, line, more)
                                      : next_line(r, out, line, more);
+}
+
+ql_status ql_reader_fill(ql_reader *r, ql_buf *out, size_t len, bool *more)
+{
+    *more = true;
+    while (out->len < len) {
+        const int c = ql_lines_get(&r->lines);
+
+        if (c == -1) {
+            *more = false;
+            return ql_lines_state(&r->lines);
+        }
+        QL_TRY(ql_buf_putc(out, (char)c));
+    }
+    return QL_OK;
 }

@@ -8,20 +8,19 @@
 typedef enum ql_reader_kind {
     QL_READER_LINES, /* a record is a line that is not blank */
     QL_READER_LIST,  /* a record is an element of the list */
-    QL_READER_TEXT   /* a record is a stretch of the text, about a mebibyte,
-                        that ends with a line if lines are not longer */
+    QL_READER_TEXT   /* it has no records */
 } ql_reader_kind;
 
 typedef struct ql_reader {
     ql_lines lines;
     ql_reader_kind kind;
-    bool begun; /* the kind is known, and the list is open */
-    bool done;  /* the list is closed */
+    bool done; /* the list is closed */
 } ql_reader;
 
-/* path is borrowed and must outlive r. Owned: ql_reader_free, which is fine
- * after a failure too. Errors: those of ql_lines_init. */
-ql_status ql_reader_init(ql_reader *r, const char *path);
+/* Finds the kind out; a byte order mark is passed over. path is borrowed and
+ * must outlive r. Owned: ql_reader_free, which is fine after a failure too.
+ * Errors: those of ql_lines_init, QL_EFORMAT for damaged gzip data. */
+ql_status ql_reader_open(ql_reader *r, const char *path);
 void ql_reader_free(ql_reader *r);
 
 /* Appends the next record, as it is written in the file, to out; *line is
@@ -29,5 +28,9 @@ void ql_reader_free(ql_reader *r);
  * on. Errors name file and line: QL_EFORMAT for damaged gzip data, a record of
  * more than 64 MiB, and what is no list; QL_EIO; QL_ENOMEM. */
 ql_status ql_reader_next(ql_reader *r, ql_buf *out, size_t *line, bool *more);
+
+/* Appends bytes of the text until out has len of them. *more is false when the
+ * text has no more. Errors: as above. */
+ql_status ql_reader_fill(ql_reader *r, ql_buf *out, size_t len, bool *more);
 
 #endif

@@ -43,3 +43,14 @@ const size_t *ql_encoding_starts(const ql_encoding *e)
 {
     return (const void *)e->starts.data;
 }
+
+size_t ql_encoding_first(const ql_encoding *e, size_t at)
+{
+    const size_t *starts = ql_encoding_starts(e);
+    size_t i = 0;
+
+    while (i < ql_encoding_size(e) && starts[i] < at) {
+        i++;
+    }
+    return i;
+}

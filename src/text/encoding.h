@@ -25,4 +25,8 @@ size_t ql_encoding_size(const ql_encoding *e);
 const int32_t *ql_encoding_ids(const ql_encoding *e);
 const size_t *ql_encoding_starts(const ql_encoding *e);
 
+/* The first token that begins at byte at or behind it; size if there is
+ * none. */
+size_t ql_encoding_first(const ql_encoding *e, size_t at);
+
 #endif
