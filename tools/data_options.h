@@ -31,11 +31,18 @@ extern const cli_choice data_formats[], data_truncations[], data_trained[];
          .aliases = "mask-prompt=completions",                                 \
          .group = "Data",                                                      \
          .help = "which tokens are learnt"},                                   \
+        {.name = "chat-template",                                              \
+         CLI_STRING(&(d)->chat_template),                                      \
+         .value_name = "FILE",                                                 \
+         .group = "Data",                                                      \
+         .default_text = "the model's",                                        \
+         .help = "chat template in place of the model's: a file, or the name " \
+                 "of one of the model's"},                                     \
     {                                                                          \
-        .name = "chat-template", CLI_STRING(&(d)->chat_template),              \
-        .value_name = "FILE", .group = "Data", .default_text = "the model's",  \
-        .help = "chat template in place of the model's: a file, or the name "  \
-                "of one of the model's"                                        \
+        .name = "date", CLI_STRING(&(d)->date), .value_name = "YYYY-MM-DD",    \
+        .group = "Data", .default_text = "today's",                            \
+        .help = "date that the chat template tells, where it tells one; a "    \
+                "run that goes on keeps the one it began with"                 \
     }
 
 #endif

@@ -1,12 +1,35 @@
 /* qlora-train: LoRA adapters on a 4-bit base. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "tools/cli/exit.h"
 #include "tools/data_progress.h"
 #include "tools/train_screen.h"
 
-static ql_status open_data(const train_options *o, const ql_tokenizer *tok,
+/* Sets the date that chat templates are told: that which the run began with,
+ * or this moment, for all data. */
+static ql_status set_date(train_options *o, char **begun, char now[32])
+{
+    const time_t clock = time(NULL);
+    struct tm local;
+    ql_status st;
+
+    *begun = NULL;
+    if (o->d.date) {
+        return QL_OK;
+    }
+    st = ql_train_date(o->output, &o->t, begun);
+    if (*begun) {
+        o->d.date = *begun;
+    } else if (localtime_r(&clock, &local)) {
+        strftime(now, 32, "%Y-%m-%d %H:%M:%S", &local);
+        o->d.date = now;
+    }
+    return st;
+}
+
+static ql_status read_data(const train_options *o, const ql_tokenizer *tok,
                            ql_dataset **data, ql_dataset **eval)
 {
     ql_status st = ql_dataset_open(data, o->data.items, o->data.n, tok, &o->d);
@@ -17,6 +40,28 @@ static ql_status open_data(const train_options *o, const ql_tokenizer *tok,
     } else if (st == QL_OK && o->eval_split > 0) {
         st = ql_dataset_split(*data, o->eval_split, eval);
     }
+    return st;
+}
+
+/* The date is a setting of the run only where a template told it. */
+static ql_status open_data(train_options *o, const ql_tokenizer *tok,
+                           ql_dataset **data, ql_dataset **eval)
+{
+    const char *given = o->d.date;
+    const char *told = NULL;
+    char *begun;
+    char now[32];
+    ql_status st = set_date(o, &begun, now);
+
+    if (st == QL_OK) {
+        st = read_data(o, tok, data, eval);
+    }
+    if (st == QL_OK) {
+        told = ql_dataset_date(*data);
+        told = told || !*eval ? told : ql_dataset_date(*eval);
+    }
+    o->d.date = given ? given : told;
+    ql_free(begun);
     return st;
 }
 
@@ -51,7 +96,7 @@ static ql_status run(train_options *o, const cli_common *common,
                      const cli_args *args)
 {
     train_screen s = {.common = common};
-    char *settings = settings_text(args);
+    char *settings = NULL;
     ql_model_options mo;
     ql_model *m = NULL;
     ql_tokenizer *tok = NULL;
@@ -84,6 +129,7 @@ static ql_status run(train_options *o, const cli_common *common,
     }
     if (st == QL_OK) {
         o->t.tokenizer = tok;
+        settings = settings_text(args);
         o->t.settings = settings;
         if (!common->quiet) {
             st = show_start(o, m, data, eval);

@@ -73,6 +73,8 @@ typedef struct ql_dataset_options {
     const char *chat_template; /* NULL: the model's, or the default one if it
                                   has none; else the path of a file, the name
                                   of one of the model's, or a template */
+    const char *date;  /* that chat templates are told: "YYYY-MM-DD", to which
+                          " HH:MM:SS" may be added; NULL: the clock's */
     bool keep_going;   /* a record that is refused is left out and counted,
                           and nothing to train on is no failure: false */
     size_t max_issues; /* that are kept, 100; all are counted */
@@ -180,6 +182,10 @@ QL_API ql_issue ql_dataset_issue(const ql_dataset *ds, size_t i);
  * model has none, or not this one. NULL: none was used, or the model's own.
  * Borrowed from ds. */
 QL_API const char *ql_dataset_chat_template(const ql_dataset *ds);
+
+/* The date that the chat template was told, as in the options; NULL when it
+ * did not ask for one. Borrowed from ds. */
+QL_API const char *ql_dataset_date(const ql_dataset *ds);
 
 /* One stretch of a sample's text: all of its tokens are trained, or none is.
  * text[len] is followed by a NUL that does not count. */

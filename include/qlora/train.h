@@ -252,6 +252,12 @@ QL_API ql_status ql_train_check(const char *out_dir,
 QL_API ql_status ql_train_check_model(const char *model_dir,
                                       const ql_train_options *opt);
 
+/* The date that chat templates were told in the checkpoint from which a run
+ * would go on: its data must be read with the same one. NULL: there is none.
+ * Owned: *date, by ql_free. Errors: QL_ENOMEM. */
+QL_API ql_status ql_train_date(const char *out_dir, const ql_train_options *opt,
+                               char **date);
+
 /* Trains an adapter for model on data and writes a PEFT folder to out_dir
  * (adapter_config.json, adapter_model.safetensors, the tokenizer's files and
  * metrics.csv). eval, fn and result may be NULL. The adapter stays on the

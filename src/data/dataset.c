@@ -29,6 +29,7 @@ struct ql_dataset {
     ql_buf issues; /* issue each; reason is owned */
     size_t max_issues;
     char *chat_template;
+    char *date;
     ql_dataset_report report;
 };
 
@@ -79,6 +80,7 @@ void ql_dataset_close(ql_dataset **out)
     ql_buf_free(&ds->files);
     ql_buf_free(&ds->issues);
     ql_free(ds->chat_template);
+    ql_free(ds->date);
     ql_free(ds);
 }
 
@@ -195,6 +197,16 @@ ql_status ql_dataset_set_template(ql_dataset *ds, const char *text)
     return ds->chat_template ? QL_OK : QL_ENOMEM;
 }
 
+ql_status ql_dataset_set_date(ql_dataset *ds, const struct tm *date)
+{
+    char text[64];
+
+    strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", date);
+    ql_free(ds->date);
+    ds->date = ql_strdup(QL_TAG_DATA, text);
+    return ds->date ? QL_OK : QL_ENOMEM;
+}
+
 ql_status ql_dataset_of_samples(ql_dataset **out, const ql_sample *samples,
                                 size_t n)
 {
@@ -244,8 +256,13 @@ static ql_status inherit(ql_dataset *tail, const ql_dataset *ds, size_t records)
 {
     tail->report.format = ds->report.format;
     tail->report.records = records;
-    return ds->chat_template ? ql_dataset_set_template(tail, ds->chat_template)
-                             : QL_OK;
+    if (ds->chat_template) {
+        QL_TRY(ql_dataset_set_template(tail, ds->chat_template));
+    }
+    if (ds->date) {
+        tail->date = ql_strdup(QL_TAG_DATA, ds->date);
+    }
+    return ds->date && !tail->date ? QL_ENOMEM : QL_OK;
 }
 
 ql_status ql_dataset_split(ql_dataset *ds, size_t n, ql_dataset **tail)
@@ -346,6 +363,11 @@ ql_issue ql_dataset_issue(const ql_dataset *ds, size_t i)
 const char *ql_dataset_chat_template(const ql_dataset *ds)
 {
     return ds->chat_template;
+}
+
+const char *ql_dataset_date(const ql_dataset *ds)
+{
+    return ds->date;
 }
 
 const char *ql_default_chat_template(void)

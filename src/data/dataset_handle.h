@@ -3,6 +3,8 @@
 #ifndef QL_DATA_DATASET_HANDLE_H
 #define QL_DATA_DATASET_HANDLE_H
 
+#include <time.h>
+
 #include "qlora/dataset.h"
 
 /* A data set of n samples, which are copied; n > 0. Errors: QL_ENOMEM. */
@@ -35,5 +37,8 @@ ql_status ql_dataset_tell(ql_dataset *ds, size_t line, ql_fate fate,
 
 /* The template that an adapter must bring along; it is copied. */
 ql_status ql_dataset_set_template(ql_dataset *ds, const char *text);
+
+/* What templates were told as the date. */
+ql_status ql_dataset_set_date(ql_dataset *ds, const struct tm *date);
 
 #endif

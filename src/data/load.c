@@ -226,6 +226,12 @@ static ql_status note(loader *l, ql_shape_notes notes)
         if (chat->kind != QL_CHAT_OWN) {
             QL_TRY(ql_dataset_set_template(l->ds, chat->text));
         }
+        if (chat->dated) {
+            QL_TRY(ql_dataset_set_date(l->ds, &chat->now));
+            ql_note("the chat template tells the date: it is %s in all "
+                    "conversations",
+                    ql_dataset_date(l->ds));
+        }
     }
     if (!notes.talks && !l->noted.as_is && chat->plain &&
         chat->kind != QL_CHAT_DEFAULT &&
@@ -325,7 +331,7 @@ static ql_status need_chat(loader *l)
     if (format == QL_FORMAT_TEXT || l->shaper.plain.chat) {
         return QL_OK;
     }
-    st = ql_shaper_open_chat(&l->shaper, l->opt->chat_template);
+    st = ql_shaper_open_chat(&l->shaper, l->opt->chat_template, l->opt->date);
     if (st != QL_OK) {
         ql_shaper_free(&l->shaper);
     }

@@ -4,9 +4,9 @@
 #include "src/data/marked.h"
 #include "src/data/turns.h"
 
-ql_status ql_shaper_open_chat(ql_shaper *s, const char *given)
+ql_status ql_shaper_open_chat(ql_shaper *s, const char *given, const char *date)
 {
-    QL_TRY(ql_chat_open(&s->chat, s->tok, given));
+    QL_TRY(ql_chat_open(&s->chat, s->tok, given, date));
     QL_TRY(ql_style_init(&s->plain, &s->chat, false, s->tok));
     return s->chat.tools ? ql_style_init(&s->tools, &s->chat, true, s->tok)
                          : QL_OK;

@@ -16,10 +16,11 @@ typedef struct ql_shaper {
     ql_style tools; /* chat is NULL: as those without */
 } ql_shaper;
 
-/* Reads the model's chat template, or the one that is given. Owned:
- * ql_shaper_free, which is fine after a failure, and when this was never
- * called and s is zero. Errors: those of ql_chat_open. */
-ql_status ql_shaper_open_chat(ql_shaper *s, const char *given);
+/* Reads the model's chat template, or the one that is given; date is as in
+ * ql_chat_open. Owned: ql_shaper_free, which is fine after a failure, and when
+ * this was never called and s is zero. Errors: those of ql_chat_open. */
+ql_status ql_shaper_open_chat(ql_shaper *s, const char *given,
+                              const char *date);
 void ql_shaper_free(ql_shaper *s);
 
 /* What was met in a record. */

@@ -1,5 +1,6 @@
 #include "src/text/chat_model.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "src/base/fail.h"
@@ -65,6 +66,11 @@ static ql_status open_default(ql_chat *c, const ql_tokenizer *tok)
                                  "the default chat template");
 }
 
+static bool asks_for_date(const char *template)
+{
+    return strstr(template, "strftime_now") != NULL;
+}
+
 /* Opens another one for conversations with tools, if there is another. */
 static ql_status open_tools(ql_chat *c, const char *dir, const char *given)
 {
@@ -72,6 +78,7 @@ static ql_status open_tools(ql_chat *c, const char *dir, const char *given)
     ql_status st = ql_chat_source_find(&s, dir, given, true);
 
     if (st == QL_OK && strcmp(s.text, c->text) != 0) {
+        c->dated = c->dated || asks_for_date(s.text);
         st = ql_chat_template_open(&c->tools, s.text, s.len, s.where);
     }
     ql_chat_source_free(&s);
@@ -84,18 +91,48 @@ static ql_status open_found(ql_chat *c, ql_chat_source *s, const char *dir,
     c->kind = given ? QL_CHAT_GIVEN : QL_CHAT_OWN;
     c->text = s->text;
     s->text = NULL;
+    c->dated = asks_for_date(c->text);
     QL_TRY(ql_chat_template_open(&c->plain, c->text, s->len, s->where));
     return open_tools(c, dir, given);
 }
 
-ql_status ql_chat_open(ql_chat *c, const ql_tokenizer *tok, const char *given)
+/* A day, or a second of it; noon stands for a day. */
+static ql_status read_date(const char *date, struct tm *out)
+{
+    struct tm t = {.tm_hour = 12, .tm_isdst = -1};
+    struct tm same;
+    int end = 0;
+
+    sscanf(date, "%4d-%2d-%2d%n %2d:%2d:%2d%n", &t.tm_year, &t.tm_mon,
+           &t.tm_mday, &end, &t.tm_hour, &t.tm_min, &t.tm_sec, &end);
+    t.tm_year -= 1900;
+    t.tm_mon -= 1;
+    same = t;
+    if (end == 0 || date[end] || mktime(&same) == (time_t)-1 ||
+        same.tm_mday != t.tm_mday || same.tm_mon != t.tm_mon ||
+        same.tm_hour != t.tm_hour || same.tm_min != t.tm_min) {
+        QL_FAIL(QL_EINVAL,
+                "'%s' is not a date: write it as YYYY-MM-DD, with HH:MM:SS "
+                "behind it if the time matters",
+                date);
+    }
+    *out = same;
+    return QL_OK;
+}
+
+ql_status ql_chat_open(ql_chat *c, const ql_tokenizer *tok, const char *given,
+                       const char *date)
 {
     const time_t now = time(NULL);
     ql_chat_source s;
     ql_status st;
 
     *c = (ql_chat){0};
-    localtime_r(&now, &c->now);
+    if (date) {
+        QL_TRY(read_date(date, &c->now));
+    } else {
+        localtime_r(&now, &c->now);
+    }
     QL_TRY(ql_chat_tokens_read(&c->tokens, tok->dir));
     st = ql_chat_source_find(&s, tok->dir, given, false);
     if (st == QL_OK) {

@@ -19,15 +19,19 @@ typedef struct ql_chat {
     ql_chat_template *plain;
     ql_chat_template *tools; /* NULL: plain serves them, too */
     json_t *tokens;          /* by name: "bos_token": "<s>" */
-    struct tm now;           /* what strftime_now tells: when it was opened */
+    struct tm now;           /* what strftime_now tells */
+    bool dated;              /* a template asks for it */
 } ql_chat;
 
 /* Opens the template for the folder of a tokenizer. given: NULL, or as in
  * ql_chat_source_find. The default template is given the BOS and the end token
- * of the tokenizer, however the folder names them. Owned: ql_chat_close, which
- * is fine after a failure too. Errors: those of ql_chat_source_find but for a
- * folder without a template, ql_chat_tokens_read and ql_chat_template_open. */
-ql_status ql_chat_open(ql_chat *c, const ql_tokenizer *tok, const char *given);
+ * of the tokenizer, however the folder names them. date: NULL for the clock's
+ * time, or "YYYY-MM-DD", to which " HH:MM:SS" may be added. Owned:
+ * ql_chat_close, which is fine after a failure too. Errors: those of
+ * ql_chat_source_find but for a folder without a template, ql_chat_tokens_read
+ * and ql_chat_template_open; QL_EINVAL for what is no date. */
+ql_status ql_chat_open(ql_chat *c, const ql_tokenizer *tok, const char *given,
+                       const char *date);
 void ql_chat_close(ql_chat *c);
 
 /* Renders as ql_chat_render does, by the template for in->tools. in->tokens

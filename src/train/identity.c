@@ -186,6 +186,14 @@ static uint32_t sum_data(const ql_dataset *ds, bool packing)
     return crc;
 }
 
+/* The date that chat templates were told, of which the data are a part. */
+static const char *date_of(const ql_dataset *data, const ql_dataset *eval)
+{
+    const char *date = ql_dataset_date(data);
+
+    return date || !eval ? date : ql_dataset_date(eval);
+}
+
 ql_status ql_identity_make(json_t **out, const ql_train_options *opt,
                            const ql_model *m, const ql_dataset *data,
                            const ql_dataset *eval,
@@ -196,12 +204,13 @@ ql_status ql_identity_make(json_t **out, const ql_train_options *opt,
     *out = NULL;
     QL_TRY(ql_identity_model(&model, m));
     *out =
-        json_pack("{so so so so sI ss ss ss}", "settings", list_settings(opt),
-                  "model", sum_value(model), "data",
+        json_pack("{so so so so so sI ss ss ss}", "settings",
+                  list_settings(opt), "model", sum_value(model), "data",
                   sum_value(sum_data(data, opt->packing)), "eval_data",
                   eval ? sum_value(sum_data(eval, opt->packing)) : json_null(),
-                  "steps", (json_int_t)length->total, "version", ql_version(),
-                  "isa", ql_runtime_isa(), "compute", ql_runtime_compute());
+                  "date", text_value(date_of(data, eval)), "steps",
+                  (json_int_t)length->total, "version", ql_version(), "isa",
+                  ql_runtime_isa(), "compute", ql_runtime_compute());
     if (!*out) {
         QL_FAIL(QL_ENOMEM, "out of memory");
     }
@@ -271,6 +280,11 @@ ql_status ql_identity_compare(const json_t *old, const json_t *now,
                            json_object_get(now, rest[i])));
     }
     return QL_OK;
+}
+
+const char *ql_identity_date(const json_t *identity)
+{
+    return json_string_value(json_object_get(identity, "date"));
 }
 
 size_t ql_identity_steps(const json_t *identity)

@@ -23,4 +23,7 @@ ql_status ql_identity_compare(const json_t *old, const json_t *now,
 /* All steps of the run, as an identity has them. */
 size_t ql_identity_steps(const json_t *identity);
 
+/* The date that chat templates were told; NULL for none. Borrowed. */
+const char *ql_identity_date(const json_t *identity);
+
 #endif

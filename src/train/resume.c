@@ -141,6 +141,50 @@ ql_status ql_trainer_find_checkpoint(ql_trainer *t, ql_checkpoint *c)
     return st;
 }
 
+/* The date of a checkpoint, if it is sound and its run is not finished. */
+static ql_status date_of(const char *out_dir, const char *path, char **date)
+{
+    const char *found;
+    ql_checkpoint c;
+    ql_status st = ql_checkpoint_init(&c, path);
+
+    if (st != QL_OK) {
+        return st;
+    }
+    found = ql_identity_date(c.identity);
+    if (found && !(c.progress.finished && ql_output_finished(out_dir))) {
+        *date = ql_strdup(QL_TAG_MISC, found);
+        st = *date ? QL_OK : QL_ENOMEM;
+    }
+    ql_checkpoint_free(&c);
+    return st;
+}
+
+/* What cannot be read is told of when the run goes on. */
+ql_status ql_train_date(const char *out_dir, const ql_train_options *opt,
+                        char **date)
+{
+    const bool is_auto = !opt->resume || strcmp(opt->resume, "auto") == 0;
+    size_t *steps = NULL;
+    size_t n = 0;
+    ql_status st = QL_EFORMAT;
+
+    *date = NULL;
+    if (!is_auto && strcmp(opt->resume, "off") != 0) {
+        st = date_of(out_dir, opt->resume, date);
+    } else if (is_auto && ql_checkpoint_list(out_dir, &steps, &n) != QL_OK) {
+        n = 0;
+    }
+    for (size_t i = 0; i < n && st != QL_OK && st != QL_ENOMEM; i++) {
+        char *path = ql_checkpoint_path(out_dir, steps[i]);
+
+        st = path ? date_of(out_dir, path, date) : QL_ENOMEM;
+        ql_free(path);
+    }
+    ql_free(steps);
+    return st == QL_ENOMEM ? st : QL_OK;
+}
+
 /* Sees to it that best/ holds the best adapter of the checkpoint: a run that
  * was killed may have gone further, or have been killed while replacing it. */
 static ql_status restore_best(ql_trainer *t, const ql_checkpoint *c)

@@ -60,7 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     use(tok);
-    if (ql_chat_open(&chat, tok, NULL) == QL_OK) {
+    if (ql_chat_open(&chat, tok, NULL, NULL) == QL_OK) {
         write_talk(&chat);
     } else {
         FUZZ_CHECK(*ql_last_error());
