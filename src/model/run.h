@@ -22,6 +22,9 @@ typedef struct ql_run_options {
     size_t weight_memory; /* bytes of mapped weights that may be resident; the
                              others are read when their turn comes; 0: all */
     ql_profile *profile;  /* where the time of training is counted, or NULL */
+    bool (*go_on)(void *user); /* asked before each pass of ql_run_feed; NULL:
+                                  it goes on */
+    void *user;
 } ql_run_options;
 
 /* Bytes that a run takes, with the adapter that is on the model: kept between
@@ -69,8 +72,10 @@ void ql_run_logits(ql_run *run, const ql_batch *batch, const size_t *rows,
  * turns otherwise from this length on, the whole text is read again.
  *
  * The run has max_length of at least max_tokens, and the cache was made for
- * passes of at least max_tokens. After a failure the cache is as before.
- * Errors: QL_EINVAL (beyond the context of the cache), QL_ENOMEM. */
+ * passes of at least max_tokens. After a failure the cache is as before, but
+ * when it was stopped it has what was read until then.
+ * Errors: QL_EINVAL (beyond the context of the cache), QL_ENOMEM,
+ * QL_ECANCELLED. */
 ql_status ql_run_feed(ql_run *run, ql_cache *cache, const int32_t *ids,
                       size_t n, float *logits);
 

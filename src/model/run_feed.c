@@ -10,14 +10,18 @@ static void prepare_table(ql_run *run, int rope, size_t length,
                           ql_rope_range range)
 {
     const ql_rope_spec *spec = &run->m->config.rope[rope];
+    const size_t phase = 1 + ql_rope_phase(spec, length);
     ql_run_table *t = &run->tables[rope];
 
-    if (spec->dim > 0) {
-        const double factor = ql_rope_frequencies(t->inv_freq, spec, length);
-
-        ql_rope_table(t->cos, t->sin, t->inv_freq, factor, spec->dim, range);
-        t->length = 0;
+    if (spec->dim == 0) {
+        return;
     }
+    if (t->phase != phase) {
+        t->factor = ql_rope_frequencies(t->inv_freq, spec, length);
+        t->phase = phase;
+    }
+    ql_rope_table(t->cos, t->sin, t->inv_freq, t->factor, spec->dim, range);
+    t->length = 0;
 }
 
 /* One pass over tokens of a text that will have so many in the end. */
@@ -41,7 +45,8 @@ static ql_pass pass_over(ql_run *run, ql_cache *cache, const ql_batch *batch,
 }
 
 /* Reads what cache->ids has from cache->n up to end. */
-static void feed_to(ql_run *run, ql_cache *cache, size_t end, float *logits)
+static ql_status feed_to(ql_run *run, ql_cache *cache, size_t end,
+                         float *logits)
 {
     const size_t C = run->m->config.C;
     size_t T;
@@ -53,6 +58,9 @@ static void feed_to(ql_run *run, ql_cache *cache, size_t end, float *logits)
             .sequences = 1, .start = start, .ids = cache->ids + cache->n};
         ql_pass pass;
 
+        if (run->opt.go_on && !run->opt.go_on(run->opt.user)) {
+            QL_FAIL(QL_ECANCELLED, "stopped");
+        }
         T = end - cache->n < most ? end - cache->n : most;
         start[1] = batch.T = T;
         pass = pass_over(run, cache, &batch, end);
@@ -61,6 +69,7 @@ static void feed_to(ql_run *run, ql_cache *cache, size_t end, float *logits)
             ql_run_head(run, &pass, 1, logits);
         }
     }
+    return QL_OK;
 }
 
 /* Forgets keys that were turned otherwise than those of a text so long. */
@@ -87,6 +96,5 @@ ql_status ql_run_feed(ql_run *run, ql_cache *cache, const int32_t *ids,
     QL_TRY(ql_cache_reserve(cache, end));
     memcpy(cache->ids + cache->n, ids, n * sizeof(*ids));
     keep_phase(cache, end);
-    feed_to(run, cache, end, logits);
-    return QL_OK;
+    return feed_to(run, cache, end, logits);
 }

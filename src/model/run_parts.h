@@ -10,6 +10,8 @@ typedef struct ql_run_table {
     double *inv_freq; /* [dim / 2] */
     float *cos, *sin; /* [max_length, dim / 2] */
     size_t length;    /* the sequence length they are made for; 0: none */
+    double factor;    /* on cos and sin, of ql_run_feed, as is */
+    size_t phase;     /* of ql_rope_phase, and one more; 0: none */
 } ql_run_table;
 
 struct ql_run {

@@ -21,6 +21,7 @@ static void prepare_table(ql_run *run, int rope, size_t longest)
         ql_rope_table(t->cos, t->sin, t->inv_freq, factor, spec->dim,
                       (ql_rope_range){0, want});
         t->length = want;
+        t->phase = 0;
     }
 }
 

@@ -22,6 +22,7 @@ enum {
     POSITIONS = 64 /* max_position_embeddings of the toy models */
 };
 
+static ql_sampler sampler;
 static ql_model *model;
 static ql_tokenizer *tok;
 
@@ -32,9 +33,7 @@ static ql_generate_options plain(double temperature)
 
 static int32_t draw(const float *logits, const ql_generate_options *o, double u)
 {
-    ql_candidate scratch[V];
-
-    return ql_sampler_draw(logits, V, o, u, scratch);
+    return ql_sampler_draw(&sampler, logits, o, u);
 }
 
 static void sampler__greedy_takes_the_first_of_the_largest(void **state)
@@ -142,6 +141,14 @@ static void sampler__keeps_to_top_k_and_top_p(void **state)
         {2, 0.6, 0x02},
         {2, 0.63, 0x0A},
     };
+    /* min-p is of what the most likely one has, 0.4; what top-p left of it */
+    static const struct {
+        double p, min;
+        unsigned mask;
+    } least[] = {
+        {1, 0.1, 0x1F},  {1, 0.13, 0x1B}, {1, 0.26, 0x1A},   {1, 0.6, 0x0A},
+        {1, 0.63, 0x02}, {1, 1, 0x02},    {0.41, 0.1, 0x0A}, {0.66, 0.6, 0x0A},
+    };
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -149,6 +156,12 @@ static void sampler__keeps_to_top_k_and_top_p(void **state)
             .temperature = 1, .top_k = cases[i].k, .top_p = cases[i].p};
 
         assert_int_equal(drawn(logits, &o), cases[i].mask);
+    }
+    for (size_t i = 0; i < sizeof(least) / sizeof(least[0]); i++) {
+        const ql_generate_options o = {
+            .temperature = 1, .top_p = least[i].p, .min_p = least[i].min};
+
+        assert_int_equal(drawn(logits, &o), least[i].mask);
     }
 }
 
@@ -162,7 +175,10 @@ static bool collect(const char *piece, size_t len, void *user)
 {
     pieces *p = user;
 
-    assert_true(len > 0 && p->len + len < sizeof(p->text));
+    assert_true(p->len + len < sizeof(p->text));
+    if (len == 0) {
+        return true;
+    }
     if (!ql_utf8_valid(piece, len)) {
         fail_msg("a piece is not UTF-8, after \"%s\"", p->text);
     }
@@ -273,19 +289,30 @@ static void generation__stops_when_told(void **state)
 
 static void generation__refuses_what_has_no_meaning(void **state)
 {
+    static const char *const stops[] = {"a", "", "\xFF"};
     static const struct {
         ql_generate_options o;
         const char *say;
     } cases[] = {
-        {{0, 0, 1, 0, 0}, "max-new-tokens"},
-        {{1, -1, 1, 0, 0}, "temperature -1"},
-        {{1, (double)NAN, 1, 0, 0}, "temperature"},
-        {{1, (double)INFINITY, 1, 0, 0}, "temperature inf"},
-        {{1, 1, 0, 0, 0}, "top-p 0"},
-        {{1, 1, 1.5, 0, 0}, "top-p 1.5"},
-        {{1, 1, (double)NAN, 0, 0}, "top-p"},
+        {{.top_p = 1}, "max-new-tokens"},
+        {{1, -1, .top_p = 1}, "temperature -1"},
+        {{1, (double)NAN, .top_p = 1}, "temperature"},
+        {{1, (double)INFINITY, .top_p = 1}, "temperature inf"},
+        {{1, 1, .top_p = 0}, "top-p 0"},
+        {{1, 1, .top_p = 1.5}, "top-p 1.5"},
+        {{1, 1, .top_p = (double)NAN}, "top-p"},
+        {{1, 1, .top_p = 1, .min_p = -0.1}, "min-p -0.1"},
+        {{1, 1, .top_p = 1, .min_p = 1.1}, "min-p 1.1"},
+        {{1, 1, .top_p = 1, .min_p = (double)NAN}, "min-p"},
+        {{1, 1, .top_p = 1, .repetition_penalty = -1}, "penalty -1"},
+        {{1, 1, .top_p = 1, .repetition_penalty = (double)NAN}, "penalty"},
+        {{1, 1, .top_p = 1, .stop = stops, .n_stop = 2}, "2 is empty"},
+        {{1, 1, .top_p = 1, .stop = stops + 2, .n_stop = 1}, "1 is not UTF-8"},
+        {{1, 1, .top_p = 1, .max_context = 65}, "65 tokens"},
     };
     const ql_generate_options fine = {.max_new_tokens = 1, .top_p = 1};
+    const ql_generate_options brief = {
+        .max_new_tokens = 1, .top_p = 1, .max_context = 10};
     char longest[200];
 
     (void)state;
@@ -303,6 +330,8 @@ static void generation__refuses_what_has_no_meaning(void **state)
                 QL_EINVAL, "64 tokens, but the model was made for 64");
     longest[POSITIONS - 1] = '\0';
     check_ok(ql_generate(model, tok, longest, &fine, NULL, NULL, NULL));
+    check_fails(ql_generate(model, tok, longest, &brief, NULL, NULL, NULL),
+                QL_EINVAL, "63 tokens, but the context is to have 10");
 }
 
 /* A model whose every token is about as likely as any other: its text is full
@@ -355,10 +384,12 @@ int main(void)
     int failed;
 
     check_ok(ql_runtime_open(&check_runtime));
+    check_ok(ql_sampler_init(&sampler, V));
     check_ok(ql_model_open(&model, toy_model(), NULL));
     check_ok(ql_tokenizer_open(&tok, toy_model()));
     failed = cmocka_run_group_tests(tests, NULL, NULL);
     ql_tokenizer_close(&tok);
     ql_model_close(&model);
+    ql_sampler_free(&sampler);
     return failed;
 }

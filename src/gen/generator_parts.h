@@ -1,0 +1,31 @@
+/* What a generator holds. */
+#ifndef QL_GEN_GENERATOR_PARTS_H
+#define QL_GEN_GENERATOR_PARTS_H
+
+#include "src/gen/ends.h"
+#include "src/gen/sampler.h"
+#include "src/model/run.h"
+#include "src/text/chat_model.h"
+
+struct ql_generator {
+    ql_model *m;
+    const ql_tokenizer *tok;
+    ql_generate_options o;
+    size_t context; /* tokens at most */
+    ql_run *run;
+    ql_cache cache;
+    ql_chat chat;
+    ql_ends ends;
+    ql_sampler sampler;
+    float *logits; /* [V] */
+
+    /* Of the text at work. */
+    ql_generate_fn *out; /* or NULL */
+    void *user;
+};
+
+/* Writes what follows n ids into *r, which is all zero. */
+ql_status ql_generator_write(ql_generator *g, const int32_t *ids, size_t n,
+                             ql_generated *r);
+
+#endif
