@@ -1,86 +1,120 @@
 /* qlora-generate: text from a model, with or without an adapter. */
-#include <stdio.h>
+#include "tools/generate_chat.h"
+#include "tools/generate_options.h"
+#include "tools/generate_show.h"
 
-#include "qlora/qlora.h"
-#include "tools/cli/common.h"
 #include "tools/cli/results.h"
 #include "tools/cli/term.h"
 
-/* What the command line says. */
-typedef struct options {
-    const char *model, *adapter, *prompt;
-    bool quantize;
-    size_t max_new_tokens, top_k;
-    double temperature, top_p;
-} options;
-
-/* Writes the prompt, once: then it is NULL. */
-static void show_prompt(const char **prompt)
+/* The prompt and its continuation, as they come; or one line for programs. */
+static ql_status continue_prompt(ql_generator *g, const generate_options *o,
+                                 const cli_common *common)
 {
-    if (*prompt) {
-        fputs(*prompt, stdout);
-    }
-    *prompt = NULL;
-}
+    generate_show show = {.plan = common->quiet ? NULL : g,
+                          .before = o->prompt,
+                          .silent = common->json};
+    ql_generated r;
+    const ql_status st =
+        ql_generator_continue(g, o->prompt, generate_show_piece, &show, &r);
 
-/* Text appears as it is made; Ctrl-C stops. */
-static bool show(const char *piece, size_t len, void *user)
-{
-    show_prompt(user);
-    fwrite(piece, 1, len, stdout);
-    return fflush(stdout) == 0 && !cli_interrupted();
-}
-
-/* The prompt and its continuation, as they come. */
-static ql_status stream(ql_model *m, const ql_tokenizer *tok, const options *o,
-                        const ql_generate_options *g)
-{
-    const char *prompt = o->prompt;
-    const ql_status st = ql_generate(m, tok, o->prompt, g, show, &prompt, NULL);
-
-    if (st == QL_OK || !prompt) {
-        show_prompt(&prompt);
-        putchar('\n');
-    }
-    return st;
-}
-
-static bool wait(const char *piece, size_t len, void *user)
-{
-    (void)piece;
-    (void)len;
-    (void)user;
-    return !cli_interrupted();
-}
-
-/* One line for programs. */
-static ql_status write_json(ql_model *m, const ql_tokenizer *tok,
-                            const options *o, const ql_generate_options *g)
-{
-    char *text = NULL;
-    const ql_status st = ql_generate(m, tok, o->prompt, g, wait, NULL, &text);
-
-    if (st == QL_OK) {
+    if (st == QL_OK && common->json) {
         fputs("{\"prompt\": ", stdout);
         cli_json_string(stdout, o->prompt);
         fputs(", \"text\": ", stdout);
-        cli_json_string(stdout, text);
-        puts("}");
+        cli_json_string(stdout, r.text);
+        generate_show_json(&r);
+    } else if (st == QL_OK || !show.before) {
+        fputs(st == QL_OK && show.before ? show.before : "", stdout);
+        putchar('\n');
     }
-    ql_free(text);
+    if (st == QL_OK && !common->quiet) {
+        generate_show_speed(&r);
+    }
+    ql_free(r.text);
     return st;
 }
 
-static ql_status run(const options *o, const cli_common *common)
+/* An answer, which does not depend on those before it. */
+static ql_status answer(ql_generator *g, const char *json, const char *what,
+                        generate_show *show, const cli_common *common)
 {
-    const ql_generate_options g = {.max_new_tokens = o->max_new_tokens,
-                                   .temperature = o->temperature,
-                                   .top_p = o->top_p,
-                                   .top_k = o->top_k,
-                                   .seed = common->seed};
+    ql_generated r;
+    ql_status st;
+
+    ql_generator_forget(g);
+    st = ql_generator_answer(g, json, what, generate_show_piece, show, &r);
+    if (st == QL_OK && common->json) {
+        fputs("{\"text\": ", stdout);
+        cli_json_string(stdout, r.text);
+        generate_show_json(&r);
+    } else if (st == QL_OK || (r.text && *r.text)) {
+        putchar('\n');
+        fflush(stdout);
+    }
+    if (st == QL_OK && !common->quiet) {
+        generate_show_speed(&r);
+    }
+    ql_free(r.text);
+    return st;
+}
+
+static ql_status answer_all(ql_generator *g, const generate_options *o,
+                            const cli_common *common)
+{
+    generate_show show = {.plan = common->quiet ? NULL : g,
+                          .silent = common->json};
+    ql_conversations *c = NULL;
+    const char *json = NULL;
+    const char *what;
+    ql_status st = ql_conversations_open(&c, o->messages);
+
+    do {
+        if (st == QL_OK) {
+            st = ql_conversations_next(c, &json, &what);
+        }
+        if (st == QL_OK && json) {
+            st = answer(g, json, what, &show, common);
+        }
+    } while (st == QL_OK && json);
+    ql_conversations_close(&c);
+    return st;
+}
+
+/* Says in what form conversations are written, where that is not the model's
+ * own. */
+static ql_status open_chat(ql_generator *g, const cli_common *common)
+{
+    bool has;
+    const ql_status st = ql_generator_open_chat(g, &has);
+
+    if (st == QL_OK && !has && !common->quiet) {
+        fputs("qlora-generate: the model has no chat template; conversations "
+              "are written in the default form\n",
+              stderr);
+    }
+    return st;
+}
+
+static ql_status write_all(ql_generator *g, const generate_options *o,
+                           const cli_common *common)
+{
+    ql_status st = o->prompt ? QL_OK : open_chat(g, common);
+
+    if (st != QL_OK) {
+        return st;
+    }
+    if (o->chat) {
+        return generate_chat(g, o, common->quiet);
+    }
+    return o->prompt ? continue_prompt(g, o, common) : answer_all(g, o, common);
+}
+
+static ql_status run(const generate_options *o, const cli_common *common)
+{
     ql_model_options load;
     ql_model *m = NULL;
     ql_tokenizer *tok = NULL;
+    ql_generator *g = NULL;
     ql_status st;
 
     cli_signals_catch();
@@ -94,8 +128,12 @@ static ql_status run(const options *o, const cli_common *common)
         st = ql_model_load_adapter(m, o->adapter);
     }
     if (st == QL_OK) {
-        st = common->json ? write_json(m, tok, o, &g) : stream(m, tok, o, &g);
+        st = ql_generator_open(&g, m, tok, &o->g);
     }
+    if (st == QL_OK) {
+        st = write_all(g, o, common);
+    }
+    ql_generator_close(&g);
     ql_tokenizer_close(&tok);
     ql_model_close(&m);
     return st;
@@ -103,73 +141,23 @@ static ql_status run(const options *o, const cli_common *common)
 
 int main(int argc, char **argv)
 {
-    ql_generate_options g;
-    options o = {.quantize = true};
+    generate_options *o = generate_options_defaults();
     cli_common common;
-    const cli_opt opts[] = {
-        {.name = "model",
-         CLI_STRING(&o.model),
-         .required = true,
-         .aliases = "model-name-or-path",
-         .value_name = "DIR",
-         .group = "Model",
-         .help = "Hugging Face folder, 4-bit or not"},
-        {.name = "adapter",
-         CLI_STRING(&o.adapter),
-         .aliases = "adapter-path",
-         .value_name = "DIR",
-         .group = "Model",
-         .help = "PEFT LoRA folder to put on it"},
-        {.name = "quantize",
-         CLI_FLAG(&o.quantize),
-         .group = "Model",
-         .help = "quantize a model that is not in 4 bits while loading"},
-        {.name = "prompt",
-         CLI_STRING(&o.prompt),
-         .required = true,
-         .value_name = "TEXT",
-         .group = "Text",
-         .help = "text to continue"},
-        {.name = "max-new-tokens",
-         CLI_SIZE(&o.max_new_tokens),
-         .min = 1,
-         .max = CLI_NO_LIMIT,
-         .value_name = "N",
-         .group = "Text",
-         .help = "most tokens to write"},
-        {.name = "temperature",
-         CLI_REAL(&o.temperature),
-         .value_name = "X",
-         .min = 0,
-         .max = 100,
-         .group = "Sampling",
-         .help = "0: always the most likely token"},
-        {.name = "top-p",
-         CLI_REAL(&o.top_p),
-         .value_name = "X",
-         .max = 1,
-         .group = "Sampling",
-         .help = "draw from the most likely tokens that make up this share"},
-        {.name = "top-k",
-         CLI_SIZE(&o.top_k),
-         .value_name = "N",
-         .group = "Sampling",
-         .help = "draw from this many most likely tokens; 0: all"},
-        {0}};
     const cli_command cmd = {
-        "qlora-generate", "Continues a text with a model and an adapter.",
-        "qlora-generate --model DIR --adapter DIR --prompt \"Once upon\"", opts,
-        cli_common_opts(&common)};
+        "qlora-generate",
+        "Continues a text, or a conversation, with a model and an adapter.",
+        "qlora-generate --model DIR --adapter DIR --prompt \"Once upon\"",
+        o->table, cli_common_opts(&common)};
     cli_args args;
     int code;
 
-    ql_generate_options_init(&g);
-    o.max_new_tokens = g.max_new_tokens;
-    o.temperature = g.temperature;
-    o.top_p = g.top_p;
-    o.top_k = g.top_k;
     if (!cli_start(&args, &cmd, &common, argc, argv, &code)) {
         return code;
     }
-    return cli_finish(&args, run(&o, &common), NULL);
+    code = generate_options_settle(&args, &common);
+    if (code != 0) {
+        cli_args_free(&args);
+        return code;
+    }
+    return cli_finish(&args, run(o, &common), NULL);
 }

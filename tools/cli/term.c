@@ -187,6 +187,35 @@ void cli_signals_catch(void)
     }
 }
 
+static void on_stop(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+void cli_signals_converse(void)
+{
+    struct sigaction stop = {.sa_handler = on_stop};
+    struct sigaction end = {.sa_handler = SIG_DFL};
+    struct sigaction old;
+
+    sigemptyset(&stop.sa_mask);
+    sigemptyset(&end.sa_mask);
+    sigaction(SIGINT, &stop, NULL);
+    sigaction(SIGTERM, &end, NULL);
+    if (sigaction(SIGHUP, NULL, &old) == 0 && old.sa_handler != SIG_IGN) {
+        sigaction(SIGHUP, &end, NULL);
+    }
+}
+
+bool cli_interrupt_clear(void)
+{
+    const bool was = interrupted != 0;
+
+    interrupted = 0;
+    return was;
+}
+
 bool cli_interrupted(void)
 {
     return interrupted != 0;

@@ -57,7 +57,14 @@ void cli_streams_protect(void);
  * ignored. */
 void cli_signals_catch(void);
 
+/* After that, in a conversation: SIGINT sets the flag and ends a read that
+ * waits, however often it comes; SIGTERM and SIGHUP end the process. */
+void cli_signals_converse(void);
+
 /* True after the first signal. */
 bool cli_interrupted(void);
+
+/* The same, and the flag is taken back. */
+bool cli_interrupt_clear(void);
 
 #endif

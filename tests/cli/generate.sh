@@ -1,0 +1,99 @@
+# qlora-generate: conversations of a file and of standard input, stop texts, end
+# tokens, and what is said on standard error.
+demo=$QL_SOURCE/tools/demo
+cp -R "$demo/stories260K" model
+chmod -R u+w model
+generate() {
+    qlora-generate --model model --temperature 0 "$@"
+}
+
+cat >talks.jsonl <<'END2'
+{"messages": [{"role": "user", "content": "Tell me of Lily."}]}
+[{"role": "system", "content": "Be kind."},
+ {"role": "user", "content": "Who is Tom?"}]
+{"messages": [{"role": "user", "content": "Tell me of Lily."}]}
+END2
+generate --messages talks.jsonl --max-new-tokens 30 --quiet >plain 2>err
+[ ! -s err ]
+generate --messages - --max-new-tokens 30 --json <talks.jsonl >json 2>err
+grep -q '^memory: weights .*, work .*, cache up to .* (for 512 tokens)$' err
+[ "$(grep -c '^memory' err)" -eq 1 ]
+[ "$(grep -c '^prompt: .* tokens/s; text: .* tokens/s' err)" -eq 3 ]
+grep -q 'no chat template' err
+generate --prompt 'User: Tell me of Lily.
+Assistant:' --max-new-tokens 30 --quiet >prompt
+python3 -c '
+import json
+plain = open("plain", encoding="utf-8").read()
+rows = [json.loads(line) for line in open("json", encoding="utf-8")]
+assert len(rows) == 3
+assert plain == "".join(row["text"] + "\n" for row in rows), plain
+assert rows[0] == {**rows[2], "tokens_per_second":
+                   rows[0]["tokens_per_second"]}
+assert all(row["finish_reason"] == "length" for row in rows)
+assert all(row["completion_tokens"] == 30 for row in rows)
+prompt = open("prompt", encoding="utf-8").read()
+assert prompt.endswith("Assistant:" + rows[0]["text"] + "\n"), prompt
+'
+
+# A stop text ends it, and is not written.
+generate --prompt 'Once upon a time' --max-new-tokens 60 -q >whole
+generate --prompt 'Once upon a time' --max-new-tokens 60 -q \
+    --stop nonsense --stop 'little girl' --json >stopped
+python3 -c '
+import json
+whole = open("whole", encoding="utf-8").read()
+row = json.load(open("stopped", encoding="utf-8"))
+assert row["finish_reason"] == "stop", row
+assert "little girl" in whole
+assert row["prompt"] + row["text"] == whole[:whole.index("little girl")], row
+'
+
+# The penalty changes what is written; a template of the user is used.
+generate --prompt 'Once upon a time' --max-new-tokens 60 -q \
+    --repetition-penalty 1.5 >other
+! cmp -s whole other
+echo '{% for m in messages %}{{ m.content }}{% endfor %}' >form.jinja
+echo '[{"role": "user", "content": "Once upon a time"}]' |
+    generate --messages - --chat-template form.jinja --max-new-tokens 5 -q
+
+# What cannot be answered is said, by the place in the file, with a code.
+refuse() {
+    code=$1
+    pattern=$2
+    shift 2
+    if generate -q "$@" >out 2>err; then
+        exit 1
+    else
+        [ $? -eq "$code" ]
+    fi
+    grep -q "$pattern" err
+    [ "$(wc -l <err)" -eq 1 ]
+}
+echo '[]' >empty.json
+refuse 3 'empty.json:1: there are no messages' --messages empty.json
+echo '{"messages": [' >cut.json
+refuse 3 'cut.json:1: not valid JSON' --messages cut.json
+echo 'Hello there' >text.json
+refuse 3 'text.json:1: not valid JSON' --messages text.json
+refuse 3 'cannot open none.json' --messages none.json
+echo '[{"role": "user", "content": "x"}]' >x.json
+refuse 3 'x.json:1: .*only cats' --messages x.json \
+    --chat-template "{{ raise_exception('only cats') }}"
+refuse 2 'prompt has 12 tokens, but the context is to have 10' \
+    --prompt 'Once upon a time there was a little girl' --max-context 10
+refuse 2 'context of 513 tokens, but the model was made for 512' \
+    --prompt a --max-context 513
+refuse 2 'give one of --prompt, --messages and --chat' --messages x.json \
+    --prompt a
+refuse 2 'exclude each other' --chat --json
+refuse 2 'goes with --chat' --prompt a --system b
+
+# A conversation; what is no terminal gets no prompt.
+printf 'Hi, Tom\n\n/system Be kind.\nHi\\\nTom\n/reset\nHi\n/exit\nHi\n' |
+    generate --chat --max-new-tokens 12 --quiet >talk 2>err
+[ ! -s err ]
+python3 -c '
+lines = open("talk", encoding="utf-8").read().split("\n")
+assert len([line for line in lines if line]) >= 3, lines
+'

@@ -1,0 +1,146 @@
+#include "tools/generate_options.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "tools/cli/exit.h"
+
+static generate_options o;
+
+static const cli_opt table[] = {
+    {.name = "model",
+     CLI_STRING(&o.model),
+     .required = true,
+     .aliases = "model-name-or-path",
+     .value_name = "DIR",
+     .group = "Model",
+     .help = "Hugging Face folder, 4-bit or not"},
+    {.name = "adapter",
+     CLI_STRING(&o.adapter),
+     .aliases = "adapter-path",
+     .value_name = "DIR",
+     .group = "Model",
+     .help = "LoRA folder of PEFT or MLX to put on it"},
+    {.name = "quantize",
+     CLI_FLAG(&o.quantize),
+     .group = "Model",
+     .help = "quantize a model that is not in 4 bits while loading"},
+    {.name = "prompt",
+     CLI_STRING(&o.prompt),
+     .value_name = "TEXT",
+     .group = "What is asked (one of these)",
+     .help = "text to continue"},
+    {.name = "messages",
+     CLI_STRING(&o.messages),
+     .value_name = "FILE",
+     .group = "What is asked (one of these)",
+     .help = "conversations to answer, as JSON or JSON lines; - for stdin"},
+    {.name = "chat",
+     CLI_FLAG(&o.chat),
+     .group = "What is asked (one of these)",
+     .help = "talk on the terminal; /help there tells more"},
+    {.name = "system",
+     CLI_STRING(&o.system),
+     .aliases = "system-prompt",
+     .value_name = "TEXT",
+     .group = "Conversations",
+     .help = "what the model is told first, with --chat"},
+    {.name = "chat-template",
+     CLI_STRING(&o.chat_template),
+     .value_name = "TEMPLATE",
+     .group = "Conversations",
+     .help = "a Jinja template, its file, or the name of one of the model's",
+     .default_text = "the adapter's, else the model's, else a plain form"},
+    {.name = "max-new-tokens",
+     CLI_SIZE(&o.g.max_new_tokens),
+     .min = 1,
+     .max = CLI_NO_LIMIT,
+     .value_name = "N",
+     .group = "Text",
+     .help = "most tokens to write; to an answer, with --chat"},
+    {.name = "max-context",
+     CLI_SIZE(&o.g.max_context),
+     .aliases = "ctx-size num-ctx",
+     .value_name = "N",
+     .group = "Text",
+     .help = "most tokens to keep in mind: of prompt and text",
+     .default_text = "as many as the model was made for"},
+    {.name = "stop",
+     CLI_FILES(&o.stop),
+     .value_name = "TEXT",
+     .group = "Text",
+     .help = "end before this text; may be given several times"},
+    {.name = "temperature",
+     CLI_REAL(&o.g.temperature),
+     .value_name = "X",
+     .min = 0,
+     .max = 100,
+     .group = "Sampling",
+     .help = "0: always the most likely token"},
+    {.name = "top-k",
+     CLI_SIZE(&o.g.top_k),
+     .value_name = "N",
+     .group = "Sampling",
+     .help = "draw from this many most likely tokens; 0: all"},
+    {.name = "top-p",
+     CLI_REAL(&o.g.top_p),
+     .value_name = "X",
+     .max = 1,
+     .group = "Sampling",
+     .help = "draw from the most likely tokens that make up this share"},
+    {.name = "min-p",
+     CLI_REAL(&o.g.min_p),
+     .value_name = "X",
+     .max = 1,
+     .group = "Sampling",
+     .help = "draw from tokens at least so likely, beside the most likely"},
+    {.name = "repetition-penalty",
+     CLI_REAL(&o.g.repetition_penalty),
+     .aliases = "repeat-penalty",
+     .value_name = "X",
+     .max = 100,
+     .group = "Sampling",
+     .help = "above 1: tokens that are there already are less likely"},
+    {0}};
+
+generate_options *generate_options_defaults(void)
+{
+    o = (generate_options){.quantize = true, .table = table};
+    ql_generate_options_init(&o.g);
+    return &o;
+}
+
+/* The form that the adapter was trained in stands beside it. */
+static const char *template_of_adapter(void)
+{
+    static char path[4200];
+
+    snprintf(path, sizeof(path), "%.4000s/chat_template.jinja", o.adapter);
+    return access(path, F_OK) == 0 ? path : NULL;
+}
+
+int generate_options_settle(const cli_args *args, const cli_common *common)
+{
+    const char *name = args->command->name;
+    const int asked = (o.prompt != NULL) + (o.messages != NULL) + o.chat;
+    const char *wrong = NULL;
+
+    if (asked != 1) {
+        wrong = "give one of --prompt, --messages and --chat";
+    } else if (o.chat && common->json) {
+        wrong = "--json and --chat exclude each other; give --messages";
+    } else if (o.system && !o.chat) {
+        wrong = "--system goes with --chat; elsewhere the system is a message";
+    }
+    if (wrong) {
+        return cli_fail(name, QL_EINVAL, wrong, NULL);
+    }
+    o.g.seed = common->seed;
+    o.g.stop = o.stop.items;
+    o.g.n_stop = o.stop.n;
+    o.g.chat_template = o.chat_template;
+    if (!o.chat_template && o.adapter) {
+        o.g.chat_template = template_of_adapter();
+    }
+    return 0;
+}

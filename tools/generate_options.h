@@ -1,0 +1,25 @@
+/* The command line of qlora-generate. */
+#ifndef QL_TOOLS_GENERATE_OPTIONS_H
+#define QL_TOOLS_GENERATE_OPTIONS_H
+
+#include "qlora/qlora.h"
+#include "tools/cli/common.h"
+
+/* What it says, and the table that reads it. */
+typedef struct generate_options {
+    const char *model, *adapter, *prompt, *messages, *system;
+    const char *chat_template;
+    bool quantize, chat;
+    cli_list stop;
+    ql_generate_options g;
+    const cli_opt *table;
+} generate_options;
+
+/* The options of this process, set to their defaults. Borrowed. */
+generate_options *generate_options_defaults(void);
+
+/* Completes what was read. Returns 0; or, after telling what is wrong, an exit
+ * code. */
+int generate_options_settle(const cli_args *args, const cli_common *common);
+
+#endif

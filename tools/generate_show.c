@@ -1,0 +1,75 @@
+#include "tools/generate_show.h"
+
+#include "tools/cli/results.h"
+#include "tools/cli/term.h"
+
+static void show_memory(const ql_generator *g)
+{
+    ql_generate_memory m;
+    char a[CLI_TEXT_BYTES];
+    char b[CLI_TEXT_BYTES];
+    char c[CLI_TEXT_BYTES];
+    char d[CLI_TEXT_BYTES];
+
+    ql_generator_memory(g, &m);
+    fprintf(stderr,
+            "memory: weights %s, work %s, cache up to %s (for %s tokens)\n",
+            cli_format_bytes(a, m.weights), cli_format_bytes(b, m.work),
+            cli_format_bytes(c, m.cache_most), cli_format_count(d, m.context));
+}
+
+bool generate_show_piece(const char *piece, size_t len, void *user)
+{
+    generate_show *s = user;
+
+    if (s->plan) {
+        show_memory(s->plan);
+        s->plan = NULL;
+    }
+    if (len > 0 && !s->silent) {
+        if (s->before) {
+            fputs(s->before, stdout);
+            s->before = NULL;
+        }
+        fwrite(piece, 1, len, stdout);
+        if (fflush(stdout) != 0) {
+            return false;
+        }
+    }
+    return !cli_interrupted();
+}
+
+static double rate(size_t n, double seconds)
+{
+    return seconds > 0 ? (double)n / seconds : 0;
+}
+
+/* Tokens written behind the first one, which comes with the prompt. */
+static double text_rate(const ql_generated *r)
+{
+    return r->new_tokens > 1 ? rate(r->new_tokens - 1, r->text_s) : 0;
+}
+
+void generate_show_speed(const ql_generated *r)
+{
+    const size_t read = r->prompt_tokens - r->reused_tokens;
+
+    fprintf(stderr, "prompt: %zu tokens", r->prompt_tokens);
+    if (r->reused_tokens > 0) {
+        fprintf(stderr, ", %zu of them read before", r->reused_tokens);
+    }
+    fprintf(stderr, ", %.1f tokens/s; text: %zu tokens, %.1f tokens/s%s\n",
+            rate(read, r->prompt_s), r->new_tokens, text_rate(r),
+            r->end == QL_END_LENGTH ? " (cut off: more tokens are not allowed)"
+                                    : "");
+}
+
+void generate_show_json(const ql_generated *r)
+{
+    fprintf(stdout,
+            ", \"finish_reason\": \"%s\", \"prompt_tokens\": %zu, "
+            "\"completion_tokens\": %zu, \"tokens_per_second\": %.6g}\n",
+            r->end == QL_END_LENGTH ? "length" : "stop", r->prompt_tokens,
+            r->new_tokens, text_rate(r));
+    fflush(stdout);
+}
