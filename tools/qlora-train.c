@@ -1,4 +1,4 @@
-/* qlora-train: LoRA adapters on a 4-bit base. */
+/* qlora-train: LoRA adapters on a 4-bit base, or all weights. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -158,7 +158,8 @@ int main(int argc, char **argv)
     train_options *o = train_options_defaults();
     cli_common common;
     const cli_command cmd = {
-        "qlora-train", "Trains a LoRA adapter on a 4-bit model.",
+        "qlora-train",
+        "Trains a LoRA adapter on a 4-bit model, or all of a model.",
         "qlora-train --model DIR --data chat.jsonl --output adapter", o->table,
         cli_common_opts(&common)};
     cli_args args;

@@ -6,6 +6,8 @@
 #include "tools/cli/exit.h"
 #include "tools/data_options.h"
 
+#define FULL_RATE 2e-5 /* the peak that suits all weights */
+
 static const cli_choice schedulers[] = {
     {"constant", QL_SCHEDULER_CONSTANT},
     {"constant_with_warmup", QL_SCHEDULER_CONSTANT_WITH_WARMUP},
@@ -15,8 +17,10 @@ static const cli_choice schedulers[] = {
     {"polynomial", QL_SCHEDULER_POLYNOMIAL},
     {"inverse_sqrt", QL_SCHEDULER_INVERSE_SQRT},
     {0}};
-static const cli_choice methods[] = {
-    {"qlora", QL_METHOD_QLORA}, {"lora", QL_METHOD_LORA}, {0}};
+static const cli_choice methods[] = {{"qlora", QL_METHOD_QLORA},
+                                     {"lora", QL_METHOD_LORA},
+                                     {"full", QL_METHOD_FULL},
+                                     {0}};
 static const cli_choice optims[] = {
     {"paged_adamw_32bit", QL_OPTIM_PAGED_ADAMW_32BIT},
     {"paged_adamw", QL_OPTIM_PAGED_ADAMW_32BIT},
@@ -63,7 +67,7 @@ static const cli_opt table[] = {
      .aliases = "output-dir adapter-path",
      .value_name = "DIR",
      .group = "Files",
-     .help = "folder for the adapter, in PEFT's form"},
+     .help = "folder for the adapter, in PEFT's form, or for the model"},
     {.name = "eval-data",
      CLI_FILES(&o.eval_data),
      .value_name = "FILE...",
@@ -78,7 +82,7 @@ static const cli_opt table[] = {
     {.name = "overwrite-output-dir",
      CLI_FLAG(&o.t.overwrite_output_dir),
      .group = "Files",
-     .help = "replace an adapter that is there"},
+     .help = "replace an adapter, or a model, that is there"},
 
     DATA_OPTS(&o.d),
     {.name = "packing",
@@ -95,7 +99,8 @@ static const cli_opt table[] = {
      CLI_CHOICE(&o.t.method, methods),
      .group = "Adapter",
      .help = "qlora: beside linear layers in 4 bits; lora: beside those that "
-             "the folder has in 16 or 32"},
+             "the folder has in 16 or 32; full: no adapter, but all weights "
+             "are trained, in 32 bits, and written as a model"},
     {.name = "lora-r",
      CLI_SIZE(&o.t.lora_r),
      .aliases = "lora-rank",
@@ -188,7 +193,7 @@ static const cli_opt table[] = {
      .aliases = "lr",
      .value_name = "X",
      .group = "Optimizer (AdamW)",
-     .help = "peak learning rate"},
+     .help = "peak learning rate; with --method full 2e-05 unless it is given"},
     {.name = "lr-scheduler-type",
      CLI_CHOICE(&o.t.lr_scheduler_type, schedulers),
      .group = "Optimizer (AdamW)",
@@ -495,7 +500,36 @@ static int settle_adapter(const cli_args *args)
     return 0;
 }
 
-int train_options_settle(const cli_args *args)
+/* Training all weights: what is about an adapter, or 4 bits, is no setting. */
+static int settle_full(cli_args *args)
+{
+    static const char *const idle[] = {
+        "lora-r",     "lora-alpha",          "lora-dropout",
+        "use-rslora", "lora-target-modules", "modules-to-save",
+        "use-dora",   "layers-to-transform", "rank-pattern",
+        "adapter",    "alpha-pattern",       "loraplus-lr-ratio",
+        "quant-type", "double-quant",        "loraplus-lr-embedding",
+    };
+    const char *command = args->command->name;
+    char text[160];
+
+    for (size_t i = 0; i < sizeof(idle) / sizeof(idle[0]); i++) {
+        if (cli_args_given(args, idle[i])) {
+            snprintf(text, sizeof(text),
+                     "--%s is about an adapter or 4 bits, but --method full "
+                     "trains all weights; leave it out",
+                     idle[i]);
+            return cli_fail(command, QL_EINVAL, text, NULL);
+        }
+        cli_args_idle(args, idle[i]);
+    }
+    if (!cli_args_given(args, "learning-rate")) {
+        o.t.learning_rate = FULL_RATE;
+    }
+    return 0;
+}
+
+int train_options_settle(cli_args *args)
 {
     const char *command = args->command->name;
 
@@ -509,6 +543,9 @@ int train_options_settle(const cli_args *args)
                         "--eval-data and --eval-split exclude each other; "
                         "give one of them",
                         NULL);
+    }
+    if (o.t.method == QL_METHOD_FULL) {
+        return settle_full(args);
     }
     for (size_t i = 0; !o.adapter && i < LISTS; i++) {
         *lists[i].taken = (ql_list){lists[i].read->items, lists[i].read->n};

@@ -25,7 +25,7 @@ train_options *train_options_defaults(void);
  * those of its folder. Returns 0; or, after telling what is wrong, an exit
  * code: options exclude each other, the user gave other settings than the
  * folder has, or it cannot be read. */
-int train_options_settle(const cli_args *args);
+int train_options_settle(cli_args *args);
 
 /* Gives back what settling took; the options are done with. */
 void train_options_close(void);

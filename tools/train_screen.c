@@ -425,6 +425,7 @@ void train_screen_result(const train_options *o, const cli_common *common,
         printf("kept:       step %zu, eval loss %.4f\n", r->best_step,
                r->best_eval_loss);
     }
-    printf("adapter: %s\n", o->output);
+    printf("%s: %s\n", o->t.method == QL_METHOD_FULL ? "model" : "adapter",
+           o->output);
     printf("report: %s/report.html\n", o->output);
 }

@@ -208,23 +208,6 @@ done:
     return st;
 }
 
-ql_status ql_peft_copy(const char *from, const char *to)
-{
-    static const char *const names[] = {"adapter_model.safetensors",
-                                        "adapter_config.json"};
-    ql_status st = ql_dir_make(to);
-
-    for (size_t i = 0; st == QL_OK && i < 2; i++) {
-        char *source = ql_path_join(from, names[i]);
-        char *target = ql_path_join(to, names[i]);
-
-        st = source && target ? ql_file_copy(source, target) : QL_ENOMEM;
-        ql_free(source);
-        ql_free(target);
-    }
-    return st == QL_OK ? ql_dir_sync(to) : st;
-}
-
 /* The whole matrix of this path, unless it only repeats the base's. */
 static const ql_tensor *find_whole(const ql_adapter_folder *f, const char *path)
 {

@@ -12,10 +12,6 @@
  * QL_ENOMEM. */
 ql_status ql_peft_save(const ql_adapter *a, const char *base, const char *dir);
 
-/* Copies the two files of a folder into another one, which is made. Errors:
- * QL_ENOTFOUND, QL_EIO, QL_ENOSPACE, QL_ENOMEM. */
-ql_status ql_peft_copy(const char *from, const char *to);
-
 /* Reads a folder of PEFT's or MLX's into an adapter for a model of config c,
  * without gradients. Errors: QL_ENOTFOUND, QL_EFORMAT; QL_EUNSUPPORTED for
  * what changes the meaning and cannot be held in memory, named; QL_EMISMATCH

@@ -28,11 +28,12 @@ void ql_adam_maps_init(ql_adam_maps *maps)
     ql_map8_init(&maps->v, ql_dynamic_map_unsigned);
 }
 
-/* The numbers of a step in f32, with a factor on its learning rate. */
-static ql_adam_factors prepare(const ql_adam_step *s, double factor)
+/* The numbers of a step in f32, for a piece. */
+static ql_adam_factors prepare(const ql_adam_step *s, const ql_adam_piece *e)
 {
     const double t = (double)s->t;
-    const double lr = s->lr * factor;
+    const double lr = s->lr * (double)e->rate;
+    const double decay = e->plain ? 0 : s->weight_decay;
 
     return (ql_adam_factors){
         .b1 = (float)s->beta1,
@@ -40,7 +41,7 @@ static ql_adam_factors prepare(const ql_adam_step *s, double factor)
         .c1 = (float)(1 - s->beta1),
         .c2 = (float)(1 - s->beta2),
         .clip = (float)s->clip,
-        .keep = (float)(1 - lr * s->weight_decay),
+        .keep = (float)(1 - lr * decay),
         .rate = (float)(lr / (1 - pow(s->beta1, t))),
         .root = (float)(1 / sqrt(1 - pow(s->beta2, t))),
         .eps = (float)s->eps,
@@ -91,7 +92,7 @@ size_t ql_adam_update(float *p, float *g, void *state,
 #pragma omp parallel for schedule(dynamic) if (n > 1) reduction(+ : stayed)
     for (size_t i = 0; i < n; i++) {
         const ql_adam_piece *e = &piece[i];
-        const update u = {loops, maps, prepare(s, (double)e->rate)};
+        const update u = {loops, maps, prepare(s, e)};
         float *at = (float *)((char *)state + (e->at - piece->at));
 
         stayed += (e->eight ? update8 : update32)(&u, p + e->first,

@@ -43,6 +43,7 @@ typedef struct ql_adam_piece {
     size_t first; /* its first parameter */
     uint32_t n;   /* its parameters */
     float rate;   /* factor on the learning rate */
+    bool plain;   /* without weight decay */
     bool eight;   /* in 8 bits */
 } ql_adam_piece;
 

@@ -8,7 +8,7 @@
 #include "src/base/crc.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
-#include "src/convert/peft.h"
+#include "src/convert/trained_folder.h"
 
 enum {
     FORMAT = 1, /* of checkpoint.json and of the files it names */
@@ -20,17 +20,22 @@ enum {
 static const char manifest_name[] = "checkpoint.json";
 static const char prefix[] = "checkpoint-";
 
-/* Files of a checkpoint, in the order in which they are verified. */
+/* Files of a checkpoint, in the order in which they are verified. Those of an
+ * adapter are there, or those of all weights. */
 static const struct {
     const char *name;
     bool optional;
 } files[] = {
-    {"adapter_config.json", false},
-    {"adapter_model.safetensors", false},
+    {"adapter_config.json", true},
+    {"adapter_model.safetensors", true},
+    {"config.json", true},
+    {"model.safetensors", true},
     {"optimizer.bin", false},
     {"trainer_state.json", false},
     {"best/adapter_config.json", true},
     {"best/adapter_model.safetensors", true},
+    {"best/config.json", true},
+    {"best/model.safetensors", true},
 };
 
 enum {
@@ -133,9 +138,9 @@ static ql_status sum_of(const json_t *v, char text[SUM_TEXT])
     return st;
 }
 
-/* {"bytes", "crc32"} of a file; NULL in *out where an optional one is missing.
- * Owned: json_decref. */
-static ql_status measure(const char *dir, size_t i, json_t **out)
+/* {"bytes", "crc32"} of a file; NULL in *out where one is missing that need not
+ * be there. Owned: json_decref. */
+static ql_status measure(const char *dir, size_t i, bool need, json_t **out)
 {
     char *path = ql_path_join(dir, files[i].name);
     char text[SUM_TEXT];
@@ -144,7 +149,7 @@ static ql_status measure(const char *dir, size_t i, json_t **out)
     ql_status st = path ? QL_OK : QL_ENOMEM;
 
     *out = NULL;
-    if (st == QL_OK && !(files[i].optional && !ql_path_exists(path))) {
+    if (st == QL_OK && (need || ql_path_exists(path))) {
         st = ql_file_crc32(path, &crc, &bytes);
         if (st == QL_OK) {
             snprintf(text, sizeof(text), "%08x", crc);
@@ -165,7 +170,7 @@ static ql_status put_sums(json_t *run, const char *dir)
     for (size_t i = 0; i < FILES; i++) {
         json_t *sum;
 
-        QL_TRY(measure(dir, i, &sum));
+        QL_TRY(measure(dir, i, !files[i].optional, &sum));
         if (sum && json_object_set_new(sums, files[i].name, sum) != 0) {
             QL_FAIL(QL_ENOMEM, "out of memory");
         }
@@ -252,7 +257,7 @@ static ql_status write_best(const ql_checkpoint_content *c, const char *dir)
     ql_status st = path ? QL_OK : QL_ENOMEM;
 
     if (st == QL_OK && c->best) {
-        st = ql_peft_copy(c->best, path);
+        st = ql_trained_copy(c->adapter->opt.full, c->best, path);
     }
     ql_free(path);
     return st;
@@ -264,7 +269,7 @@ ql_status ql_checkpoint_write(const ql_checkpoint_content *c, const char *path)
     ql_outdir d;
 
     QL_TRY(ql_outdir_init(&d, path, true));
-    QL_TRY_DONE(ql_peft_save(c->adapter, c->base, d.work));
+    QL_TRY_DONE(ql_trained_save(c->adapter, c->model, true, d.work));
     QL_TRY_DONE(write_optimizer(c, d.work));
     QL_TRY_DONE(write_log(c, d.work));
     QL_TRY_DONE(write_best(c, d.work));
@@ -286,8 +291,8 @@ static ql_status verify_files(const char *dir, const json_t *sums)
         if (!want && files[i].optional) {
             continue;
         }
-        QL_TRY(measure(dir, i, &got));
-        same = got && json_equal(got, want);
+        QL_TRY(measure(dir, i, true, &got));
+        same = json_equal(got, want);
         json_decref(got);
         if (!same) {
             QL_FAIL(QL_EFORMAT, "%s/%s is damaged: its CRC-32 is another", dir,
@@ -339,6 +344,18 @@ done:
     return st;
 }
 
+/* True if the best is in a folder of its own. */
+static bool has_best(const json_t *sums)
+{
+    bool has = false;
+
+    for (size_t i = 0; i < FILES; i++) {
+        has |= strncmp(files[i].name, "best/", 5) == 0 &&
+               json_object_get(sums, files[i].name);
+    }
+    return has;
+}
+
 ql_status ql_checkpoint_init(ql_checkpoint *c, const char *path)
 {
     const json_t *sums;
@@ -353,9 +370,8 @@ ql_status ql_checkpoint_init(ql_checkpoint *c, const char *path)
     sums = json_object_get(json_object_get(c->root, "run"), "files");
     QL_TRY_DONE(verify_files(path, sums));
     if (c->progress.best_step > 0) {
-        c->best = json_object_get(sums, files[FILES - 1].name)
-                      ? ql_path_join(path, "best")
-                      : ql_strdup(QL_TAG_TEXT, path);
+        c->best = has_best(sums) ? ql_path_join(path, "best")
+                                 : ql_strdup(QL_TAG_TEXT, path);
         st = c->best ? QL_OK : QL_ENOMEM;
     }
 done:

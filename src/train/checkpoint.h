@@ -18,7 +18,7 @@
 
 #include "qlora/train.h"
 #include "src/base/json.h"
-#include "src/model/adapter.h"
+#include "src/model/model_handle.h"
 #include "src/train/optimizer.h"
 #include "src/train/trainer_state.h"
 
@@ -37,7 +37,7 @@ typedef struct ql_progress {
 typedef struct ql_checkpoint_content {
     const ql_progress *progress;
     const ql_adapter *adapter;
-    const char *base; /* the model's folder, for adapter_config.json */
+    const ql_model *model; /* that it is for */
     ql_optimizer *optimizer;
     const ql_history *history;
     const ql_trainer_state *state; /* what trainer_state.json says beside it */

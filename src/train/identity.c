@@ -17,6 +17,7 @@ typedef enum kind {
     REAL,
     TEXT,
     LIST,
+    METHOD,
     OPTIM,
     SCHEDULER,
     STRATEGY
@@ -32,6 +33,7 @@ static const struct {
     bool fixed;
     size_t offset;
 } settings[] = {
+    {"method", METHOD, true, OPTION(method)},
     {"adapter", TEXT, true, OPTION(adapter)},
     {"lora-r", COUNT, true, OPTION(lora_r)},
     {"lora-alpha", REAL, true, OPTION(lora_alpha)},
@@ -117,6 +119,7 @@ static json_t *optim_value(ql_optim optim)
 static json_t *setting_value(const void *at, kind k)
 {
     static const char *const strategies[] = {"no", "steps", "epoch"};
+    static const char *const methods[] = {"qlora", "lora", "full"};
 
     switch (k) {
     case TRUTH:
@@ -133,6 +136,8 @@ static json_t *setting_value(const void *at, kind k)
         return text_value(*(const char *const *)at);
     case LIST:
         return list_value(at);
+    case METHOD:
+        return json_string(methods[*(const ql_method *)at]);
     case OPTIM:
         return optim_value(*(const ql_optim *)at);
     case SCHEDULER:

@@ -15,6 +15,7 @@ typedef struct ql_optimizer_options {
     const char *page_dir; /* of the paged kinds: an existing folder, whose file
                              system holds the rest */
     const float *rate;    /* factor of each tensor's learning rate; NULL: 1 */
+    size_t plain;         /* tensors, the last ones, without weight decay */
 } ql_optimizer_options;
 
 /* Bytes in memory, and in the page file; and the least memory that would do:

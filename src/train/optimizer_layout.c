@@ -49,6 +49,7 @@ static void cut(ql_layout *l, const ql_optimizer_options *opt,
                 .first = l->count,
                 .n = (uint32_t)(left < QL_ADAM_PIECE ? left : QL_ADAM_PIECE),
                 .rate = opt->rate ? opt->rate[i] : 1,
+                .plain = n - i <= opt->plain,
                 .eight = eight && size[i] >= LEAST_8BIT,
             };
             l->count += piece->n;

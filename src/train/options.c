@@ -79,7 +79,7 @@ static ql_status check_choices(const ql_train_options *o)
         const char *name;
         int value, count;
     } choices[] = {
-        {"method", (int)o->method, QL_METHOD_LORA + 1},
+        {"method", (int)o->method, QL_METHOD_FULL + 1},
         {"optim", (int)o->optim, QL_OPTIM_ADAMW_8BIT + 1},
         {"lr-scheduler-type", (int)o->lr_scheduler_type, QL_SCHEDULER_COUNT},
         {"eval-strategy", (int)o->eval_strategy, QL_STRATEGY_EPOCH + 1},
@@ -95,10 +95,40 @@ static ql_status check_choices(const ql_train_options *o)
     return QL_OK;
 }
 
+/* What only an adapter can have. */
+static ql_status check_full(const ql_train_options *o)
+{
+    const struct {
+        const char *name;
+        bool set;
+    } parts[] = {
+        {"adapter", o->adapter},
+        {"lora-target-modules", o->lora_target_modules.n > 0},
+        {"modules-to-save", o->modules_to_save.n > 0},
+        {"layers-to-transform", o->layers_to_transform.n > 0},
+        {"rank-pattern", o->rank_pattern.n > 0},
+        {"alpha-pattern", o->alpha_pattern.n > 0},
+        {"use-rslora", o->use_rslora},
+        {"use-dora", o->use_dora},
+        {"loraplus-lr-ratio", o->loraplus_lr_ratio > 0},
+    };
+
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        if (parts[i].set) {
+            QL_FAIL(QL_EINVAL,
+                    "%s is about an adapter, but method full trains all "
+                    "weights; leave it out",
+                    parts[i].name);
+        }
+    }
+    return QL_OK;
+}
+
 ql_status ql_train_options_check(const ql_train_options *o)
 {
     QL_TRY(check_ranges(o));
     QL_TRY(check_choices(o));
+    QL_TRY(o->method == QL_METHOD_FULL ? check_full(o) : QL_OK);
     if (o->per_device_train_batch_size == 0 ||
         o->gradient_accumulation_steps == 0 || o->logging_steps == 0) {
         QL_FAIL(QL_EINVAL, "per-device-train-batch-size, "

@@ -10,21 +10,25 @@
 #include "src/base/alloc.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
+#include "src/convert/trained_folder.h"
 #include "src/train/checkpoint.h"
 
-static const char config_name[] = "adapter_config.json";
-static const char weights_name[] = "adapter_model.safetensors";
-
-bool ql_output_finished(const char *dir)
+/* True if dir holds an adapter, or a model. */
+static bool holds(const char *dir, bool full)
 {
-    char *config = ql_path_join(dir, config_name);
+    char *config = ql_path_join(dir, ql_trained_config(full));
     const bool there = config && ql_path_exists(config);
 
     ql_free(config);
     return there;
 }
 
-ql_status ql_output_check(const char *dir, bool overwrite, bool anew)
+bool ql_output_finished(const char *dir, bool full)
+{
+    return holds(dir, false) || (full && holds(dir, true));
+}
+
+ql_status ql_output_check(const char *dir, bool full, bool overwrite, bool anew)
 {
     size_t *steps;
     size_t n;
@@ -33,16 +37,17 @@ ql_status ql_output_check(const char *dir, bool overwrite, bool anew)
         QL_FAIL(QL_EINVAL, "the output folder has no name");
     }
     if (ql_path_exists(dir) && !ql_path_is_dir(dir)) {
-        QL_FAIL(QL_EINVAL, "%s is a file; name a folder for the adapter", dir);
+        QL_FAIL(QL_EINVAL, "%s is a file; name a folder for the %s", dir,
+                full ? "model" : "adapter");
     }
     if (overwrite) {
         return QL_OK;
     }
-    if (ql_output_finished(dir)) {
+    if (ql_output_finished(dir, full)) {
         QL_FAIL(QL_EINVAL,
-                "%s holds an adapter already; name another folder or use "
+                "%s holds %s already; name another folder or use "
                 "--overwrite-output-dir",
-                dir);
+                dir, holds(dir, false) ? "an adapter" : "a model");
     }
     QL_TRY(ql_checkpoint_list(dir, &steps, &n));
     ql_free(steps);
@@ -76,8 +81,9 @@ static ql_status lock(ql_output *o)
 /* Names of ours that end as ql_dir_is_rest says. */
 static bool is_rest(const char *name)
 {
-    static const char *const starts[] = {".part-", "checkpoint-", "best.",
-                                         "adapter-", config_name};
+    static const char *const starts[] = {
+        ".part-", "checkpoint-",         "best.",      "adapter-",
+        "model-", "adapter_config.json", "config.json"};
 
     for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
         if (strncmp(name, starts[i], strlen(starts[i])) == 0) {
@@ -122,12 +128,12 @@ static ql_status sweep(const char *dir)
     return st;
 }
 
-ql_status ql_output_init(ql_output *o, const char *dir)
+ql_status ql_output_init(ql_output *o, const char *dir, bool full)
 {
     char name[32];
     ql_status st;
 
-    *o = (ql_output){.lock = -1};
+    *o = (ql_output){.full = full, .lock = -1};
     snprintf(name, sizeof(name), ".part-%ld", (long)getpid());
     o->dir = ql_strdup(QL_TAG_TEXT, dir);
     o->work = ql_path_join(dir, name);
@@ -171,8 +177,8 @@ ql_status ql_output_show(const ql_output *o)
 
     QL_TRY(ql_dir_list(o->work, &names, &n));
     for (size_t i = 0; st == QL_OK && i < n; i++) {
-        if (strcmp(names[i], weights_name) != 0 &&
-            strcmp(names[i], config_name) != 0) {
+        if (strcmp(names[i], ql_trained_weights(o->full)) != 0 &&
+            strcmp(names[i], ql_trained_config(o->full)) != 0) {
             st = move_name(o, names[i]);
         }
     }
@@ -180,18 +186,33 @@ ql_status ql_output_show(const ql_output *o)
     return st;
 }
 
+/* Removes a file of dir, if it is there. */
+static ql_status drop(const ql_output *o, const char *name)
+{
+    char *path = ql_path_join(o->dir, name);
+    ql_status st = path ? QL_OK : QL_ENOMEM;
+
+    if (path && unlink(path) != 0 && errno != ENOENT) {
+        st = ql_fail_errno("cannot replace %s", path);
+    }
+    ql_free(path);
+    return st;
+}
+
 /* The adapter, whose config gets its name when the work folder is gone. An old
  * config goes first: it does not fit the new weights, which without it are no
- * adapter. */
-static ql_status move_adapter(const ql_output *o, const char *from,
+ * adapter. All weights are written alike, in the place of an adapter, too. */
+static ql_status move_trained(const ql_output *o, const char *from,
                               const char *staged, const char *config)
 {
     ql_status st;
 
-    if (unlink(config) != 0 && errno != ENOENT) {
-        return ql_fail_errno("cannot replace %s", config);
+    QL_TRY(drop(o, ql_trained_config(o->full)));
+    if (o->full) {
+        QL_TRY(drop(o, ql_trained_config(false)));
+        QL_TRY(drop(o, ql_trained_weights(false)));
     }
-    QL_TRY(move_name(o, weights_name));
+    QL_TRY(move_name(o, ql_trained_weights(o->full)));
     QL_TRY(move(from, staged));
     QL_TRY_DONE(ql_dir_remove(o->work));
     QL_TRY_DONE(ql_dir_sync(o->dir));
@@ -205,16 +226,17 @@ done:
 ql_status ql_output_commit(ql_output *o)
 {
     char name[64];
-    char *from = ql_path_join(o->work, config_name);
-    char *config = ql_path_join(o->dir, config_name);
+    char *from = ql_path_join(o->work, ql_trained_config(o->full));
+    char *config = ql_path_join(o->dir, ql_trained_config(o->full));
     char *staged;
     ql_status st;
 
-    snprintf(name, sizeof(name), "%s.part-%ld", config_name, (long)getpid());
+    snprintf(name, sizeof(name), "%s.part-%ld", ql_trained_config(o->full),
+             (long)getpid());
     staged = ql_path_join(o->dir, name);
     st = from && config && staged ? ql_output_show(o) : QL_ENOMEM;
     if (st == QL_OK) {
-        st = move_adapter(o, from, staged, config);
+        st = move_trained(o, from, staged, config);
     }
     o->written |= st == QL_OK;
     ql_free(from);

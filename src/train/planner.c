@@ -251,15 +251,17 @@ ql_status ql_plan_make(ql_plan *p, const ql_plan_facts *f)
     ql_memory_read(&pl.now);
     p->budget = budget(&pl);
     count_held(&pl);
+    if (!f->parameters) {
+        p->bytes[QL_PLAN_ADAPTER] += elements(f) * sizeof(float);
+    }
     if (!f->gradients) {
         p->bytes[QL_PLAN_GRADIENTS] += elements(f) * sizeof(float);
     }
     p->bytes[QL_PLAN_LOG] += f->log;
     p->bytes[QL_PLAN_WEIGHTS] += f->principal.weights;
     p->bytes[QL_PLAN_ADAPTER] += 2 * f->principal.adapter; /* also when read */
-    pl.embed = w->base_embed.data != w->base_head.data
-                   ? ql_stream_bytes(w, &w->base_embed)
-                   : 0;
+    pl.embed =
+        w->embed.w.data != w->head.w.data ? ql_stream_bytes(w, &w->embed.w) : 0;
     ql_stream_needs(w, &pl.mapped, &pl.least);
     QL_TRY(choose(&pl));
     return over(p) > 0 ? refuse(&pl) : QL_OK;

@@ -15,7 +15,7 @@ typedef struct ql_plan_facts {
     const ql_model *model;
     const size_t *sizes; /* [n] elements of the trained tensors */
     size_t n;
-    bool gradients;                 /* are there already */
+    bool parameters, gradients;     /* are there already */
     ql_run_options run;             /* without keep_layers, weight_memory */
     size_t packs;                   /* sequences in a micro-batch */
     ql_optimizer_options optimizer; /* memory is an upper limit */

@@ -80,21 +80,30 @@ static void put_ranks(char text[QL_FACT_BYTES], const ranges *g)
     }
 }
 
+static json_t *name_run(const ql_report *r, const char *model, bool packed)
+{
+    const ranges g = ranges_of(r->adapter);
+    char ranks[QL_FACT_BYTES];
+
+    if (r->adapter->opt.full) {
+        return json_sprintf("Full fine-tuning of %s", model);
+    }
+    put_ranks(ranks, &g);
+    return json_sprintf("%s%s%s on %s%s",
+                        g.pairs > 0 ? kind_of(r->adapter) : "Whole matrices",
+                        g.pairs > 0 ? " of " : "", g.pairs > 0 ? ranks : "",
+                        model, packed ? " in 4 bits" : "");
+}
+
 json_t *ql_fact_run(const ql_report *r)
 {
     json_t *model = ql_fact_base_name(ql_model_dir(r->model));
-    const ranges g = ranges_of(r->adapter);
-    char ranks[QL_FACT_BYTES];
     json_t *text;
     ql_model_info m;
 
     ql_model_info_read(r->model, &m);
-    put_ranks(ranks, &g);
-    text = json_sprintf("%s%s%s on %s%s",
-                        g.pairs > 0 ? kind_of(r->adapter) : "Whole matrices",
-                        g.pairs > 0 ? " of " : "", g.pairs > 0 ? ranks : "",
-                        model ? json_string_value(model) : "",
-                        m.linear_4bit > 0 ? " in 4 bits" : "");
+    text =
+        name_run(r, model ? json_string_value(model) : "", m.linear_4bit > 0);
     json_decref(model);
     return text;
 }
@@ -167,11 +176,15 @@ void ql_fact_add_adapter(json_t *list, const ql_report *r)
     static const char *const methods[] = {
         [QL_METHOD_QLORA] = "qlora: an adapter on a base in 4 bits",
         [QL_METHOD_LORA] = "lora: an adapter on the base as it is stored",
+        [QL_METHOD_FULL] = "full: all weights, as copies in 32 bits",
     };
     const ranges g = ranges_of(r->adapter);
     const size_t all = r->model->config.layers;
 
     add(list, "method", json_string(methods[r->opt->method]));
+    if (r->adapter->opt.full) {
+        return;
+    }
     if (g.pairs > 0) {
         add_pairs(list, r, &g);
     }
@@ -202,7 +215,8 @@ json_t *ql_fact_adapter(const ql_report *r)
     while (i + 1 < sizeof(ranks) / sizeof(ranks[0]) && ranks[i] < g.most) {
         i++;
     }
-    return json_pack("{s:o, s:I, s:b}", "tags", tags, "rank",
+    return json_pack("{s:o, s:I, s:b, s:b}", "tags", tags, "rank",
                      (json_int_t)ranks[i], "plain",
-                     !a->opt.dora && g.whole == 0 && !g.other);
+                     !a->opt.dora && g.whole == 0 && !g.other, "full",
+                     (int)a->opt.full);
 }

@@ -126,6 +126,10 @@ json_t *ql_fact_status(const ql_report *r)
         [QL_REPORT_STOPPED] = "stopped",
         [QL_REPORT_FAILED] = "failed",
     };
+    static const char *const kept[] = {
+        "; the adapter is the best one, of step ",
+        "; the model is the best one, of step ",
+    };
     const ql_history_sum *all = &r->history->all;
     const double left = (double)(r->length.total - all->steps);
     char steps[QL_FACT_BYTES];
@@ -138,7 +142,7 @@ json_t *ql_fact_status(const ql_report *r)
     if (r->state == QL_REPORT_FINISHED) {
         text = json_sprintf(
             "Finished after %s step%s%s%s", steps, all->steps == 1 ? "" : "s",
-            r->kept > 0 ? "; the adapter is the best one, of step " : "",
+            r->kept > 0 ? kept[r->adapter->opt.full] : "",
             r->kept > 0 ? ql_fact_number(total, (double)r->kept, 0) : "");
     } else if (r->state == QL_REPORT_RUNNING) {
         ql_fact_time(time, all->steps > 0

@@ -7,7 +7,7 @@
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/base/note.h"
-#include "src/convert/peft.h"
+#include "src/convert/trained_folder.h"
 #include "src/train/identity.h"
 #include "src/train/trainer.h"
 
@@ -57,7 +57,8 @@ static ql_status try_step(const ql_trainer *t, ql_checkpoint *c, size_t step,
 
     ql_free(path);
     QL_TRY(st);
-    if (c->progress.finished && ql_output_finished(t->out_dir)) {
+    if (c->progress.finished &&
+        ql_output_finished(t->out_dir, ql_trainer_full(t))) {
         ql_checkpoint_free(c);
         return QL_OK;
     }
@@ -189,7 +190,7 @@ ql_status ql_train_date(const char *out_dir, const ql_train_options *opt,
  * was killed may have gone further, or have been killed while replacing it. */
 static ql_status restore_best(ql_trainer *t, const ql_checkpoint *c)
 {
-    static const char name[] = "adapter_model.safetensors";
+    const char *name = ql_trained_weights(ql_trainer_full(t));
     char *want = ql_path_join(c->best, name);
     char *dir = ql_path_join(t->out_dir, "best");
     char *have = dir ? ql_path_join(dir, name) : NULL;
@@ -200,7 +201,7 @@ static ql_status restore_best(ql_trainer *t, const ql_checkpoint *c)
     if (st == QL_OK) {
         st = ql_file_crc32(want, &sums[0], &bytes);
     }
-    if (st == QL_OK && (!ql_output_finished(dir) ||
+    if (st == QL_OK && (!ql_output_finished(dir, ql_trainer_full(t)) ||
                         ql_file_crc32(have, &sums[1], &bytes) != QL_OK ||
                         sums[0] != sums[1])) {
         st = ql_trainer_save_best(t, c->best);

@@ -7,6 +7,7 @@
 #include "src/base/file.h"
 #include "src/base/note.h"
 #include "src/convert/peft.h"
+#include "src/convert/trained_folder.h"
 #include "src/train/metrics.h"
 #include "src/train/trainer.h"
 
@@ -63,8 +64,8 @@ ql_status ql_trainer_save_best(ql_trainer *t, const char *from)
 
     if (path) {
         QL_TRY_DONE(ql_outdir_init(&d, path, true));
-        QL_TRY_DONE(from ? ql_peft_copy(from, d.work)
-                         : ql_peft_save(&t->adapter, t->m->dir, d.work));
+        QL_TRY_DONE(from ? ql_trained_copy(ql_trainer_full(t), from, d.work)
+                         : ql_trained_save(&t->adapter, t->m, true, d.work));
         st = ql_outdir_commit(&d);
     }
 done:
@@ -93,7 +94,7 @@ static ql_status write_checkpoint(ql_trainer *t, const char *path)
     const ql_checkpoint_content content = {
         .progress = &t->progress,
         .adapter = &t->adapter,
-        .base = t->m->dir,
+        .model = t->m,
         .optimizer = t->optimizer,
         .history = &t->history,
         .state = &state,
@@ -131,7 +132,7 @@ static ql_status write_log(const ql_trainer *t)
  * folder holds an adapter, which is replaced at the end with all of that. */
 static void show_progress(ql_trainer *t, ql_report_state state, const char *why)
 {
-    if (ql_output_finished(t->out_dir)) {
+    if (ql_output_finished(t->out_dir, ql_trainer_full(t))) {
         return;
     }
     if (write_log(t) != QL_OK) {
@@ -146,7 +147,7 @@ static void show_progress(ql_trainer *t, ql_report_state state, const char *why)
 /* There before the first checkpoint is. */
 static void show_samples(ql_trainer *t)
 {
-    if (ql_output_finished(t->out_dir)) {
+    if (ql_output_finished(t->out_dir, ql_trainer_full(t))) {
         return;
     }
     ql_publish_before(&t->publish, t->output.work);
@@ -178,17 +179,20 @@ ql_status ql_trainer_save(ql_trainer *t)
                                t->opt->save_total_limit);
 }
 
-/* Copies the files that the tokenizer of the adapter's user needs. */
+/* Copies the files that the tokenizer of the adapter's user needs, and those
+ * that belong to a model. */
 static ql_status copy_tokenizer(const ql_trainer *t)
 {
     static const char *const names[] = {
         "tokenizer.json",  "tokenizer_config.json", "special_tokens_map.json",
         "tokenizer.model", "added_tokens.json",     "vocab.json",
-        "merges.txt",      "chat_template.jinja",
+        "merges.txt",      "chat_template.jinja",   "generation_config.json",
     };
+    const size_t all = sizeof(names) / sizeof(names[0]);
+    const size_t n = ql_trainer_full(t) ? all : all - 1;
     ql_status st = QL_OK;
 
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+    for (size_t i = 0; i < n; i++) {
         char *from = ql_path_join(t->m->dir, names[i]);
         char *to = ql_path_join(t->output.work, names[i]);
 
@@ -215,17 +219,11 @@ static ql_status write_file(const ql_trainer *t, const char *name,
 
 /* Puts the parameters of the best adapter in the place of the last. The
  * gradients are done with, so this takes no more memory than training did. */
-static ql_status load_best(ql_trainer *t)
+static ql_status load_best_adapter(ql_trainer *t, const char *path)
 {
-    char *path = ql_path_join(t->out_dir, "best");
-    ql_status st = path ? QL_OK : QL_ENOMEM;
     ql_adapter best = {0};
+    ql_status st = ql_peft_load(&best, &t->m->config, path);
 
-    ql_free(t->adapter.grad);
-    t->adapter.grad = NULL;
-    if (st == QL_OK) {
-        st = ql_peft_load(&best, &t->m->config, path);
-    }
     if (st == QL_OK && t->adapter.taken) {
         st = ql_principal_restore(&t->adapter, NULL, &t->m->config, &best);
     } else if (st == QL_OK && best.count != t->adapter.count) {
@@ -234,6 +232,20 @@ static ql_status load_best(ql_trainer *t)
         memcpy(t->adapter.param, best.param, best.count * sizeof(float));
     }
     ql_adapter_free(&best);
+    return st;
+}
+
+static ql_status load_best(ql_trainer *t)
+{
+    char *path = ql_path_join(t->out_dir, "best");
+    ql_status st = QL_ENOMEM;
+
+    ql_free(t->adapter.grad);
+    t->adapter.grad = NULL;
+    if (path) {
+        st = ql_trainer_full(t) ? ql_trained_read(&t->adapter, path)
+                                : load_best_adapter(t, path);
+    }
     ql_free(path);
     return st;
 }
@@ -244,7 +256,8 @@ static ql_status drop_foreign_best(const ql_trainer *t)
     char *path = ql_path_join(t->out_dir, "best");
     ql_status st = path ? QL_OK : QL_ENOMEM;
 
-    if (st == QL_OK && t->progress.best_step == 0 && ql_output_finished(path)) {
+    if (st == QL_OK && t->progress.best_step == 0 &&
+        ql_output_finished(path, ql_trainer_full(t))) {
         st = ql_dir_discard(path);
     }
     ql_free(path);
@@ -297,11 +310,16 @@ ql_status ql_trainer_finish(ql_trainer *t)
     }
     QL_TRY(write_log(t));
     ql_publish_files(&t->publish, t->output.work, QL_REPORT_FINISHED, NULL);
-    QL_TRY(ql_peft_save(&t->adapter, t->m->dir, t->output.work));
+    QL_TRY(ql_trained_save(&t->adapter, t->m, false, t->output.work));
     QL_TRY(ql_output_commit(&t->output));
     tell_samples(t);
     ql_trainer_tell(t, &e);
     return QL_OK;
+}
+
+static const char *kind_of(const ql_trainer *t)
+{
+    return ql_trainer_full(t) ? "model" : "adapter";
 }
 
 /* Where the optimizer's state is lost, the adapter is all there is. */
@@ -312,11 +330,11 @@ static ql_status save_adapter(ql_trainer *t)
     ql_status st = QL_ENOMEM;
     ql_outdir d = {0};
 
-    snprintf(name, sizeof(name), "adapter-%zu", t->progress.step);
+    snprintf(name, sizeof(name), "%s-%zu", kind_of(t), t->progress.step);
     path = ql_path_join(t->out_dir, name);
     if (path) {
         QL_TRY_DONE(ql_outdir_init(&d, path, true));
-        QL_TRY_DONE(ql_peft_save(&t->adapter, t->m->dir, d.work));
+        QL_TRY_DONE(ql_trained_save(&t->adapter, t->m, true, d.work));
         st = ql_outdir_commit(&d);
         t->output.written = st == QL_OK;
     }
@@ -344,7 +362,7 @@ static ql_status show_end(ql_trainer *t, ql_status st)
 ql_status ql_trainer_rescue(ql_trainer *t, ql_status st)
 {
     const bool whole = !t->unsound || t->saved == t->progress.step;
-    const char *name = whole ? "checkpoint" : "adapter";
+    const char *name = whole ? "checkpoint" : kind_of(t);
     const size_t step = t->progress.step;
     ql_status saved;
     char *why;

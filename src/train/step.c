@@ -144,6 +144,9 @@ ql_status ql_step_run(ql_step *s, ql_run *run, ql_batches *batches,
     }
     st = ql_optimizer_update(o, a->param, a->grad, &adam);
     s->spoilt = st != QL_OK;
+    if (st == QL_OK) {
+        ql_adapter_settle(a);
+    }
     ql_profile_mark(s->profile, QL_WORK_OTHER);
     return st == QL_OK ? st : ql_fail_prefix(st, "step %zu: ", s->number + 1);
 }

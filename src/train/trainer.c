@@ -10,6 +10,8 @@
 #include "src/convert/adapter_begin.h"
 #include "src/convert/adapter_make.h"
 #include "src/convert/peft.h"
+#include "src/convert/trained_folder.h"
+#include "src/model/full.h"
 #include "src/train/identity.h"
 #include "src/train/trainer.h"
 
@@ -22,7 +24,8 @@ static ql_adapter_options adapter_options(const ql_train_options *o)
     return (ql_adapter_options){.r = o->lora_r,
                                 .alpha = o->lora_alpha,
                                 .dropout = o->lora_dropout,
-                                .rslora = o->use_rslora};
+                                .rslora = o->use_rslora,
+                                .full = o->method == QL_METHOD_FULL};
 }
 
 ql_status ql_train_check(const char *out_dir, const ql_train_options *opt)
@@ -32,7 +35,8 @@ ql_status ql_train_check(const char *out_dir, const ql_train_options *opt)
 
     QL_TRY(ql_train_options_check(opt));
     QL_TRY(ql_adapter_options_check(&adapter));
-    return ql_output_check(out_dir, opt->overwrite_output_dir, anew);
+    return ql_output_check(out_dir, adapter.full, opt->overwrite_output_dir,
+                           anew);
 }
 
 ql_status ql_train_check_model(const char *model_dir,
@@ -44,6 +48,13 @@ ql_status ql_train_check_model(const char *model_dir,
     QL_TRY(ql_dir_need(model_dir, "give a Hugging Face model folder"));
     QL_TRY(ql_config_init(&c, model_dir));
     st = ql_adapter_fits(&c, opt);
+    if (st == QL_OK && c.quantized && opt->method == QL_METHOD_FULL) {
+        st = ql_fail(QL_EMISMATCH,
+                     "%s: the model is in 4 bits, but method full trains all "
+                     "weights; give the folder it was made from, or use "
+                     "method qlora",
+                     model_dir);
+    }
     ql_config_free(&c);
     return st;
 }
@@ -118,14 +129,36 @@ static ql_status check_ids(const ql_dataset *ds, size_t V)
     return QL_OK;
 }
 
+bool ql_trainer_full(const ql_trainer *t)
+{
+    return t->opt->method == QL_METHOD_FULL;
+}
+
 static ql_status check_method(const ql_trainer *t)
 {
-    if (t->opt->method == QL_METHOD_LORA && t->m->weights.quantized > 0) {
+    static const char *const does[] = {
+        [QL_METHOD_LORA] = "lora trains beside those of 16",
+        [QL_METHOD_FULL] = "full trains all weights, in 32",
+    };
+
+    if (t->opt->method != QL_METHOD_QLORA && t->m->weights.quantized > 0) {
         QL_FAIL(QL_EMISMATCH,
-                "%s: %zu linear layers are in 4 bits, but method lora trains "
-                "beside those of 16; give the folder they were made from, or "
-                "use method qlora",
-                t->m->dir, t->m->weights.quantized);
+                "%s: %zu linear layers are in 4 bits, but method %s; give the "
+                "folder they were made from, or use method qlora",
+                t->m->dir, t->m->weights.quantized, does[t->opt->method]);
+    }
+    return QL_OK;
+}
+
+/* A model that is written must not take the place of the one it is made of. */
+static ql_status check_place(const ql_trainer *t)
+{
+    if (ql_trainer_full(t) && ql_path_exists(t->out_dir) &&
+        ql_path_within(t->out_dir, t->m->dir) &&
+        ql_path_within(t->m->dir, t->out_dir)) {
+        QL_FAIL(QL_EINVAL,
+                "%s holds the model that is trained; name another folder",
+                t->out_dir);
     }
     return QL_OK;
 }
@@ -201,6 +234,13 @@ static ql_status load_adapter(ql_trainer *t, const char *dir)
     return ql_adapter_train(&t->adapter);
 }
 
+/* All weights of a checkpoint. */
+static ql_status load_full(ql_trainer *t, const char *dir)
+{
+    QL_TRY(ql_full_init(&t->adapter, &t->m->config, true, false));
+    return ql_trained_read(&t->adapter, dir);
+}
+
 /* from: the checkpoint to go on from; its path is NULL where there is none. */
 static ql_status make_adapter(ql_trainer *t, const ql_checkpoint *from)
 {
@@ -211,7 +251,8 @@ static ql_status make_adapter(ql_trainer *t, const ql_checkpoint *from)
     QL_TRY(ql_adapter_principal(&principal, o));
     QL_TRY(from->path && ql_principal_takes(&principal)
                ? restore_adapter(t, dir)
-           : dir ? load_adapter(t, dir)
+           : dir && ql_trainer_full(t) ? load_full(t, dir)
+           : dir                       ? load_adapter(t, dir)
                  : ql_adapter_make(&t->adapter, &t->m->config, &t->m->weights,
                                    o, ql_rng_split(o->seed, 1), true));
     ql_model_use_adapter(t->m, &t->adapter);
@@ -227,6 +268,7 @@ static ql_status make_optimizer(ql_trainer *t)
     const ql_optimizer_options opt = {.kind = t->opt->optim,
                                       .memory = t->plan.optimizer_memory,
                                       .page_dir = t->output.work,
+                                      .plain = a->n_plain,
                                       .rate = rates};
     ql_status st = rates ? QL_OK : QL_ENOMEM;
 
@@ -307,6 +349,7 @@ static ql_status plan_with(ql_trainer *t, const ql_adapter *a)
         .model = t->m,
         .sizes = a->sizes,
         .n = a->n_tensors,
+        .parameters = a->param,
         .gradients = a->grad,
         .run = run_options(t),
         .packs = t->opt->per_device_train_batch_size,
@@ -345,13 +388,14 @@ static ql_status set_up(ql_trainer *t, const ql_dataset *data,
 
     QL_TRY(ql_train_check(t->out_dir, t->opt));
     QL_TRY(check_method(t));
+    QL_TRY(check_place(t));
     QL_TRY(check_paths(t));
     QL_TRY(prepare_data(t, data, eval));
     QL_TRY(make_plan(t));
     if (t->opt->dry_run) {
         return QL_OK;
     }
-    QL_TRY(ql_output_init(&t->output, t->out_dir));
+    QL_TRY(ql_output_init(&t->output, t->out_dir, ql_trainer_full(t)));
     QL_TRY_DONE(ql_trainer_find_checkpoint(t, &from));
     QL_TRY_DONE(make_adapter(t, &from));
     QL_TRY_DONE(make_optimizer(t));
@@ -502,8 +546,7 @@ static ql_status train(ql_trainer *t)
 /* The adapter becomes the model's own. */
 static void hand_over(ql_trainer *t)
 {
-    ql_free(t->adapter.grad);
-    t->adapter.grad = NULL;
+    ql_adapter_freeze(&t->adapter);
     ql_adapter_free(&t->m->adapter);
     t->m->adapter = t->adapter;
     t->adapter = (ql_adapter){0};

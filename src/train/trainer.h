@@ -38,6 +38,9 @@ typedef struct ql_trainer {
     bool unsound;   /* the optimizer's state is not one of any step */
 } ql_trainer;
 
+/* All weights are trained, not an adapter. */
+bool ql_trainer_full(const ql_trainer *t);
+
 /* Seconds that training has taken so far, over all its processes. */
 double ql_trainer_seconds(const ql_trainer *t);
 

@@ -67,6 +67,15 @@ run samples toy4 --max-length 96 --sample-prompts 1
 run whole toy --max-length 256
 run sixteen toy --max-length 256 --method lora
 run eight toy4 --max-length 256 --optim adamw_8bit --lora-r 32
+for length in 256 768; do
+    run "full-$length-keep" toy --method full --max-length "$length" \
+        --gradient-checkpointing false
+    run "full-$length-repeat" toy --method full --max-length "$length" \
+        --gradient-checkpointing true
+    cmp "full-$length-keep/model.safetensors" \
+        "full-$length-repeat/model.safetensors"
+done
+run full-eight toy --method full --max-length 256 --optim adamw_8bit
 run dora toy4 --max-length 256 --use-dora
 
 # so small a model that what is kept ready for reports is the most of it

@@ -14,6 +14,7 @@
 
 #include "src/base/file.h"
 #include "src/convert/adapter_make.h"
+#include "src/convert/trained_folder.h"
 #include "tests/check/check.h"
 #include "tests/golden/lost_bias.h"
 
@@ -346,6 +347,32 @@ static void check_embeddings(folder *d)
     }
 }
 
+/* Saved as a model, all weights are read again to the bit, and are a model. */
+static void check_saved(folder *d)
+{
+    const ql_train_options o = {.method = QL_METHOD_FULL};
+    const char *dir = check_tmp_path("saved");
+    const size_t bytes = d->full.count * sizeof(float);
+    ql_model_options opt;
+    ql_model *m = NULL;
+    ql_adapter back;
+
+    ql_model_options_init(&opt);
+    opt.quantize = false;
+    check_ok(ql_dir_make(dir));
+    check_ok(ql_trained_save(&d->full, d->m, true, dir));
+    check_ok(ql_model_open(&m, dir, &opt));
+    check_ok(ql_adapter_make(&back, &m->config, &m->weights, &o, 0, false));
+    assert_int_equal(back.count, d->full.count);
+    assert_memory_equal(back.param, d->full.param, bytes);
+    memset(back.param, 0, bytes);
+    check_ok(ql_trained_read(&back, dir));
+    assert_memory_equal(back.param, d->full.param, bytes);
+    ql_adapter_free(&back);
+    ql_model_close(&m);
+    check_ok(ql_dir_remove(dir));
+}
+
 static void check_folder(const char *dir)
 {
     folder d = {.dir = dir};
@@ -371,6 +398,7 @@ static void check_folder(const char *dir)
         check_vectors(&d, f);
     }
     check_embeddings(&d);
+    check_saved(&d);
     ql_adapter_free(&d.full);
     print_message("%s: vectors off by at most %.2g", dir, d.worst);
     d.worst = 0;

@@ -471,7 +471,7 @@ static void output__belongs_to_one_process(void **state)
 
     (void)state;
     toy_run_options(&o);
-    check_ok(ql_output_init(&other, dir));
+    check_ok(ql_output_init(&other, dir, false));
     check_fails(train(&o, dir, NULL, NULL), QL_EINVAL, "another process");
     ql_output_free(&other);
     check_ok(train(&o, dir, NULL, NULL));

@@ -189,6 +189,15 @@ bool cli_args_given(const cli_args *args, const char *name)
     return s && (s->given || s->configured);
 }
 
+void cli_args_idle(cli_args *args, const char *name)
+{
+    cli_seen *s = cli_args_find(args, name, strlen(name), NULL);
+
+    if (s) {
+        s->idle = true;
+    }
+}
+
 /* Edits that turn one name into the other: insert, delete, replace a letter,
  * or swap two neighbours. Names longer than the rows are far from all. */
 static size_t distance(const char *a, size_t an, const char *b, size_t bn)

@@ -112,6 +112,7 @@ typedef struct cli_seen {
     char *initial;   /* its value at the start, for the usage */
     bool given;      /* by the command line */
     bool configured; /* by the settings file */
+    bool idle;       /* it has no meaning beside the others */
 } cli_seen;
 
 /* A parsed command line. */
@@ -152,6 +153,10 @@ bool cli_args_given(const cli_args *args, const char *name);
 
 /* Writes the usage text, at most 80 columns wide. */
 void cli_args_usage(const cli_args *args, FILE *out);
+
+/* Says that an option has no meaning beside the others: it is no setting of
+ * this run. */
+void cli_args_idle(cli_args *args, const char *name);
 
 /* Writes every setting as a line of YAML, "key: value", that
  * cli_args_read_settings reads back to the same values. */

@@ -13,7 +13,7 @@ void cli_args_write_settings(const cli_args *args, FILE *out)
     for (size_t i = 0; i < args->n; i++) {
         const cli_opt *opt = args->seen[i].opt;
 
-        if (opt->transient) {
+        if (opt->transient || args->seen[i].idle) {
             continue;
         }
         for (const char *c = opt->name; *c; c++) {

@@ -1,0 +1,106 @@
+# All weights trained: begins where an adapter beside the same weights does,
+# comes out as a model of its own, the same for all threads, pages and stops.
+. "$QL_SOURCE/tests/cli/refuse.sh"
+
+toy model d hidden=64 layers=2
+for word in a the cat dog sun moon tree bird fish stone wind rain; do
+    printf '{"prompt": "a b", "completion": "%s is hot"}\n' $word
+done >data.jsonl
+
+# full OUTPUT OPTION...
+full() {
+    to=$1
+    shift
+    accept qlora-train --json --quiet --model d --data data.jsonl \
+        --eval-split 3 --method full --output "$to" --no-packing \
+        --num-train-epochs 2 --gradient-accumulation-steps 3 \
+        --learning-rate 1e-2 --weight-decay 0.1 --logging-steps 1 \
+        --eval-steps 3 --save-steps 2 --threads 1 "$@"
+}
+
+# value PATTERN KEY: a number of the first row like that, of the last command
+value() {
+    grep -e "$1" "$log/out" | sed -n "1s/.*\"$2\": \([-+.e0-9]*\)[,}].*/\1/p"
+}
+
+# near A B BY: or complains
+near() {
+    awk "BEGIN { d = $1 - $2; exit !(d < $3 && -d < $3) }" ||
+        complain "$1 and $2 differ by more than $3"
+}
+
+# same FOLDER: the model and what it came by are those of whole
+same() {
+    for name in model.safetensors config.json best/model.safetensors \
+        checkpoint-6/model.safetensors checkpoint-6/optimizer.bin; do
+        cmp "whole/$name" "$1/$name" || complain "$1: another $name"
+    done
+}
+
+full whole
+first=$(value '^{"step": 1,' loss)
+before=$(value '"step": 0, "eval_loss"' eval_loss)
+best=$(grep -o '"eval_loss": [.0-9]*' "$log/out" | cut -d' ' -f2 | sort -g |
+    head -n 1)
+awk "BEGIN { exit !($best < 0.8 * $before) }" ||
+    complain "the loss does not fall: $before, $best"
+for name in tokenizer.json tokenizer_config.json config.json README.md; do
+    [ -e whole/$name ] || complain "no $name"
+done
+grep -q 'Full fine-tuning of d' whole/README.md || complain 'README.md'
+! grep -q 'LoRA\|peft\|adapter' whole/README.md ||
+    complain 'README.md speaks of an adapter'
+accept train --method lora --json --output lora --no-packing \
+    --gradient-accumulation-steps 3 --eval-split 3 --overwrite-output-dir
+near "$(value '^{"step": 1,' loss)" "$first" 1e-4
+
+# what came out is a model, of which an adapter begins where training ended
+accept qlora-generate --model whole --prompt 'a b' --max-new-tokens 2
+accept qlora-train --quiet --json --model whole --data data.jsonl \
+    --method lora --no-packing --eval-split 3 --output on --max-steps 1
+near "$(value '"step": 0, "eval_loss"' eval_loss)" "$best" 0.02
+
+full two --threads 2
+same two
+full paged --optim paged_adamw_32bit --optimizer-memory 300000
+same paged
+full lean --gradient-checkpointing
+same lean
+accept qlora-train --quiet --config whole/run.yaml --output again
+same again
+full eight --optim paged_adamw_8bit
+
+# from a checkpoint; and killed, whenever that is
+mkdir on2
+cp -R whole/checkpoint-2 on2/
+full on2
+same on2
+for after in 0.05 0.2 0.4; do
+    rm -rf killed
+    timeout -s KILL $after qlora-train --quiet --model d --data data.jsonl \
+        --eval-split 3 --method full --output killed --no-packing \
+        --num-train-epochs 2 --gradient-accumulation-steps 3 \
+        --learning-rate 1e-2 --weight-decay 0.1 --logging-steps 1 \
+        --eval-steps 3 --save-steps 2 --threads 1 >/dev/null 2>&1 || :
+    full killed
+    same killed
+done
+
+# refused, by name
+for flag in '--lora-r 8' '--lora-dropout 0' '--use-dora' '--adapter lora' \
+    '--lora-target-modules q_proj' '--loraplus-lr-ratio 4' \
+    '--quant-type fp4'; do
+    # shellcheck disable=SC2086
+    refuse 2 "${flag%% *} is about an adapter or 4 bits, but --method *" \
+        train --method full $flag
+done
+refuse 2 '*whole holds a model already; *' train --method full --output whole
+refuse 2 '*d holds the model that is trained; name another folder' \
+    train --method full --output d --overwrite-output-dir
+refuse 3 '*method was "full", is "lora"*' \
+    train --method lora --output on3 --resume whole/checkpoint-2 \
+    --eval-split 3 --no-packing
+qlora-quantize --quiet d nf4 >"$log/out" 2>"$log/err"
+refuse 3 '*nf4: the model is in 4 bits, but method full trains all *' \
+    qlora-train --quiet --model nf4 --data data.jsonl --output out \
+    --method full --threads 1
