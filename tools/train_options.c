@@ -509,6 +509,7 @@ static int settle_full(cli_args *args)
         "use-dora",   "layers-to-transform", "rank-pattern",
         "adapter",    "alpha-pattern",       "loraplus-lr-ratio",
         "quant-type", "double-quant",        "loraplus-lr-embedding",
+        "loftq-iter", "init-lora-weights",
     };
     const char *command = args->command->name;
     char text[160];
