@@ -143,7 +143,8 @@ ql_status ql_trainer_find_checkpoint(ql_trainer *t, ql_checkpoint *c)
 }
 
 /* The date of a checkpoint, if it is sound and its run is not finished. */
-static ql_status date_of(const char *out_dir, const char *path, char **date)
+static ql_status date_of(const char *out_dir, bool full, const char *path,
+                         char **date)
 {
     const char *found;
     ql_checkpoint c;
@@ -153,7 +154,7 @@ static ql_status date_of(const char *out_dir, const char *path, char **date)
         return st;
     }
     found = ql_identity_date(c.identity);
-    if (found && !(c.progress.finished && ql_output_finished(out_dir))) {
+    if (found && !(c.progress.finished && ql_output_finished(out_dir, full))) {
         *date = ql_strdup(QL_TAG_MISC, found);
         st = *date ? QL_OK : QL_ENOMEM;
     }
@@ -166,20 +167,21 @@ ql_status ql_train_date(const char *out_dir, const ql_train_options *opt,
                         char **date)
 {
     const bool is_auto = !opt->resume || strcmp(opt->resume, "auto") == 0;
+    const bool full = opt->method == QL_METHOD_FULL;
     size_t *steps = NULL;
     size_t n = 0;
     ql_status st = QL_EFORMAT;
 
     *date = NULL;
     if (!is_auto && strcmp(opt->resume, "off") != 0) {
-        st = date_of(out_dir, opt->resume, date);
+        st = date_of(out_dir, full, opt->resume, date);
     } else if (is_auto && ql_checkpoint_list(out_dir, &steps, &n) != QL_OK) {
         n = 0;
     }
     for (size_t i = 0; i < n && st != QL_OK && st != QL_ENOMEM; i++) {
         char *path = ql_checkpoint_path(out_dir, steps[i]);
 
-        st = path ? date_of(out_dir, path, date) : QL_ENOMEM;
+        st = path ? date_of(out_dir, full, path, date) : QL_ENOMEM;
         ql_free(path);
     }
     ql_free(steps);
