@@ -125,6 +125,9 @@ static ql_status run(train_options *o, const cli_common *common,
         cli_term_clear(&s.term);
     }
     if (st == QL_OK) {
+        st = ql_train_check_loading(o->model, &mo, &o->t);
+    }
+    if (st == QL_OK) {
         st = ql_model_open(&m, o->model, &mo);
     }
     if (st == QL_OK) {

@@ -197,6 +197,10 @@ static void show_memory(FILE *out, const ql_plan *p)
     }
     fprintf(out, "  %-22s %10s of %s that it may have\n", "all",
             cli_format_bytes(b, p->total), cli_format_bytes(c, p->budget));
+    if (p->peak > p->total) {
+        fprintf(out, "  %-22s %10s, while the model was loaded\n", "before",
+                cli_format_bytes(b, p->peak));
+    }
     fprintf(out, "  activations are kept in %zu of %zu layers%s\n",
             p->keep_layers, p->layers,
             p->keep_layers < p->layers ? ", and made anew in the others" : "");
@@ -241,11 +245,13 @@ static void print_memory_json(const ql_plan *p)
     for (int i = 0; i < QL_PLAN_PARTS; i++) {
         printf("\"%s\": %llu, ", keys[i], (unsigned long long)p->bytes[i]);
     }
-    printf("\"anonymous\": %llu, \"total\": %llu, \"budget\": %llu, "
+    printf("\"anonymous\": %llu, \"total\": %llu, \"peak\": %llu, \"budget\": "
+           "%llu, "
            "\"page_file\": %llu, \"weight_memory\": %llu, "
            "\"layers\": %zu, \"keep_layers\": %zu}}\n",
            (unsigned long long)p->anonymous, (unsigned long long)p->total,
-           (unsigned long long)p->budget, (unsigned long long)p->page_file,
+           (unsigned long long)p->peak, (unsigned long long)p->budget,
+           (unsigned long long)p->page_file,
            (unsigned long long)p->weight_memory, p->layers, p->keep_layers);
 }
 

@@ -28,6 +28,8 @@ typedef enum ql_plan_part {
 typedef struct ql_plan {
     uint64_t bytes[QL_PLAN_PARTS];
     uint64_t anonymous, total;  /* sums: private memory; all */
+    uint64_t peak;              /* of the process: total, or what it took before
+                                   the plan, while a model was quantized */
     uint64_t budget;            /* what total must not exceed */
     size_t layers, keep_layers; /* of the layers, those that keep their
                                    activations; others repeat their forward */

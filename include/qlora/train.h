@@ -258,6 +258,13 @@ QL_API ql_status ql_train_check_model(const char *model_dir,
 QL_API ql_status ql_train_date(const char *out_dir, const ql_train_options *opt,
                                char **date);
 
+/* Before a model is opened so: whether there is memory for it, quantizing its
+ * weights included. Errors: QL_ENOMEM, saying how much is lacking; those of
+ * ql_model_open for files that are missing or damaged. */
+QL_API ql_status ql_train_check_loading(const char *model_dir,
+                                        const ql_model_options *how,
+                                        const ql_train_options *opt);
+
 /* Trains an adapter for model on data and writes a PEFT folder to out_dir
  * (adapter_config.json, adapter_model.safetensors, the tokenizer's files and
  * metrics.csv). eval, fn and result may be NULL. The adapter stays on the

@@ -20,6 +20,15 @@ void ql_model_options_init(ql_model_options *opt)
     ql_quant_options_init(&opt->quant);
 }
 
+ql_load ql_model_load(const ql_model_options *opt)
+{
+    return (ql_load){.quantize = opt->quantize,
+                     .book = opt->quant.type == QL_QUANT_FP4 ? QL_CODEBOOK_FP4
+                                                             : QL_CODEBOOK_NF4,
+                     .block = opt->quant.block_size,
+                     .double_quant = opt->quant.double_quant};
+}
+
 ql_status ql_model_open(ql_model **out, const char *dir,
                         const ql_model_options *opt)
 {
@@ -31,11 +40,7 @@ ql_status ql_model_open(ql_model **out, const char *dir,
     *out = NULL;
     ql_model_options_init(&defaults);
     opt = opt ? opt : &defaults;
-    load = (ql_load){.quantize = opt->quantize,
-                     .book = opt->quant.type == QL_QUANT_FP4 ? QL_CODEBOOK_FP4
-                                                             : QL_CODEBOOK_NF4,
-                     .block = opt->quant.block_size,
-                     .double_quant = opt->quant.double_quant};
+    load = ql_model_load(opt);
     if (!m) {
         return QL_ENOMEM;
     }

@@ -16,4 +16,7 @@ struct ql_model {
  * was loaded, if any. The adapter is borrowed until the next call. */
 void ql_model_use_adapter(ql_model *m, const ql_adapter *a);
 
+/* What ql_model_open does with linear weights. */
+ql_load ql_model_load(const ql_model_options *opt);
+
 #endif

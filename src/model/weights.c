@@ -327,14 +327,12 @@ static ql_status load_ends(loader *l)
     return load_matrix(l, name, c->V, c->C, &l->w->base_head);
 }
 
-/* The base of a folder's names: a model that was saved without its head lacks
- * it. */
-static const char *base_of(const ql_weights *w, const ql_names *names)
+const char *ql_weights_base(const ql_shards *s, const ql_names *names)
 {
     char name[NAME_BYTES];
 
     snprintf(name, sizeof(name), "%s.weight", names->embed);
-    return ql_shards_find(w->shards, name) ? "" : names->base;
+    return ql_shards_find(s, name) ? "" : names->base;
 }
 
 ql_status ql_weights_init(ql_weights *w, const ql_config *c, const char *dir,
@@ -351,7 +349,7 @@ ql_status ql_weights_init(ql_weights *w, const ql_config *c, const char *dir,
         goto done;
     }
     QL_TRY_DONE(ql_shards_open(&w->shards, dir));
-    w->base = base_of(w, c->arch->names);
+    w->base = ql_weights_base(w->shards, c->arch->names);
     QL_TRY_DONE(load_ends(&l));
     w->embed = (ql_embedding){.w = w->base_embed, .scale = c->embed_scale};
     w->head = (ql_linear){.w = w->base_head};

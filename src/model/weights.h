@@ -67,4 +67,8 @@ void ql_weights_disown(ql_weights *w, const void *block);
 void ql_weights_path(const ql_weights *w, const ql_arch *arch, size_t layer,
                      ql_module module, char *path, size_t bytes);
 
+/* What the names of a folder's tensors begin with: a model that was saved
+ * without its head lacks the base. Borrowed, constant. */
+const char *ql_weights_base(const ql_shards *s, const ql_names *names);
+
 #endif

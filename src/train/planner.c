@@ -53,17 +53,16 @@ typedef struct planner {
     size_t least;   /* the least of them that must stay */
 } planner;
 
-/* What may be taken: the budget that was given, or what is free. */
-static uint64_t budget(const planner *pl)
+uint64_t ql_plan_budget(uint64_t given, const ql_memory_use *now)
 {
     const uint64_t room = ql_memory_room("");
     uint64_t margin = room / MARGIN_SHARE;
 
-    if (pl->f->budget > 0 || room == UINT64_MAX) {
-        return pl->f->budget > 0 ? pl->f->budget : UINT64_MAX;
+    if (given > 0 || room == UINT64_MAX) {
+        return given > 0 ? given : UINT64_MAX;
     }
     margin = margin > MARGIN_LEAST * mib ? margin : MARGIN_LEAST * mib;
-    return pl->now.resident + (room > margin ? room - margin : 0);
+    return now->resident + (room > margin ? room - margin : 0);
 }
 
 /* Memory that is held now, by purpose. */
@@ -249,7 +248,7 @@ ql_status ql_plan_make(ql_plan *p, const ql_plan_facts *f)
 
     *p = (ql_plan){.layers = f->model->config.layers};
     ql_memory_read(&pl.now);
-    p->budget = budget(&pl);
+    p->budget = ql_plan_budget(f->budget, &pl.now);
     count_held(&pl);
     if (!f->parameters) {
         p->bytes[QL_PLAN_ADAPTER] += elements(f) * sizeof(float);
@@ -264,5 +263,6 @@ ql_status ql_plan_make(ql_plan *p, const ql_plan_facts *f)
         w->embed.w.data != w->head.w.data ? ql_stream_bytes(w, &w->embed.w) : 0;
     ql_stream_needs(w, &pl.mapped, &pl.least);
     QL_TRY(choose(&pl));
+    p->peak = p->total > pl.now.peak ? p->total : pl.now.peak;
     return over(p) > 0 ? refuse(&pl) : QL_OK;
 }

@@ -26,6 +26,10 @@ typedef struct ql_plan_facts {
                                     the work is done before that of the run */
 } ql_plan_facts;
 
+/* Bytes that the process may have: those given (0: none), else what it has now
+ * and what is free, less a margin. */
+uint64_t ql_plan_budget(uint64_t given, const ql_memory_use *now);
+
 /* Makes the plan: memory held now counts as it is, what the facts are about
  * comes on top. Errors: QL_ENOMEM when even the leanest plan exceeds the
  * budget, saying by how much and what would help; QL_EINVAL (the optimizer's

@@ -52,7 +52,7 @@ json_t *ql_fact_memory(const ql_report *r)
     add_memory(list, "mapped files, now",
                p->bytes[QL_PLAN_MAPPED] + p->bytes[QL_PLAN_FILES], mem.file,
                mem.peak);
-    add_memory(list, "whole process", p->total, mem.peak, mem.peak);
+    add_memory(list, "whole process", p->peak, mem.peak, mem.peak);
     return list;
 }
 

@@ -1,0 +1,85 @@
+/* What loading a model takes is worked out before, from its headers: for each
+ * architecture, quantized while loading or not. */
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/file.h"
+#include "src/model/load_need.h"
+#include "src/model/model_handle.h"
+#include "tests/check/check.h"
+#include "tests/golden/lost_bias.h"
+
+enum {
+    PATH_BYTES = 4200
+};
+
+static void check_folder(const char *dir, const ql_model_options *opt)
+{
+    const ql_load load = ql_model_load(opt);
+    size_t peak = ql_alloc_peak(QL_TAG_WEIGHTS);
+    ql_load_need need;
+    ql_config c;
+    ql_model *m;
+    size_t kept;
+
+    check_ok(ql_config_init(&c, dir));
+    check_ok(ql_load_needs(&need, &c, dir, &load));
+    ql_config_free(&c);
+    check_ok(ql_model_open(&m, dir, opt));
+    kept = ql_alloc_bytes(QL_TAG_WEIGHTS);
+    if (kept != need.kept) {
+        fail_msg("%s: %zu bytes are kept instead of %llu", dir, kept,
+                 (unsigned long long)need.kept);
+    }
+    if (ql_alloc_peak(QL_TAG_WEIGHTS) > peak) {
+        peak = ql_alloc_peak(QL_TAG_WEIGHTS);
+        assert_true(peak <= need.kept + need.more);
+        assert_true(peak > kept || !opt->quantize || !opt->quant.double_quant);
+    }
+    ql_model_close(&m);
+    assert_int_equal(ql_alloc_bytes(QL_TAG_WEIGHTS), 0);
+}
+
+static void loading__takes_what_its_headers_say(void **state)
+{
+    const char *dir = check_shared("golden/models");
+    ql_model_options opt;
+    char **names;
+    size_t seen = 0;
+    size_t n;
+
+    (void)state;
+    check_ok(ql_dir_list(dir, &names, &n));
+    for (size_t i = 0; i < n; i++) {
+        char path[PATH_BYTES];
+        const char *folder;
+
+        snprintf(path, sizeof(path), "%s/%s/model.safetensors", dir, names[i]);
+        if (!ql_path_exists(path) || strncmp(names[i], "bert", 4) == 0) {
+            continue;
+        }
+        snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+        folder = lost_bias_is(path) ? lost_bias_copy(path) : path;
+        ql_model_options_init(&opt);
+        check_folder(folder, &opt);
+        opt.quant.double_quant = false;
+        opt.quant.block_size = 128;
+        check_folder(folder, &opt);
+        opt.quantize = false;
+        check_folder(folder, &opt);
+        seen++;
+    }
+    ql_dir_list_free(names, n);
+    assert_true(seen >= 10);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(loading__takes_what_its_headers_say),
+    };
+
+    check_need_shared();
+    check_ok(ql_runtime_open(&check_runtime));
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
