@@ -39,6 +39,11 @@ static const cli_choice checkpointing[] = {{"auto", QL_CHECKPOINTING_AUTO},
                                            {"true", QL_CHECKPOINTING_ON},
                                            {"false", QL_CHECKPOINTING_OFF},
                                            {0}};
+static const cli_choice activations[] = {{"fp32", QL_ACTIVATION_FP32},
+                                         {"float32", QL_ACTIVATION_FP32},
+                                         {"bf16", QL_ACTIVATION_BF16},
+                                         {"bfloat16", QL_ACTIVATION_BF16},
+                                         {0}};
 static const cli_choice quant_types[] = {
     {"nf4", QL_QUANT_NF4}, {"fp4", QL_QUANT_FP4}, {0}};
 
@@ -306,6 +311,11 @@ static const cli_opt table[] = {
      .group = "Memory",
      .help = "repeat the blocks' forward instead of keeping activations; auto: "
              "in as many as memory demands"},
+    {.name = "activation-dtype",
+     CLI_CHOICE(&o.t.activation_dtype, activations),
+     .group = "Memory",
+     .help = "what the inputs of blocks are kept in; bf16 takes half, and "
+             "moves gradients by less than 1 % of their norm"},
     {.name = "quant-type",
      CLI_CHOICE(&o.quant.type, quant_types),
      .group = "Memory",

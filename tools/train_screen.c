@@ -208,6 +208,10 @@ static void show_memory(FILE *out, const ql_plan *p)
         fprintf(out, "  %s of the optimizer's state are in a page file\n",
                 cli_format_bytes(b, p->page_file));
     }
+    if (p->activation_file > 0) {
+        fprintf(out, "  inputs of %zu layers go to a file of %s\n",
+                p->spill_layers, cli_format_bytes(b, p->activation_file));
+    }
     if (p->weight_memory > 0) {
         fputs("  weights are read from disk layer by layer\n", out);
     }
@@ -247,11 +251,13 @@ static void print_memory_json(const ql_plan *p)
     }
     printf("\"anonymous\": %llu, \"total\": %llu, \"peak\": %llu, \"budget\": "
            "%llu, "
-           "\"page_file\": %llu, \"weight_memory\": %llu, "
+           "\"page_file\": %llu, \"activation_file\": %llu, "
+           "\"weight_memory\": %llu, "
            "\"layers\": %zu, \"keep_layers\": %zu}}\n",
            (unsigned long long)p->anonymous, (unsigned long long)p->total,
            (unsigned long long)p->peak, (unsigned long long)p->budget,
            (unsigned long long)p->page_file,
+           (unsigned long long)p->activation_file,
            (unsigned long long)p->weight_memory, p->layers, p->keep_layers);
 }
 

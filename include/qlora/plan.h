@@ -36,6 +36,9 @@ typedef struct ql_plan {
     uint64_t optimizer_memory;  /* bytes that a paged optimizer may keep in
                                    memory; 0: all */
     uint64_t page_file;         /* bytes of its file */
+    size_t spill_layers;        /* the inputs of so many are in a file between
+                                   forward and backward */
+    uint64_t activation_file;   /* bytes of that */
     uint64_t weight_memory;     /* bytes of mapped weights that stay in memory,
                                    while others are read when their turn comes;
                                    0: all stay */

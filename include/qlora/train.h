@@ -58,6 +58,14 @@ typedef enum ql_checkpointing {
     QL_CHECKPOINTING_AUTO /* those of as many layers as there is room for */
 } ql_checkpointing;
 
+/* In what the inputs of blocks are kept from which a forward is repeated. */
+typedef enum ql_activation {
+    QL_ACTIVATION_FP32,
+    QL_ACTIVATION_BF16 /* half the memory; every forward but the last block's is
+                          repeated, and gradients differ by less than 1 % of
+                          their norm */
+} ql_activation;
+
 /* Names are those of Hugging Face's TrainingArguments and LoraConfig. */
 typedef struct ql_train_options {
     ql_method method;    /* qlora; the model must be opened for it: for lora,
@@ -133,6 +141,7 @@ typedef struct ql_train_options {
                                        or a checkpoint's folder */
 
     ql_checkpointing gradient_checkpointing; /* auto */
+    ql_activation activation_dtype;          /* fp32 */
     uint64_t memory; /* 0: what is free, less a margin; bytes that the process
                         may have */
     bool dry_run;    /* false; true: make the plan, tell it, and end */

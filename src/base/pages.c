@@ -2,15 +2,12 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "src/base/alloc.h"
 #include "src/base/fail.h"
-#include "src/base/file.h"
+#include "src/base/pagefile.h"
 
 /* Parts are counted through all sweeps: number i is part i % n, and lies in
  * buffer i % QL_PAGES_BUFFERS from when it is read until it is written. */
@@ -35,41 +32,6 @@ struct ql_pages {
     const char *verb; /* which of them */
 };
 
-/* 0, or errno. */
-static int read_all(int fd, uint64_t at, unsigned char *data, size_t n)
-{
-    while (n > 0) {
-        const ssize_t got = pread(fd, data, n, (off_t)at);
-
-        if (got == 0 || (got < 0 && errno != EINTR)) {
-            return got == 0 ? EIO : errno;
-        }
-        if (got > 0) {
-            data += got;
-            at += (uint64_t)got;
-            n -= (size_t)got;
-        }
-    }
-    return 0;
-}
-
-static int write_all(int fd, uint64_t at, const unsigned char *data, size_t n)
-{
-    while (n > 0) {
-        const ssize_t put = pwrite(fd, data, n, (off_t)at);
-
-        if (put < 0 && errno != EINTR) {
-            return errno;
-        }
-        if (put > 0) {
-            data += put;
-            at += (uint64_t)put;
-            n -= (size_t)put;
-        }
-    }
-    return 0;
-}
-
 static unsigned char *buffer(const ql_pages *p, uint64_t number)
 {
     return p->buffers + number % QL_PAGES_BUFFERS * p->largest;
@@ -80,8 +42,8 @@ static int transfer(const ql_pages *p, uint64_t number, bool reads)
     const uint64_t *bound = p->bound + number % p->n;
     const size_t n = (size_t)(bound[1] - bound[0]);
 
-    return reads ? read_all(p->fd, bound[0], buffer(p, number), n)
-                 : write_all(p->fd, bound[0], buffer(p, number), n);
+    return reads ? ql_pagefile_read(p->fd, bound[0], buffer(p, number), n)
+                 : ql_pagefile_write(p->fd, bound[0], buffer(p, number), n);
 }
 
 /* Reads while a buffer is free, else writes. With no fewer parts than buffers a
@@ -116,57 +78,6 @@ static void *help(void *arg)
     return NULL;
 }
 
-static ql_status make_file(ql_pages *p)
-{
-    const uint64_t bytes = p->bound[p->n];
-    char *path = ql_path_join(p->dir, ".pages-XXXXXX");
-    ql_status st;
-    int error;
-
-    if (!path) {
-        return QL_ENOMEM;
-    }
-    QL_TRY_DONE(ql_disk_need(p->dir, bytes));
-    p->fd = mkstemp(path);
-    if (p->fd < 0 || unlink(path) != 0) {
-        st = ql_fail_errno("cannot make a page file in %s", p->dir);
-        goto done;
-    }
-    do {
-        error = posix_fallocate(p->fd, 0, (off_t)bytes);
-    } while (error == EINTR);
-    if (error == EINVAL || error == EOPNOTSUPP) {
-        error = ftruncate(p->fd, (off_t)bytes) == 0 ? 0 : errno;
-    }
-    if (error != 0) {
-        errno = error;
-        st = ql_fail_errno("cannot reserve %.1f MB for a page file in %s",
-                           (double)bytes / 1e6, p->dir);
-    }
-done:
-    ql_free(path);
-    return st;
-}
-
-/* Signals are for the threads that know what to do about them. */
-static ql_status start(ql_pages *p)
-{
-    sigset_t all;
-    sigset_t before;
-    int error;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    error = pthread_create(&p->helper, NULL, help, p);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (error != 0) {
-        errno = error;
-        return ql_fail_errno("cannot start a thread");
-    }
-    p->running = true;
-    return QL_OK;
-}
-
 ql_status ql_pages_open(ql_pages **p_out, ql_tag tag, const char *dir,
                         const uint64_t *bound, size_t n)
 {
@@ -192,10 +103,11 @@ ql_status ql_pages_open(ql_pages **p_out, ql_tag tag, const char *dir,
     p->dir = ql_strdup(QL_TAG_TEXT, dir);
     p->buffers = ql_alloc(tag, QL_PAGES_BUFFERS, p->largest);
     if (p->dir && p->buffers) {
-        st = make_file(p);
+        st = ql_pagefile_open(&p->fd, p->dir, p->bound[p->n]);
     }
     if (st == QL_OK) {
-        st = start(p);
+        st = ql_helper_start(&p->helper, help, p);
+        p->running = st == QL_OK;
     }
     if (st != QL_OK) {
         ql_pages_close(&p);
@@ -286,7 +198,7 @@ ql_status ql_pages_read(ql_pages *p, uint64_t at, void *data, size_t n)
     int error;
 
     QL_TRY(settle(p, false));
-    error = read_all(p->fd, at, data, n);
+    error = ql_pagefile_read(p->fd, at, data, n);
     return error == 0 ? QL_OK : report(p, error, "read");
 }
 
@@ -295,7 +207,7 @@ ql_status ql_pages_write(ql_pages *p, uint64_t at, const void *data, size_t n)
     int error;
 
     QL_TRY(settle(p, true));
-    error = write_all(p->fd, at, data, n);
+    error = ql_pagefile_write(p->fd, at, data, n);
     return error == 0 ? QL_OK : report(p, error, "write");
 }
 

@@ -1,11 +1,11 @@
 /* The memory of a run is one arena for what is kept between forward and
  * backward and one for scratch, both sized when the run is opened.
  *
- * Kept are the inputs of all blocks, h[0] .. h[L], and the activations of the
- * last blocks, as many as opt says. The blocks before them share one more set,
- * which holds the activations of the block at work: after the forward those of
- * the last one that shares it; the forward of each earlier block is repeated
- * before its backward. */
+ * Kept are the inputs of all blocks, h[0] .. h[L], unless inputs.h has them,
+ * and the activations of the last blocks, as many as opt says. The blocks
+ * before them share one more set, which holds the activations of the block at
+ * work: after the forward those of the last one that shares it; the forward of
+ * each earlier block is repeated before its backward. */
 #include "src/model/run.h"
 
 #include "src/base/fail.h"
@@ -16,7 +16,29 @@ size_t ql_run_kept_layers(const ql_run *run)
 {
     const size_t all = run->m->config.layers;
 
+    if (run->opt.bf16_inputs) {
+        return 0;
+    }
     return run->opt.keep_layers < all ? run->opt.keep_layers : all;
+}
+
+static ql_inputs_options inputs_options(const ql_run *run)
+{
+    const ql_config *c = &run->m->config;
+    const size_t n = run->opt.spill_layers;
+
+    return (ql_inputs_options){.layers = c->layers,
+                               .elements = run->opt.max_tokens * c->C,
+                               .spilled = n < c->layers ? n : c->layers,
+                               .bf16 = run->opt.bf16_inputs,
+                               .dir = run->opt.spill_dir};
+}
+
+static bool are_apart(const ql_run *run)
+{
+    const ql_inputs_options opt = inputs_options(run);
+
+    return run->opt.training && ql_inputs_apart(&opt);
 }
 
 static size_t sets(const ql_run *run)
@@ -40,7 +62,7 @@ static ql_saved_size size_of(const ql_run *run, size_t i)
 
 static size_t streams(const ql_run *run)
 {
-    return run->opt.training ? run->m->config.layers + 1 : 1;
+    return run->opt.training && !are_apart(run) ? run->m->config.layers + 1 : 1;
 }
 
 /* The largest shape that attention will see. */
@@ -73,6 +95,11 @@ static size_t kept_bytes(const ql_run *run)
                    ql_arena_piece(stats, sizeof(float)) +
                    2 * ql_arena_piece(T, sizeof(uint32_t));
 
+    if (are_apart(run)) {
+        const ql_inputs_options in = inputs_options(run);
+
+        bytes += ql_inputs_bytes(&in);
+    }
     for (size_t i = 0; i < sets(run); i++) {
         const ql_saved_size size = size_of(run, i);
 
@@ -216,8 +243,21 @@ void ql_run_refresh(ql_run *run, bool first)
 ql_run_need ql_run_needs(const ql_model *m, const ql_run_options *opt)
 {
     const ql_run run = {.m = m, .opt = *opt};
+    const ql_inputs_options in = inputs_options(&run);
+    const bool apart = are_apart(&run);
 
-    return (ql_run_need){kept_bytes(&run), scratch_bytes(&run)};
+    return (ql_run_need){.kept = kept_bytes(&run) +
+                                 (apart ? ql_inputs_buffers(&in) : 0),
+                         .scratch = scratch_bytes(&run),
+                         .file = apart ? ql_inputs_file(&in) : 0};
+}
+
+static ql_status open_inputs(ql_run *run)
+{
+    const ql_inputs_options in = inputs_options(run);
+
+    run->apart = are_apart(run);
+    return run->apart ? ql_inputs_init(&run->inputs, &in, &run->kept) : QL_OK;
 }
 
 ql_status ql_run_open(ql_run **out, const ql_model *m,
@@ -242,6 +282,7 @@ ql_status ql_run_open(ql_run **out, const ql_model *m,
     QL_TRY_DONE(ql_arena_init(&run->kept, QL_TAG_ACTIV, kept_bytes(run)));
     QL_TRY_DONE(ql_arena_init(&run->scratch, QL_TAG_WORK, scratch_bytes(run)));
     take_all(run);
+    QL_TRY_DONE(open_inputs(run));
     ql_run_refresh(run, true);
     QL_TRY_DONE(
         ql_stream_open(&run->stream, &m->weights,
@@ -257,6 +298,7 @@ void ql_run_close(ql_run **run)
 {
     if (*run) {
         ql_stream_close(&(*run)->stream);
+        ql_inputs_free(&(*run)->inputs);
         ql_arena_free(&(*run)->kept);
         ql_arena_free(&(*run)->scratch);
         ql_free((*run)->h);

@@ -12,16 +12,21 @@
 typedef struct ql_run ql_run;
 
 typedef struct ql_run_options {
-    size_t max_tokens;    /* T of the largest batch */
-    size_t max_length;    /* longest sequence */
-    size_t max_sequences; /* in a batch */
-    bool training;        /* backward passes will be run */
-    size_t keep_layers;   /* so many layers, the last ones, keep their
+    size_t max_tokens;     /* T of the largest batch */
+    size_t max_length;     /* longest sequence */
+    size_t max_sequences;  /* in a batch */
+    bool training;         /* backward passes will be run */
+    size_t keep_layers;    /* so many layers, the last ones, keep their
                              activations; the forward of the others is repeated
                              before their backward */
-    size_t weight_memory; /* bytes of mapped weights that may be resident; the
+    size_t spill_layers;   /* so many layers, the first ones, have their inputs
+                             in a file between forward and backward */
+    const char *spill_dir; /* where that is made */
+    bool bf16_inputs;      /* inputs are kept in 16 bits; the forward of all
+                             layers but the last is repeated, from these */
+    size_t weight_memory;  /* bytes of mapped weights that may be resident; the
                              others are read when their turn comes; 0: all */
-    ql_profile *profile;  /* where the time of training is counted, or NULL */
+    ql_profile *profile;   /* where the time of training is counted, or NULL */
     bool (*go_on)(void *user); /* asked before each pass of ql_run_feed; NULL:
                                   it goes on */
     void *user;
@@ -31,13 +36,15 @@ typedef struct ql_run_options {
  * forward and backward, and as scratch. */
 typedef struct ql_run_need {
     size_t kept, scratch;
+    uint64_t file; /* on disk */
 } ql_run_need;
 
 ql_run_need ql_run_needs(const ql_model *m, const ql_run_options *opt);
 
 /* The model, with the adapter in use, is borrowed; the adapter's rank must not
  * change while the run is open. Errors: QL_EINVAL (max_length beyond what
- * learned positions there are), QL_ENOMEM. */
+ * learned positions there are), QL_ENOMEM, those of
+ * ql_spill_open. */
 ql_status ql_run_open(ql_run **out, const ql_model *m,
                       const ql_run_options *opt);
 void ql_run_close(ql_run **run);
@@ -57,10 +64,14 @@ typedef struct ql_run_train {
 void ql_run_loss(ql_run *run, const ql_batch *batch, const ql_run_train *train,
                  ql_loss *sum);
 
+/* Whether the gradients since opening are what they should be. Errors: QL_EIO
+ * when inputs could not be written to their file, or read again. */
+ql_status ql_run_check(ql_run *run);
+
 /* After ql_run_loss with train: where numbers that are not finite arise on the
  * way up. 0: in the embedding; i: in block i, counted from 1; SIZE_MAX: in the
  * head. */
-size_t ql_run_bad_block(const ql_run *run, const ql_batch *batch);
+size_t ql_run_bad_block(ql_run *run, const ql_batch *batch);
 
 /* Logits [n, V] of the tokens at rows[n] (indices into the batch). Targets are
  * not read. */

@@ -3,6 +3,7 @@
 #define QL_MODEL_RUN_PARTS_H
 
 #include "src/model/block.h"
+#include "src/model/inputs.h"
 #include "src/model/run.h"
 
 /* cos and sin of one of the model's ropes. */
@@ -20,8 +21,10 @@ struct ql_run {
     size_t lowest; /* block whose backward is the last one; layers: none is */
     bool scaled;   /* the adapter has magnitudes */
     ql_arena kept, scratch;
-    float **h;       /* [L + 1] inputs of the blocks; all the same when not
-                        training */
+    float **h; /* [L + 1] inputs of the blocks; all the same when not
+                         training, and when they are kept apart: */
+    bool apart;
+    ql_inputs inputs;
     ql_saved *saved; /* [sets]: of the last blocks, then the shared one */
     float *norm;     /* [T, C] output of the last norm */
     float *stats;    /* of the last norm */

@@ -107,6 +107,9 @@ void ql_run_forward(ql_run *run, const ql_batch *b, const ql_pass *pass,
     embed(run, b, pass);
     for (size_t i = 0; i < c->layers; i++) {
         ql_stream_enter(run->stream, i, way);
+        if (run->apart && way == QL_STREAM_UP) {
+            ql_inputs_put(&run->inputs, i, run->h[i], b->T * c->C);
+        }
         ql_block_fwd(run->h[i + 1], saved_of(run, i), run->h[i],
                      &m->weights.layers[i], i, pass);
     }
@@ -115,6 +118,14 @@ void ql_run_forward(ql_run *run, const ql_batch *b, const ql_pass *pass,
                 &m->weights.final_norm, b->T);
     ql_profile_mark(pass->profile, QL_WORK_OTHER);
     ql_stream_enter(run->stream, c->layers, way);
+}
+
+/* The input of block i, as it was kept. */
+static const float *input_of(ql_run *run, size_t i, size_t T)
+{
+    return run->apart && i < run->m->config.layers
+               ? ql_inputs_get(&run->inputs, i, T * run->m->config.C)
+               : run->h[i];
 }
 
 /* From the gradient of run->norm in dnorm down to what is trained lowest. */
@@ -135,14 +146,14 @@ static void backward(ql_run *run, const ql_batch *b, const float *dnorm,
                 &m->weights.final_norm, pass->shape.T);
     for (size_t i = c->layers; i-- > run->lowest;) {
         const ql_layer *layer = &m->weights.layers[i];
+        const float *x = input_of(run, i, b->T);
         ql_saved *s = saved_of(run, i);
 
         ql_stream_enter(run->stream, i, QL_STREAM_DOWN);
         if (i + 1 < shared) {
-            ql_block_fwd(NULL, s, run->h[i], layer, i, pass);
+            ql_block_fwd(NULL, s, x, layer, i, pass);
         }
-        ql_block_bwd(run->dh, s, run->h[i], layer, i,
-                     i > run->lowest || trained, pass);
+        ql_block_bwd(run->dh, s, x, layer, i, i > run->lowest || trained, pass);
     }
     if (trained) {
         ql_embed_bwd(run->dh, b->ids, &m->weights.embed, b->T,
@@ -232,13 +243,19 @@ ql_stream_use ql_run_streamed(ql_run *run)
     return ql_stream_used(run->stream);
 }
 
-size_t ql_run_bad_block(const ql_run *run, const ql_batch *batch)
+ql_status ql_run_check(ql_run *run)
+{
+    return ql_inputs_check(&run->inputs);
+}
+
+size_t ql_run_bad_block(ql_run *run, const ql_batch *batch)
 {
     const size_t layers = run->m->config.layers;
     const size_t n = batch->T * run->m->config.C;
     size_t i = 0;
 
-    while (i <= layers && isfinite(ql_vec_sumsq(run->h[i], n))) {
+    while (i <= layers &&
+           isfinite(ql_vec_sumsq(input_of(run, i, batch->T), n))) {
         i++;
     }
     return i <= layers ? i : SIZE_MAX;

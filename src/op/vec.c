@@ -4,6 +4,7 @@
 
 #include <assert.h>
 
+#include "quant/half.h"
 #include "src/op/loops.h"
 
 enum {
@@ -65,6 +66,22 @@ void ql_vec_add_bias(float *y, const float *b, size_t T, size_t N)
 #pragma omp parallel for schedule(dynamic, 8) if (T * N > PIECE)
     for (size_t t = 0; t < T; t++) {
         loops->add(y + t * N, b, N);
+    }
+}
+
+void ql_vec_to_bf16(uint16_t *y, const float *x, size_t n)
+{
+#pragma omp parallel for schedule(static) if (n > PIECE)
+    for (size_t i = 0; i < n; i++) {
+        y[i] = ql_f32_to_bf16(x[i]);
+    }
+}
+
+void ql_vec_from_bf16(float *y, const uint16_t *x, size_t n)
+{
+#pragma omp parallel for schedule(static) if (n > PIECE)
+    for (size_t i = 0; i < n; i++) {
+        y[i] = ql_bf16_to_f32(x[i]);
     }
 }
 

@@ -26,6 +26,10 @@ void ql_vec_softcap(float *x, size_t n, float cap);
  * repeats the same choice. y may be x. */
 void ql_vec_dropout(float *y, const float *x, size_t n, float p, uint64_t key);
 
+/* To bf16, to the nearest, and back. */
+void ql_vec_to_bf16(uint16_t *y, const float *x, size_t n);
+void ql_vec_from_bf16(float *y, const uint16_t *x, size_t n);
+
 /* Sum of squares in double, in an order that depends on n only. */
 double ql_vec_sumsq(const float *x, size_t n);
 

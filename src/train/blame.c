@@ -78,7 +78,7 @@ void ql_blame_records(char text[QL_BLAME_BYTES], ql_run *run,
     }
 }
 
-void ql_blame_layer(char text[QL_BLAME_BYTES], const ql_run *run,
+void ql_blame_layer(char text[QL_BLAME_BYTES], ql_run *run,
                     const ql_batch *batch)
 {
     const size_t block = ql_run_bad_block(run, batch);

@@ -20,7 +20,7 @@ void ql_blame_records(char text[QL_BLAME_BYTES], ql_run *run,
 
 /* After ql_run_loss with train gave a loss that is not finite: where it arises,
  * "layer 3", "the embedding" or "the output head". */
-void ql_blame_layer(char text[QL_BLAME_BYTES], const ql_run *run,
+void ql_blame_layer(char text[QL_BLAME_BYTES], ql_run *run,
                     const ql_batch *batch);
 
 /* The adapter's pair whose gradient was the first not to be finite on the way

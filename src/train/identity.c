@@ -20,7 +20,8 @@ typedef enum kind {
     METHOD,
     OPTIM,
     SCHEDULER,
-    STRATEGY
+    STRATEGY,
+    ACTIVATION
 } kind;
 
 #define OPTION(member) offsetof(ql_train_options, member)
@@ -65,6 +66,7 @@ static const struct {
     {"adam-beta2", REAL, false, OPTION(adam_beta2)},
     {"adam-epsilon", REAL, false, OPTION(adam_epsilon)},
     {"max-grad-norm", REAL, false, OPTION(max_grad_norm)},
+    {"activation-dtype", ACTIVATION, false, OPTION(activation_dtype)},
     {"loraplus-lr-ratio", REAL, false, OPTION(loraplus_lr_ratio)},
     {"loraplus-lr-embedding", REAL, false, OPTION(loraplus_lr_embedding)},
     {"neftune-noise-alpha", REAL, false, OPTION(neftune_noise_alpha)},
@@ -120,6 +122,7 @@ static json_t *setting_value(const void *at, kind k)
 {
     static const char *const strategies[] = {"no", "steps", "epoch"};
     static const char *const methods[] = {"qlora", "lora", "full"};
+    static const char *const activations[] = {"fp32", "bf16"};
 
     switch (k) {
     case TRUTH:
@@ -144,6 +147,8 @@ static json_t *setting_value(const void *at, kind k)
         return json_string(ql_scheduler_name(*(const ql_scheduler *)at));
     case STRATEGY:
         return json_string(strategies[*(const ql_strategy *)at]);
+    case ACTIVATION:
+        return json_string(activations[*(const ql_activation *)at]);
     }
     return NULL;
 }

@@ -82,6 +82,7 @@ static ql_status check_choices(const ql_train_options *o)
         {"method", (int)o->method, QL_METHOD_FULL + 1},
         {"optim", (int)o->optim, QL_OPTIM_ADAMW_8BIT + 1},
         {"lr-scheduler-type", (int)o->lr_scheduler_type, QL_SCHEDULER_COUNT},
+        {"activation-dtype", (int)o->activation_dtype, QL_ACTIVATION_BF16 + 1},
         {"eval-strategy", (int)o->eval_strategy, QL_STRATEGY_EPOCH + 1},
         {"save-strategy", (int)o->save_strategy, QL_STRATEGY_EPOCH + 1},
     };

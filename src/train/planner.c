@@ -100,14 +100,17 @@ static size_t elements(const ql_plan_facts *f)
     return sum;
 }
 
-/* Sets a choice, and what follows from it. */
-static void keep_layers(planner *pl, size_t n)
+/* Sets a choice, and what follows from it: keep layers keep their activations,
+ * the inputs of spill layers are in a file. */
+static void keep_layers(planner *pl, size_t keep, size_t spill)
 {
     ql_run_options run = pl->f->run;
     ql_run_need need;
 
-    run.keep_layers = pl->p->keep_layers = n;
+    run.keep_layers = pl->p->keep_layers = keep;
+    run.spill_layers = pl->p->spill_layers = spill;
     need = ql_run_needs(pl->f->model, &run);
+    pl->p->activation_file = need.file;
     pl->p->bytes[QL_PLAN_ACTIVATIONS] =
         ql_alloc_bytes(QL_TAG_ACTIV) + need.kept;
     pl->p->bytes[QL_PLAN_WORK] = ql_alloc_bytes(QL_TAG_WORK) + need.scratch;
@@ -151,12 +154,12 @@ static void choose_layers(planner *pl)
 {
     const size_t all = pl->p->layers;
 
-    if (pl->f->checkpointing == QL_CHECKPOINTING_ON) {
-        keep_layers(pl, 0);
+    if (pl->f->checkpointing == QL_CHECKPOINTING_ON || pl->f->run.bf16_inputs) {
+        keep_layers(pl, 0, 0);
         return;
     }
     for (size_t n = all;; n--) {
-        keep_layers(pl, n);
+        keep_layers(pl, n, 0);
         if (n == 0 || over(pl->p) == 0 ||
             pl->f->checkpointing == QL_CHECKPOINTING_OFF) {
             return;
@@ -179,6 +182,24 @@ static ql_status page_optimizer(planner *pl)
     return set_optimizer(pl, want > need.least ? want : need.least);
 }
 
+/* Leaves the inputs of as many layers to a file as is needed. Buffers must not
+ * take more than that brings. */
+static void spill_inputs(planner *pl)
+{
+    const uint64_t before = pl->p->total;
+    const size_t all = pl->p->layers;
+
+    if (pl->p->keep_layers > 0) {
+        return;
+    }
+    for (size_t n = 1; n <= all && over(pl->p) > 0; n++) {
+        keep_layers(pl, 0, n);
+    }
+    if (pl->p->total >= before) {
+        keep_layers(pl, 0, 0);
+    }
+}
+
 static void stream_weights(planner *pl)
 {
     const uint64_t excess = over(pl->p);
@@ -196,6 +217,7 @@ static ql_status choose(planner *pl)
     QL_TRY(set_optimizer(pl, pl->f->optimizer.memory));
     choose_layers(pl);
     QL_TRY(page_optimizer(pl));
+    spill_inputs(pl);
     stream_weights(pl);
     return QL_OK;
 }
@@ -214,7 +236,8 @@ static size_t fitting_length(const planner *pl)
     for (size_t n = longest / 32 * 32; n >= 32; n -= 32) {
         f.run.max_tokens = n * f.packs;
         f.run.max_length = n < f.run.max_length ? n : f.run.max_length;
-        keep_layers(&shorter, 0);
+        keep_layers(&shorter, 0, 0);
+        spill_inputs(&shorter);
         if (over(&p) == 0) {
             return n;
         }

@@ -71,6 +71,7 @@ static ql_status accumulate(ql_step *s, ql_run *run, ql_batches *batches,
 
         ql_batches_get(batches, i, &batch);
         ql_run_loss(run, &batch, &train, &s->loss);
+        QL_TRY(ql_run_check(run));
         s->tokens += batch.T;
         if (!isfinite(s->loss.sum)) {
             return bad_loss(s, run, &batch, batches->ds);

@@ -278,8 +278,9 @@ static ql_status make_optimizer(ql_trainer *t)
     }
     ql_free(rates);
     QL_TRY(st);
-    return ql_disk_need(t->out_dir,
-                        ql_trainer_disk_bytes(t) + t->plan.page_file);
+    return ql_disk_need(t->out_dir, ql_trainer_disk_bytes(t) +
+                                        t->plan.page_file +
+                                        t->plan.activation_file);
 }
 
 size_t ql_trainer_longest(const ql_trainer *t)
@@ -303,6 +304,9 @@ static ql_run_options run_options(const ql_trainer *t)
                                                              : b->max_sequences,
         .training = true,
         .keep_layers = t->plan.keep_layers,
+        .spill_layers = t->plan.spill_layers,
+        .spill_dir = t->output.work,
+        .bf16_inputs = t->opt->activation_dtype == QL_ACTIVATION_BF16,
         .weight_memory = t->plan.weight_memory,
     };
 }

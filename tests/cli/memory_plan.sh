@@ -101,6 +101,19 @@ for other in some none paged; do
     cmp all/adapter_model.safetensors "$other/adapter_model.safetensors"
 done
 
+# inputs go through a file, which changes nothing; in 16 bits they take half
+rm -rf toy toy4
+python3 "$toy" model toy hidden=128 layers=10
+qlora-quantize toy toy4 --quiet >/dev/null
+set -- --max-length 512 --lora-r 8 --optim adamw_8bit --gradient-checkpointing
+run inputs toy4 "$@"
+run file toy4 "$@" --memory $(($(field inputs total) - 900000))
+[ "$(field file activation_file)" -gt 0 ]
+[ "$(field file weight_memory)" = 0 ]
+cmp inputs/adapter_model.safetensors file/adapter_model.safetensors
+run half toy4 "$@" --activation-dtype bf16
+[ "$(field half activations)" -lt $(($(field inputs activations) - 900000)) ]
+
 code=0
 qlora-train --model toy4 --data data.jsonl --output tight --max-length 512 \
     --memory 8M >out.txt 2>err.txt || code=$?

@@ -1,5 +1,6 @@
 /* What a run keeps, repeats or reads again changes its memory, never its
  * numbers: losses and gradients are the same bits. */
+#include <math.h>
 #include <string.h>
 
 #include "qlora/quantize.h"
@@ -132,12 +133,15 @@ static void passes__give_the_same_bits_in_any_memory(void **state)
 static void passes__take_what_is_planned(void **state)
 {
     (void)state;
-    for (size_t keep = 0; keep <= LAYERS; keep++) {
+    for (size_t i = 0; i <= 4 * LAYERS; i++) {
         const ql_run_options opt = {.max_tokens = 64,
                                     .max_length = 64,
                                     .max_sequences = 1,
                                     .training = true,
-                                    .keep_layers = keep};
+                                    .keep_layers = i % (LAYERS + 1),
+                                    .spill_layers = i / 3,
+                                    .spill_dir = check_tmp(),
+                                    .bf16_inputs = i % 4 == 3};
         const ql_run_need need = ql_run_needs(model, &opt);
         const size_t kept = ql_alloc_bytes(QL_TAG_ACTIV);
         const size_t scratch = ql_alloc_bytes(QL_TAG_WORK);
@@ -150,10 +154,72 @@ static void passes__take_what_is_planned(void **state)
     }
 }
 
+/* Inputs of blocks that go through a file come back as they were. */
+static void passes__give_the_same_bits_through_a_file(void **state)
+{
+    const ql_run_options all = {.keep_layers = LAYERS};
+    const double loss = pass(&all);
+    float *grad = ql_alloc(QL_TAG_GRAD, adapter.count, sizeof(float));
+
+    (void)state;
+    assert_non_null(grad);
+    memcpy(grad, adapter.grad, adapter.count * sizeof(float));
+    for (size_t spill = 1; spill <= LAYERS + 1; spill++) {
+        for (size_t keep = 0; keep <= LAYERS; keep++) {
+            const ql_run_options how = {.keep_layers = keep,
+                                        .spill_layers = spill,
+                                        .spill_dir = check_tmp()};
+
+            check_same(&how, loss, grad);
+        }
+    }
+    ql_free(grad);
+}
+
+/* Inputs in 16 bits: the loss is the same, gradients are close by, and do not
+ * depend on where they are kept. */
+static void passes__with_inputs_in_16_bits_are_close(void **state)
+{
+    const ql_run_options all = {.keep_layers = LAYERS};
+    const double loss = pass(&all);
+    ql_run_options how = {.bf16_inputs = true, .spill_dir = check_tmp()};
+    float *exact = ql_alloc(QL_TAG_GRAD, adapter.count, sizeof(float));
+    float *grad = ql_alloc(QL_TAG_GRAD, adapter.count, sizeof(float));
+    double error = 0;
+    double norm = 0;
+    double again;
+
+    (void)state;
+    assert_true(exact && grad);
+    memcpy(exact, adapter.grad, adapter.count * sizeof(float));
+    again = pass(&how);
+    memcpy(grad, adapter.grad, adapter.count * sizeof(float));
+    assert_memory_equal(&loss, &again, sizeof(loss));
+    for (size_t i = 0; i < adapter.count; i++) {
+        const double d = (double)grad[i] - (double)exact[i];
+
+        error += d * d;
+        norm += (double)exact[i] * (double)exact[i];
+    }
+    print_message("gradients differ by %.2g of their norm\n",
+                  sqrt(error / norm));
+    assert_true(error > 0);
+    assert_true(sqrt(error / norm) < 0.01); /* as train.h says */
+    for (size_t spill = 0; spill <= LAYERS; spill++) {
+        how.spill_layers = spill;
+        how.keep_layers = spill;
+        check_same(&how, loss, grad);
+    }
+    ql_free(exact);
+    ql_free(grad);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(passes__give_the_same_bits_in_any_memory),
+        cmocka_unit_test(passes__give_the_same_bits_through_a_file),
+        cmocka_unit_test(passes__with_inputs_in_16_bits_are_close),
         cmocka_unit_test(passes__take_what_is_planned),
     };
 
