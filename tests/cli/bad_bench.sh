@@ -9,7 +9,7 @@ b() {
 }
 
 b '*WHAT*'
-what='kernels, attention, train, large, memory, job'
+what='kernels, attention, train, large, memory, quality, job'
 b "\"speed\" is not measured; choose one of: $what" speed
 b '*unexpected*train*' kernels train third
 shapes='choose one of: tiny, 220m, qwen2.5-0.5b, *, llama-7b, *llama-70b'
@@ -21,14 +21,14 @@ b '--tokens -1: give *from 1 to 65536' kernels --tokens=-1
 b '*--repeat*10*from 1 to 9*' kernels --repeat 10
 b '*--steps*101*from 0 to 100*' train --steps 101
 b '--busy needs at least two threads' kernels --busy --threads 1
-b '--steps is an option of train, large, memory, job, not of kernels' \
-    kernels --steps 2
+b '--steps is an option of train, *, job, not of kernels' kernels --steps 2
 b '--limits is an option of large, not of job' job --limits 3G
 b '*--limits*3X*' large --shape tiny --limits 3X
 b '--limits: give at most 8' large --shape tiny --limits 1,2,3,4,5,6,7,8,9
 b '--steps 0: train measures at least one' train --steps 0
 b "the shape \"huge\" is unknown; $shapes" memory --measure huge
 b "the shape \"huge\" is unknown; $shapes" memory --predict huge
+b 'quality needs --real, --data and --eval-data' quality --data x
 b '*--model: give a model folder*' job
 b '--head-sizes 0: give *from 1 to 1024' attention --head-sizes 0
 b '--sequences 9: give *from 1 to 8' attention --length 8 --sequences 2,9

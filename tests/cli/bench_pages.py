@@ -160,5 +160,51 @@ def check_memory(folder):
                             rel_tol=1e-8), (line, row)
 
 
+def check_losses(page, root):
+    """Dots lie where their losses are, from the least to the most."""
+    dots = [(float(d['data-loss']), float(d['cx']))
+            for d in page.drawn('circle', 'data-loss')]
+    want = []
+    for row in root['rows']:
+        want += [row['eval_before'], row['eval_after']]
+    assert [round(loss, 7) for loss, _ in dots] == \
+        [round(loss, 7) for loss in want], (dots, want)
+    for model in {row['model'] for row in root['rows']}:
+        of = [dots[2 * i + k] for i, row in enumerate(root['rows'])
+              if row['model'] == model for k in (0, 1)]
+        (low, x), (high, y) = min(of), max(of)
+        for loss, cx in of:
+            at = x + (loss - low) / ((high - low) or 1) * (y - x)
+            assert abs(cx - at) < 0.05, (of, loss)
+
+
+def check_quality(folder):
+    with open(os.path.join(folder, 'quality.json'), encoding='utf-8') as f:
+        root = json.load(f)
+    page = Page(os.path.join(folder, 'quality.html'))
+    table = page.body('numbers')[1:]
+    assert len(table) == len(root['rows'])
+    for cells, row in zip(table, root['rows']):
+        assert cells == [row['model'], row['title'],
+                         number(row['parameters'], 0),
+                         number(row['trainable'], 0),
+                         number(row['eval_before'], 5),
+                         number(row['eval_after'], 5)], (cells, row)
+    check_losses(page, root)
+    losses = {(r['model'], r['form']): r for r in root['rows']}
+    table = page.body('claims')
+    assert len(table) == len(root['claims'])
+    for cells, o in zip(table, root['claims']):
+        a, b = (losses[o['model'], o[k]][o['key']] for k in 'ab')
+        excess = 100 * (a / b - 1)
+        assert abs(excess - o['excess_percent']) < 1e-6, (o, a, b)
+        assert o['holds'] is (excess <= o['most_percent']), o
+        assert cells == [o['model'], o['what'], f'{excess:+.2f} %',
+                         f"at most {o['most_percent']:g} %",
+                         'so it is' if o['holds'] else
+                         'our figures disagree'], (cells, o)
+
+
 if __name__ == '__main__':
-    {'memory': check_memory}[sys.argv[1]](sys.argv[2])
+    {'memory': check_memory, 'quality': check_quality}[sys.argv[1]](
+        sys.argv[2])

@@ -11,7 +11,7 @@ static bench_options o;
 
 /* Subcommands that make a model, and those that train. */
 static const char shaped[] = "train, large";
-static const char trained[] = "train, large, memory, job";
+static const char trained[] = "train, large, memory, quality, job";
 
 const cli_choice bench_methods[] = {
     {"qlora", QL_METHOD_QLORA}, {"lora", QL_METHOD_LORA}, {0}};
@@ -33,7 +33,8 @@ static const cli_opt table[] = {
      .help = "kernels: the 4-bit products beside the machine's peaks and "
              "OpenBLAS; attention; train: whole training steps; large: a "
              "large model in little memory; memory: full fine-tuning, LoRA and "
-             "QLoRA side by side; job: one training, as these start it in "
+             "QLoRA side by side; quality: what 4 bits cost; job: one "
+             "training, as these start it in "
              "processes of their own"},
 
     {.name = "shapes",
@@ -189,24 +190,42 @@ static const cli_opt table[] = {
      .group = "memory",
      .help = "shapes that are trained, as for --shape, by each method that "
              "fits"},
-    {.name = "real",
-     CLI_FILES(&o.real),
-     .value_name = "DIR",
-     .group = "memory",
-     .help = "folder of a model in 16 or 32 bits to train, too; may be "
-             "repeated"},
     {.name = "predict",
      CLI_LIST(&o.predict),
      .value_name = "NAME,...",
      .group = "memory",
      .help = "shapes that only the plan is made for"},
+    {.name = "real",
+     CLI_FILES(&o.real),
+     .value_name = "DIR",
+     .group = "memory, quality",
+     .help = "folder of a model in 16 or 32 bits to train; may be repeated"},
     {.name = "output",
      CLI_STRING(&o.output),
      .value_name = "DIR",
-     .group = "memory",
+     .group = "memory, quality",
      .default_text = "none",
-     .help = "folder for memory.json, memory.csv and the page memory.html"},
+     .help = "folder for the results as JSON, CSV and a page"},
 
+    {.name = "data",
+     CLI_STRING(&o.data),
+     .value_name = "FILE",
+     .group = "quality, job",
+     .default_text = "random tokens; quality needs one",
+     .help = "records to train on"},
+    {.name = "eval-data",
+     CLI_STRING(&o.eval_data),
+     .value_name = "FILE",
+     .group = "quality, job",
+     .default_text = "none; quality needs one",
+     .help = "records to evaluate on, before and after"},
+    {.name = "learning-rate",
+     CLI_REAL(&o.learning_rate),
+     .min = 0,
+     .max = 1,
+     .value_name = "X",
+     .group = "quality, job",
+     .help = "constant rate of learning"},
     {.name = "method",
      CLI_CHOICE(&o.method, bench_methods),
      .value_name = "NAME",
@@ -226,25 +245,6 @@ static const cli_opt table[] = {
      CLI_FLAG(&o.quant.double_quant),
      .group = "job",
      .help = "quantize the scales, too"},
-    {.name = "data",
-     CLI_STRING(&o.data),
-     .value_name = "FILE",
-     .group = "job",
-     .default_text = "random tokens",
-     .help = "records to train on"},
-    {.name = "eval-data",
-     CLI_STRING(&o.eval_data),
-     .value_name = "FILE",
-     .group = "job",
-     .default_text = "none",
-     .help = "records to evaluate on, before and after"},
-    {.name = "learning-rate",
-     CLI_REAL(&o.learning_rate),
-     .min = 0,
-     .max = 1,
-     .value_name = "X",
-     .group = "job",
-     .help = "constant rate of learning"},
     {.name = "memory",
      CLI_BYTES(&o.memory),
      .value_name = "BYTES",

@@ -7,6 +7,7 @@
 #include "tools/bench/bench_kernels.h"
 #include "tools/bench/bench_large.h"
 #include "tools/bench/bench_memory.h"
+#include "tools/bench/bench_quality.h"
 #include "tools/bench/bench_train.h"
 #include "tools/cli/term.h"
 
@@ -17,7 +18,8 @@ static const struct {
 } commands[] = {
     {"kernels", bench_kernels}, {"attention", bench_attention},
     {"train", bench_train},     {"large", bench_large},
-    {"memory", bench_memory},   {"job", bench_job},
+    {"memory", bench_memory},   {"quality", bench_quality},
+    {"job", bench_job},
 };
 
 enum {

@@ -1,0 +1,35 @@
+# Losses of all forms of a toy model are not the same, and in the order of what
+# they leave out; the page has the same numbers.
+mkdir work
+python3 "$QL_SOURCE/tests/cli/toy.py" model real hidden=64
+python3 -c '
+import json
+for i in range(24):
+    print(json.dumps({"text": "the cat sat on the mat, and ran " + "b" * i}))
+' >all.jsonl
+head -n 16 all.jsonl >data.jsonl
+tail -n 8 all.jsonl >eval.jsonl
+qlora-bench quality --real real --data data.jsonl --eval-data eval.jsonl \
+    --max-length 64 --batch-size 4 --steps 2 --lora-r 4 --learning-rate 0.01 \
+    --work-dir work --threads 2 --output out >table.txt
+test -z "$(ls work)"
+grep -q '^real *as stored, LoRA ' table.txt
+grep -q '^real: NF4 loses no more than FP4: ' table.txt
+python3 "$QL_SOURCE/tests/cli/bench_pages.py" quality out
+python3 - <<'END'
+import json
+
+root = json.load(open('out/quality.json', encoding='utf-8'))
+rows = {r['form']: r for r in root['rows']}
+before = {name: r['eval_before'] for name, r in rows.items()}
+assert len(set(before.values())) == len(rows) >= 5, before
+for name, row in rows.items():
+    assert row['eval_after'] < row['eval_before'], row
+    assert len(row['losses']) == 3, row
+    four = row['linear_4bit'] == row['linear_layers'] == 14
+    assert four == (name != 'lora' and name != 'full'), row
+# the scales in 8 bits change less than the codes of 4 do
+assert abs(before['nf4-dq'] - before['nf4']) < \
+    abs(before['nf4'] - before['fp4']), before
+assert len(root['claims']) == 5, root['claims']
+END

@@ -1,0 +1,262 @@
+#include "tools/bench/bench_quality.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/fail.h"
+#include "src/base/file.h"
+#include "src/base/json.h"
+#include "tools/bench/bench_json.h"
+#include "tools/bench/bench_machine.h"
+#include "tools/bench/bench_table.h"
+#include "tools/bench/bench_task.h"
+
+/* A form of the weights, and what is trained on them. */
+typedef struct form {
+    const char *name, *title;
+    ql_method method;
+    const char *type, *double_quant; /* of method qlora */
+} form;
+
+static const form forms[] = {
+    {"lora", "as stored, LoRA", QL_METHOD_LORA, NULL, NULL},
+    {"nf4", "NF4, QLoRA", QL_METHOD_QLORA, "nf4", "false"},
+    {"nf4-dq", "NF4 + double quantization, QLoRA", QL_METHOD_QLORA, "nf4",
+     "true"},
+    {"fp4", "FP4, QLoRA", QL_METHOD_QLORA, "fp4", "false"},
+    {"fp4-dq", "FP4 + double quantization, QLoRA", QL_METHOD_QLORA, "fp4",
+     "true"},
+};
+
+enum {
+    FORMS = sizeof(forms) / sizeof(forms[0])
+};
+
+typedef struct session {
+    const bench_options *o;
+    const cli_common *common;
+    json_t *root, *rows, *claims;
+} session;
+
+static const char *name_of(const char *dir)
+{
+    const char *slash = strrchr(dir, '/');
+
+    return slash && slash[1] ? slash + 1 : dir;
+}
+
+static ql_status run_form(session *s, const char *dir, const form *f)
+{
+    const double rate = s->o->learning_rate;
+    char what[160];
+    bench_task t = {.o = s->o,
+                    .common = s->common,
+                    .what = what,
+                    .model = dir,
+                    .method = f->method,
+                    .optim = QL_OPTIM_ADAMW_32BIT};
+    ql_status st;
+
+    snprintf(what, sizeof(what), "%s, %s", name_of(dir), f->title);
+    bench_args_add(&t.more, "--data=%s", s->o->data);
+    bench_args_add(&t.more, "--eval-data=%s", s->o->eval_data);
+    bench_args_add(&t.more, "--learning-rate=%.9g", rate);
+    if (f->type) {
+        bench_args_add(&t.more, "--quant-type=%s", f->type);
+        bench_args_add(&t.more, "--double-quant=%s", f->double_quant);
+    }
+    st = bench_task_run(&t);
+    if (st != QL_OK) {
+        json_decref(t.out);
+        return st;
+    }
+    bench_set_text(t.out, "result", "quality");
+    bench_set_text(t.out, "model", name_of(dir));
+    bench_set_text(t.out, "form", f->name);
+    bench_set_text(t.out, "title", f->title);
+    bench_set_real(t.out, "learning_rate", rate);
+    json_array_append_new(s->rows, t.out);
+    return QL_OK;
+}
+
+/* A loss of a form of a model. */
+static double loss_of(const session *s, const char *model, const char *name,
+                      const char *key)
+{
+    for (size_t i = 0; i < json_array_size(s->rows); i++) {
+        const json_t *row = json_array_get(s->rows, i);
+
+        if (strcmp(bench_get_text(row, "model"), model) == 0 &&
+            strcmp(bench_get_text(row, "form"), name) == 0) {
+            return bench_get_real(row, key);
+        }
+    }
+    return (double)NAN;
+}
+
+/* What is known: the loss of a exceeds that of b by less than most, %. */
+static const struct {
+    const char *what, *a, *b, *key;
+    double most;
+} claims[] = {
+    {"NF4 loses no more than FP4", "nf4", "fp4", "eval_before", 0},
+    {"double quantization is harmless to NF4", "nf4-dq", "nf4", "eval_before",
+     0.5},
+    {"4 bits cost less than 10 % before training", "nf4-dq", "lora",
+     "eval_before", 10},
+    {"after training, QLoRA is within 1 % of LoRA", "nf4-dq", "lora",
+     "eval_after", 1},
+    {"after training, NF4 is no worse than FP4", "nf4-dq", "fp4-dq",
+     "eval_after", 0},
+};
+
+static void judge(session *s, const char *model)
+{
+    for (size_t i = 0; i < sizeof(claims) / sizeof(claims[0]); i++) {
+        const double a = loss_of(s, model, claims[i].a, claims[i].key);
+        const double b = loss_of(s, model, claims[i].b, claims[i].key);
+        const double excess = 100 * (a / b - 1);
+        json_t *o;
+
+        if (!isfinite(excess)) {
+            continue;
+        }
+        o = json_object();
+        bench_set_text(o, "result", "claim");
+        bench_set_text(o, "model", model);
+        bench_set_text(o, "what", claims[i].what);
+        bench_set_text(o, "a", claims[i].a);
+        bench_set_text(o, "b", claims[i].b);
+        bench_set_text(o, "key", claims[i].key);
+        bench_set_real(o, "excess_percent", excess);
+        bench_set_real(o, "most_percent", claims[i].most);
+        json_object_set_new(o, "holds", json_boolean(excess <= claims[i].most));
+        json_array_append_new(s->claims, o);
+    }
+}
+
+static void show_losses(const session *s)
+{
+    static const bench_column columns[] = {
+        {"model", "model", -13, BENCH_TEXT},
+        {"title", "weights, method", -33, BENCH_TEXT},
+        {"trainable", "trainable", 10, 0},
+        {"eval_before", "before", 9, 5},
+        {"before_percent", "to stored, %", 12, 2},
+        {"eval_after", "after", 9, 5},
+        {"after_percent", "to LoRA, %", 10, 2},
+    };
+    const bench_table t = {"quality", columns, 7, false};
+
+    bench_table_head(&t);
+    for (size_t i = 0; i < json_array_size(s->rows); i++) {
+        const json_t *row = json_array_get(s->rows, i);
+        const char *model = bench_get_text(row, "model");
+        const double before = bench_get_real(row, "eval_before");
+        const double after = bench_get_real(row, "eval_after");
+        const double base = loss_of(s, model, "lora", "eval_before");
+        const double lora = loss_of(s, model, "lora", "eval_after");
+
+        bench_table_row(&t, (const bench_cell[]){
+                                bench_text(model),
+                                bench_text(bench_get_text(row, "title")),
+                                bench_number(bench_get_real(row, "trainable")),
+                                bench_number(before),
+                                bench_number(100 * (before / base - 1)),
+                                bench_number(after),
+                                bench_number(100 * (after / lora - 1)),
+                            });
+    }
+}
+
+static void show_claims(const session *s)
+{
+    for (size_t i = 0; i < json_array_size(s->claims); i++) {
+        const json_t *o = json_array_get(s->claims, i);
+
+        printf("%s%s: %s: %+.2f %% of at most %g %%: %s\n",
+               i ? "" : "\nWhat is known, and what is found here\n",
+               bench_get_text(o, "model"), bench_get_text(o, "what"),
+               bench_get_real(o, "excess_percent"),
+               bench_get_real(o, "most_percent"),
+               json_is_true(json_object_get(o, "holds"))
+                   ? "so it is"
+                   : "OUR FIGURES DISAGREE");
+    }
+}
+
+static void put_lines(const json_t *list)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        bench_put_line(json_array_get(list, i));
+    }
+}
+
+static ql_status write_files(const session *s)
+{
+    char *json = ql_path_join(s->o->output, "quality.json");
+    char *page = ql_path_join(s->o->output, "quality.html");
+    ql_status st = QL_ENOMEM;
+
+    if (json && page) {
+        QL_TRY_DONE(ql_dir_make(s->o->output));
+        QL_TRY_DONE(ql_json_save(s->root, true, json));
+        st = bench_quality_page(s->root, page);
+    }
+done:
+    ql_free(json);
+    ql_free(page);
+    return st;
+}
+
+static ql_status run(session *s)
+{
+    const bench_options *o = s->o;
+
+    bench_set_size(s->root, "max_length", o->max_length);
+    bench_set_size(s->root, "batch_size", o->batch_size);
+    bench_set_size(s->root, "lora_r", o->lora_r);
+    bench_set_size(s->root, "steps", o->steps + 1);
+    bench_set_real(s->root, "learning_rate", o->learning_rate);
+    bench_set_text(s->root, "data", name_of(o->data));
+    bench_set_text(s->root, "eval_data", name_of(o->eval_data));
+    json_object_set_new(s->root, "machine", bench_machine_facts(o->command));
+    json_object_set(s->root, "rows", s->rows);
+    json_object_set(s->root, "claims", s->claims);
+    for (size_t i = 0; i < o->real.n; i++) {
+        for (size_t f = 0; f < FORMS; f++) {
+            QL_TRY(run_form(s, o->real.items[i], &forms[f]));
+        }
+        judge(s, name_of(o->real.items[i]));
+    }
+    if (s->common->json) {
+        bench_put_line(json_object_get(s->root, "machine"));
+        put_lines(s->rows);
+        put_lines(s->claims);
+    } else {
+        bench_machine_show(false, o->command);
+        show_losses(s);
+        show_claims(s);
+    }
+    return o->output ? write_files(s) : QL_OK;
+}
+
+ql_status bench_quality(const bench_options *o, const cli_common *common)
+{
+    session s = {.o = o, .common = common};
+    ql_status st;
+
+    if (o->real.n == 0 || !o->data || !o->eval_data) {
+        QL_FAIL(QL_EINVAL, "quality needs --real, --data and --eval-data");
+    }
+    QL_TRY(ql_dir_need(bench_work_dir(o), "give a folder to work in"));
+    s.root = json_object();
+    s.rows = json_array();
+    s.claims = json_array();
+    st = run(&s);
+    json_decref(s.rows);
+    json_decref(s.claims);
+    json_decref(s.root);
+    return st;
+}
