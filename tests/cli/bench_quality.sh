@@ -22,7 +22,9 @@ import json
 root = json.load(open('out/quality.json', encoding='utf-8'))
 rows = {r['form']: r for r in root['rows']}
 before = {name: r['eval_before'] for name, r in rows.items()}
-assert len(set(before.values())) == len(rows) >= 5, before
+assert rows.keys() >= {'full', 'lora', 'nf4', 'nf4-dq', 'fp4', 'fp4-dq'}, rows
+assert abs(before['full'] - before['lora']) < 1e-6, before
+assert len({before[f] for f in ('lora', 'nf4', 'nf4-dq', 'fp4')}) == 4, before
 for name, row in rows.items():
     assert row['eval_after'] < row['eval_before'], row
     assert len(row['losses']) == 3, row
@@ -31,5 +33,5 @@ for name, row in rows.items():
 # the scales in 8 bits change less than the codes of 4 do
 assert abs(before['nf4-dq'] - before['nf4']) < \
     abs(before['nf4'] - before['fp4']), before
-assert len(root['claims']) == 5, root['claims']
+assert len(root['claims']) == 6, root['claims']
 END

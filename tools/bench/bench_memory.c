@@ -24,6 +24,8 @@ typedef struct way {
 } way;
 
 static const way ways[] = {
+    {"full", "Full fine-tuning, fp32", QL_METHOD_FULL, QL_OPTIM_ADAMW_32BIT,
+     false},
     {"lora", "LoRA on 16-bit weights", QL_METHOD_LORA, QL_OPTIM_ADAMW_32BIT,
      false},
     {"qlora", "QLoRA", QL_METHOD_QLORA, QL_OPTIM_ADAMW_32BIT, false},

@@ -13,8 +13,10 @@ static bench_options o;
 static const char shaped[] = "train, large";
 static const char trained[] = "train, large, memory, quality, job";
 
-const cli_choice bench_methods[] = {
-    {"qlora", QL_METHOD_QLORA}, {"lora", QL_METHOD_LORA}, {0}};
+const cli_choice bench_methods[] = {{"qlora", QL_METHOD_QLORA},
+                                    {"lora", QL_METHOD_LORA},
+                                    {"full", QL_METHOD_FULL},
+                                    {0}};
 const cli_choice bench_optims[] = {
     {"paged_adamw_32bit", QL_OPTIM_PAGED_ADAMW_32BIT},
     {"adamw_32bit", QL_OPTIM_ADAMW_32BIT},

@@ -20,6 +20,7 @@ typedef struct form {
 } form;
 
 static const form forms[] = {
+    {"full", "as stored, full fine-tuning", QL_METHOD_FULL, NULL, NULL},
     {"lora", "as stored, LoRA", QL_METHOD_LORA, NULL, NULL},
     {"nf4", "NF4, QLoRA", QL_METHOD_QLORA, "nf4", "false"},
     {"nf4-dq", "NF4 + double quantization, QLoRA", QL_METHOD_QLORA, "nf4",
@@ -30,7 +31,8 @@ static const form forms[] = {
 };
 
 enum {
-    FORMS = sizeof(forms) / sizeof(forms[0])
+    FORMS = sizeof(forms) / sizeof(forms[0]),
+    FULL_SLOWER = 10 /* the rate of adapters is too much for all weights */
 };
 
 typedef struct session {
@@ -48,7 +50,8 @@ static const char *name_of(const char *dir)
 
 static ql_status run_form(session *s, const char *dir, const form *f)
 {
-    const double rate = s->o->learning_rate;
+    const bool full = f->method == QL_METHOD_FULL;
+    const double rate = s->o->learning_rate / (full ? FULL_SLOWER : 1);
     char what[160];
     bench_task t = {.o = s->o,
                     .common = s->common,
@@ -107,6 +110,8 @@ static const struct {
      "eval_before", 10},
     {"after training, QLoRA is within 1 % of LoRA", "nf4-dq", "lora",
      "eval_after", 1},
+    {"after training, LoRA is within 5 % of full fine-tuning", "lora", "full",
+     "eval_after", 5},
     {"after training, NF4 is no worse than FP4", "nf4-dq", "fp4-dq",
      "eval_after", 0},
 };
