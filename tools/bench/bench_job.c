@@ -97,6 +97,7 @@ static void set_options(job *j, uint64_t seed)
     t->per_device_train_batch_size = o->batch_size;
     t->gradient_accumulation_steps = 1;
     t->packing = false;
+    t->shuffle = false;
     t->logging_steps = 1;
     t->save_strategy = QL_STRATEGY_NO;
     t->eval_strategy = o->eval_data ? QL_STRATEGY_STEPS : QL_STRATEGY_NO;

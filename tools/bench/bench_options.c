@@ -23,6 +23,7 @@ const cli_choice bench_optims[] = {
     {"paged_adamw_8bit", QL_OPTIM_PAGED_ADAMW_8BIT},
     {"adamw_8bit", QL_OPTIM_ADAMW_8BIT},
     {0}};
+static const cli_choice others[] = {{"none", 0}, {"torch", 1}, {0}};
 static const cli_choice types[] = {
     {"nf4", QL_QUANT_NF4}, {"fp4", QL_QUANT_FP4}, {0}};
 
@@ -165,6 +166,12 @@ static const cli_opt table[] = {
      CLI_FLAG(&o.profile),
      .group = "train",
      .help = "show what a step's time goes to"},
+
+    {.name = "compare",
+     CLI_CHOICE(&o.compare, others),
+     .value_name = "NAME",
+     .group = "train",
+     .help = "set the same steps of LoRA in another program beside ours"},
 
     {.name = "model",
      CLI_STRING(&o.model),

@@ -37,6 +37,7 @@ typedef struct bench_options {
     size_t max_length, batch_size, lora_r, steps;
     double lora_dropout;
     bool gradient_checkpointing, profile;
+    int compare; /* 0: with nothing */
     uint64_t optimizer_memory;
 
     /* job, which is such a process */

@@ -58,31 +58,39 @@ static void fill_args(const bench_task *t, bench_args *a)
     a->incomplete = a->incomplete || t->more.incomplete;
 }
 
-ql_status bench_task_run(bench_task *t)
+ql_status bench_task_run_args(bench_task *t, const bench_args *args)
 {
-    bench_args args = {0};
     bench_limit limit;
     ql_status st;
 
     cli_term_init(&t->term, stderr);
     t->term.tty = t->term.tty && !t->common->quiet;
     cli_term_live(&t->term, t->what);
-    fill_args(t, &args);
     bench_limit_init(&limit, t->memory);
     t->enforced = limit.kind;
     t->child = (bench_child){
-        .args = &args, .limit = &limit, .line = take_line, .user = t};
+        .args = args, .limit = &limit, .line = take_line, .user = t};
     st = bench_child_run(&t->child);
     t->child.args = NULL;
     t->child.limit = NULL;
     cli_term_clear(&t->term);
     bench_limit_free(&limit);
-    bench_args_free(&args);
-    bench_args_free(&t->more);
     if (st == QL_OK && !t->out) {
         QL_FAIL(QL_EFORMAT, "%s: the process told no result", t->what);
     }
     return st == QL_OK ? QL_OK : ql_fail_prefix(st, "%s: ", t->what);
+}
+
+ql_status bench_task_run(bench_task *t)
+{
+    bench_args args = {0};
+    ql_status st;
+
+    fill_args(t, &args);
+    st = bench_task_run_args(t, &args);
+    bench_args_free(&args);
+    bench_args_free(&t->more);
+    return st;
 }
 
 void bench_task_steps(const bench_task *t, const char *key, double *to,

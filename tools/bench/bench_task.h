@@ -27,6 +27,10 @@ typedef struct bench_task {
 /* Errors: those of bench_child_run; QL_EFORMAT when it said nothing. */
 ql_status bench_task_run(bench_task *t);
 
+/* The same with a command line of another program that tells its result as a
+ * job does. */
+ql_status bench_task_run_args(bench_task *t, const bench_args *args);
+
 /* Copies the numbers of an array that the job said, all but the first, which
  * is to warm up unless it is the only one, behind those that are there. */
 void bench_task_steps(const bench_task *t, const char *key, double *to,

@@ -10,6 +10,7 @@
 #include "src/convert/adapter_make.h"
 #include "src/data/dataset_handle.h"
 #include "src/train/step.h"
+#include "tools/bench/bench_compare.h"
 #include "tools/bench/bench_data.h"
 #include "tools/bench/bench_folder.h"
 #include "tools/bench/bench_machine.h"
@@ -258,6 +259,9 @@ ql_status bench_train(const bench_options *o, const cli_common *common)
 
     if (o->steps == 0) {
         QL_FAIL(QL_EINVAL, "--steps 0: train measures at least one");
+    }
+    if (o->compare) {
+        return bench_compare(o, common);
     }
     QL_TRY(bench_shape_find(&s.shape, o->shape ? o->shape : "220m"));
     s.work_dir = bench_work_dir(o);
