@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "src/base/buf.h"
 #include "src/base/clock.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
@@ -68,27 +67,24 @@ static ql_status put_bytes(ql_buf *b, unsigned number, const void *data,
 }
 
 /* One value of a summary. */
-static ql_status put_value(ql_buf *b, const char *tag, double x)
+static ql_status put_value(ql_tensorboard *t, const char *tag, double x)
 {
     const float simple = (float)x;
+    ql_buf *value = &t->value;
     uint32_t bits;
-    ql_status st;
-    ql_buf value;
 
     memcpy(&bits, &simple, sizeof(bits));
-    ql_buf_init(&value, QL_TAG_MISC, MAX_EVENT);
-    QL_TRY_DONE(put_bytes(&value, VALUE_TAG, tag, strlen(tag)));
-    QL_TRY_DONE(put_tag(&value, VALUE_SIMPLE, WIRE_32));
-    QL_TRY_DONE(put_le(&value, bits, sizeof(bits)));
-    st = put_bytes(b, SUMMARY_VALUE, value.data, value.len);
-done:
-    ql_buf_free(&value);
-    return st;
+    ql_buf_clear(value);
+    QL_TRY(put_bytes(value, VALUE_TAG, tag, strlen(tag)));
+    QL_TRY(put_tag(value, VALUE_SIMPLE, WIRE_32));
+    QL_TRY(put_le(value, bits, sizeof(bits)));
+    return put_bytes(&t->summary, SUMMARY_VALUE, value->data, value->len);
 }
 
 /* transformers: what is named eval_x becomes "eval/x", the rest "train/x". */
-static ql_status put_summary(ql_buf *b, const ql_train_event *e)
+static ql_status put_summary(ql_tensorboard *t, const ql_train_event *e)
 {
+    ql_buf_clear(&t->summary);
     for (size_t i = 0; i < QL_ROW_FIELDS; i++) {
         const ql_row_field *f = &ql_row_fields[i];
         const bool eval = strncmp(f->key, "eval_", 5) == 0;
@@ -99,7 +95,7 @@ static ql_status put_summary(ql_buf *b, const ql_train_event *e)
         }
         snprintf(tag, sizeof(tag), "%s/%s", eval ? "eval" : "train",
                  f->key + (eval ? 5 : 0));
-        QL_TRY(put_value(b, tag, ql_row_value(f, e)));
+        QL_TRY(put_value(t, tag, ql_row_value(f, e)));
     }
     return QL_OK;
 }
@@ -144,42 +140,35 @@ static ql_status write_all(const ql_tensorboard *t, const char *p, size_t n)
 }
 
 /* A record: length, its sum, the event, its sum. */
-static ql_status write_record(const ql_tensorboard *t, const ql_buf *event)
+static ql_status write_record(ql_tensorboard *t)
 {
-    ql_status st;
-    ql_buf b;
+    const ql_buf *event = &t->event;
+    ql_buf *b = &t->record;
 
-    ql_buf_init(&b, QL_TAG_MISC, MAX_EVENT + 16);
-    QL_TRY_DONE(put_le(&b, event->len, 8));
-    QL_TRY_DONE(put_le(&b, masked_crc(b.data, 8), 4));
-    QL_TRY_DONE(ql_buf_append(&b, event->data, event->len));
-    QL_TRY_DONE(put_le(&b, masked_crc(event->data, event->len), 4));
-    st = write_all(t, b.data, b.len);
-done:
-    ql_buf_free(&b);
-    return st;
+    ql_buf_clear(b);
+    QL_TRY(put_le(b, event->len, 8));
+    QL_TRY(put_le(b, masked_crc(b->data, 8), 4));
+    QL_TRY(ql_buf_append(b, event->data, event->len));
+    QL_TRY(put_le(b, masked_crc(event->data, event->len), 4));
+    return write_all(t, b->data, b->len);
 }
 
 /* An event of now, at a step, with one more field of bytes. */
-static ql_status write_event(const ql_tensorboard *t, size_t step,
-                             unsigned number, const void *data, size_t n)
+static ql_status write_event(ql_tensorboard *t, size_t step, unsigned number,
+                             const void *data, size_t n)
 {
     const double now = ql_wall_s();
+    ql_buf *b = &t->event;
     uint64_t bits;
-    ql_status st;
-    ql_buf b;
 
     memcpy(&bits, &now, sizeof(bits));
-    ql_buf_init(&b, QL_TAG_MISC, MAX_EVENT);
-    QL_TRY_DONE(put_tag(&b, EVENT_WALL_TIME, WIRE_64));
-    QL_TRY_DONE(put_le(&b, bits, sizeof(bits)));
-    QL_TRY_DONE(put_tag(&b, EVENT_STEP, WIRE_VARINT));
-    QL_TRY_DONE(put_varint(&b, step));
-    QL_TRY_DONE(put_bytes(&b, number, data, n));
-    st = write_record(t, &b);
-done:
-    ql_buf_free(&b);
-    return st;
+    ql_buf_clear(b);
+    QL_TRY(put_tag(b, EVENT_WALL_TIME, WIRE_64));
+    QL_TRY(put_le(b, bits, sizeof(bits)));
+    QL_TRY(put_tag(b, EVENT_STEP, WIRE_VARINT));
+    QL_TRY(put_varint(b, step));
+    QL_TRY(put_bytes(b, number, data, n));
+    return write_record(t);
 }
 
 static ql_status open_file(ql_tensorboard *t, const char *folder)
@@ -210,6 +199,10 @@ ql_status ql_tensorboard_init(ql_tensorboard *t, const char *dir, size_t step)
     ql_status st = folder ? QL_OK : QL_ENOMEM;
 
     *t = (ql_tensorboard){.fd = -1};
+    ql_buf_init(&t->value, QL_TAG_MISC, MAX_EVENT);
+    ql_buf_init(&t->summary, QL_TAG_MISC, MAX_EVENT);
+    ql_buf_init(&t->event, QL_TAG_MISC, 2 * MAX_EVENT);
+    ql_buf_init(&t->record, QL_TAG_MISC, 3 * MAX_EVENT);
     if (st == QL_OK) {
         st = open_file(t, folder);
     }
@@ -230,17 +223,15 @@ ql_status ql_tensorboard_init(ql_tensorboard *t, const char *dir, size_t step)
 ql_status ql_tensorboard_add(ql_tensorboard *t, const ql_train_event *e)
 {
     ql_status st;
-    ql_buf summary;
 
     if (!t->path) {
         return QL_OK;
     }
-    ql_buf_init(&summary, QL_TAG_MISC, MAX_EVENT);
-    st = put_summary(&summary, e);
+    st = put_summary(t, e);
     if (st == QL_OK) {
-        st = write_event(t, e->step, EVENT_SUMMARY, summary.data, summary.len);
+        st = write_event(t, e->step, EVENT_SUMMARY, t->summary.data,
+                         t->summary.len);
     }
-    ql_buf_free(&summary);
     if (st != QL_OK) {
         ql_tensorboard_free(t, true);
     }
@@ -257,6 +248,10 @@ void ql_tensorboard_free(ql_tensorboard *t, bool keep)
         *strrchr(t->path, '/') = '\0';
         rmdir(t->path); /* stays where there are others */
     }
+    ql_buf_free(&t->value);
+    ql_buf_free(&t->summary);
+    ql_buf_free(&t->event);
+    ql_buf_free(&t->record);
     ql_free(t->path);
     *t = (ql_tensorboard){0};
 }

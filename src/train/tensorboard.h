@@ -6,10 +6,13 @@
 #define QL_TRAIN_TENSORBOARD_H
 
 #include "qlora/train.h"
+#include "src/base/buf.h"
 
 typedef struct ql_tensorboard {
     int fd;
-    char *path; /* NULL: closed, as after = {0} */
+    char *path;                           /* NULL: closed, as after = {0} */
+    ql_buf value, summary, event, record; /* of the row at work, one in the
+                                             other; kept for the next */
 } ql_tensorboard;
 
 /* Begins a file in dir/runs, which is made if it is missing. TensorBoard
