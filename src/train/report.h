@@ -38,8 +38,9 @@ typedef struct ql_report {
     const ql_dataset *data;
     const ql_dataset *eval; /* NULL: none */
     const ql_samples *samples;
-    const ql_plan *plan;     /* of memory; NULL: there is none */
-    uint64_t peak_anonymous; /* most private memory that was seen */
+    const ql_plan *plan;            /* of memory; NULL: there is none */
+    uint64_t peak_anonymous;        /* most private memory that was seen */
+    uint64_t peaks[QL_PLAN_MAPPED]; /* the same by part */
 } ql_report;
 
 /* Writes report.html or README.md to path. Errors: QL_EIO, QL_ENOSPACE,

@@ -270,23 +270,24 @@ static void add_fact(json_t *list, const char *label, json_t *value)
         list, json_pack("{s:s, s:o}", "label", label, "value", value));
 }
 
+/* what: "data", "evaluation data". */
 static void add_data(json_t *list, const char *what, const ql_dataset *ds)
 {
     const ql_dataset_report *d = ql_dataset_report_of(ds);
+    char label[2 * QL_FACT_BYTES];
     char a[QL_FACT_BYTES];
     char b[QL_FACT_BYTES];
 
     add_fact(list, what,
-             json_sprintf("%s samples (%s)",
+             json_sprintf("%s samples (%s), the longest of %s tokens",
                           ql_fact_number(a, (double)d->samples, 0),
-                          ql_format_name(d->format)));
-    add_fact(list, "its tokens",
-             json_sprintf("%s, longest sample %s",
-                          ql_fact_number(a, (double)d->tokens, 0),
+                          ql_format_name(d->format),
                           ql_fact_number(b, (double)d->longest, 0)));
-    add_fact(list, "of them trained",
-             json_sprintf("%s (%.1f %%)",
-                          ql_fact_number(a, (double)d->trained_tokens, 0),
+    snprintf(label, sizeof(label), "tokens of %s", what);
+    add_fact(list, label,
+             json_sprintf("%s, of which %s (%.1f %%) are trained",
+                          ql_fact_number(a, (double)d->tokens, 0),
+                          ql_fact_number(b, (double)d->trained_tokens, 0),
                           100 * (double)d->trained_tokens /
                               fmax(1, (double)d->tokens)));
     if (d->truncated + d->dropped_long + d->dropped_empty > 0) {

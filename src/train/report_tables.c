@@ -44,8 +44,7 @@ json_t *ql_fact_memory(const ql_report *r)
     ql_memory_read(&mem);
     for (int i = 0; i < QL_PLAN_MAPPED; i++) {
         add_memory(list, ql_plan_part_name((ql_plan_part)i), p->bytes[i],
-                   i < (int)QL_TAG_COUNT ? ql_alloc_peak((ql_tag)i) : 0,
-                   mem.peak);
+                   r->peaks[i], mem.peak);
     }
     add_memory(list, "all of this, private", p->anonymous, r->peak_anonymous,
                mem.peak);

@@ -84,9 +84,29 @@ void ql_trainer_complete(const ql_trainer *t, ql_train_event *e)
     ql_memory_read(&e->memory);
 }
 
+static void keep_peak(uint64_t *peak, uint64_t bytes)
+{
+    *peak = bytes > *peak ? bytes : *peak;
+}
+
+/* What each part of the plan takes now. */
+static void keep_peaks(uint64_t *peaks, const ql_memory_use *memory)
+{
+    uint64_t known = 0;
+
+    for (int tag = 0; tag < QL_TAG_COUNT; tag++) {
+        keep_peak(&peaks[tag], ql_alloc_bytes((ql_tag)tag));
+        known += ql_alloc_bytes((ql_tag)tag);
+    }
+    if (memory->anonymous > known) {
+        keep_peak(&peaks[QL_PLAN_PROGRAM], memory->anonymous - known);
+    }
+}
+
 void ql_trainer_tell(ql_trainer *t, ql_train_event *e)
 {
     ql_trainer_complete(t, e);
+    keep_peaks(t->publish.report.peaks, &e->memory);
     if (e->memory.anonymous > t->peak_anonymous) {
         t->peak_anonymous = e->memory.anonymous;
         t->publish.report.peak_anonymous = e->memory.anonymous;
