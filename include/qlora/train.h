@@ -226,9 +226,13 @@ typedef struct ql_train_result {
     size_t tokens, trained_tokens; /* that passed through training steps */
     double first_loss, last_loss;  /* of the first and last step */
     double first_eval_loss, last_eval_loss; /* NaN without evaluation data */
-    size_t best_step;        /* of the smallest evaluation loss; 0: none */
-    double best_eval_loss;   /* NaN without */
-    double seconds;          /* over all processes that took part in the run */
+    size_t best_step;      /* of the smallest evaluation loss; 0: none */
+    double best_eval_loss; /* NaN without */
+    double seconds;        /* over all processes that took part in the run */
+    /* Of the seconds of this process, those that went to laying out batches; to
+     * telling of steps and the log; to checkpoints; to waiting for page files
+     * and weights. */
+    double data_s, log_s, save_s, paging_s;
     ql_plan plan;            /* of the memory, and what was measured: */
     uint64_t peak_anonymous; /* bytes, private, after any step */
     /* Where not all mapped weights stay in memory: bytes that were brought

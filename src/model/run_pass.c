@@ -96,6 +96,14 @@ static void embed(ql_run *run, const ql_batch *b, const ql_pass *pass)
     }
 }
 
+/* Part i of the weights is needed now. */
+static void enter(ql_run *run, size_t i, ql_stream_way way)
+{
+    ql_profile_mark(run->opt.profile, QL_WORK_PAGING);
+    ql_stream_enter(run->stream, i, way);
+    ql_profile_mark(run->opt.profile, QL_WORK_OTHER);
+}
+
 void ql_run_forward(ql_run *run, const ql_batch *b, const ql_pass *pass,
                     ql_stream_way way)
 {
@@ -106,9 +114,11 @@ void ql_run_forward(ql_run *run, const ql_batch *b, const ql_pass *pass,
     ql_run_refresh(run, false);
     embed(run, b, pass);
     for (size_t i = 0; i < c->layers; i++) {
-        ql_stream_enter(run->stream, i, way);
+        enter(run, i, way);
         if (run->apart && way == QL_STREAM_UP) {
+            ql_profile_mark(pass->profile, QL_WORK_PAGING);
             ql_inputs_put(&run->inputs, i, run->h[i], b->T * c->C);
+            ql_profile_mark(pass->profile, QL_WORK_OTHER);
         }
         ql_block_fwd(run->h[i + 1], saved_of(run, i), run->h[i],
                      &m->weights.layers[i], i, pass);
@@ -117,15 +127,20 @@ void ql_run_forward(ql_run *run, const ql_batch *b, const ql_pass *pass,
     ql_norm_fwd(run->norm, run->stats, run->h[c->layers],
                 &m->weights.final_norm, b->T);
     ql_profile_mark(pass->profile, QL_WORK_OTHER);
-    ql_stream_enter(run->stream, c->layers, way);
+    enter(run, c->layers, way);
 }
 
 /* The input of block i, as it was kept. */
 static const float *input_of(ql_run *run, size_t i, size_t T)
 {
-    return run->apart && i < run->m->config.layers
-               ? ql_inputs_get(&run->inputs, i, T * run->m->config.C)
-               : run->h[i];
+    const float *x = run->h[i];
+
+    if (run->apart && i < run->m->config.layers) {
+        ql_profile_mark(run->opt.profile, QL_WORK_PAGING);
+        x = ql_inputs_get(&run->inputs, i, T * run->m->config.C);
+        ql_profile_mark(run->opt.profile, QL_WORK_OTHER);
+    }
+    return x;
 }
 
 /* From the gradient of run->norm in dnorm down to what is trained lowest. */
@@ -149,7 +164,7 @@ static void backward(ql_run *run, const ql_batch *b, const float *dnorm,
         const float *x = input_of(run, i, b->T);
         ql_saved *s = saved_of(run, i);
 
-        ql_stream_enter(run->stream, i, QL_STREAM_DOWN);
+        enter(run, i, QL_STREAM_DOWN);
         if (i + 1 < shared) {
             ql_block_fwd(NULL, s, x, layer, i, pass);
         }

@@ -12,6 +12,10 @@ const char *const ql_work_names[QL_WORK_KINDS] = {
     [QL_WORK_ACTIVATION] = "activation",
     [QL_WORK_LOSS] = "loss",
     [QL_WORK_OPTIMIZER] = "optimizer",
+    [QL_WORK_DATA] = "data",
+    [QL_WORK_LOG] = "log",
+    [QL_WORK_SAVE] = "checkpoints",
+    [QL_WORK_PAGING] = "paging",
 };
 
 void ql_profile_start(ql_profile *p)

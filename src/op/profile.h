@@ -14,6 +14,10 @@ typedef enum ql_work {
     QL_WORK_ACTIVATION,
     QL_WORK_LOSS, /* without the head's products */
     QL_WORK_OPTIMIZER,
+    QL_WORK_DATA,   /* laying out batches */
+    QL_WORK_LOG,    /* telling of steps, the log, its files */
+    QL_WORK_SAVE,   /* checkpoints */
+    QL_WORK_PAGING, /* waiting for what is in files, and handing it over */
     QL_WORK_KINDS
 } ql_work;
 

@@ -17,6 +17,7 @@ struct ql_optimizer {
     ql_pages *pages;         /* NULL: all is resident */
     ql_adam_maps *maps;      /* NULL: all is in 32 bits */
     size_t updates;
+    ql_profile *profile;
 };
 
 _Static_assert(sizeof(ql_optimizer) <= QL_LAYOUT_HANDLE, "is planned for");
@@ -49,6 +50,7 @@ ql_status ql_optimizer_open(ql_optimizer **o_out,
     if (!o) {
         return QL_ENOMEM;
     }
+    o->profile = opt->profile;
     st = ql_layout_init(&o->layout, opt, size, n);
     if (st == QL_OK) {
         st = make_state(o, opt->page_dir);
@@ -87,7 +89,9 @@ static ql_status sweep(ql_optimizer *o, float *p, float *g,
     for (size_t i = 0; i < l->n_parts; i++) {
         void *state;
 
+        ql_profile_mark(o->profile, QL_WORK_PAGING);
         QL_TRY(ql_pages_next(o->pages, &state));
+        ql_profile_mark(o->profile, QL_WORK_OPTIMIZER);
         *stayed += ql_adam_update(p, g, state, l->pieces + *done,
                                   l->first[i + 1] - *done, o->maps, s);
         *done = l->first[i + 1];

@@ -5,6 +5,7 @@
 
 #include "qlora/train.h"
 #include "src/op/adam.h"
+#include "src/op/profile.h"
 
 typedef struct ql_optimizer ql_optimizer;
 
@@ -14,6 +15,7 @@ typedef struct ql_optimizer_options {
                              paging takes; 0: all of the state */
     const char *page_dir; /* of the paged kinds: an existing folder, whose file
                              system holds the rest */
+    ql_profile *profile;  /* where waiting for the file is counted, or NULL */
     const float *rate;    /* factor of each tensor's learning rate; NULL: 1 */
     size_t plain;         /* tensors, the last ones, without weight decay */
 } ql_optimizer_options;

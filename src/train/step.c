@@ -69,7 +69,9 @@ static ql_status accumulate(ql_step *s, ql_run *run, ql_batches *batches,
         const ql_run_train train = training(s, i, opt);
         ql_batch batch;
 
+        ql_profile_mark(s->profile, QL_WORK_DATA);
         ql_batches_get(batches, i, &batch);
+        ql_profile_mark(s->profile, QL_WORK_OTHER);
         ql_run_loss(run, &batch, &train, &s->loss);
         QL_TRY(ql_run_check(run));
         s->tokens += batch.T;

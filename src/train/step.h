@@ -17,7 +17,7 @@ typedef struct ql_step {
     double lr;
     ql_step_fn *fn;      /* or NULL */
     void *user;          /* handed to fn */
-    ql_profile *profile; /* where the optimizer's time is counted, or NULL */
+    ql_profile *profile; /* where time is counted, or NULL */
     ql_loss loss;        /* out: over all its trained tokens */
     double grad_norm;    /* out: before clipping */
     size_t tokens;       /* out: all */

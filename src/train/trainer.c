@@ -287,6 +287,7 @@ static ql_status make_optimizer(ql_trainer *t)
     float *rates = ql_alloc(QL_TAG_MISC, a->n_tensors, sizeof(*rates));
     const ql_optimizer_options opt = {.kind = t->opt->optim,
                                       .memory = t->plan.optimizer_memory,
+                                      .profile = &t->profile,
                                       .page_dir = t->output.work,
                                       .plain = a->n_plain,
                                       .rate = rates};
@@ -360,8 +361,9 @@ static uint64_t log_bytes(const ql_trainer *t)
 
 static ql_status make_run(ql_trainer *t)
 {
-    const ql_run_options opt = run_options(t);
+    ql_run_options opt = run_options(t);
 
+    opt.profile = &t->profile;
     return ql_run_open(&t->run, t->m, &opt);
 }
 
@@ -496,13 +498,20 @@ static ql_status do_step(ql_trainer *t)
 
     s.fn = tell_batch;
     s.user = t;
+    s.profile = &t->profile;
+    ql_profile_mark(&t->profile, QL_WORK_DATA);
     if (s.from == 0) {
         ql_batches_begin(&t->batches, s.number / t->length.steps_per_epoch);
     }
     st =
         ql_step_run(&s, t->run, &t->batches, &t->adapter, t->optimizer, t->opt);
     t->unsound = s.spoilt;
-    return st == QL_OK ? note_step(t, &s, ql_now_s() - started) : st;
+    ql_profile_mark(&t->profile, QL_WORK_LOG);
+    if (st == QL_OK) {
+        st = note_step(t, &s, ql_now_s() - started);
+    }
+    ql_profile_mark(&t->profile, QL_WORK_OTHER);
+    return st;
 }
 
 /* All steps are done, or evaluations have not become better for too long; and
@@ -534,6 +543,18 @@ static void begin_publishing(ql_trainer *t)
                      t->progress.step);
 }
 
+/* What did not go to training itself. */
+static void note_times(ql_trainer *t)
+{
+    const double *seconds = t->profile.seconds;
+    ql_train_result *r = &t->progress.result;
+
+    r->data_s = seconds[QL_WORK_DATA];
+    r->log_s = seconds[QL_WORK_LOG];
+    r->save_s = seconds[QL_WORK_SAVE];
+    r->paging_s = seconds[QL_WORK_PAGING];
+}
+
 /* After each number of steps, from those done so far: the evaluation that is
  * due, the checkpoint that is due, the next step. A checkpoint is thus that of
  * a step with all that belongs to it, and a run that goes on from it does the
@@ -547,19 +568,23 @@ static ql_status train(ql_trainer *t)
     ql_trainer_tell(t, &plan);
     begin_publishing(t);
     t->started = ql_now_s() - p->result.seconds;
+    ql_profile_start(&t->profile);
     while (!t->stop && !p->finished) {
         if (ql_trainer_must_evaluate(t)) {
             QL_TRY(ql_trainer_evaluate(t));
         }
         p->finished = is_over(t);
         if (ql_trainer_must_save(t)) {
+            ql_profile_mark(&t->profile, QL_WORK_SAVE);
             QL_TRY(ql_trainer_save(t));
+            ql_profile_mark(&t->profile, QL_WORK_OTHER);
         }
         if (!t->stop && !p->finished) {
             QL_TRY(do_step(t));
         }
     }
     p->result.seconds = ql_trainer_seconds(t);
+    note_times(t);
     if (!p->finished) {
         QL_FAIL(QL_ECANCELLED, "stopped after step %zu of %zu", p->step,
                 t->length.total);

@@ -26,6 +26,7 @@ typedef struct ql_trainer {
     ql_optimizer *optimizer;
     ql_run *run;
     ql_history history;
+    ql_profile profile; /* of this process, since training began */
     ql_plan plan;
     uint64_t peak_anonymous; /* of the memory that events told */
     ql_publish publish;

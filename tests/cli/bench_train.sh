@@ -18,11 +18,15 @@ assert 4 < run["loss"] < 7, run  # ln 256 is 5.5
 assert run["tokens_per_second"] > 0, run
 assert 0 < run["bf16_peak_percent"] <= run["fp32_peak_percent"], run
 assert run["peak_mib"] > 0, run
-profile = {line["work"]: line for line in lines[2:]}
+profile = {line["work"]: line for line in lines if "work" in line}
+beside = [line for line in lines if "beside" in line]
 for work in ("products", "lora", "attention", "norm", "rope", "activation",
              "loss", "optimizer", "other"):
     assert profile[work]["seconds"] > 0, profile
 assert abs(sum(p["percent"] for p in profile.values()) - 100) < 1e-6, profile
+parts = [b["seconds"] for b in beside]  # the last one is their sum
+assert len(parts) == 5 and min(parts[:3]) > 0, beside
+assert abs(sum(parts[:4]) - parts[4]) < 1e-9, beside
 '
 qlora-bench train --shape tiny --max-length 16 --steps 1 --work-dir work \
     >table.txt

@@ -40,7 +40,8 @@ typedef struct session {
     bench_peaks peaks;
     ql_memory_use memory; /* after the steps */
     double seconds[BENCH_STEPS];
-    double loss; /* of the last step, nats a token */
+    double loss;             /* of the last step, nats a token */
+    ql_train_result trained; /* by ql_train, for what goes on beside steps */
 } session;
 
 static const bench_pace pace = {.least = 3, .race_s = 0.5, .sample_s = 0.02};
@@ -150,6 +151,67 @@ static ql_status run_steps(session *s)
     return QL_OK;
 }
 
+/* What qlora-train does beside its steps: the same steps once more, as it runs
+ * them, with a row of the log for each, and a checkpoint. The folder does not
+ * stay. */
+static ql_status run_trainer(session *s)
+{
+    char *dir = ql_path_join(s->work_dir, "qlora-bench-out");
+    ql_train_options o = s->train;
+    ql_status st = QL_ENOMEM;
+
+    ql_run_close(&s->run);
+    ql_optimizer_close(&s->optimizer);
+    o.max_steps = (int)s->o->steps;
+    o.logging_steps = 1;
+    o.per_device_train_batch_size = s->o->batch_size;
+    o.gradient_accumulation_steps = 1;
+    o.packing = false;
+    o.optimizer_memory = s->o->optimizer_memory;
+    o.overwrite_output_dir = true;
+    o.resume = "off";
+    if (dir) {
+        st =
+            ql_train(s->model, s->data, NULL, dir, &o, NULL, NULL, &s->trained);
+        ql_dir_remove(dir);
+    }
+    ql_free(dir);
+    return st;
+}
+
+/* Checkpoints are those of one in as many steps as is usual. */
+static void show_beside(const session *s, double step_s)
+{
+    static const bench_column columns[] = {
+        {"beside", "beside steps", -28, BENCH_TEXT},
+        {"seconds", "s a step", 10, 5},
+        {"percent", "%", 6, 2},
+    };
+    const bench_table t = {"beside", columns, 3, s->json};
+    const ql_train_result *r = &s->trained;
+    const double n = (double)r->steps;
+    const double each[] = {r->data_s / n, r->log_s / n,
+                           r->save_s / (double)s->train.save_steps,
+                           r->paging_s / n};
+    static const char *const names[] = {"data", "log, of each step",
+                                        "checkpoint, each 250 steps", "paging",
+                                        "together"};
+    double sum = 0;
+
+    bench_table_head(&t);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const bool last = i == sizeof(each) / sizeof(each[0]);
+        const double seconds = last ? sum : each[i];
+
+        sum += last ? 0 : seconds;
+        bench_table_row(&t, (const bench_cell[]){
+                                bench_text(names[i]),
+                                bench_number(seconds),
+                                bench_number(100 * seconds / step_s),
+                            });
+    }
+}
+
 static void show_profile(const session *s)
 {
     static const bench_column columns[] = {
@@ -235,6 +297,7 @@ static void show(session *s)
                          });
     if (s->o->profile) {
         show_profile(s);
+        show_beside(s, (double)tokens / rate.median);
     }
 }
 
@@ -247,6 +310,9 @@ static ql_status measure(session *s)
                            s->o->max_length, s->shape->V, s->seed));
     QL_TRY(prepare(s));
     QL_TRY(run_steps(s));
+    if (s->o->profile) {
+        QL_TRY(run_trainer(s));
+    }
     bench_peaks_measure(&s->peaks, &pace, false, s->json);
     show(s);
     return QL_OK;
