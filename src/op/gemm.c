@@ -7,12 +7,16 @@
 #include <cblas.h>
 #include <limits.h>
 
+#include "src/op/parallel.h"
+
 enum {
     GRAIN = 16,        /* tile sides are multiples of it */
     SHORTEST = 64,     /* a side of this length is not halved */
     ENOUGH = 16,       /* tiles */
     LARGEST = 1 << 18, /* elements of a tile of C: 1 MiB */
-    LEAST = 1 << 22    /* multiplications worth handing out */
+    LEAST = 1 << 22,   /* multiplications worth handing out */
+    PACKED = 768,      /* rows that OpenBLAS packs at a time, or so */
+    DEPTH = 384        /* and how much of each */
 };
 
 static size_t count(size_t n, size_t piece)
@@ -117,6 +121,14 @@ void ql_gemm(size_t M, size_t N, size_t K, float alpha, ql_mat a, ql_mat b,
         ql_gemm_tile(m, n, K, alpha, from_row(a, i), from_col(b, j), beta,
                      c + i * ldc + j, ldc);
     }
+}
+
+size_t ql_gemm_memory(size_t n)
+{
+    const size_t side = n < PACKED ? n : PACKED;
+    const size_t depth = n < DEPTH ? n : DEPTH;
+
+    return ql_max_threads() * 2 * side * depth * sizeof(float);
 }
 
 void ql_gemm_setup(void)

@@ -36,6 +36,10 @@ void ql_gemm(size_t M, size_t N, size_t K, float alpha, ql_mat a, ql_mat b,
 void ql_gemm_tile(size_t M, size_t N, size_t K, float alpha, ql_mat a, ql_mat b,
                   float beta, float *c, size_t ldc);
 
+/* Bytes that BLAS takes in the course of products whose sides do not exceed n,
+ * on all threads: what it packs pieces of both factors into. */
+size_t ql_gemm_memory(size_t n);
+
 /* Holds BLAS to one thread. Called once by the runtime. */
 void ql_gemm_setup(void);
 

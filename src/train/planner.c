@@ -6,6 +6,7 @@
 #include "src/base/alloc.h"
 #include "src/base/fail.h"
 #include "src/base/room.h"
+#include "src/op/gemm.h"
 
 /* Parts that the allocator knows are in the order of its tags. */
 static_assert((int)QL_PLAN_WEIGHTS == (int)QL_TAG_WEIGHTS &&
@@ -264,6 +265,15 @@ static ql_status refuse(planner *pl)
             total, excess, most, help);
 }
 
+/* Of the products of a block. */
+static size_t longest_side(const ql_plan_facts *f)
+{
+    const ql_config *c = &f->model->config;
+    const size_t wide = c->C > c->F ? c->C : c->F;
+
+    return wide > f->run.max_tokens ? wide : f->run.max_tokens;
+}
+
 ql_status ql_plan_make(ql_plan *p, const ql_plan_facts *f)
 {
     const ql_weights *w = &f->model->weights;
@@ -275,6 +285,9 @@ ql_status ql_plan_make(ql_plan *p, const ql_plan_facts *f)
     count_held(&pl);
     if (!f->parameters) {
         p->bytes[QL_PLAN_ADAPTER] += elements(f) * sizeof(float);
+    }
+    if (w->head.trained) {
+        p->bytes[QL_PLAN_PROGRAM] += ql_gemm_memory(longest_side(f));
     }
     if (!f->gradients) {
         p->bytes[QL_PLAN_GRADIENTS] += elements(f) * sizeof(float);

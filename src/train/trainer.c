@@ -257,8 +257,15 @@ static ql_status load_adapter(ql_trainer *t, const char *dir)
 /* All weights of a checkpoint. */
 static ql_status load_full(ql_trainer *t, const char *dir)
 {
-    QL_TRY(ql_full_init(&t->adapter, &t->m->config, true, false));
-    return ql_trained_read(&t->adapter, dir);
+    ql_status st = ql_full_init(&t->adapter, &t->m->config, true, false);
+
+    if (st == QL_OK) {
+        st = ql_trained_read(&t->adapter, dir);
+    }
+    if (st != QL_OK) {
+        ql_adapter_free(&t->adapter);
+    }
+    return st;
 }
 
 /* from: the checkpoint to go on from; its path is NULL where there is none. */
