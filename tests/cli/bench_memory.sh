@@ -1,9 +1,10 @@
 # Methods side by side at toy size: in the files and the page are the same
 # numbers, what is held is what was planned, and all begin with the same loss.
-# real MODEL: trained, too.
+# The name of a real model may mean something to HTML and CSV.
 mkdir work
-python3 "$QL_SOURCE/tests/cli/toy.py" model real hidden=64
-qlora-bench memory --measure tiny --predict tiny,llama-7b --real real \
+real='<b>"real" & more'
+python3 "$QL_SOURCE/tests/cli/toy.py" model "$real" hidden=64
+qlora-bench memory --measure tiny --predict tiny,llama-7b --real "$real" \
     --max-length 32 --lora-r 4 --steps 2 --work-dir work --threads 2 \
     --output out >table.txt
 test -z "$(ls work)"
@@ -20,7 +21,7 @@ predicted = {(r['shape'], r['way']): r for r in root['predicted']}
 ways = {way for _, way in measured}
 assert {'lora', 'qlora', 'qlora-paged'} <= ways, ways
 assert len(measured) == 2 * len(ways) == len(predicted), root
-for shape in 'tiny', 'real':
+for shape in 'tiny', '<b>"real" & more':
     lora, qlora = measured[shape, 'lora'], measured[shape, 'qlora']
     assert lora['linear_4bit'] == 0 < qlora['linear_4bit']
     assert lora['trainable'] == qlora['trainable']

@@ -131,6 +131,7 @@ static bool same_shape(const json_t *row, const char *shape)
 /* The bars of all methods that were measured at a shape. */
 static void put_bars(bench_page *p, const json_t *list, const char *shape)
 {
+    char name[BENCH_QUOTED];
     double most = 0;
     size_t n = 0;
     size_t at = 0;
@@ -147,7 +148,7 @@ static void put_bars(bench_page *p, const json_t *list, const char *shape)
                    "<div class=\"panel\"><svg viewBox=\"0 0 %d %zu\" "
                    "role=\"img\" aria-label=\"Memory at %s\">"
                    "<text class=\"big\" x=\"0\" y=\"18\">%s</text>",
-                   WIDTH, TOP + n * ROW, shape, shape);
+                   WIDTH, TOP + n * ROW, bench_quoted(name, shape), name);
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *row = json_array_get(list, i);
 
@@ -207,6 +208,7 @@ static void put_figures(bench_page *p, const json_t *list)
         n > 0 ? bench_get_text(json_array_get(list, n - 1), "shape") : "";
     const json_t *full = find(list, shape, "full");
     const json_t *qlora = find(list, shape, "qlora");
+    char name[BENCH_QUOTED];
 
     if (n == 0) {
         return;
@@ -215,7 +217,7 @@ static void put_figures(bench_page *p, const json_t *list)
                    "<div class=\"figures\"><div class=\"figure\"><div "
                    "class=\"label\">measured at</div><div class=\"value\">%s"
                    "</div></div>",
-                   shape);
+                   bench_quoted(name, shape));
     put_figure(p, "full fine-tuning", full);
     put_figure(p, "LoRA, 16 bits", find(list, shape, "lora"));
     put_figure(p, "QLoRA", qlora);
@@ -328,6 +330,8 @@ static void put_published(bench_page *p, const json_t *root, const char *shape,
 static void put_dots(bench_page *p, const json_t *list, const char *shape,
                      double y)
 {
+    char name[BENCH_QUOTED];
+
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *row = json_array_get(list, i);
         const double total = bench_get_real(row, "plan_total");
@@ -341,9 +345,10 @@ static void put_dots(bench_page *p, const json_t *list, const char *shape,
                                "%s: %.2f GiB</title></circle>"
                                "<text class=\"soft\" x=\"%.1f\" y=\"%.1f\" "
                                "text-anchor=\"middle\">%.3g</text>",
-                               place(total / gib), y, dots[d].style, shape,
-                               dots[d].way, total, dots[d].title, total / gib,
-                               place(total / gib), y - 11, total / gib);
+                               place(total / gib), y, dots[d].style,
+                               bench_quoted(name, shape), dots[d].way, total,
+                               dots[d].title, total / gib, place(total / gib),
+                               y - 11, total / gib);
             }
         }
     }
@@ -352,6 +357,7 @@ static void put_dots(bench_page *p, const json_t *list, const char *shape,
 static void put_predicted(bench_page *p, const json_t *root)
 {
     const json_t *list = json_object_get(root, "predicted");
+    char name[BENCH_QUOTED];
     double y = TOP + 18;
     size_t n = 0;
 
@@ -381,7 +387,7 @@ static void put_predicted(bench_page *p, const json_t *root)
         if (begins_shape(list, i)) {
             bench_page_put(
                 p, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>",
-                LEFT - 12, y + 5, shape);
+                LEFT - 12, y + 5, bench_quoted(name, shape));
             put_published(p, root, shape, y);
             put_dots(p, list, shape, y);
             y += ROW;
@@ -403,9 +409,10 @@ static void put_rows(bench_page *p, const json_t *list)
 {
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *row = json_array_get(list, i);
+        char name[BENCH_QUOTED];
 
         bench_page_put(p, "<tr><td class=\"t\">%s</td><td class=\"t\">%s</td>",
-                       bench_get_text(row, "shape"),
+                       bench_quoted(name, bench_get_text(row, "shape")),
                        bench_get_text(row, "title"));
         put_number(p, bench_get_real(row, "parameters") / 1e6, 1);
         put_number(p, bench_get_real(row, "peak") / gib, 3);

@@ -340,12 +340,22 @@ void bench_memory_text(const json_t *root, bool json)
     show_floors(json_object_get(root, "floors"));
 }
 
+/* In quotes, of which those inside are doubled. */
+static ql_status csv_text(ql_buf *b, const char *text)
+{
+    QL_TRY(ql_buf_putc(b, '"'));
+    for (; *text; text++) {
+        QL_TRY(*text == '"' ? ql_buf_puts(b, "\"\"") : ql_buf_putc(b, *text));
+    }
+    return ql_buf_putc(b, '"');
+}
+
 static ql_status csv_row(ql_buf *b, const bench_cell *cells)
 {
     for (size_t i = 0; i < COLUMNS; i++) {
         QL_TRY(ql_buf_puts(b, i ? "," : ""));
         if (columns[i].decimals == BENCH_TEXT) {
-            QL_TRY(ql_buf_printf(b, "\"%s\"", cells[i].text));
+            QL_TRY(csv_text(b, cells[i].text));
         } else if (isfinite(cells[i].number)) {
             QL_TRY(ql_buf_printf(b, "%.9g", cells[i].number));
         }

@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "src/base/file.h"
 #include "src/train/report_files.h"
@@ -29,26 +30,50 @@ void bench_page_put(bench_page *p, const char *fmt, ...)
     add(p, text);
 }
 
+/* What stands for a sign in HTML. */
+static const char *sign(char c, char own[2])
+{
+    switch (c) {
+    case '<':
+        return "&lt;";
+    case '>':
+        return "&gt;";
+    case '&':
+        return "&amp;";
+    case '"':
+        return "&quot;";
+    default:
+        own[0] = c;
+        own[1] = '\0';
+        return own;
+    }
+}
+
 void bench_page_quote(bench_page *p, const char *text)
 {
+    char own[2];
+
     for (; *text; text++) {
-        switch (*text) {
-        case '<':
-            add(p, "&lt;");
-            break;
-        case '>':
-            add(p, "&gt;");
-            break;
-        case '&':
-            add(p, "&amp;");
-            break;
-        case '"':
-            add(p, "&quot;");
-            break;
-        default:
-            bench_page_put(p, "%c", *text);
-        }
+        add(p, sign(*text, own));
     }
+}
+
+const char *bench_quoted(char out[BENCH_QUOTED], const char *text)
+{
+    size_t used = 0;
+    char own[2];
+
+    for (; *text; text++) {
+        const char *s = sign(*text, own);
+
+        if (used + strlen(s) + 1 > BENCH_QUOTED) {
+            break;
+        }
+        memcpy(out + used, s, strlen(s));
+        used += strlen(s);
+    }
+    out[used] = '\0';
+    return out;
 }
 
 void bench_page_begin(bench_page *p, const char *title, const char *eyebrow,

@@ -22,6 +22,13 @@ void bench_page_put(bench_page *p, const char *fmt, ...) QL_PRINTF(2, 3);
 /* Text of others, whose signs mean nothing to HTML. */
 void bench_page_quote(bench_page *p, const char *text);
 
+enum {
+    BENCH_QUOTED = 512
+};
+
+/* The same as a text, cut where it is too long. Returns out. */
+const char *bench_quoted(char out[BENCH_QUOTED], const char *text);
+
 /* Adds what the measurement was made on, writes the file and frees the page.
  * Errors: QL_ENOMEM, QL_EIO, QL_ENOSPACE. */
 ql_status bench_page_end(bench_page *p, const json_t *machine,
