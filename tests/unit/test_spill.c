@@ -1,5 +1,6 @@
 /* Blocks that go to a file and come back: in any order, as they were put. */
-#include <string.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include "src/base/file.h"
 #include "src/base/rng.h"
@@ -91,6 +92,43 @@ static void spill__leaves_no_file(void **state)
     assert_null(s);
 }
 
+/* Neither is waited for in vain: what fails is told when asked. */
+static void check_broken(int mode, const char *text)
+{
+    ql_spill *s;
+    int fd;
+
+    check_ok(ql_spill_open(&s, QL_TAG_ACTIV, check_tmp(), BLOCKS, BYTES));
+    if (check_open_file("/.pages-") < 0) { /* no /proc */
+        ql_spill_close(&s);
+        skip();
+    }
+    fd = open("/dev/null", mode);
+    assert_true(fd >= 0);
+    if (mode == O_RDONLY) { /* before anything is written */
+        dup2(fd, check_open_file("/.pages-"));
+    }
+    put_all(s, 0, BLOCKS);
+    if (mode == O_WRONLY) {
+        check_block(s, 0, BLOCKS - 1); /* all are written, or waited for */
+        check_block(s, 0, 0);
+        dup2(fd, check_open_file("/.pages-"));
+    }
+    close(fd);
+    ql_spill_get(s, BLOCKS - 1);
+    ql_spill_get(s, 4);
+    ql_spill_get(s, 0);
+    check_fails(ql_spill_check(s), QL_EIO, text);
+    ql_spill_close(&s);
+}
+
+static void spill__that_cannot_be_read_or_written_says_so(void **state)
+{
+    (void)state;
+    check_broken(O_RDONLY, "cannot write the page file of activations in ");
+    check_broken(O_WRONLY, "cannot read the page file of activations in ");
+}
+
 static void spill__without_memory_is_not_opened(void **state)
 {
     ql_status st = QL_ENOMEM;
@@ -111,6 +149,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spill__gives_back_what_it_was_given),
         cmocka_unit_test(spill__leaves_no_file),
+        cmocka_unit_test(spill__that_cannot_be_read_or_written_says_so),
         cmocka_unit_test(spill__without_memory_is_not_opened),
     };
 
