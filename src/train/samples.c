@@ -56,7 +56,7 @@ static ql_status text_from(const ql_tokenizer *tok, const int32_t *ids,
     size_t same = 0;
     ql_buf b;
 
-    ql_buf_init(&b, QL_TAG_TEXT, MAX_TEXT);
+    ql_buf_init(&b, QL_TAG_MISC, MAX_TEXT);
     QL_TRY_DONE(ql_tokenizer_decode(tok, ids, n, true, &all, &len));
     QL_TRY_DONE(ql_tokenizer_decode(tok, ids, from, true, &old, &len));
     while (old[same] && old[same] == all[same]) {
@@ -84,7 +84,7 @@ static ql_status take(ql_sample_text *t, const ql_sample *r, size_t prompt,
     const size_t shown = answer < MAX_NEW ? answer : MAX_NEW;
 
     t->n = prompt;
-    t->ids = ql_alloc(QL_TAG_DATA, prompt, sizeof(*t->ids));
+    t->ids = ql_alloc(QL_TAG_MISC, prompt, sizeof(*t->ids));
     if (!t->ids) {
         return QL_ENOMEM;
     }
@@ -99,7 +99,7 @@ ql_status ql_samples_init(ql_samples *s, const ql_dataset *ds, size_t n,
 {
     ql_status st = QL_OK;
 
-    *s = (ql_samples){.texts = ql_calloc(QL_TAG_DATA, n, sizeof(*s->texts))};
+    *s = (ql_samples){.texts = ql_calloc(QL_TAG_MISC, n, sizeof(*s->texts))};
     if (!s->texts) {
         return QL_ENOMEM;
     }
@@ -245,7 +245,7 @@ static ql_status load_one(ql_sample_text *t, const json_t *o, const char *where)
     QL_TRY(ql_json_string(o, "before", where, &before));
     if (before && strcmp(prompt, t->prompt) == 0) {
         ql_free(t->before);
-        t->before = ql_strdup(QL_TAG_TEXT, before);
+        t->before = ql_strdup(QL_TAG_MISC, before);
         return t->before ? QL_OK : QL_ENOMEM;
     }
     return QL_OK;
