@@ -321,6 +321,9 @@ static ql_status unknown_form(json_t *record)
     ql_buf_init(&list, QL_TAG_DATA, LISTED_BYTES);
     json_object_foreach(record, key, value)
     {
+        if (json_is_null(value)) {
+            continue;
+        }
         st = ql_buf_printf(&list, "%s%s", list.len > 0 ? ", " : "", key);
         if (st != QL_OK) {
             break;

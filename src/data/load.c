@@ -63,10 +63,25 @@ static const char *text_of(const loader *l, const item *it)
     return l->text.data + it->at;
 }
 
+/* True for what ends as an object does. */
+static bool is_closed(const char *text, size_t len)
+{
+    while (len > 0 && strchr(" \t\r", text[len - 1])) {
+        len--;
+    }
+    return len > 0 && text[len - 1] == '}';
+}
+
 static ql_status parse(const char *text, size_t len, const char *where,
                        json_t **out)
 {
-    QL_TRY(ql_json_parse(out, text, len, where));
+    const ql_status st = ql_json_parse(out, text, len, where);
+
+    if (st == QL_EFORMAT && !is_closed(text, len)) {
+        QL_FAIL(st, "%s; a record is one JSON object, {...}, on one line",
+                ql_last_error());
+    }
+    QL_TRY(st);
     if (!json_is_object(*out)) {
         json_decref(*out);
         *out = NULL;
@@ -417,7 +432,13 @@ static ql_status load_text(loader *l, ql_reader *r)
     COUNT(l, records, 1);
     QL_TRY(ql_dataset_set_form(l->ds, QL_FORMAT_TEXT, ""));
     QL_TRY(note_form(l));
+    if (r->odd) {
+        ql_note("%s is read as plain text, as its name says, though it looks "
+                "like JSON: name it .jsonl, or say which format it has",
+                l->path);
+    }
     ql_plain_init(&text, l->ds, l->shaper.tok, l->opt->max_length);
+    text.line += r->lines.number;
     while (st == QL_OK && more) {
         st = ql_plain_next(&text, r, &more);
         st = st == QL_OK ? tell_progress(l, r) : st;
@@ -433,7 +454,7 @@ static ql_status load_file(loader *l, const char *path)
 
     l->path = path;
     l->form = NULL;
-    QL_TRY_DONE(ql_reader_open(&r, path));
+    QL_TRY_DONE(ql_reader_open(&r, path, l->opt->format));
     QL_TRY_DONE(ql_dataset_begin_file(l->ds, path));
     QL_TRY_DONE((r.kind == QL_READER_TEXT ? load_text : load_records)(l, &r));
     l->bytes_before += r.lines.size;

@@ -123,14 +123,15 @@ static void free_parts(batch *b)
     ql_free(b->parts);
 }
 
-static ql_status not_utf8(const batch *b, size_t at)
+/* Byte at of the text is none that a text has. */
+static ql_status refuse(const batch *b, size_t at, const char *why)
 {
     size_t line = b->p->line;
 
     for (size_t i = b->p->done; i < at; i++) {
         line += b->p->text.data[i] == '\n';
     }
-    QL_FAIL(QL_EFORMAT, "%s:%zu: the text is not UTF-8", b->path, line);
+    QL_FAIL(QL_EFORMAT, "%s:%zu: the text %s", b->path, line, why);
 }
 
 /* The part with the text around it. */
@@ -140,6 +141,7 @@ static ql_status tokenize(const batch *b, part *one)
     const size_t rest = text->len - one->to;
     size_t from = one->from - one->left;
     size_t to = one->to + (rest < one->right ? rest : one->right);
+    const char *nul;
     size_t valid;
 
     while (from < one->from && is_inside(text->data[from])) {
@@ -151,7 +153,11 @@ static ql_status tokenize(const batch *b, part *one)
     one->before = from;
     valid = ql_utf8_check(text->data + from, to - from);
     if (valid < to - from) {
-        return not_utf8(b, from + valid);
+        return refuse(b, from + valid, "is not UTF-8");
+    }
+    nul = memchr(text->data + from, '\0', to - from);
+    if (nul) {
+        return refuse(b, (size_t)(nul - text->data), "has a NUL character");
     }
     ql_encoding_cut(&one->tokens, 0);
     return ql_tokenizer_append(b->p->pieces.tok, text->data + from, to - from,

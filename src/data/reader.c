@@ -45,37 +45,71 @@ static int skip_blanks(ql_lines *l)
     return c;
 }
 
-/* Passes over a byte order mark. */
-static void skip_mark(ql_lines *l)
+/* What people give by mistake, by its first bytes. */
+static const struct {
+    const char *magic;
+    bool always; /* no plain text begins so */
+    const char *what;
+} foreign[] = {
+    {"\xff\xfe", true, "UTF-16, or a like encoding: save it as UTF-8"},
+    {"\xfe\xff", true, "UTF-16, or a like encoding: save it as UTF-8"},
+    {"PK\3", true, "a zip archive: unpack it first"},
+    {"BZh", true, "compressed by bzip2: unpack it, or use gzip"},
+    {"\x28\xb5\x2f", true, "compressed by zstd: unpack it, or use gzip"},
+    {"\xfd\x37\x7a", true, "compressed by xz: unpack it, or use gzip"},
+    {"%PD", true, "a PDF file: its text is needed"},
+    {"PAR", false, "a Parquet file: write its rows as JSON lines"},
+    {"<!D", false, "a page of the web and not data"},
+    {"<!d", false, "a page of the web and not data"},
+    {"<ht", false, "a page of the web and not data"},
+    {"ver", false, "a pointer of Git LFS, it seems: fetch the file itself"},
+};
+
+/* Passes over a byte order mark; refuses what cannot be read. */
+static ql_status look_at_start(ql_lines *l, bool text)
 {
-    static const int mark[] = {0xef, 0xbb, 0xbf};
+    static const char mark[] = "\xef\xbb\xbf";
+    char start[4] = "";
     int got[3];
     int n = 0;
 
-    do {
-        got[n] = ql_lines_get(l);
-    } while (got[n] == mark[n] && ++n < 3);
-    while (n < 3 && n >= 0) {
-        ql_lines_unget(l, got[n--]);
+    for (; n < 3 && (got[n] = ql_lines_get(l)) != -1; n++) {
+        start[n] = (char)got[n];
     }
+    for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++) {
+        const char *magic = foreign[i].magic;
+
+        if ((!text || foreign[i].always) &&
+            strncmp(start, magic, strlen(magic)) == 0) {
+            QL_FAIL(QL_EFORMAT, "%s is %s", l->path, foreign[i].what);
+        }
+    }
+    while (n > 0 && strcmp(start, mark) != 0) {
+        ql_lines_unget(l, got[--n]);
+    }
+    return ql_lines_state(l);
 }
 
-static ql_status begin(ql_reader *r)
+/* A file that is plain text as such, or because the user says so and it does
+ * not look like records, is read as it is; but for white space at its start
+ * in the latter case. */
+static ql_status begin(ql_reader *r, ql_format format)
 {
+    const bool named = is_plain_text(r->lines.path);
+    const bool text = named && (!format || format == QL_FORMAT_TEXT);
     ql_lines *l = &r->lines;
     int c;
 
-    skip_mark(l);
-    if (is_plain_text(l->path)) {
+    QL_TRY(look_at_start(l, text || format == QL_FORMAT_TEXT));
+    c = text ? ql_lines_get(l) : skip_blanks(l);
+    if (text || (format == QL_FORMAT_TEXT && c != '{' && c != '[')) {
         r->kind = QL_READER_TEXT;
-    } else {
-        c = skip_blanks(l);
-        if (c == '[') {
-            r->kind = QL_READER_LIST;
-        } else {
-            ql_lines_unget(l, c);
-        }
+        r->odd = text && !format && (c == '{' || c == '[');
+    } else if (c == '[') {
+        r->kind = QL_READER_LIST;
+        return ql_lines_state(l);
     }
+    ql_lines_unget(l, c);
     return ql_lines_state(l);
 }
 
@@ -174,11 +208,11 @@ static ql_status next_element(ql_reader *r, ql_buf *out, size_t *line,
     return QL_OK;
 }
 
-ql_status ql_reader_open(ql_reader *r, const char *path)
+ql_status ql_reader_open(ql_reader *r, const char *path, ql_format format)
 {
     *r = (ql_reader){.kind = QL_READER_LINES};
     QL_TRY(ql_lines_init(&r->lines, path, RECORD_BYTES));
-    return begin(r);
+    return begin(r, format);
 }
 
 ql_status ql_reader_next(ql_reader *r, ql_buf *out, size_t *line, bool *more)

@@ -1,8 +1,9 @@
-/* Files of records: JSON lines, a JSON list, or plain text (a name that ends
- * in .txt), gzip-compressed or not. */
+/* Files of records: JSON lines, a JSON list, or plain text, gzip-compressed or
+ * not. */
 #ifndef QL_DATA_READER_H
 #define QL_DATA_READER_H
 
+#include "qlora/dataset.h"
 #include "src/base/lines.h"
 
 typedef enum ql_reader_kind {
@@ -15,12 +16,16 @@ typedef struct ql_reader {
     ql_lines lines;
     ql_reader_kind kind;
     bool done; /* the list is closed */
+    bool odd;  /* a text by its name, but it looks like records */
 } ql_reader;
 
-/* Finds the kind out; a byte order mark is passed over. path is borrowed and
- * must outlive r. Owned: ql_reader_free, which is fine after a failure too.
- * Errors: those of ql_lines_init, QL_EFORMAT for damaged gzip data. */
-ql_status ql_reader_open(ql_reader *r, const char *path);
+/* Finds the kind out: plain text is what is named .txt or .txt.gz, unless
+ * another format is forced, and what does not look like records where text is.
+ * A byte order mark is passed over. path is borrowed and must outlive r. Owned:
+ * ql_reader_free, which is fine after a failure too. Errors: those of
+ * ql_lines_init; QL_EFORMAT for damaged gzip data, and for files of other
+ * kinds, named. */
+ql_status ql_reader_open(ql_reader *r, const char *path, ql_format format);
 void ql_reader_free(ql_reader *r);
 
 /* Appends the next record, as it is written in the file, to out; *line is

@@ -354,6 +354,74 @@ static void forms__plain_text_in_pieces(void **state)
     check_fails(load(&ds, "a.txt", "", o), QL_EFORMAT, "nothing to train on");
 }
 
+/* A file named otherwise is plain text where that is forced and it does not
+ * look like records; a .txt file has records where their format is. */
+static void forms__plain_text_by_force(void **state)
+{
+    ql_dataset_options o = defaults();
+    ql_dataset *ds = NULL;
+    char *got;
+
+    (void)state;
+    o.format = QL_FORMAT_TEXT;
+    check_ok(load(&ds, "a.md", "\n version 1\n", o));
+    got = shown(ds);
+    assert_string_equal(got, "v[[ersion 1\n</s>]]");
+    assert_int_equal(ql_dataset_origin(ds, 0).line, 2);
+    free(got);
+    ql_dataset_close(&ds);
+    check_fails(load(&ds, "a.md", "\n\na\xff", o), QL_EFORMAT,
+                "a.md:3: the text is not UTF-8");
+    check_ok(load(&ds, "a.json", "{'text': 'ab'}", o));
+    got = shown(ds);
+    assert_string_equal(got, "a[[b</s>]]");
+    free(got);
+    ql_dataset_close(&ds);
+    o.format = QL_FORMAT_PROMPT_COMPLETION;
+    check_ok(load(&ds, "a.txt", "{'prompt': 'p', 'completion': 'c'}", o));
+    got = shown(ds);
+    assert_string_equal(got, "p[[c</s>]]");
+    free(got);
+    ql_dataset_close(&ds);
+}
+
+static void forms__files_of_other_kinds(void **state)
+{
+    static const struct {
+        const char *name, *text, *sentence;
+    } cases[] = {
+        {"a.jsonl", "\xff\xfe{", "a.jsonl is UTF-16, or a like"},
+        {"a.txt", "\xfe\xff", "a.txt is UTF-16, or a like"},
+        {"a.txt", "PK\3\4", "a.txt is a zip archive: unpack it first"},
+        {"a.zst", "\x28\xb5\x2f\xfd", "a.zst is compressed by zstd"},
+        {"a.bz2", "BZh9", "a.bz2 is compressed by bzip2"},
+        {"a.xz", "\xfd\x37\x7aXZ", "a.xz is compressed by xz"},
+        {"a.pdf", "%PDF-1.7", "a.pdf is a PDF file"},
+        {"a.parquet", "PAR1", "a.parquet is a Parquet file: write its rows"},
+        {"a.json", "<!DOCTYPE html>", "a.json is a page of the web"},
+        {"a.json", "version https://git-lfs", "a.json is a pointer of Git"},
+        {"a.csv", "a,b\n1,2",
+         "a.csv:1: not valid JSON: invalid token near "
+         "'a' (column 1); a record is one JSON object, "
+         "{...}, on one line"},
+        {"a.json", "{\n 'text': 'a'\n}", "on one line"},
+    };
+    ql_dataset *ds = NULL;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        check_fails(load(&ds, cases[i].name, cases[i].text, defaults()),
+                    QL_EFORMAT, cases[i].sentence);
+    }
+    check_ok(load(&ds, "a.txt", "PARIS", defaults()));
+    ql_dataset_close(&ds);
+    check_ok(ql_file_write(check_tmp_path("nul.txt"), "ab\nc\0d", 6));
+    check_fails(ql_dataset_open(&ds,
+                                (const char *[]){check_tmp_path("nul.txt")}, 1,
+                                tok, (ql_dataset_options[]){defaults()}),
+                QL_EFORMAT, "nul.txt:2: the text has a NUL character");
+}
+
 static void forms__issues_and_counts(void **state)
 {
     ql_dataset_options o = defaults();
@@ -590,6 +658,8 @@ int main(void)
         cmocka_unit_test(forms__of_several_files),
         cmocka_unit_test(forms__lists_that_are_wrong),
         cmocka_unit_test(forms__plain_text_in_pieces),
+        cmocka_unit_test(forms__plain_text_by_force),
+        cmocka_unit_test(forms__files_of_other_kinds),
         cmocka_unit_test(forms__issues_and_counts),
         cmocka_unit_test(forms__turns_that_do_not_end),
         cmocka_unit_test(forms__records_are_not_divided),
