@@ -85,6 +85,22 @@ static size_t waves(const ql_run *run, int rope)
     return run->m->config.rope[rope].dim / 2;
 }
 
+/* Rows of those tables: one for each position, or for each token where each
+ * sequence may have positions of its own. */
+static size_t rows_of(const ql_run *run, int rope)
+{
+    const size_t T = run->opt.max_tokens;
+    const size_t len = run->opt.max_length;
+    bool own = false;
+
+    for (int i = 0; i < QL_ROPES; i++) {
+        const ql_rope_spec *spec = &run->m->config.rope[i];
+
+        own = own || (spec->dim > 0 && ql_rope_phase(spec, len) != 0);
+    }
+    return own && waves(run, rope) > 0 && T > len ? T : len;
+}
+
 static size_t kept_bytes(const ql_run *run)
 {
     const ql_config *c = &run->m->config;
@@ -106,7 +122,7 @@ static size_t kept_bytes(const ql_run *run)
         bytes += ql_saved_bytes(c, &size);
     }
     for (int i = 0; i < QL_ROPES; i++) {
-        const size_t n = run->opt.max_length * waves(run, i);
+        const size_t n = rows_of(run, i) * waves(run, i);
 
         bytes += ql_arena_piece(waves(run, i), sizeof(double)) +
                  2 * ql_arena_piece(n, sizeof(float));
@@ -172,7 +188,7 @@ static void take_all(ql_run *run)
         run->row[t] = (uint32_t)t;
     }
     for (int i = 0; i < QL_ROPES; i++) {
-        const size_t n = run->opt.max_length * waves(run, i);
+        const size_t n = rows_of(run, i) * waves(run, i);
         ql_run_table *t = &run->tables[i];
 
         t->inv_freq = ql_arena_take(a, waves(run, i), sizeof(double));

@@ -9,7 +9,7 @@
 /* cos and sin of one of the model's ropes. */
 typedef struct ql_run_table {
     double *inv_freq; /* [dim / 2] */
-    float *cos, *sin; /* [max_length, dim / 2] */
+    float *cos, *sin; /* [max_length, dim / 2], or a row for each token */
     size_t length;    /* the sequence length they are made for; 0: none */
     double factor;    /* on cos and sin, of ql_run_feed, as is */
     size_t phase;     /* of ql_rope_phase, and one more; 0: none */
@@ -25,12 +25,13 @@ struct ql_run {
                          training, and when they are kept apart: */
     bool apart;
     ql_inputs inputs;
-    ql_saved *saved; /* [sets]: of the last blocks, then the shared one */
-    float *norm;     /* [T, C] output of the last norm */
-    float *stats;    /* of the last norm */
-    float *dh;       /* [T, C] gradient on its way down */
-    uint32_t *pos;   /* [T] in its own sequence */
-    uint32_t *row;   /* [T] 0, 1, 2, ... */
+    ql_saved *saved;      /* [sets]: of the last blocks, then the shared one */
+    float *norm;          /* [T, C] output of the last norm */
+    float *stats;         /* of the last norm */
+    float *dh;            /* [T, C] gradient on its way down */
+    uint32_t *pos;        /* [T] in its own sequence */
+    uint32_t *row;        /* [T] 0, 1, 2, ... */
+    const uint32_t *turn; /* pos or row: of each token in the tables */
     ql_run_table tables[QL_ROPES];
     ql_stream *stream; /* NULL: all weights stay in memory */
 };

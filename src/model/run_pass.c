@@ -25,8 +25,48 @@ static void prepare_table(ql_run *run, int rope, size_t longest)
     }
 }
 
+/* True if positions are turned otherwise in some sequences than in others,
+ * because the model turns by the length of a text. */
+static bool turn_otherwise(const ql_run *run, const ql_batch *b)
+{
+    for (int i = 0; i < QL_ROPES; i++) {
+        const ql_rope_spec *spec = &run->m->config.rope[i];
+
+        for (size_t s = 1; spec->dim > 0 && s < b->sequences; s++) {
+            const size_t len = b->start[s + 1] - b->start[s];
+
+            if (ql_rope_phase(spec, len) !=
+                ql_rope_phase(spec, b->start[1] - b->start[0])) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* The tables of a rope with a row for each token, so that each sequence is
+ * turned as it is by itself, whatever it shares the batch with. */
+static void prepare_rows(ql_run *run, int rope, const ql_batch *b)
+{
+    const ql_rope_spec *spec = &run->m->config.rope[rope];
+    const size_t half = spec->dim / 2;
+    ql_run_table *t = &run->tables[rope];
+
+    for (size_t s = 0; spec->dim > 0 && s < b->sequences; s++) {
+        const size_t at = b->start[s];
+        const size_t len = b->start[s + 1] - at;
+        const double factor = ql_rope_frequencies(t->inv_freq, spec, len);
+
+        ql_rope_table(t->cos + at * half, t->sin + at * half, t->inv_freq,
+                      factor, spec->dim, (ql_rope_range){0, len});
+    }
+    t->length = 0;
+    t->phase = 0;
+}
+
 static void prepare_positions(ql_run *run, const ql_batch *b)
 {
+    const bool each = turn_otherwise(run, b);
     size_t longest = 0;
 
     for (size_t s = 0; s < b->sequences; s++) {
@@ -38,8 +78,13 @@ static void prepare_positions(ql_run *run, const ql_batch *b)
         }
     }
     assert(longest <= run->opt.max_length);
+    run->turn = each ? run->row : run->pos;
     for (int i = 0; i < QL_ROPES; i++) {
-        prepare_table(run, i, longest);
+        if (each) {
+            prepare_rows(run, i, b);
+        } else {
+            prepare_table(run, i, longest);
+        }
     }
 }
 
@@ -57,7 +102,7 @@ ql_pass ql_run_pass(ql_run *run, const ql_batch *b, const ql_run_train *train)
                   .sequences = b->sequences,
                   .scale = c->score_scale,
                   .softcap = c->score_cap},
-        .pos = run->pos,
+        .pos = run->turn,
         .turns = {{run->tables[0].cos, run->tables[0].sin},
                   {run->tables[1].cos, run->tables[1].sin}},
         .dropout = train ? train->dropout : 0,
@@ -243,9 +288,10 @@ void ql_run_logits(ql_run *run, const ql_batch *batch, const size_t *rows,
                    size_t n, float *logits)
 {
     const size_t C = run->m->config.C;
-    const ql_pass pass = ql_run_pass(run, batch, NULL);
+    ql_pass pass;
 
     prepare_positions(run, batch);
+    pass = ql_run_pass(run, batch, NULL);
     ql_run_forward(run, batch, &pass, QL_STREAM_ROUND);
     for (size_t i = 0; i < n; i++) {
         memcpy(run->dh + i * C, run->norm + rows[i] * C, C * sizeof(float));

@@ -20,28 +20,41 @@ enum {
     VOCAB = 30
 };
 
-/* The toy with a window of 4 keys. Borrowed. */
-static const char *windowed_toy(void)
+/* The toy as another architecture, with more keys in its config.json. */
+static const struct {
+    const char *name, *keys;
+} variants[] = {
+    {"windowed", "\"model_type\": \"mistral\", \"sliding_window\": 4, "
+                 "\"max_position_embeddings\": 64"},
+    /* turned by the length of the text */
+    {"dynamic", "\"model_type\": \"llama\", \"rope_scaling\": "
+                "{\"rope_type\": \"dynamic\", \"factor\": 4.0}, "
+                "\"max_position_embeddings\": 9"},
+};
+
+/* Borrowed. */
+static const char *variant_dir(size_t i)
 {
-    static const char config[] =
-        "{\"architectures\": [\"MistralForCausalLM\"], \"model_type\": "
-        "\"mistral\", \"hidden_size\": 20, \"intermediate_size\": 36, "
-        "\"num_hidden_layers\": 2, \"num_attention_heads\": 2, "
-        "\"num_key_value_heads\": 1, \"head_dim\": 6, \"vocab_size\": 30, "
-        "\"hidden_act\": \"silu\", \"rms_norm_eps\": 1e-05, "
-        "\"rope_theta\": 10000.0, \"max_position_embeddings\": 64, "
-        "\"tie_word_embeddings\": true, \"sliding_window\": 4}";
     static char dir[4096];
+    char config[1024];
     char path[4200];
     char weights[4200];
 
-    if (dir[0]) {
+    snprintf(dir, sizeof(dir), "%s", check_tmp_path(variants[i].name));
+    if (ql_path_exists(dir)) {
         return dir;
     }
-    snprintf(dir, sizeof(dir), "%s", check_tmp_path("windowed"));
+    snprintf(config, sizeof(config),
+             "{\"hidden_size\": 20, \"intermediate_size\": 36, "
+             "\"num_hidden_layers\": 2, \"num_attention_heads\": 2, "
+             "\"num_key_value_heads\": 1, \"head_dim\": 6, "
+             "\"vocab_size\": 30, \"hidden_act\": \"silu\", "
+             "\"rms_norm_eps\": 1e-05, \"rope_theta\": 10000.0, "
+             "\"tie_word_embeddings\": true, %s}",
+             variants[i].keys);
     snprintf(path, sizeof(path), "%s/config.json", dir);
     check_ok(ql_dir_make(dir));
-    check_ok(ql_file_write(path, config, sizeof(config) - 1));
+    check_ok(ql_file_write(path, config, strlen(config)));
     snprintf(path, sizeof(path), "%s/model.safetensors", dir);
     snprintf(weights, sizeof(weights), "%s/model.safetensors", toy_model());
     assert_int_equal(symlink(weights, path), 0);
@@ -49,13 +62,17 @@ static const char *windowed_toy(void)
 }
 
 /* Models of the shared golden data: windows, capped scores, tables of their
- * own for windowed layers, layers without positions. */
-static const char *const golden[] = {"mistral_swa4", "gemma2", "gemma3_text",
-                                     "qwen3",        "olmo2",  "smollm3_nope"};
+ * own for windowed layers, layers without positions, positions that are turned
+ * by the length of the text. */
+static const char *const golden[] = {
+    "mistral_swa4", "gemma2",       "gemma3_text",        "qwen3",
+    "olmo2",        "smollm3_nope", "phi3_longrope_long", "phi3_longrope_short",
+};
 
 enum {
+    VARIANTS = sizeof(variants) / sizeof(variants[0]),
     GOLDEN = sizeof(golden) / sizeof(golden[0]),
-    MODELS = 2 + GOLDEN
+    MODELS = 1 + VARIANTS + GOLDEN
 };
 
 /* The folder of model i, or NULL where it is not. Borrowed. */
@@ -64,10 +81,11 @@ static const char *model_dir(size_t i)
     char relative[64];
     const char *dir;
 
-    if (i < 2) {
-        return i == 0 ? toy_model() : windowed_toy();
+    if (i <= VARIANTS) {
+        return i == 0 ? toy_model() : variant_dir(i - 1);
     }
-    snprintf(relative, sizeof(relative), "golden/models/%s", golden[i - 2]);
+    snprintf(relative, sizeof(relative), "golden/models/%s",
+             golden[i - 1 - VARIANTS]);
     dir = check_shared(relative);
     if (!ql_path_exists(dir)) {
         printf("SKIP: %s is not there\n", dir);
