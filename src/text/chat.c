@@ -10,10 +10,20 @@ struct ql_chat_template {
     const ql_jnode *root;
 };
 
-/* A failure without a place is one of memory or of a buffer's ceiling. */
-static ql_status name_template(ql_status st, const char *where)
+/* A failure for want of memory is one of the template where that met its
+ * ceiling. */
+static ql_status judge(ql_status st, const ql_jinja_mem *mem)
 {
-    return st == QL_ENOMEM ? ql_fail_prefix(st, "%s: ", where) : st;
+    return st == QL_ENOMEM && mem->full
+               ? ql_fail(QL_EFORMAT, "%s", ql_last_error())
+               : st;
+}
+
+/* A failure without a place is one of memory or of a buffer's ceiling. */
+static ql_status name_template(ql_status st, const ql_jinja_mem *mem,
+                               const char *where)
+{
+    return st == QL_ENOMEM ? ql_fail_prefix(judge(st, mem), "%s: ", where) : st;
 }
 
 ql_status ql_chat_template_open(ql_chat_template **out, const char *text,
@@ -33,8 +43,9 @@ ql_status ql_chat_template_open(ql_chat_template **out, const char *text,
                   : QL_ENOMEM;
     t->root = root;
     if (st != QL_OK) {
+        st = name_template(st, &t->mem, where);
         ql_chat_template_close(&t);
-        return name_template(st, where);
+        return st;
     }
     *out = t;
     return QL_OK;
@@ -104,7 +115,7 @@ ql_status ql_chat_render(const ql_chat_template *t, const ql_chat_input *in,
     ql_buf_init(&j.out, QL_TAG_TEXT, QL_JINJA_OUTPUT);
     ql_buf_init(&j.spans, QL_TAG_TEXT, QL_JINJA_OUTPUT);
     ql_buf_init(&j.scratch, QL_TAG_TEXT, QL_JINJA_OUTPUT);
-    st = run(&j, t, in);
+    st = judge(run(&j, t, in), &j.mem);
     if (st != QL_OK && !j.raised) {
         st = ql_fail_prefix(st, "%s:%zu: ", j.where, j.line);
     }

@@ -44,10 +44,10 @@ typedef struct ql_chat_span {
  * both are empty. Safe from several threads at once.
  *
  * Errors: QL_EFORMAT when the template fails (raise_exception: with its own
- * sentence) or meets a limit of steps, depth or output; QL_EUNSUPPORTED for
- * what jinja2 has and we do not, and for {% generation %} where a place in the
- * text is not known yet (a macro, a set block), if spans are wanted; QL_ENOMEM
- * without memory, or beyond the limit for a template. */
+ * sentence) or meets a limit of steps, depth, output or memory;
+ * QL_EUNSUPPORTED for what jinja2 has and we do not, and for {% generation %}
+ * where a place in the text is not known yet (a macro, a set block), if spans
+ * are wanted; QL_ENOMEM. */
 ql_status ql_chat_render(const ql_chat_template *t, const ql_chat_input *in,
                          ql_buf *text, ql_buf *spans);
 

@@ -46,6 +46,7 @@ static bool add_chunk(ql_jinja_mem *m, size_t need)
         size = need;
     }
     if (size > m->max - m->total) {
+        m->full = true;
         ql_fail(QL_ENOMEM,
                 "the template wants more than the limit of %zu bytes of memory",
                 m->max);

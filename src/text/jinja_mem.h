@@ -12,6 +12,7 @@ typedef struct ql_jinja_mem {
     size_t used;          /* bytes of the last one that are taken */
     size_t total;         /* bytes of all */
     size_t max;           /* ceiling of total */
+    bool full;            /* it was met */
 } ql_jinja_mem;
 
 void ql_jinja_mem_init(ql_jinja_mem *m, size_t max);

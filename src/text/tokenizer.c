@@ -10,7 +10,7 @@
 #include "src/base/file.h"
 #include "src/text/utf8.h"
 
-#define TEXT_BYTES ((size_t)1 << 30)
+#define TEXT_BYTES ((size_t)1 << 28)
 
 ql_status ql_tokenizer_open(ql_tokenizer **out, const char *model_dir)
 {

@@ -33,7 +33,7 @@ struct ql_tokenizer {
  *
  * begins: the text is the beginning of a document, not a piece of one that
  * comes after a special token. Safe from several threads at once. Errors:
- * QL_EFORMAT for invalid UTF-8 or a text beyond 1 GiB; QL_ENOMEM. */
+ * QL_EFORMAT for invalid UTF-8 or a text beyond 256 MiB; QL_ENOMEM. */
 ql_status ql_tokenizer_append(const ql_tokenizer *tok, const char *text,
                               size_t len, bool begins, ql_encoding *out);
 

@@ -7,7 +7,7 @@
 #include "src/text/utf8.h"
 
 /* A stage may make text longer; beyond this a hostile file is at work. */
-#define DRAFT_BYTES ((size_t)1 << 30)
+#define DRAFT_BYTES ((size_t)1 << 28)
 
 void ql_draft_free(ql_draft *d)
 {

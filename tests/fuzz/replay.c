@@ -12,7 +12,7 @@
 enum {
     SMALL = 4096, /* bytes; files up to here are cut at every length */
     CUTS = 256,   /* of larger files */
-    CHANGES = 1000,
+    CHANGES = 400,
     MAX_FILE = 1 << 24
 };
 

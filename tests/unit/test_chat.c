@@ -188,10 +188,10 @@ static void chat__endless_templates(void **state)
     stops("{{ range(1000000000) }}", QL_EFORMAT, "Range too big");
     stops("{% for i in range(100000) %}{% for j in range(10000) %}"
           "{% endfor %}{% endfor %}",
-          QL_ENOMEM, "limit of 268435456 bytes");
+          QL_EFORMAT, "limit of 268435456 bytes");
     stops("{% set ns = namespace(n=0) %}{% for i in range(99999) %}"
           "{% set ns.n = ns.n + range(90000)|list|length %}{% endfor %}",
-          QL_ENOMEM, "limit of 268435456 bytes");
+          QL_EFORMAT, "limit of 268435456 bytes");
     stops("{% set r = range(9999)|list %}{% for i in r %}"
           "{{ 'x' if r == r and -1 in r }}{% endfor %}",
           QL_EFORMAT, "does not come to an end");
@@ -200,21 +200,21 @@ static void chat__endless_templates(void **state)
 static void chat__exploding_templates(void **state)
 {
     (void)state;
-    stops("{{ 'a' * 1000000000 }}", QL_ENOMEM, "t:1: the template wants more");
-    stops("{{ 'ab' * 9223372036854775807 }}", QL_ENOMEM, "wants more");
-    stops("{{ [1] * 1000000000 }}", QL_ENOMEM, "wants more");
+    stops("{{ 'a' * 1000000000 }}", QL_EFORMAT, "t:1: the template wants more");
+    stops("{{ 'ab' * 9223372036854775807 }}", QL_EFORMAT, "wants more");
+    stops("{{ [1] * 1000000000 }}", QL_EFORMAT, "wants more");
     stops("{% set ns = namespace(s='a') %}{% for i in range(99) %}"
           "{% set ns.s = ns.s + ns.s %}{% endfor %}",
-          QL_ENOMEM, "wants more");
+          QL_EFORMAT, "wants more");
     stops("{% set s = 'a' * 1000000 %}{% for i in range(100000) %}{{ s }}"
           "{% endfor %}",
           QL_EFORMAT, "limit of 67108864 bytes");
     stops("{% set s = 'a' * 1000000 %}{{ s|replace('', s) }}", QL_EFORMAT,
           "limit of 67108864 bytes");
     stops("{{ '%999999999d' % 1 }}", QL_EFORMAT, "a field is too wide");
-    stops("{{ 'a'.center(10000000000) }}", QL_ENOMEM, "wants more");
-    stops("{{ [[[1]]]|tojson(indent=1000000000) }}", QL_ENOMEM, "wants more");
-    stops("{{ [1]|batch(1000000000, 0)|list }}", QL_ENOMEM, "wants more");
+    stops("{{ 'a'.center(10000000000) }}", QL_EFORMAT, "wants more");
+    stops("{{ [[[1]]]|tojson(indent=1000000000) }}", QL_EFORMAT, "wants more");
+    stops("{{ [1]|batch(1000000000, 0)|list }}", QL_EFORMAT, "wants more");
     stops("{% set ns = namespace(l=[]) %}{% for i in range(1000) %}"
           "{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l }}",
           QL_EFORMAT, "nested deeper than 200");
