@@ -19,9 +19,11 @@ static_assert((int)QL_PLAN_WEIGHTS == (int)QL_TAG_WEIGHTS &&
 static const uint64_t mib = 1 << 20;
 
 enum {
-    MARGIN_SHARE = 16,    /* of what is free, left to others */
-    MARGIN_LEAST = 64,    /* MiB */
-    PROGRAM_GROWTH = 1024 /* KiB: stacks, buffers of libraries */
+    MARGIN_SHARE = 16,     /* of what is free, left to others */
+    MARGIN_LEAST = 64,     /* MiB */
+    PROGRAM_GROWTH = 1024, /* KiB: stacks, buffers of libraries */
+    FILES_GROWTH = 1024    /* KiB: of programs and libraries, what was not used
+                              so far */
 };
 
 const char *ql_plan_part_name(ql_plan_part part)
@@ -78,7 +80,7 @@ static void count_held(planner *pl)
     pl->p->bytes[QL_PLAN_PROGRAM] =
         (pl->now.anonymous > known ? pl->now.anonymous - known : 0) +
         PROGRAM_GROWTH * UINT64_C(1024);
-    pl->p->bytes[QL_PLAN_FILES] = pl->now.file;
+    pl->p->bytes[QL_PLAN_FILES] = pl->now.file + FILES_GROWTH * UINT64_C(1024);
 }
 
 static void add_up(ql_plan *p)

@@ -33,7 +33,7 @@ share = took / plan['anonymous']
 print(sys.argv[1], took, plan['anonymous'], f'{share:.3f}')
 assert share <= 1, (share, plan)
 assert share >= 0.85 or sys.argv[1] == 'log', (share, plan)
-assert rows[-1]['peak_rss_bytes'] <= plan['peak'] * 1.02, rows
+assert rows[-1]['peak_rss_bytes'] <= plan['peak'], rows
 assert plan['total'] <= plan['budget'], plan
 END
 }
