@@ -425,7 +425,7 @@ void train_screen_result(const train_options *o, const cli_common *common,
            cli_format_bytes(time, r->peak_anonymous),
            cli_format_bytes(peak, r->plan.anonymous),
            cli_format_bytes(all, mem.peak),
-           cli_format_bytes(planned, r->plan.total));
+           cli_format_bytes(planned, r->plan.peak));
     show_streaming(r);
     printf("train loss: %.4f -> %.4f\n", r->first_loss, r->last_loss);
     if (!isnan(r->last_eval_loss)) {
