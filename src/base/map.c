@@ -59,19 +59,38 @@ void ql_map_close(ql_map *m)
     *m = (ql_map){0};
 }
 
-void ql_map_fetch(const void *p, size_t len)
+/* Reads a byte of each page. */
+static void touch(const void *p, size_t len)
 {
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    const uintptr_t start = (uintptr_t)p / page * page;
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     const volatile unsigned char *bytes = p;
 
-    madvise(address(start), (uintptr_t)p + len - start, MADV_WILLNEED);
     for (size_t i = 0; i < len; i += page) {
         (void)bytes[i];
     }
     if (len > 0) {
         (void)bytes[len - 1];
     }
+}
+
+void ql_map_fetch(const void *p, size_t len)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t start = (uintptr_t)p / page * page;
+
+    madvise(address(start), (uintptr_t)p + len - start, MADV_WILLNEED);
+    touch(p, len);
+}
+
+void ql_map_peek(const void *p, size_t len)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t start = (uintptr_t)p / page * page;
+    const size_t n = (uintptr_t)p + len - start;
+
+    madvise(address(start), n, MADV_RANDOM);
+    touch(p, len);
+    madvise(address(start), n, MADV_NORMAL);
 }
 
 void ql_map_drop(const void *p, size_t len)

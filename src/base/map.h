@@ -18,6 +18,10 @@ void ql_map_close(ql_map *m);
  * they are there. */
 void ql_map_fetch(const void *p, size_t len);
 
+/* Brings len bytes at p into memory, if they lie in a mapped file, and not all
+ * that the kernel would read with them: for a look here and there. */
+void ql_map_peek(const void *p, size_t len);
+
 /* Tells the kernel that len bytes at p, which lie in a mapped file, will not
  * be needed soon: they no longer count as resident. Pages that hold other
  * bytes too stay. */
