@@ -16,7 +16,7 @@ test -s adapter/adapter_config.json
 test "$(wc -l < adapter/metrics.csv)" -eq 6
 
 generate() {
-    qlora-generate --model nf4 --prompt ROMEO: --temperature 0 \
+    qlora-generate --quiet --model nf4 --prompt ROMEO: --temperature 0 \
         --max-new-tokens 20 "$@"
 }
 generate > before.txt
