@@ -9,7 +9,7 @@ b() {
 }
 
 b '*WHAT*'
-what='kernels, attention, train, large, memory, quality, job'
+what='kernels, attention, train, large, memory, quality, job, generate'
 b "\"speed\" is not measured; choose one of: $what" speed
 b '*unexpected*train*' kernels train third
 shapes='choose one of: tiny, 220m, qwen2.5-0.5b, *, llama-7b, *llama-70b'

@@ -10,8 +10,9 @@
 static bench_options o;
 
 /* Subcommands that make a model, and those that train. */
-static const char shaped[] = "train, large";
+static const char shaped[] = "train, large, generate";
 static const char trained[] = "train, large, memory, quality, job";
+static const char wrote[] = "train, large, memory, quality, job, generate";
 
 const cli_choice bench_methods[] = {{"qlora", QL_METHOD_QLORA},
                                     {"lora", QL_METHOD_LORA},
@@ -37,8 +38,8 @@ static const cli_opt table[] = {
              "OpenBLAS; attention; train: whole training steps; large: a "
              "large model in little memory; memory: full fine-tuning, LoRA and "
              "QLoRA side by side; quality: what 4 bits cost; job: one "
-             "training, as these start it in "
-             "processes of their own"},
+             "training, as these start it in processes of their own; generate: "
+             "reading and writing text"},
 
     {.name = "shapes",
      CLI_LIST(&o.shapes),
@@ -151,9 +152,22 @@ static const cli_opt table[] = {
     {.name = "work-dir",
      CLI_STRING(&o.work_dir),
      .value_name = "DIR",
-     .group = trained,
+     .group = wrote,
      .default_text = "TMPDIR, else /tmp",
      .help = "where files are kept for the time of the run"},
+
+    {.name = "contexts",
+     CLI_LIST(&o.contexts),
+     .value_name = "N,...",
+     .group = "generate",
+     .help = "tokens of the prompts that are read"},
+    {.name = "new-tokens",
+     CLI_SIZE(&o.new_tokens),
+     .min = 1,
+     .max = 1 << 16,
+     .value_name = "N",
+     .group = "generate",
+     .help = "tokens that are written behind each"},
 
     {.name = "lora-dropout",
      CLI_REAL(&o.lora_dropout),
@@ -272,6 +286,7 @@ bench_options *bench_options_defaults(void)
     static const char *head_sizes[] = {"64", "128"};
     static const char *sequences[] = {"1", "4"};
     static const char *limits[] = {"0"};
+    static const char *contexts[] = {"128", "2048"};
     static const char *measure[] = {"220m", "tinyllama"};
     static const char *predict[] = {
         "qwen2.5-0.5b", "tinyllama", "qwen2.5-1.5b", "qwen2.5-3b", "qwen2.5-7b",
@@ -289,6 +304,8 @@ bench_options *bench_options_defaults(void)
         .kv_heads = 8,
         .length = 1024,
         .limits = {limits, 1},
+        .contexts = {contexts, sizeof(contexts) / sizeof(contexts[0])},
+        .new_tokens = 32,
         .rounds = 1,
         .measure = {measure, sizeof(measure) / sizeof(measure[0])},
         .predict = {predict, sizeof(predict) / sizeof(predict[0])},

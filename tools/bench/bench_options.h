@@ -53,6 +53,10 @@ typedef struct bench_options {
     cli_list limits;
     size_t rounds;
 
+    /* generate */
+    cli_list contexts;
+    size_t new_tokens;
+
     /* memory */
     cli_list measure, predict, real;
     const char *output;

@@ -3,6 +3,7 @@
 
 #include "src/base/fail.h"
 #include "tools/bench/bench_attention.h"
+#include "tools/bench/bench_generate.h"
 #include "tools/bench/bench_job.h"
 #include "tools/bench/bench_kernels.h"
 #include "tools/bench/bench_large.h"
@@ -19,7 +20,7 @@ static const struct {
     {"kernels", bench_kernels}, {"attention", bench_attention},
     {"train", bench_train},     {"large", bench_large},
     {"memory", bench_memory},   {"quality", bench_quality},
-    {"job", bench_job},
+    {"job", bench_job},         {"generate", bench_generate},
 };
 
 enum {
