@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "src/op/attention_item.h"
+#include "src/op/attention_one.h"
 #include "src/op/exp.h"
 #include "src/op/loops.h"
 #include "src/op/parallel.h"
@@ -249,6 +250,10 @@ void ql_attention_fwd(float *o, float *lse, const float *q, const float *k,
 
     assert(s->KV > 0 && s->H % s->KV == 0 && !(s->both_ways && s->window));
     assert(s->past == 0 || (s->sequences == 1 && !s->both_ways));
+    if (s->past > 0 && s->T == 1) {
+        ql_attention_one(o, lse, q, k, v, s, work);
+        return;
+    }
     /* Late blocks see the most keys: they go first. */
 #pragma omp parallel for schedule(dynamic)
     for (size_t i = 0; i < items; i++) {

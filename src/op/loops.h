@@ -31,6 +31,14 @@ typedef double ql_sum_loop(const float *x, size_t n);
 /* Sum of a[i] b[i]; each product is exact. */
 typedef double ql_dot_loop(const float *a, const float *b, size_t n);
 
+/* y[i] = sum of x[i ldx + j] q[j], j < n, for i < rows; in f32. */
+typedef void ql_dots_loop(float *y, const float *x, size_t ldx, size_t rows,
+                          const float *q, size_t n);
+
+/* y[j] += sum of p[i] x[i ldx + j], i < rows, for j < n; in f32, in order. */
+typedef void ql_mix_loop(float *y, const float *x, size_t ldx, size_t rows,
+                         const float *p, size_t n);
+
 /* Sum of x[i]^2; each square is exact. */
 typedef double ql_sumsq_loop(const float *x, size_t n);
 
@@ -163,6 +171,8 @@ typedef struct ql_loops {
     ql_add_loop *add;
     ql_sum_loop *sum;
     ql_dot_loop *dot;
+    ql_dots_loop *dots;
+    ql_mix_loop *mix;
     ql_sumsq_loop *sumsq;
     ql_softmax_bwd_loop *softmax_bwd;
     ql_softcap_loop *softcap;

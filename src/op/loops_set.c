@@ -20,6 +20,9 @@
 enum {
     LANES = 16,     /* of a sum in double */
     MAX_LANES = 32, /* of a maximum */
+    WIDE = 32,      /* of a sum in f32 */
+    AHEAD = 8,      /* rows that are brought nearer before they are read */
+    LINE = 16,      /* floats in a cache line */
     PIECE = 512,    /* elements kept in cache between exp and sum */
     BLOCK = 256,    /* most parameters of adam8 */
     NUMBERS = 256   /* random numbers made at a time */
@@ -140,6 +143,70 @@ static double dot(const float *a, const float *b, size_t n)
         lane[j] += (double)a[i] * (double)b[i];
     }
     return sum_lanes(lane);
+}
+
+static float sum_wide(const float *lane)
+{
+    float eight[8];
+
+    for (size_t j = 0; j < 8; j++) {
+        eight[j] = (lane[j] + lane[j + 16]) + (lane[j + 8] + lane[j + 24]);
+    }
+    return ((eight[0] + eight[4]) + (eight[2] + eight[6])) +
+           ((eight[1] + eight[5]) + (eight[3] + eight[7]));
+}
+
+static void dots(float *y, const float *x, size_t ldx, size_t rows,
+                 const float *q, size_t n)
+{
+    for (size_t r = 0; r < rows; r++, x += ldx) {
+        float lane[WIDE] = {0};
+        float rest = 0;
+        size_t i = 0;
+
+        for (size_t j = 0; r + AHEAD < rows && j < n; j += LINE) {
+            __builtin_prefetch(x + AHEAD * ldx + j);
+        }
+        /* What is left has a sum of its own, so that lanes stay in
+         * registers. */
+        for (; i + WIDE <= n; i += WIDE) {
+#pragma omp simd
+            for (size_t j = 0; j < WIDE; j++) {
+                lane[j] += x[i + j] * q[i + j];
+            }
+        }
+        for (; i < n; i++) {
+            rest += x[i] * q[i];
+        }
+        y[r] = sum_wide(lane) + rest;
+    }
+}
+
+static void mix(float *y, const float *x, size_t ldx, size_t rows,
+                const float *p, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + WIDE <= n; i += WIDE) {
+        float lane[WIDE];
+
+        memcpy(lane, y + i, sizeof lane);
+        for (size_t r = 0; r < rows; r++) {
+            const float *row = x + r * ldx + i;
+            const float by = p[r];
+
+#pragma omp simd
+            for (size_t j = 0; j < WIDE; j++) {
+                lane[j] += by * row[j];
+            }
+        }
+        memcpy(y + i, lane, sizeof lane);
+    }
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t j = i; j < n; j++) {
+            y[j] += p[r] * x[r * ldx + j];
+        }
+    }
 }
 
 static double sumsq(const float *x, size_t n)
@@ -496,6 +563,8 @@ const ql_loops QL_LOOPS = {
     .add = add,
     .sum = sum,
     .dot = dot,
+    .dots = dots,
+    .mix = mix,
     .sumsq = sumsq,
     .softmax_bwd = softmax_bwd,
     .softcap = softcap,

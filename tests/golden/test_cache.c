@@ -20,7 +20,7 @@ enum {
 };
 
 /* Of the largest logit. */
-static const double SAME = 5e-6;
+static const double SAME = 2e-5;
 static const double GOLDEN = 2e-5;
 
 static ql_run *open_run(const ql_model *m, size_t tokens)

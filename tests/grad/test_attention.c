@@ -373,8 +373,8 @@ static void attention__of_a_wide_window_is_the_plain_one(void **state)
 /* Queries behind a past have what they have in the whole sequence. */
 static void attention__with_a_past_is_the_end_of_the_whole(void **state)
 {
-    const size_t pasts[] = {1, 5, 63, 128, 199};
-    const size_t whole[] = {0, 200};
+    const size_t pasts[] = {1, 5, 63, 128, 699};
+    const size_t whole[] = {0, 700};
 
     (void)state;
     for (size_t kind = 0; kind < KINDS; kind++) {

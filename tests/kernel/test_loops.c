@@ -135,6 +135,25 @@ static double call_dot(const ql_loops *l, arrays *s)
     return l->dot(s->x[0], s->x[1], s->n);
 }
 
+static double call_dots(const ql_loops *l, arrays *s)
+{
+    const size_t rows = s->n < 3 ? s->n : 3;
+    const size_t n = s->n - rows;
+
+    /* Rows that overlap: each begins one value behind the one before. */
+    l->dots(s->x[2], s->x[0], 1, rows, s->x[1], n);
+    return 0;
+}
+
+static double call_mix(const ql_loops *l, arrays *s)
+{
+    const size_t rows = s->n < 3 ? s->n : 3;
+    const size_t n = s->n - rows;
+
+    l->mix(s->x[2], s->x[0], 1, rows, s->x[1], n);
+    return 0;
+}
+
 static double call_sumsq(const ql_loops *l, arrays *s)
 {
     return l->sumsq(s->x[0], s->n);
@@ -311,6 +330,8 @@ static const struct {
     {"scale", call_scale},
     {"add", call_add},
     {"dot", call_dot},
+    {"dots", call_dots},
+    {"mix", call_mix},
     {"sumsq", call_sumsq},
     {"softmax_bwd", call_softmax_bwd},
     {"softcap", call_softcap},
