@@ -141,13 +141,20 @@ static void model__loads_an_adapter_or_leaves_nothing(void **state)
     starve(load_once);
 }
 
+static ql_method method = QL_METHOD_QLORA;
+
 static ql_status train_to(const char *out, const char *resume, ql_train_fn *fn)
 {
     ql_train_options o;
+    ql_model_options mo;
     ql_model *m = NULL;
-    ql_status st = ql_model_open(&m, toy_model(), NULL);
+    ql_status st;
 
+    ql_model_options_init(&mo);
+    mo.quantize = method == QL_METHOD_QLORA;
+    st = ql_model_open(&m, toy_model(), &mo);
     ql_train_options_init(&o);
+    o.method = method;
     o.resume = resume;
     o.save_steps = 1;
     o.lora_r = 2;
@@ -197,6 +204,18 @@ static void training__goes_on_or_leaves_nothing(void **state)
     starve(go_on_once);
 }
 
+/* All weights, from the first checkpoint of such a run. */
+static void full_training__goes_on_or_leaves_nothing(void **state)
+{
+    (void)state;
+    method = QL_METHOD_FULL;
+    check_ok(ql_dir_remove(check_tmp_path("gone")));
+    check_fails(train_to(check_tmp_path("gone"), "auto", stop_at_once),
+                QL_ECANCELLED, "after step 1");
+    starve(go_on_once);
+    method = QL_METHOD_QLORA;
+}
+
 static ql_status generate_once(void)
 {
     ql_generate_options o;
@@ -224,6 +243,7 @@ int main(void)
         cmocka_unit_test(quantization__succeeds_or_leaves_nothing),
         cmocka_unit_test(training__succeeds_or_leaves_nothing),
         cmocka_unit_test(training__goes_on_or_leaves_nothing),
+        cmocka_unit_test(full_training__goes_on_or_leaves_nothing),
         cmocka_unit_test(model__loads_an_adapter_or_leaves_nothing),
         cmocka_unit_test(generation__succeeds_or_leaves_nothing),
     };

@@ -65,15 +65,21 @@ static ql_optimizer_options options(ql_optim kind, uint64_t memory)
         .kind = kind, .memory = memory, .page_dir = check_tmp()};
 }
 
-static training *start(ql_optim kind, uint64_t memory)
+static training *start_with(const ql_optimizer_options *opt)
 {
-    const ql_optimizer_options opt = options(kind, memory);
     training *r = calloc(1, sizeof(*r));
 
     assert_non_null(r);
     check_fill(r->p, COUNT, 0);
-    check_ok(ql_optimizer_open(&r->o, &opt, sizes, TENSORS));
+    check_ok(ql_optimizer_open(&r->o, opt, sizes, TENSORS));
     return r;
+}
+
+static training *start(ql_optim kind, uint64_t memory)
+{
+    const ql_optimizer_options opt = options(kind, memory);
+
+    return start_with(&opt);
 }
 
 static ql_status try_step(training *r)
@@ -132,13 +138,21 @@ static void check_same(training *a, training *b)
     free(y);
 }
 
-static void adamw_32bit__agrees_with_double(void **unused)
+/* The last tensors, so many, have no weight decay. */
+static void check_double(size_t plain)
 {
     static double m[COUNT], v[COUNT], p[COUNT];
     static float x[COUNT];
-    training *r = run(QL_OPTIM_ADAMW_32BIT, 0, 2);
+    const ql_optimizer_options opt = {.kind = QL_OPTIM_ADAMW_32BIT,
+                                      .plain = plain};
+    training *r = start_with(&opt);
+    size_t decayed = COUNT;
 
-    (void)unused;
+    for (size_t i = 0; i < plain; i++) {
+        decayed -= sizes[TENSORS - 1 - i];
+    }
+    memset(m, 0, sizeof(m));
+    memset(v, 0, sizeof(v));
     check_fill(x, COUNT, 0);
     for (size_t i = 0; i < COUNT; i++) {
         p[i] = (double)x[i];
@@ -148,18 +162,32 @@ static void adamw_32bit__agrees_with_double(void **unused)
         const double c1 = 1 - pow(k.beta1, (double)t);
         const double c2 = 1 - pow(k.beta2, (double)t);
 
+        step(r);
         gradients(x, t);
         for (size_t i = 0; i < COUNT; i++) {
             const double g = (double)x[i] * k.clip;
+            const double decay = i < decayed ? k.weight_decay : 0;
 
             m[i] = k.beta1 * m[i] + (1 - k.beta1) * g;
             v[i] = k.beta2 * v[i] + (1 - k.beta2) * g * g;
-            p[i] -= k.lr * k.weight_decay * p[i];
+            p[i] -= k.lr * decay * p[i];
             p[i] -= k.lr * (m[i] / c1) / (sqrt(v[i] / c2) + k.eps);
         }
     }
     check_close(r->p, p, COUNT, 5e-7, "p");
     end(r);
+}
+
+static void adamw_32bit__agrees_with_double(void **unused)
+{
+    (void)unused;
+    check_double(0);
+}
+
+static void weight_decay__leaves_the_last_tensors_alone(void **unused)
+{
+    (void)unused;
+    check_double(3);
 }
 
 /* One moment of a tensor in 8 bits, as bitsandbytes has it: values are kept as
@@ -518,6 +546,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adamw_32bit__agrees_with_double),
+        cmocka_unit_test(weight_decay__leaves_the_last_tensors_alone),
         cmocka_unit_test(adamw_8bit__is_that_of_bitsandbytes),
         cmocka_unit_test(adamw_8bit__leaves_small_tensors_in_32_bits),
         cmocka_unit_test(optimizer__does_not_depend_on_threads),
