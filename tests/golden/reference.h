@@ -1,5 +1,5 @@
-/* Reading the golden folders of models: which there are, the batch, tensors by name, and what
- * their adapters are, as options of a training. */
+/* Reading the golden folders of models: which there are, the batch, tensors by
+ * name, and what their adapters are, as options of a training. */
 #ifndef QL_TESTS_REFERENCE_H
 #define QL_TESTS_REFERENCE_H
 
