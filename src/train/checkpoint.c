@@ -356,9 +356,8 @@ static bool has_best(const json_t *sums)
     return has;
 }
 
-ql_status ql_checkpoint_init(ql_checkpoint *c, const char *path)
+ql_status ql_checkpoint_peek(ql_checkpoint *c, const char *path)
 {
-    const json_t *sums;
     ql_status st;
 
     *c = (ql_checkpoint){.path = ql_strdup(QL_TAG_TEXT, path)};
@@ -366,7 +365,20 @@ ql_status ql_checkpoint_init(ql_checkpoint *c, const char *path)
         return QL_ENOMEM;
     }
     QL_TRY_DONE(ql_dir_need(path, "give a checkpoint's folder"));
-    QL_TRY_DONE(read_manifest(c));
+    st = read_manifest(c);
+done:
+    if (st != QL_OK) {
+        ql_checkpoint_free(c);
+    }
+    return st;
+}
+
+ql_status ql_checkpoint_init(ql_checkpoint *c, const char *path)
+{
+    const json_t *sums;
+    ql_status st;
+
+    QL_TRY(ql_checkpoint_peek(c, path));
     sums = json_object_get(json_object_get(c->root, "run"), "files");
     QL_TRY_DONE(verify_files(path, sums));
     if (c->progress.best_step > 0) {

@@ -63,6 +63,10 @@ typedef struct ql_checkpoint {
  * in it), QL_EFORMAT for what is damaged, QL_EUNSUPPORTED for a format that is
  * newer than ours, QL_EIO, QL_ENOMEM. */
 ql_status ql_checkpoint_init(ql_checkpoint *c, const char *path);
+
+/* The same without a look at the other files, of which any may be damaged:
+ * only what checkpoint.json tells. */
+ql_status ql_checkpoint_peek(ql_checkpoint *c, const char *path);
 void ql_checkpoint_free(ql_checkpoint *c);
 
 /* Fills in the optimizer's state and the history, which is empty. Errors:

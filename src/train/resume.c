@@ -142,13 +142,13 @@ ql_status ql_trainer_find_checkpoint(ql_trainer *t, ql_checkpoint *c)
     return st;
 }
 
-/* The date of a checkpoint, if it is sound and its run is not finished. */
+/* The date of a checkpoint, if it can be read and its run is not finished. */
 static ql_status date_of(const char *out_dir, bool full, const char *path,
                          char **date)
 {
     const char *found;
     ql_checkpoint c;
-    ql_status st = ql_checkpoint_init(&c, path);
+    ql_status st = ql_checkpoint_peek(&c, path);
 
     if (st != QL_OK) {
         return st;
