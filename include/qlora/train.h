@@ -1,4 +1,4 @@
-/* Fine-tuning: LoRA adapters on a frozen 4-bit base. */
+/* Fine-tuning: LoRA adapters on a frozen 4-bit base, or all weights. */
 #ifndef QLORA_TRAIN_H
 #define QLORA_TRAIN_H
 
@@ -68,8 +68,9 @@ typedef enum ql_activation {
 
 /* Names are those of Hugging Face's TrainingArguments and LoraConfig. */
 typedef struct ql_train_options {
-    ql_method method;    /* qlora; the model must be opened for it: for lora,
-                            without quantizing */
+    ql_method method;    /* qlora; the model must be opened for it: for lora
+                            and full, without quantizing. For full, what is
+                            about an adapter must be left as it is */
     size_t lora_r;       /* 16 */
     double lora_alpha;   /* 32 */
     double lora_dropout; /* 0.05 */
@@ -282,6 +283,11 @@ QL_API ql_status ql_train_check_loading(const char *model_dir,
  * (adapter_config.json, adapter_model.safetensors, the tokenizer's files and
  * metrics.csv). eval, fn and result may be NULL. The adapter stays on the
  * model.
+ *
+ * With method full all weights are trained instead, and a model's folder is
+ * written (config.json, model.safetensors and the rest): in the end in the
+ * types that model has its weights in, on the way, for all that follows to be
+ * the same to the bit, in F32.
  *
  * The loss of an optimizer step is the mean over all its trained tokens,
  * however they are spread over micro-batches. With the same seed the result is

@@ -1,7 +1,8 @@
 /* A checkpoint: a folder "checkpoint-N" that holds all a run needs to go on
  * after N optimizer steps as if it had never been stopped.
  *
- *   adapter_config.json, adapter_model.safetensors    as PEFT loads them
+ *   adapter_config.json, adapter_model.safetensors    as PEFT loads them; or
+ *   config.json, model.safetensors                    all weights, in F32
  *   optimizer.bin       the optimizer's state, as ql_optimizer_export gives it
  *   trainer_state.json  the log so far
  *   best/               the best adapter so far, unless that is the one above
