@@ -147,7 +147,9 @@ static ql_status report(options *o, const ql_dataset *ds,
     if (st == QL_OK) {
         st = ql_findings_of(&c, &findings, &n);
     }
-    if (st == QL_OK) {
+    if (st == QL_OK && ql_dataset_report_of(ds)->records == 0 && !json) {
+        puts("\nnothing to train on: there are no records");
+    } else if (st == QL_OK) {
         data_report_findings(findings, n, json);
     }
     for (size_t i = 0; st == QL_OK && i < n; i++) {

@@ -48,6 +48,12 @@ qlora-data --model "$model" --quiet --data refused.jsonl >out.txt || code=$?
 [ "$code" = 3 ]
 grep -q 'refused.jsonl:3: ' out.txt
 
+echo '[]' >none.json
+code=0
+qlora-data --model "$model" --quiet --data none.json >out.txt || code=$?
+[ "$code" = 3 ]
+grep -q '^nothing to train on: there are no records$' out.txt
+
 {
     chat a b
     echo '{"messages": [{"role": "user", "content": "Nobody answers."}]}'
