@@ -291,12 +291,14 @@ static ql_status take(ql_plain *p, const batch *b, bool last)
 static void forget(ql_plain *p)
 {
     const size_t keep = p->done < CONTEXT ? p->done : CONTEXT;
+    const size_t drop = p->done - keep;
     ql_buf *text = &p->text;
 
-    memmove(text->data, text->data + (p->done - keep),
-            text->len - (p->done - keep));
-    text->len -= p->done - keep;
-    p->done = keep;
+    if (drop > 0) {
+        memmove(text->data, text->data + drop, text->len - drop);
+        text->len -= drop;
+        p->done = keep;
+    }
 }
 
 ql_status ql_plain_next(ql_plain *p, ql_reader *r, bool *more)

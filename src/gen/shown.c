@@ -159,7 +159,12 @@ ql_status ql_shown_take(ql_shown *s, const int32_t *ids, size_t n, bool last,
 {
     size_t hold = 0;
 
+    *piece = "";
+    *len = 0;
     QL_TRY(add_new(s, ids, n, last));
+    if (s->text.len == s->given) {
+        return QL_OK;
+    }
     for (size_t i = 0; i < s->n_stop; i++) {
         const size_t at = find(s->text.data, s->given, s->text.len, s->stop[i]);
 
