@@ -14,7 +14,8 @@ python3 - >long.jsonl <<'PY'
 print('{"text": "' + 'the cat sat on a dog ' * 20000 + '"}')
 PY
 toy set d/config.json max_position_embeddings 1000000
-cp -R d big
+toy model big hidden=256 layers=8
+toy set big/config.json max_position_embeddings 1000000
 refuse 4 "*: out of memory (* bytes asked for); use a smaller model, length *" \
     sh -c "$small" sh qlora-train --quiet --model d --data long.jsonl \
     --output out --max-length 500000 --threads 1
