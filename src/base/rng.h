@@ -41,6 +41,9 @@ static inline size_t ql_rng_below(uint64_t key, uint64_t n, size_t bound)
     return (size_t)(ql_rng_unit(key, n) * (double)bound);
 }
 
+/* x[i] normal with mean 0 and deviation by: those of the key, in order. */
+void ql_rng_fill(uint64_t key, double by, float *x, size_t n);
+
 /* Fisher-Yates shuffle of order[n]. */
 void ql_rng_shuffle(uint64_t key, size_t *order, size_t n);
 

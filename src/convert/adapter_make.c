@@ -70,7 +70,7 @@ static bool is_all(const ql_list *targets)
 /* target_modules as PEFT has it: names, or one pattern. */
 static json_t *targets_of(const ql_config *c, const ql_list *targets)
 {
-    const char *names[QL_MODULES];
+    const char *names[QL_MODULES + 1];
     size_t n = 0;
 
     if (!is_all(targets)) {
@@ -84,6 +84,9 @@ static json_t *targets_of(const ql_config *c, const ql_list *targets)
         if (path) {
             names[n++] = ql_name_leaf(path);
         }
+    }
+    if (c->arch->names->pooler) {
+        names[n++] = ql_name_leaf(c->arch->names->pooler);
     }
     return sorted(names, n);
 }
@@ -156,11 +159,38 @@ static ql_status check_texts(const ql_train_options *o)
     return check_text(&o->alpha_pattern, "alpha-pattern");
 }
 
+/* Modules that PEFT has a classifier's adapter train whole, whatever its head
+ * is called. */
+static const char *const heads[] = {"classifier", "score"};
+
+static bool is_classifier_head(const ql_config *c, const char *name)
+{
+    return c->arch->classifier &&
+           (strcmp(name, heads[0]) == 0 || strcmp(name, heads[1]) == 0);
+}
+
+/* modules_to_save as PEFT has it. */
+static json_t *saves_of(const ql_config *c, const ql_list *saves)
+{
+    const size_t more = c->arch->classifier ? 2 : 0;
+    const char **names =
+        ql_calloc(QL_TAG_MISC, saves->n + more, sizeof(*names));
+    json_t *list = NULL;
+
+    for (size_t i = 0; names && i < saves->n + more; i++) {
+        names[i] = i < saves->n ? saves->items[i] : heads[i - saves->n];
+    }
+    if (names) {
+        list = sorted(names, saves->n + more);
+    }
+    ql_free(names);
+    return list;
+}
+
 /* What adapter_config.json will say. */
 static ql_status make_root(const ql_config *c, const ql_train_options *o,
                            json_t **root)
 {
-    const ql_list *saves = &o->modules_to_save;
     json_t *ranks = json_object();
     json_t *alphas = json_object();
     json_t *layers = o->layers_to_transform.n > 0 ? json_array() : json_null();
@@ -169,7 +199,7 @@ static ql_status make_root(const ql_config *c, const ql_train_options *o,
         "{so so so so so so sb sb si so sf}", "init_lora_weights",
         ql_adapter_gaussian(o) ? json_string("gaussian") : json_true(),
         "rank_pattern", ranks, "alpha_pattern", alphas, "layers_to_transform",
-        layers, "modules_to_save", sorted(saves->items, saves->n),
+        layers, "modules_to_save", saves_of(c, &o->modules_to_save),
         "target_modules", targets_of(c, &o->lora_target_modules), "use_dora",
         (int)o->use_dora, "use_rslora", (int)o->use_rslora, "r", (int)o->lora_r,
         "lora_alpha", ql_peft_number(o->lora_alpha), "lora_dropout",
@@ -193,13 +223,18 @@ static ql_status plan_site(const ql_config *c, const ql_adapter_settings *s,
     ql_site_path(c->arch, item.site, path, sizeof(path));
     QL_TRY(ql_adapter_settings_targets(s, path, &targeted));
     if (ql_adapter_settings_saves(s, path)) {
-        if (item.site.place == QL_PLACE_BLOCK) {
+        if (item.site.place == QL_PLACE_BLOCK ||
+            (c->arch->classifier && item.site.place != QL_PLACE_HEAD)) {
             QL_FAIL(QL_EINVAL,
                     "modules-to-save: %s cannot be trained whole, only "
                     "embedding and head can",
                     path);
         }
         items[(*n)++] = item;
+        if (c->arch->classifier) {
+            item.site.bias = true;
+            items[(*n)++] = item;
+        }
     } else if (targeted) {
         QL_TRY(ql_adapter_settings_module(s, path, &item.r, &item.alpha));
         items[(*n)++] = item;
@@ -223,7 +258,7 @@ static ql_status check_names(const ql_config *c, const json_t *list,
 {
     for (size_t i = 0; i < json_array_size(list); i++) {
         const char *name = json_string_value(json_array_get(list, i));
-        bool found = false;
+        bool found = is_classifier_head(c, name);
 
         for (size_t j = 0; !found && j < ql_site_count(c); j++) {
             char path[PATH_BYTES];
@@ -246,7 +281,7 @@ static ql_status check_names(const ql_config *c, const json_t *list,
 static ql_status plan(const ql_config *c, const ql_adapter_settings *s,
                       ql_adapter_item **items, size_t *n)
 {
-    const size_t sites = ql_site_count(c);
+    const size_t sites = ql_site_count(c) + 1; /* and a bias */
 
     QL_TRY(check_names(c, json_object_get(s->root, "target_modules"),
                        "lora-target-modules"));
@@ -256,7 +291,7 @@ static ql_status plan(const ql_config *c, const ql_adapter_settings *s,
     if (!*items) {
         return QL_ENOMEM;
     }
-    for (size_t i = 0; i < sites; i++) {
+    for (size_t i = 0; i < ql_site_count(c); i++) {
         const ql_status st = plan_site(c, s, i, *items, n);
 
         if (st != QL_OK && st != QL_ENOMEM) {

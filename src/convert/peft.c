@@ -102,8 +102,8 @@ static ql_status save_config(const ql_adapter *a, const char *base,
         "layers_to_transform", "lora_alpha", ql_peft_number(o->alpha),
         "lora_dropout", o->dropout, "modules_to_save", "peft_type", "LORA", "r",
         (int)o->r, "rank_pattern", "revision", "target_modules", list_paths(a),
-        "task_type", "CAUSAL_LM", "use_dora", (int)o->dora, "use_rslora",
-        (int)o->rslora);
+        "task_type", a->arch->classifier ? "SEQ_CLS" : "CAUSAL_LM", "use_dora",
+        (int)o->dora, "use_rslora", (int)o->rslora);
     ql_status st = QL_ENOMEM;
 
     if (!config || add_own(config, a->config) != 0 ||
@@ -208,12 +208,14 @@ done:
     return st;
 }
 
-/* The whole matrix of this path, unless it only repeats the base's. */
-static const ql_tensor *find_whole(const ql_adapter_folder *f, const char *path)
+/* The whole matrix of this path, or its bias, unless it only repeats the
+ * base's. */
+static const ql_tensor *find_whole(const ql_adapter_folder *f, const char *path,
+                                   bool bias)
 {
     char name[NAME_BYTES + 8];
 
-    snprintf(name, sizeof(name), "%s.weight", path);
+    snprintf(name, sizeof(name), "%s.%s", path, bias ? "bias" : "weight");
     for (size_t i = 0; i < f->n_wholes; i++) {
         if (!f->wholes[i].repeats && strcmp(f->wholes[i].name, name) == 0) {
             return &f->wholes[i].tensor;
@@ -236,7 +238,7 @@ static ql_status asked(const ql_adapter_folder *f, ql_site site,
     if (!json_is_array(targets) && !json_is_string(targets)) {
         return QL_OK;
     }
-    if (all && site.place != QL_PLACE_BLOCK) {
+    if (all && site.place != QL_PLACE_BLOCK && site.place != QL_PLACE_POOLER) {
         return QL_OK;
     }
     return ql_adapter_settings_targets(&s, path, yes);
@@ -265,7 +267,14 @@ static ql_status find_items(const ql_config *c, const ql_adapter_folder *f,
             item.r = p->r;
             item.alpha = p->alpha;
         }
-        if (p || (find_whole(f, path) && item.site.place != QL_PLACE_BLOCK)) {
+        if (p ||
+            (find_whole(f, path, false) && item.site.place != QL_PLACE_BLOCK &&
+             item.site.place != QL_PLACE_POOLER)) {
+            items[(*n)++] = item;
+        }
+        item.site.bias = c->arch->classifier;
+        if (item.site.bias && item.site.place == QL_PLACE_HEAD &&
+            find_whole(f, path, true)) {
             items[(*n)++] = item;
         }
     }
@@ -326,7 +335,7 @@ static const ql_tensor *source(const ql_adapter *a, size_t i,
 
     ql_adapter_path(a, t->entry, path, sizeof(path));
     if (t->part == QL_PART_WHOLE) {
-        return find_whole(f, path);
+        return find_whole(f, path, a->entries[t->entry].site.bias);
     }
     p = ql_adapter_folder_pair(f, path);
     return t->part == QL_PART_A   ? &p->a
@@ -382,7 +391,7 @@ ql_status ql_peft_load(ql_adapter *a, const ql_config *c, const char *dir)
                                .rslora = f.rslora,
                                .dora = f.dora};
     QL_TRY_DONE(check_kind(c, &f));
-    items = ql_calloc(QL_TAG_MISC, ql_site_count(c), sizeof(*items));
+    items = ql_calloc(QL_TAG_MISC, ql_site_count(c) + 1, sizeof(*items));
     if (!items) {
         st = QL_ENOMEM;
         goto done;

@@ -114,22 +114,15 @@ static ql_status add_gains(ql_adapter *a)
     return QL_OK;
 }
 
-/* A normal random number, of numbers 2 i and 2 i + 1 of a key (Box, Muller,
- * 1958). */
-static double normal(uint64_t key, size_t i)
-{
-    const double u = 1 - ql_rng_unit(key, 2 * i);
-    const double v = ql_rng_unit(key, 2 * i + 1);
-
-    return sqrt(-2 * log(u)) * cos(2 * acos(-1) * v);
-}
-
 /* Random numbers of deviation by, or uniform within +-by. */
 static void randomize(float *x, size_t n, uint64_t key, double by, bool gauss)
 {
+    if (gauss) {
+        ql_rng_fill(key, by, x, n);
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
-        x[i] = (float)(by *
-                       (gauss ? normal(key, i) : 2 * ql_rng_unit(key, i) - 1));
+        x[i] = (float)(by * (2 * ql_rng_unit(key, i) - 1));
     }
 }
 
@@ -282,9 +275,10 @@ static ql_dora dora_of(const ql_adapter *a, const ql_adapter_entry *e)
 /* The linear layer of a site; NULL for an embedding. */
 static ql_linear *linear_of(ql_weights *w, ql_site site)
 {
-    return site.place == QL_PLACE_EMBED ? NULL
-           : site.place == QL_PLACE_HEAD
-               ? &w->head
+    return site.place == QL_PLACE_EMBED  ? NULL
+           : site.place == QL_PLACE_HEAD ? &w->head
+           : site.place == QL_PLACE_POOLER
+               ? &w->pooler
                : &w->layers[site.layer].linear[site.module];
 }
 
@@ -300,6 +294,9 @@ static void attach_entry(const ql_adapter *a, const ql_adapter_entry *e,
         lin->dora = dora_of(a, e);
     } else if (e->r > 0) {
         w->embed.lora = lora_of(a, e);
+    } else if (e->site.bias) {
+        lin->bias = part_of(a, e, 0, a->param);
+        lin->dbias = part_of(a, e, 0, a->grad);
     } else if (lin) {
         lin->w = ql_qtensor_dense(whole.data, e->out, e->in);
         lin->trained = a->trained;
@@ -319,7 +316,9 @@ void ql_adapter_attach(const ql_adapter *a, ql_weights *w)
             w->layers[i].linear[m].dora = (ql_dora){0};
         }
     }
-    w->head = (ql_linear){.w = w->base_head};
+    w->pooler.lora = (ql_lora){0};
+    w->pooler.dora = (ql_dora){0};
+    w->head = (ql_linear){.w = w->base_head, .bias = w->head_bias};
     w->embed = (ql_embedding){.w = w->base_embed, .scale = w->embed.scale};
     if (a && a->opt.full) {
         ql_full_attach(a, w);
@@ -364,15 +363,19 @@ ql_status ql_adapter_start(ql_adapter *a, const ql_weights *w)
         const bool embed = e->site.place == QL_PLACE_EMBED;
         const ql_linear head = {.w = w->base_head};
 
-        if (e->r == 0) {
+        if (e->r == 0 && e->site.bias) {
+            memcpy(a->param + a->tensors[e->first].at, w->head_bias,
+                   a->sizes[e->first] * sizeof(float));
+        } else if (e->r == 0) {
             ql_dequantize(a->param + a->tensors[e->first].at,
                           embed ? &w->base_embed : &w->base_head, 0,
                           a->sizes[e->first]);
         } else if (e->gain) {
             QL_TRY(start_magnitudes(
                 a, e,
-                e->site.place == QL_PLACE_HEAD
-                    ? &head
+                e->site.place == QL_PLACE_HEAD ? &head
+                : e->site.place == QL_PLACE_POOLER
+                    ? &w->pooler
                     : &w->layers[e->site.layer].linear[e->site.module]));
         }
     }

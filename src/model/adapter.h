@@ -9,9 +9,11 @@
 
 #include "src/model/weights.h"
 
-/* Where weights are. An adapter can change the matrices of the first three. */
+/* Where weights are. An adapter can change the matrices of the first four, and
+ * the bias of a classifier's head. */
 typedef enum ql_place {
     QL_PLACE_BLOCK, /* a linear layer of a block */
+    QL_PLACE_POOLER,
     QL_PLACE_EMBED,
     QL_PLACE_HEAD,
     QL_PLACE_POSITION,

@@ -72,6 +72,32 @@ static const ql_names neox_names = {
     .head = "embed_out",
 };
 
+static const char *const bert_modules[QL_MODULES] = {
+    [QL_MODULE_Q] = "attention.self.query",
+    [QL_MODULE_K] = "attention.self.key",
+    [QL_MODULE_V] = "attention.self.value",
+    [QL_MODULE_O] = "attention.output.dense",
+    [QL_MODULE_UP] = "intermediate.dense",
+    [QL_MODULE_DOWN] = "output.dense",
+};
+
+static const ql_names bert_names = {
+    .base = "bert.",
+    .embed = "embeddings.word_embeddings",
+    .position = "embeddings.position_embeddings",
+    .layers = "encoder.layer",
+    .module = bert_modules,
+    .head = "classifier",
+    .types = "embeddings.token_type_embeddings",
+    .embed_norm = "embeddings.LayerNorm",
+    .pooler = "pooler.dense",
+};
+
+static const char *const bert_norms[QL_NORMS] = {
+    [QL_NORM_ATTN_OUT] = "attention.output.LayerNorm",
+    [QL_NORM_MLP_OUT] = "output.LayerNorm",
+};
+
 static const char *const gpt2_norms[QL_NORMS] = {
     [QL_NORM_ATTN_IN] = "ln_1",
     [QL_NORM_MLP_IN] = "ln_2",
@@ -135,6 +161,8 @@ static const char *const neox_keys[] = {"norm_eps",
                                         "partial_rotary_factor",
                                         "rotary_pct",
                                         NULL};
+
+static const char *const bert_keys[] = {"norm_eps", "layer_norm_eps", NULL};
 
 static const char *const llama_keys[] = {"norm_eps", "rms_norm_eps", NULL};
 
@@ -289,6 +317,17 @@ static const ql_arch archs[] = {
         .partial_rotary = true,
         .parallel = true,
     },
+    {
+        .model_type = "bert",
+        .names = &bert_names,
+        .norm = bert_norms,
+        .keys = bert_keys,
+        .defaults = "{\"hidden_act\": \"gelu\", \"layer_norm_eps\": 1e-12}",
+        .bias = QL_MASK_ALL,
+        .layer_norm = true,
+        .norm_of_sum = true,
+        .classifier = true,
+    },
 };
 
 enum {
@@ -380,7 +419,12 @@ ql_module ql_arch_module(const ql_arch *arch, const char *name)
     const char *rest = after(name, n->base);
     char *end = NULL;
 
-    rest = after(rest ? rest : name, n->layers);
+    rest = rest ? rest : name;
+    if (n->pooler && after(rest, n->pooler) &&
+        strcmp(after(rest, n->pooler), ".weight") == 0) {
+        return QL_MODULE_DOWN;
+    }
+    rest = after(rest, n->layers);
     if (!rest || *rest != '.' || !isdigit((unsigned char)rest[1])) {
         return QL_MODULES;
     }

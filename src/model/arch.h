@@ -44,11 +44,15 @@ typedef enum ql_norm_place {
  * inside a block follow "BASE LAYERS.N.", the others BASE, but the head. */
 typedef struct ql_names {
     const char *base; /* "model."; files of a model without its head lack it */
-    const char *embed, *final_norm;
-    const char *position; /* learned positions; NULL: there are ropes */
+    const char *embed;
+    const char *final_norm; /* NULL: there is none */
+    const char *position;   /* learned positions; NULL: there are ropes */
     const char *layers;
     const char *const *module; /* [QL_MODULES] */
     const char *head;
+    /* Of classifiers: types of tokens, the norm behind the embeddings, and the
+     * layer between the first token and the head; else NULL. */
+    const char *types, *embed_norm, *pooler;
 } ql_names;
 
 /* Which layers see a window of the keys only, unless layer_types says so. */
@@ -93,6 +97,8 @@ typedef struct ql_arch {
     bool local_rope;     /* windowed layers have a rope of their own */
     bool nope;           /* no_rope_layers is honoured */
     bool old_gelu;       /* "gelu" means the form by tanh */
+    bool classifier;     /* tokens see each other both ways, and the head tells
+                            the class of the text from the first of them */
     ql_window_rule window;
 } ql_arch;
 
@@ -109,8 +115,8 @@ const char *ql_arch_key(const ql_arch *arch, const char *key);
 void ql_arch_path(const ql_arch *arch, size_t layer, ql_module module,
                   char *path, size_t bytes);
 
-/* The module whose weight has this name, with or without the model's base;
- * QL_MODULES if there is none. */
+/* The module whose weight has this name, with or without the model's base; a
+ * pooler counts as a last one; QL_MODULES if there is none. */
 ql_module ql_arch_module(const ql_arch *arch, const char *name);
 
 /* NULL if the type is not known. Borrowed, constant. */

@@ -226,6 +226,39 @@ static ql_status read_scales(ql_config *c, const json_t *o, const char *path)
     return QL_OK;
 }
 
+/* What only classifiers have. */
+static ql_status read_classifier(ql_config *c, const json_t *o,
+                                 const char *path)
+{
+    const char *positions = "absolute";
+    bool decoder = false;
+
+    if (!c->arch->classifier) {
+        return QL_OK;
+    }
+    c->tied = false;
+    c->types = 2;
+    QL_TRY(ql_json_string(o, "position_embedding_type", path, &positions));
+    if (strcmp(positions, "absolute") != 0) {
+        QL_FAIL(QL_EUNSUPPORTED,
+                "%s: \"position_embedding_type\" %s is not supported; known is "
+                "absolute",
+                path, positions);
+    }
+    QL_TRY(ql_json_bool(o, "is_decoder", path, &decoder));
+    if (decoder) {
+        QL_FAIL(QL_EUNSUPPORTED,
+                "%s: \"is_decoder\" is set: a BERT that writes text is not "
+                "supported",
+                path);
+    }
+    QL_TRY(ql_json_size(o, "type_vocab_size", path, &c->types));
+    if (c->types == 0 || c->types > 256) {
+        QL_FAIL(QL_EFORMAT, "%s: \"type_vocab_size\" is absurd", path);
+    }
+    return ql_labels_read(&c->labels, o, path);
+}
+
 static ql_status read_rest(ql_config *c, const json_t *o, const char *path)
 {
     double eps = 1e-6;
@@ -234,6 +267,7 @@ static ql_status read_rest(ql_config *c, const json_t *o, const char *path)
     QL_TRY(read_real(o, ql_arch_key(c->arch, "norm_eps"), path, 1, &eps));
     c->eps = (float)eps;
     QL_TRY(ql_json_bool(o, "tie_word_embeddings", path, &c->tied));
+    QL_TRY(read_classifier(c, o, path));
     if (c->arch->parallel) {
         QL_TRY(ql_json_bool(o, "use_parallel_residual", path, &c->parallel));
     }
@@ -283,6 +317,7 @@ void ql_config_free(ql_config *c)
 {
     ql_free(c->rope_factors);
     ql_free(c->layer);
+    ql_labels_free(&c->labels);
     *c = (ql_config){0};
 }
 
@@ -315,6 +350,11 @@ bool ql_config_gated(const ql_config *c)
 bool ql_config_fused_gate(const ql_config *c)
 {
     return c->arch->fused_gate;
+}
+
+size_t ql_config_head(const ql_config *c)
+{
+    return c->arch->classifier ? c->labels.n : c->V;
 }
 
 size_t ql_config_norm(const ql_config *c, ql_norm_place place)

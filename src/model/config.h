@@ -3,6 +3,7 @@
 #define QL_MODEL_CONFIG_H
 
 #include "src/model/arch.h"
+#include "src/model/labels.h"
 #include "src/op/act.h"
 #include "src/op/rope.h"
 
@@ -19,11 +20,13 @@ typedef struct ql_layer_facts {
 typedef struct ql_config {
     const ql_arch *arch;
     size_t layers;
-    size_t C;     /* hidden_size */
-    size_t F;     /* intermediate_size */
-    size_t H, KV; /* num_attention_heads, num_key_value_heads */
-    size_t D;     /* head_dim */
-    size_t V;     /* vocab_size */
+    size_t C;         /* hidden_size */
+    size_t F;         /* intermediate_size */
+    size_t H, KV;     /* num_attention_heads, num_key_value_heads */
+    size_t D;         /* head_dim */
+    size_t V;         /* vocab_size */
+    size_t types;     /* type_vocab_size; 0: tokens have no types */
+    ql_labels labels; /* the classes of a classifier */
     size_t max_position;
     float eps;     /* of the norms */
     bool parallel; /* both halves of a block read its input */
@@ -55,6 +58,9 @@ bool ql_config_module(const ql_config *c, ql_module module, size_t *out,
  * other projection. */
 bool ql_config_gated(const ql_config *c);
 bool ql_config_fused_gate(const ql_config *c);
+
+/* Rows of the head: classes, or the vocabulary. */
+size_t ql_config_head(const ql_config *c);
 
 /* Length of a norm's weight; 0 if there is no such norm. */
 size_t ql_config_norm(const ql_config *c, ql_norm_place place);

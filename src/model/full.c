@@ -205,6 +205,8 @@ static void attach_embedding(const piece *p, ql_embedding *e)
 static void attach_piece(const piece *p, ql_site site, ql_weights *w)
 {
     switch (site.place) {
+    case QL_PLACE_POOLER: /* classifiers are not trained whole */
+        break;
     case QL_PLACE_BLOCK:
         attach_linear(p, site, &w->layers[site.layer].linear[site.module]);
         break;

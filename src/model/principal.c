@@ -1,6 +1,7 @@
 #include "src/model/principal.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "quant/codec.h"
@@ -80,7 +81,8 @@ static size_t dense_bytes(const ql_weights *w, ql_site site)
 
     return site.place == QL_PLACE_BLOCK
                ? bytes[w->layers[site.layer].linear[site.module].w.storage]
-               : 0;
+           : site.place == QL_PLACE_POOLER ? bytes[w->pooler.w.storage]
+                                           : 0;
 }
 
 ql_principal_need ql_principal_needs(const ql_principal *p, const ql_adapter *a,
@@ -108,7 +110,24 @@ ql_principal_need ql_principal_needs(const ql_principal *p, const ql_adapter *a,
 
 static ql_linear *linear_of(ql_weights *w, ql_site site)
 {
-    return &w->layers[site.layer].linear[site.module];
+    return site.place == QL_PLACE_POOLER
+               ? &w->pooler
+               : &w->layers[site.layer].linear[site.module];
+}
+
+/* Name of the weight in the folder. */
+static void name_of(const starter *s, ql_site site, char *name, size_t bytes)
+{
+    char path[NAME_BYTES];
+
+    if (site.place == QL_PLACE_POOLER) {
+        snprintf(path, sizeof(path), "%s%s", s->w->base,
+                 s->c->arch->names->pooler);
+    } else {
+        ql_weights_path(s->w, s->c->arch, site.layer, site.module, path,
+                        sizeof(path));
+    }
+    snprintf(name, bytes, "%s.weight", path);
 }
 
 static ql_status check_site(const starter *s, const ql_adapter_entry *e)
@@ -117,15 +136,13 @@ static ql_status check_site(const starter *s, const ql_adapter_entry *e)
     char name[NAME_BYTES + 8];
 
     ql_site_path(s->c->arch, e->site, path, sizeof(path));
-    if (e->site.place != QL_PLACE_BLOCK) {
+    if (e->site.place != QL_PLACE_BLOCK && e->site.place != QL_PLACE_POOLER) {
         QL_FAIL(QL_EINVAL,
                 "init-lora-weights: %s is no linear layer of a block, and "
                 "only those can begin so; leave it out of the target modules",
                 path);
     }
-    ql_weights_path(s->w, s->c->arch, e->site.layer, e->site.module, path,
-                    sizeof(path));
-    snprintf(name, sizeof(name), "%s.weight", path);
+    name_of(s, e->site, name, sizeof(name));
     if (ql_qstate_find(s->w->shards, name)) {
         QL_FAIL(QL_EINVAL,
                 "init-lora-weights: the folder holds %s in 4 bits; give the "
@@ -138,12 +155,9 @@ static ql_status check_site(const starter *s, const ql_adapter_entry *e)
 /* The tensor that a quantized weight was made of. */
 static const ql_tensor *source_of(const starter *s, ql_site site)
 {
-    char path[NAME_BYTES];
     char name[NAME_BYTES + 8];
 
-    ql_weights_path(s->w, s->c->arch, site.layer, site.module, path,
-                    sizeof(path));
-    snprintf(name, sizeof(name), "%s.weight", path);
+    name_of(s, site, name, sizeof(name));
     return ql_shards_find(s->w->shards, name);
 }
 

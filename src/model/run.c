@@ -76,7 +76,8 @@ static ql_attention_shape largest_shape(const ql_run *run, const size_t *start)
                                 .D = c->D,
                                 .start = start,
                                 .sequences = 1,
-                                .softcap = c->score_cap};
+                                .softcap = c->score_cap,
+                                .both_ways = c->arch->classifier};
 }
 
 /* Elements of a rope's inv_freq, and of each row of its tables. */
@@ -101,6 +102,12 @@ static size_t rows_of(const ql_run *run, int rope)
     return own && waves(run, rope) > 0 && T > len ? T : len;
 }
 
+/* Floats that the norm of a classifier's embeddings keeps. */
+static size_t raw_stats(const ql_run *run)
+{
+    return ql_norm_stats(&run->m->weights.embed_norm, run->opt.max_tokens);
+}
+
 static size_t kept_bytes(const ql_run *run)
 {
     const ql_config *c = &run->m->config;
@@ -115,6 +122,10 @@ static size_t kept_bytes(const ql_run *run)
         const ql_inputs_options in = inputs_options(run);
 
         bytes += ql_inputs_bytes(&in);
+    }
+    if (c->arch->classifier) {
+        bytes += wide + ql_arena_piece(raw_stats(run), sizeof(float)) +
+                 ql_arena_piece(T, sizeof(uint32_t));
     }
     for (size_t i = 0; i < sets(run); i++) {
         const ql_saved_size size = size_of(run, i);
@@ -153,6 +164,10 @@ static size_t scratch_bytes(const ql_run *run)
     most = larger(most, ql_run_head_bytes(&w->head, T));
     most = larger(most, ql_embed_work_bytes(&w->embed, T));
     most = larger(most, refresh_bytes(&w->head));
+    if (c->arch->classifier) {
+        most = larger(most, ql_run_classify_bytes(w, run->opt.max_sequences));
+        most = larger(most, refresh_bytes(&w->pooler));
+    }
     for (size_t i = 0; i < c->layers; i++) {
         most =
             larger(most, ql_block_scratch_bytes(c, &w->layers[i], i, &shape));
@@ -182,6 +197,11 @@ static void take_all(ql_run *run)
     run->norm = ql_arena_take(a, T * c->C, sizeof(float));
     run->dh = ql_arena_take(a, T * c->C, sizeof(float));
     run->stats = ql_arena_take(a, stats, sizeof(float));
+    if (c->arch->classifier) {
+        run->raw = ql_arena_take(a, T * c->C, sizeof(float));
+        run->raw_stats = ql_arena_take(a, raw_stats(run), sizeof(float));
+        run->type = ql_arena_take(a, T, sizeof(uint32_t));
+    }
     run->pos = ql_arena_take(a, T, sizeof(uint32_t));
     run->row = ql_arena_take(a, T, sizeof(uint32_t));
     for (size_t t = 0; t < T; t++) {
@@ -203,7 +223,7 @@ static void look_at_adapter(ql_run *run)
     const ql_weights *w = &run->m->weights;
 
     run->lowest = w->n_layers;
-    run->scaled = w->head.dora.m != NULL;
+    run->scaled = w->head.dora.m || w->pooler.dora.m;
     for (size_t i = w->n_layers; i-- > 0;) {
         for (int m = 0; m < QL_MODULES; m++) {
             const ql_linear *lin = &w->layers[i].linear[m];
@@ -249,6 +269,7 @@ void ql_run_refresh(ql_run *run, bool first)
         return;
     }
     refresh(run, &w->head, first);
+    refresh(run, &w->pooler, first);
     for (size_t i = 0; i < w->n_layers; i++) {
         for (int m = 0; m < QL_MODULES; m++) {
             refresh(run, &w->layers[i].linear[m], first);

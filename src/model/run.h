@@ -90,6 +90,13 @@ void ql_run_logits(ql_run *run, const ql_batch *batch, const size_t *rows,
 ql_status ql_run_feed(ql_run *run, ql_cache *cache, const int32_t *ids,
                       size_t n, float *logits);
 
+/* The same of a classifier: logits [sequences, classes]. */
+void ql_run_classes(ql_run *run, const ql_batch *batch, float *logits);
+
+/* From now on ql_run_loss counts in table [classes, classes] which class texts
+ * of each class are taken for; NULL: no more. */
+void ql_run_count_classes(ql_run *run, size_t *table);
+
 /* What was read of the weights, if not all of them stay in memory. */
 ql_stream_use ql_run_streamed(ql_run *run);
 

@@ -26,12 +26,17 @@ struct ql_run {
     bool apart;
     ql_inputs inputs;
     ql_saved *saved;      /* [sets]: of the last blocks, then the shared one */
-    float *norm;          /* [T, C] output of the last norm */
+    float *norm;          /* [T, C] output of the last norm, or block */
     float *stats;         /* of the last norm */
     float *dh;            /* [T, C] gradient on its way down */
     uint32_t *pos;        /* [T] in its own sequence */
     uint32_t *row;        /* [T] 0, 1, 2, ... */
     const uint32_t *turn; /* pos or row: of each token in the tables */
+    /* Of classifiers: */
+    float *raw;       /* [T, C] what goes into the norm of embeddings */
+    float *raw_stats; /* of that */
+    uint32_t *type;   /* [T] */
+    size_t *table;    /* of classes, to be counted in; or NULL */
     ql_run_table tables[QL_ROPES];
     ql_stream *stream; /* NULL: all weights stay in memory */
 };
@@ -46,12 +51,23 @@ void ql_run_refresh(ql_run *run, bool first);
 /* What the passes over one batch share. */
 ql_pass ql_run_pass(ql_run *run, const ql_batch *b, const ql_run_train *train);
 
+/* The same, with all that a batch needs made ready. */
+ql_pass ql_run_begin(ql_run *run, const ql_batch *b, const ql_run_train *train);
+
 /* Everything below the head; the output of the last norm is in run->norm. */
 void ql_run_forward(ql_run *run, const ql_batch *b, const ql_pass *pass,
                     ql_stream_way way);
 
 /* Logits [n, V] of the first n rows of run->dh. */
 void ql_run_head(ql_run *run, const ql_pass *pass, size_t n, float *logits);
+
+/* The head of a classifier, from run->norm: the loss; with scale, also the
+ * gradient of run->norm, in run->dh. */
+void ql_run_classify(ql_run *run, const ql_batch *b, const ql_pass *pass,
+                     const float *scale, ql_loss *sum);
+
+/* Bytes of scratch for that with S texts. */
+size_t ql_run_classify_bytes(const ql_weights *w, size_t S);
 
 /* Bytes of scratch for T rows of logits. */
 size_t ql_run_head_bytes(const ql_linear *head, size_t T);

@@ -101,7 +101,8 @@ ql_pass ql_run_pass(ql_run *run, const ql_batch *b, const ql_run_train *train)
                   .start = b->start,
                   .sequences = b->sequences,
                   .scale = c->score_scale,
-                  .softcap = c->score_cap},
+                  .softcap = c->score_cap,
+                  .both_ways = c->arch->classifier},
         .pos = run->turn,
         .turns = {{run->tables[0].cos, run->tables[0].sin},
                   {run->tables[1].cos, run->tables[1].sin}},
@@ -113,6 +114,12 @@ ql_pass ql_run_pass(ql_run *run, const ql_batch *b, const ql_run_train *train)
     };
 }
 
+ql_pass ql_run_begin(ql_run *run, const ql_batch *b, const ql_run_train *train)
+{
+    prepare_positions(run, b);
+    return ql_run_pass(run, b, train);
+}
+
 static ql_saved *saved_of(const ql_run *run, size_t layer)
 {
     const size_t n = ql_run_kept_layers(run);
@@ -121,23 +128,38 @@ static ql_saved *saved_of(const ql_run *run, size_t layer)
     return &run->saved[layer < first ? n : layer - first];
 }
 
+/* Types of tokens, and the norm behind all that makes up an embedding x. */
+static void embed_classifier(ql_run *run, const ql_batch *b, float *x)
+{
+    const ql_weights *w = &run->m->weights;
+
+    for (size_t t = 0; t < b->T; t++) {
+        run->type[t] = b->type ? b->type[t] : 0;
+    }
+    ql_embed_add(x, run->type, &w->types, b->T);
+    ql_norm_fwd(run->h[0], run->raw_stats, x, &w->embed_norm, b->T);
+}
+
 /* What goes into the first block. Keys of blocks and head are below that of
  * the noise. */
 static void embed(ql_run *run, const ql_batch *b, const ql_pass *pass)
 {
     const ql_model *m = run->m;
     const ql_config *c = &m->config;
+    float *x = c->arch->classifier ? run->raw : run->h[0];
 
-    ql_embed_fwd(run->h[0], b->ids, &m->weights.embed, b->T, run->scratch.data);
+    ql_embed_fwd(x, b->ids, &m->weights.embed, b->T, run->scratch.data);
     if (pass->noise > 0) {
         const float by = c->arch->scaled_apart ? c->embed_scale : 1;
 
-        ql_embed_noise(run->h[0], b->start, b->sequences, c->C,
-                       by * pass->noise,
+        ql_embed_noise(x, b->start, b->sequences, c->C, by * pass->noise,
                        ql_rng_split(pass->key, c->layers * QL_MODULES + 1));
     }
     if (c->arch->names->position) {
-        ql_embed_add(run->h[0], run->pos, &m->weights.position.w, b->T);
+        ql_embed_add(x, run->pos, &m->weights.position.w, b->T);
+    }
+    if (c->arch->classifier) {
+        embed_classifier(run, b, x);
     }
 }
 
@@ -169,8 +191,12 @@ void ql_run_forward(ql_run *run, const ql_batch *b, const ql_pass *pass,
                      &m->weights.layers[i], i, pass);
     }
     ql_profile_mark(pass->profile, QL_WORK_NORM);
-    ql_norm_fwd(run->norm, run->stats, run->h[c->layers],
-                &m->weights.final_norm, b->T);
+    if (m->weights.final_norm.w) {
+        ql_norm_fwd(run->norm, run->stats, run->h[c->layers],
+                    &m->weights.final_norm, b->T);
+    } else {
+        memcpy(run->norm, run->h[c->layers], b->T * c->C * sizeof(float));
+    }
     ql_profile_mark(pass->profile, QL_WORK_OTHER);
     enter(run, c->layers, way);
 }
@@ -188,9 +214,43 @@ static const float *input_of(ql_run *run, size_t i, size_t T)
     return x;
 }
 
-/* From the gradient of run->norm in dnorm down to what is trained lowest. */
-static void backward(ql_run *run, const ql_batch *b, const float *dnorm,
-                     const ql_pass *pass)
+/* The gradient of run->norm, in run->dh, becomes that of the last block. */
+static void backward_norm(ql_run *run, const ql_pass *pass)
+{
+    const ql_model *m = run->m;
+    const size_t n = pass->shape.T * m->config.C;
+
+    memcpy(run->norm, run->dh, n * sizeof(float));
+    memset(run->dh, 0, n * sizeof(float));
+    ql_profile_mark(pass->profile, QL_WORK_NORM);
+    ql_norm_bwd(run->dh, run->norm, run->h[m->config.layers], run->stats,
+                &m->weights.final_norm, pass->shape.T);
+}
+
+/* From the gradient of the first block's input, in run->dh. */
+static void backward_embed(ql_run *run, const ql_batch *b)
+{
+    const ql_weights *w = &run->m->weights;
+    float *dx = run->dh;
+
+    if (w->embed_norm.w && ql_embed_trained(&w->embed)) {
+        dx = run->norm;
+        memset(dx, 0, b->T * w->embed_norm.C * sizeof(float));
+        ql_norm_bwd(dx, run->dh, run->raw, run->raw_stats, &w->embed_norm,
+                    b->T);
+    }
+    if (ql_embed_trained(&w->embed)) {
+        ql_embed_bwd(dx, b->ids, &w->embed, b->T, run->scratch.data);
+    }
+    if (w->position.dw) {
+        ql_embed_bwd(dx, (const int32_t *)run->pos, &w->position, b->T,
+                     run->scratch.data);
+    }
+}
+
+/* From the gradient of run->norm, in run->dh, down to what is trained
+ * lowest. */
+static void backward(ql_run *run, const ql_batch *b, const ql_pass *pass)
 {
     const ql_model *m = run->m;
     const ql_config *c = &m->config;
@@ -200,10 +260,9 @@ static void backward(ql_run *run, const ql_batch *b, const float *dnorm,
     if (run->lowest == c->layers) {
         return;
     }
-    memset(run->dh, 0, pass->shape.T * c->C * sizeof(float));
-    ql_profile_mark(pass->profile, QL_WORK_NORM);
-    ql_norm_bwd(run->dh, dnorm, run->h[c->layers], run->stats,
-                &m->weights.final_norm, pass->shape.T);
+    if (m->weights.final_norm.w) {
+        backward_norm(run, pass);
+    }
     for (size_t i = c->layers; i-- > run->lowest;) {
         const ql_layer *layer = &m->weights.layers[i];
         const float *x = input_of(run, i, b->T);
@@ -215,14 +274,7 @@ static void backward(ql_run *run, const ql_batch *b, const float *dnorm,
         }
         ql_block_bwd(run->dh, s, x, layer, i, i > run->lowest || trained, pass);
     }
-    if (trained) {
-        ql_embed_bwd(run->dh, b->ids, &m->weights.embed, b->T,
-                     run->scratch.data);
-    }
-    if (m->weights.position.dw) {
-        ql_embed_bwd(run->dh, (const int32_t *)run->pos, &m->weights.position,
-                     b->T, run->scratch.data);
-    }
+    backward_embed(run, b);
 }
 
 /* Dropout before the head's pair: a key beside those of the blocks. */
@@ -237,19 +289,20 @@ static ql_drop head_drop(const ql_run *run, const ql_pass *pass)
 void ql_run_loss(ql_run *run, const ql_batch *batch, const ql_run_train *train,
                  ql_loss *sum)
 {
-    ql_pass pass;
+    const ql_pass pass = ql_run_begin(run, batch, train);
 
-    prepare_positions(run, batch);
-    pass = ql_run_pass(run, batch, train);
     ql_run_forward(run, batch, &pass, train ? QL_STREAM_UP : QL_STREAM_ROUND);
-    ql_loss_head(sum, train ? run->dh : NULL, run->norm, batch->target,
-                 &run->m->weights.head, run->m->config.logit_cap, batch->T,
-                 train ? train->scale : 0, head_drop(run, &pass),
-                 run->scratch.data);
+    if (run->m->config.arch->classifier) {
+        ql_run_classify(run, batch, &pass, train ? &train->scale : NULL, sum);
+    } else {
+        ql_loss_head(sum, train ? run->dh : NULL, run->norm, batch->target,
+                     &run->m->weights.head, run->m->config.logit_cap, batch->T,
+                     train ? train->scale : 0, head_drop(run, &pass),
+                     run->scratch.data);
+    }
     ql_profile_mark(run->opt.profile, QL_WORK_OTHER);
     if (train) {
-        memcpy(run->norm, run->dh, batch->T * run->m->config.C * sizeof(float));
-        backward(run, batch, run->norm, &pass);
+        backward(run, batch, &pass);
     }
 }
 
@@ -288,10 +341,8 @@ void ql_run_logits(ql_run *run, const ql_batch *batch, const size_t *rows,
                    size_t n, float *logits)
 {
     const size_t C = run->m->config.C;
-    ql_pass pass;
+    const ql_pass pass = ql_run_begin(run, batch, NULL);
 
-    prepare_positions(run, batch);
-    pass = ql_run_pass(run, batch, NULL);
     ql_run_forward(run, batch, &pass, QL_STREAM_ROUND);
     for (size_t i = 0; i < n; i++) {
         memcpy(run->dh + i * C, run->norm + rows[i] * C, C * sizeof(float));

@@ -19,9 +19,23 @@ static size_t in_block(const ql_config *c)
     return n;
 }
 
+/* Sites that are in no block, in order. */
+static const ql_place apart[] = {QL_PLACE_POOLER, QL_PLACE_EMBED,
+                                 QL_PLACE_HEAD};
+
+enum {
+    APART = sizeof(apart) / sizeof(apart[0])
+};
+
+/* Of these, those that the model does not have: the first ones. */
+static size_t missing(const ql_config *c)
+{
+    return c->arch->names->pooler ? 0 : 1;
+}
+
 size_t ql_site_count(const ql_config *c)
 {
-    return c->layers * in_block(c) + 2;
+    return c->layers * in_block(c) + APART - missing(c);
 }
 
 ql_site ql_site_at(const ql_config *c, size_t i)
@@ -32,8 +46,7 @@ ql_site ql_site_at(const ql_config *c, size_t i)
     size_t left = i % each;
 
     if (i >= c->layers * each) {
-        return (ql_site){.place = i == c->layers * each ? QL_PLACE_EMBED
-                                                        : QL_PLACE_HEAD};
+        return (ql_site){.place = apart[i - c->layers * each + missing(c)]};
     }
     for (int m = 0; m < QL_MODULES; m++) {
         if (mask & 1U << m && left-- == 0) {
@@ -52,8 +65,13 @@ void ql_site_shape(const ql_config *c, ql_site site, size_t *rows, size_t *cols)
     case QL_PLACE_BLOCK:
         ql_config_module(c, site.module, rows, cols);
         break;
+    case QL_PLACE_POOLER:
+        *rows = c->C;
+        break;
     case QL_PLACE_EMBED:
+        break;
     case QL_PLACE_HEAD:
+        *rows = ql_config_head(c);
         break;
     case QL_PLACE_POSITION:
         *rows = c->max_position;
@@ -77,6 +95,9 @@ void ql_site_path(const ql_arch *arch, ql_site site, char *path, size_t bytes)
     switch (site.place) {
     case QL_PLACE_BLOCK:
         ql_arch_path(arch, site.layer, site.module, path, bytes);
+        break;
+    case QL_PLACE_POOLER:
+        snprintf(path, bytes, "%s%s", n->base, n->pooler);
         break;
     case QL_PLACE_EMBED:
         snprintf(path, bytes, "%s%s", n->base, n->embed);
@@ -144,5 +165,7 @@ void ql_adapter_name(const ql_adapter *a, size_t i, char *name, size_t bytes)
         return;
     }
     snprintf(name, bytes, "base_model.model.%s.%s", path,
-             embed ? embedding[t->part] : linear[t->part]);
+             site.bias ? "bias"
+             : embed   ? embedding[t->part]
+                       : linear[t->part]);
 }

@@ -6,12 +6,15 @@
 
 #include "quant/codec.h"
 #include "src/base/fail.h"
+#include "src/base/note.h"
+#include "src/base/rng.h"
 #include "src/format/qstate.h"
 #include "src/model/packed.h"
 #include "src/model/quantized.h"
 #include "src/model/transposed.h"
 
 enum {
+    HEAD_KEY = 1, /* of a head that begins at random */
     PATH_BYTES = 200,
     NAME_BYTES = 256
 };
@@ -105,18 +108,22 @@ static ql_status load_vector(loader *l, const char *name, size_t n, float plus,
     return QL_OK;
 }
 
-/* The weights of a norm of n elements. */
+/* The weights of a norm of n elements. Old files of BERT call them gamma and
+ * beta. */
 static ql_status load_norm(loader *l, const char *path, size_t n, ql_norm *out)
 {
     char name[NAME_BYTES];
+    bool old;
 
     *out = (ql_norm){.C = n, .eps = l->c->eps};
-    snprintf(name, sizeof(name), "%s.weight", path);
+    snprintf(name, sizeof(name), "%s.gamma", path);
+    old = ql_shards_find(l->w->shards, name);
+    snprintf(name, sizeof(name), "%s.%s", path, old ? "gamma" : "weight");
     QL_TRY(load_vector(l, name, n, l->c->arch->norm_plus_one ? 1 : 0, &out->w));
     if (!l->c->arch->layer_norm) {
         return QL_OK;
     }
-    snprintf(name, sizeof(name), "%s.bias", path);
+    snprintf(name, sizeof(name), "%s.%s", path, old ? "beta" : "bias");
     return load_vector(l, name, n, 0, &out->b);
 }
 
@@ -214,14 +221,14 @@ static bool to_quantize(const loader *l)
     return l->load->quantize && !l->c->quantized;
 }
 
-static ql_status load_bias(loader *l, const char *path, ql_module m,
-                           size_t rows, ql_layer *layer)
+static ql_status load_bias(loader *l, const char *path, bool there, size_t rows,
+                           const float **out)
 {
     char name[NAME_BYTES];
 
     snprintf(name, sizeof(name), "%s.bias", path);
-    if (l->c->bias & 1U << m) {
-        return load_vector(l, name, rows, 0, &layer->linear[m].bias);
+    if (there) {
+        return load_vector(l, name, rows, 0, out);
     }
     if (ql_shards_find(l->w->shards, name)) {
         QL_FAIL(QL_EUNSUPPORTED,
@@ -261,11 +268,24 @@ static ql_status load_plain(loader *l, const char *name, size_t rows,
     return load_dense(l, &turned, rows, cols, out);
 }
 
+/* The linear layer at path. */
+static ql_status load_path(loader *l, const char *path, size_t rows,
+                           size_t cols, ql_qtensor *out)
+{
+    char name[NAME_BYTES];
+
+    snprintf(name, sizeof(name), "%s.weight", path);
+    if (!ql_qstate_find(l->w->shards, name)) {
+        return load_plain(l, name, rows, cols, out);
+    }
+    l->w->quantized++;
+    return load_4bit(l, name, rows, cols, out);
+}
+
 static ql_status load_linear(loader *l, size_t i, ql_module m, ql_layer *layer)
 {
+    ql_linear *lin = &layer->linear[m];
     char path[PATH_BYTES];
-    char name[NAME_BYTES];
-    ql_qtensor *out = &layer->linear[m].w;
     size_t rows;
     size_t cols;
 
@@ -273,13 +293,8 @@ static ql_status load_linear(loader *l, size_t i, ql_module m, ql_layer *layer)
         return QL_OK;
     }
     ql_weights_path(l->w, l->c->arch, i, m, path, sizeof(path));
-    QL_TRY(load_bias(l, path, m, rows, layer));
-    snprintf(name, sizeof(name), "%s.weight", path);
-    if (!ql_qstate_find(l->w->shards, name)) {
-        return load_plain(l, name, rows, cols, out);
-    }
-    l->w->quantized++;
-    return load_4bit(l, name, rows, cols, out);
+    QL_TRY(load_bias(l, path, l->c->bias & 1U << m, rows, &lin->bias));
+    return load_path(l, path, rows, cols, &lin->w);
 }
 
 static ql_status load_layer(loader *l, size_t i)
@@ -302,6 +317,48 @@ static ql_status load_layer(loader *l, size_t i)
     return QL_OK;
 }
 
+/* A head that the folder does not have: to be trained. */
+static ql_status begin_head(loader *l)
+{
+    const double by = 0.02; /* initializer_range */
+    const size_t rows = l->c->labels.n;
+    float *w = ql_calloc(QL_TAG_WEIGHTS, rows * l->c->C, sizeof(float));
+    float *b = ql_calloc(QL_TAG_WEIGHTS, rows, sizeof(float));
+    const ql_status st = ql_weights_own(l->w, w);
+
+    if (ql_weights_own(l->w, b) != QL_OK || st != QL_OK) {
+        return QL_ENOMEM;
+    }
+    ql_rng_fill(HEAD_KEY, by, w, rows * l->c->C);
+    l->w->base_head = ql_qtensor_dense(w, rows, l->c->C);
+    l->w->head_bias = b;
+    ql_note("the model has no %s: it begins at random, and is to be trained",
+            l->c->arch->names->head);
+    return QL_OK;
+}
+
+static ql_status load_classifier(loader *l)
+{
+    const ql_config *c = l->c;
+    const ql_names *names = c->arch->names;
+    char path[PATH_BYTES];
+    char name[NAME_BYTES];
+
+    snprintf(name, sizeof(name), "%s%s.weight", l->w->base, names->types);
+    QL_TRY(load_matrix(l, name, c->types, c->C, &l->w->types));
+    snprintf(path, sizeof(path), "%s%s", l->w->base, names->embed_norm);
+    QL_TRY(load_norm(l, path, c->C, &l->w->embed_norm));
+    snprintf(path, sizeof(path), "%s%s", l->w->base, names->pooler);
+    QL_TRY(load_bias(l, path, true, c->C, &l->w->pooler.bias));
+    QL_TRY(load_path(l, path, c->C, c->C, &l->w->pooler.w));
+    snprintf(name, sizeof(name), "%s.weight", names->head);
+    if (!ql_shards_find(l->w->shards, name)) {
+        return begin_head(l);
+    }
+    QL_TRY(load_matrix(l, name, c->labels.n, c->C, &l->w->base_head));
+    return load_bias(l, names->head, true, c->labels.n, &l->w->head_bias);
+}
+
 static ql_status load_ends(loader *l)
 {
     const ql_config *c = l->c;
@@ -317,8 +374,13 @@ static ql_status load_ends(loader *l)
         QL_TRY(load_matrix(l, name, c->max_position, c->C, &l->w->position.w));
         l->w->position.scale = 1;
     }
-    snprintf(path, sizeof(path), "%s%s", l->w->base, names->final_norm);
-    QL_TRY(load_norm(l, path, c->C, &l->w->final_norm));
+    if (names->final_norm) {
+        snprintf(path, sizeof(path), "%s%s", l->w->base, names->final_norm);
+        QL_TRY(load_norm(l, path, c->C, &l->w->final_norm));
+    }
+    if (c->arch->classifier) {
+        return load_classifier(l);
+    }
     if (c->tied) {
         l->w->base_head = l->w->base_embed;
         return QL_OK;
@@ -352,7 +414,7 @@ ql_status ql_weights_init(ql_weights *w, const ql_config *c, const char *dir,
     w->base = ql_weights_base(w->shards, c->arch->names);
     QL_TRY_DONE(load_ends(&l));
     w->embed = (ql_embedding){.w = w->base_embed, .scale = c->embed_scale};
-    w->head = (ql_linear){.w = w->base_head};
+    w->head = (ql_linear){.w = w->base_head, .bias = w->head_bias};
     for (size_t i = 0; i < c->layers; i++) {
         QL_TRY_DONE(load_layer(&l, i));
     }

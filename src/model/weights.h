@@ -29,7 +29,7 @@ typedef struct ql_weights {
     ql_shards *shards;
     ql_layer *layers;
     size_t n_layers;
-    ql_norm final_norm;
+    ql_norm final_norm;    /* w NULL: there is none */
     ql_embedding embed;    /* [V, C] */
     ql_linear head;        /* [V, C]; the same memory as embed when tied */
     ql_qtensor base_embed; /* as the folder has them: what is in embed and */
@@ -38,10 +38,14 @@ typedef struct ql_weights {
     ql_norm base_norm;     /* norm and positions, while all are replaced */
     ql_qtensor base_position;
     bool replaced;
-    ql_embedding position; /* [max_position, C] when they are learned */
-    const char *base;      /* what the names of this folder begin with */
-    ql_load load;          /* how it was loaded */
-    void **owned;          /* blocks behind the views */
+    ql_embedding position;  /* [max_position, C] when they are learned */
+    ql_norm embed_norm;     /* of classifiers, as are: */
+    ql_qtensor types;       /* [types, C] */
+    ql_linear pooler;       /* [C, C] */
+    const float *head_bias; /* [classes] */
+    const char *base;       /* what the names of this folder begin with */
+    ql_load load;           /* how it was loaded */
+    void **owned;           /* blocks behind the views */
     size_t n_owned;
     size_t quantized; /* linear layers in 4 bits */
     size_t bytes;     /* of all weights, as stored in memory */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "src/base/file.h"
+#include "src/model/labels.h"
 #include "tests/check/check.h"
 
 const ql_tensor *reference_need(const ql_safetensors *f, const char *name)
@@ -52,7 +53,20 @@ const char *reference_models(void)
     return elsewhere && *elsewhere ? elsewhere : check_shared("golden/models");
 }
 
-void reference_each(const char *where, void (*check)(const char *dir))
+static bool is_classifier(const char *dir)
+{
+    ql_labels labels;
+    bool is;
+
+    check_ok(ql_labels_init(&labels, dir));
+    is = labels.n > 0;
+    ql_labels_free(&labels);
+    return is;
+}
+
+/* Checks the folders that are classifiers, or those that are not. */
+static size_t check_some(const char *where, bool classifiers,
+                         void (*check)(const char *dir))
 {
     char dir[4000];
     char **names;
@@ -65,14 +79,24 @@ void reference_each(const char *where, void (*check)(const char *dir))
         char sub[4300];
 
         snprintf(sub, sizeof(sub), "%s/%s", dir, names[i]);
-        if (strcmp(names[i], "bert_cls") != 0 &&
-            ql_path_exists(reference_path(sub, "golden.safetensors"))) {
+        if (ql_path_exists(reference_path(sub, "golden.safetensors")) &&
+            is_classifier(sub) == classifiers) {
             check(sub);
             found++;
         }
     }
     ql_dir_list_free(names, n);
-    assert_true(found > 0);
+    return found;
+}
+
+void reference_each(const char *where, void (*check)(const char *dir))
+{
+    assert_true(check_some(where, false, check) > 0);
+}
+
+size_t reference_classifiers(const char *where, void (*check)(const char *dir))
+{
+    return check_some(where, true, check);
 }
 
 /* Adds row r of the padded batch: its tokens under the mask. */
@@ -82,11 +106,15 @@ static void add_row(reference_rows *b, const ql_safetensors *f, size_t r,
     const ql_tensor *ids = reference_need(f, "input_ids");
     const ql_tensor *mask = reference_need(f, "attention_mask");
     const ql_tensor *labels = reference_need(f, "labels");
+    const ql_tensor *types = ql_safetensors_find(f, "token_type_ids");
+    const bool classes = labels->rank == 1;
 
     for (size_t i = 0; i < width; i++) {
         const size_t at = r * width + i;
-        const int64_t next =
-            i + 1 < width ? reference_integer(labels, at + 1) : -100;
+        const int64_t next = classes && i == 0 ? reference_integer(labels, r)
+                             : !classes && i + 1 < width
+                                 ? reference_integer(labels, at + 1)
+                                 : -100;
 
         if (reference_integer(mask, at) == 0) {
             break;
@@ -94,6 +122,7 @@ static void add_row(reference_rows *b, const ql_safetensors *f, size_t r,
         b->ids[b->batch.T] = (int32_t)reference_integer(ids, at);
         b->target[b->batch.T] = next >= 0 ? (int32_t)next : -1;
         b->place[b->batch.T] = at;
+        b->type[b->batch.T] = types ? (uint8_t)reference_integer(types, at) : 0;
         b->trained += next >= 0;
         b->batch.T++;
     }
@@ -110,11 +139,13 @@ void reference_rows_load(reference_rows *b, const ql_safetensors *f)
     b->ids = malloc(ids->elements * sizeof(int32_t));
     b->target = malloc(ids->elements * sizeof(int32_t));
     b->place = malloc(ids->elements * sizeof(size_t));
+    b->type = malloc(ids->elements);
     for (size_t r = 0; r < ids->shape[0]; r++) {
         add_row(b, f, r, ids->shape[1]);
     }
     b->batch.ids = b->ids;
     b->batch.target = b->target;
+    b->batch.type = b->type;
     b->batch.start = b->start;
 }
 
@@ -123,6 +154,7 @@ void reference_rows_free(reference_rows *b)
     free(b->ids);
     free(b->target);
     free(b->place);
+    free(b->type);
 }
 
 /* Adds a text to a list under construction, the last one that was begun. */

@@ -17,6 +17,7 @@ typedef struct reference_rows {
     ql_batch batch;
     size_t start[REFERENCE_ROWS + 1];
     int32_t *ids, *target;
+    uint8_t *type; /* [T] */
     size_t *place; /* [T] index of each token in the padded batch */
     size_t trained;
 } reference_rows;
@@ -35,6 +36,9 @@ int64_t reference_integer(const ql_tensor *t, size_t i);
 
 /* Checks each decoder's folder within where, of which there must be one. */
 void reference_each(const char *where, void (*check)(const char *dir));
+
+/* The same of classifiers; returns how many there are. */
+size_t reference_classifiers(const char *where, void (*check)(const char *dir));
 
 /* Where the golden models lie: $QL_GOLDEN_MODELS, or those of the reference. */
 const char *reference_models(void);

@@ -50,25 +50,47 @@ static ql_run *open_run(const folder *d, size_t keep)
     return run;
 }
 
+/* Logits of all tokens, or of a classifier's texts, as the reference has them:
+ * got[i] belongs to row place[i]. Owned: *got, *place. */
+static size_t logits_of(const folder *d, float **got, size_t **place)
+{
+    const ql_batch *b = &d->rows.batch;
+    const size_t V = ql_config_head(&d->m->config);
+    const bool classifier = d->m->config.arch->classifier;
+    const size_t n = classifier ? b->sequences : b->T;
+    size_t *all = malloc(n * sizeof(size_t));
+    ql_run *run = open_run(d, 0);
+
+    *got = malloc(n * V * sizeof(float));
+    *place = malloc(n * sizeof(size_t));
+    for (size_t i = 0; i < n; i++) {
+        all[i] = i;
+        (*place)[i] = classifier ? i : d->rows.place[i];
+    }
+    if (classifier) {
+        ql_run_classes(run, b, *got);
+    } else {
+        ql_run_logits(run, b, all, n, *got);
+    }
+    ql_run_close(&run);
+    free(all);
+    return n;
+}
+
 static void check_logits(const folder *d, const ql_safetensors *f,
                          const char *name)
 {
-    const size_t T = d->rows.batch.T;
-    const size_t V = d->m->config.V;
+    const size_t V = ql_config_head(&d->m->config);
     double *want = reference_doubles(f, name);
-    float *got = malloc(T * V * sizeof(float));
-    size_t *all = malloc(T * sizeof(size_t));
     double largest = 0;
     double off = 0;
-    ql_run *run = open_run(d, 0);
+    size_t *place;
+    float *got;
+    const size_t n = logits_of(d, &got, &place);
 
-    for (size_t t = 0; t < T; t++) {
-        all[t] = t;
-    }
-    ql_run_logits(run, &d->rows.batch, all, T, got);
-    for (size_t t = 0; t < T; t++) {
+    for (size_t t = 0; t < n; t++) {
         for (size_t v = 0; v < V; v++) {
-            const double w = want[d->rows.place[t] * V + v];
+            const double w = want[place[t] * V + v];
 
             largest = fmax(largest, fabs(w));
             off = fmax(off, fabs((double)got[t * V + v] - w));
@@ -76,10 +98,9 @@ static void check_logits(const folder *d, const ql_safetensors *f,
     }
     print_message("  %s: off by %.2g of the largest\n", name, off / largest);
     assert_true(off <= LOGIT_TOLERANCE * largest);
-    ql_run_close(&run);
     free(want);
     free(got);
-    free(all);
+    free(place);
 }
 
 static double mean_loss(ql_run *run, const folder *d, bool train)
@@ -379,6 +400,16 @@ static void models__match_the_reference(void **state)
     reference_each(reference_models(), check_folder);
 }
 
+static void classifiers__match_the_reference(void **state)
+{
+    const char *where = reference_models();
+
+    (void)state;
+    if (reference_classifiers(where, check_folder) == 0) {
+        assert_non_null(getenv("QL_GOLDEN_MODELS")); /* of others */
+    }
+}
+
 static void quantized_models__match_the_reference(void **state)
 {
     (void)state;
@@ -389,6 +420,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(models__match_the_reference),
+        cmocka_unit_test(classifiers__match_the_reference),
         cmocka_unit_test(quantized_models__match_the_reference),
     };
 
