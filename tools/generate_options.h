@@ -7,7 +7,7 @@
 
 /* What it says, and the table that reads it. */
 typedef struct generate_options {
-    const char *model, *adapter, *prompt, *messages, *system;
+    const char *model, *adapter, *prompt, *pair, *messages, *system;
     const char *chat_template;
     bool quantize, chat;
     cli_list stop;

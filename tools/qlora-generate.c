@@ -1,5 +1,6 @@
 /* qlora-generate: text from a model, with or without an adapter. */
 #include "tools/generate_chat.h"
+#include "tools/generate_classes.h"
 #include "tools/generate_options.h"
 #include "tools/generate_show.h"
 
@@ -109,12 +110,25 @@ static ql_status write_all(ql_generator *g, const generate_options *o,
     return o->prompt ? continue_prompt(g, o, common) : answer_all(g, o, common);
 }
 
+static ql_status write_text(ql_model *m, const ql_tokenizer *tok,
+                            const generate_options *o, const cli_common *common)
+{
+    ql_generator *g = NULL;
+    ql_status st = ql_generator_open(&g, m, tok, &o->g);
+
+    if (st == QL_OK) {
+        st = write_all(g, o, common);
+    }
+    ql_generator_close(&g);
+    return st;
+}
+
 static ql_status run(const generate_options *o, const cli_common *common)
 {
     ql_model_options load;
     ql_model *m = NULL;
     ql_tokenizer *tok = NULL;
-    ql_generator *g = NULL;
+    ql_model_info info;
     ql_status st;
 
     cli_signals_catch();
@@ -128,12 +142,11 @@ static ql_status run(const generate_options *o, const cli_common *common)
         st = ql_model_load_adapter(m, o->adapter);
     }
     if (st == QL_OK) {
-        st = ql_generator_open(&g, m, tok, &o->g);
+        ql_model_info_read(m, &info);
+        st = info.classes > 0 && o->prompt
+                 ? generate_classes(m, tok, o, common->json)
+                 : write_text(m, tok, o, common);
     }
-    if (st == QL_OK) {
-        st = write_all(g, o, common);
-    }
-    ql_generator_close(&g);
     ql_tokenizer_close(&tok);
     ql_model_close(&m);
     return st;

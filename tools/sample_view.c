@@ -55,6 +55,9 @@ ql_status sample_view_print(FILE *out, bool coloured, const ql_tokenizer *tok,
     view v = {.out = out, .coloured = coloured};
     const ql_status st = ql_sample_show(tok, s, put_part, &v);
 
+    if (s.label > 0) {
+        fprintf(out, " -> class %d", (int)s.label - 1);
+    }
     putc('\n', out);
     return st;
 }

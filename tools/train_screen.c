@@ -174,6 +174,15 @@ static void show_eval(train_screen *s, const ql_train_event *e)
 {
     char line[160];
 
+    if (e->classifies) {
+        snprintf(line, sizeof(line),
+                 "evaluation at step %zu: loss %.4f nats a text, accuracy "
+                 "%.3f, F1 %.3f (%zu texts)",
+                 e->step, e->eval_loss, e->eval_accuracy, e->eval_f1,
+                 e->eval_tokens);
+        cli_term_line(&s->term, line);
+        return;
+    }
     snprintf(line, sizeof(line),
              "evaluation at step %zu: loss %.4f nats a token, perplexity %.4g, "
              "accuracy %.3f (%zu tokens)",
@@ -339,9 +348,14 @@ static void print_json(const train_screen *s, const ql_train_event *e)
     } else if (e->kind == QL_TRAIN_EVAL) {
         printf("{\"step\": %zu, \"eval_loss\": %.9g, \"eval_perplexity\": "
                "%.9g, \"eval_mean_token_accuracy\": %.6g, \"eval_tokens\": "
-               "%zu}\n",
+               "%zu",
                e->step, e->eval_loss, fmin(exp(e->eval_loss), DBL_MAX),
                e->eval_accuracy, e->eval_tokens);
+        if (e->classifies) {
+            printf(", \"eval_accuracy\": %.6g, \"eval_f1\": %.6g",
+                   e->eval_accuracy, e->eval_f1);
+        }
+        puts("}");
     } else if (e->kind == QL_TRAIN_SAMPLE) {
         print_sample(s, e->sample);
     }

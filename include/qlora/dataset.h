@@ -28,7 +28,9 @@ typedef enum ql_format {
     QL_FORMAT_PROMPT_COMPLETION, /* {"prompt", "completion"} */
     QL_FORMAT_ALPACA,            /* {"instruction", "input", "output"} */
     QL_FORMAT_SHAREGPT,          /* a list of {"from", "value"} */
-    QL_FORMAT_TEXT               /* {"text"}, or a file of plain text */
+    QL_FORMAT_TEXT,              /* {"text"}, or a file of plain text */
+    QL_FORMAT_CLASSIFICATION     /* {"text", "label"}, for a classifier: always,
+                                and only then */
 } ql_format;
 
 /* What is done with a record that is longer than max_length tokens. A file of
@@ -88,8 +90,10 @@ QL_API void ql_dataset_options_init(ql_dataset_options *opt);
 /* One tokenized record. All pointers are borrowed from the dataset. */
 typedef struct ql_sample {
     const int32_t *ids;   /* [n] */
-    const uint8_t *train; /* [n]: 1 where the token is to be learnt */
+    const uint8_t *train; /* [n]: 1 where the token is to be learnt; with a
+                             label: where it is of the second text */
     size_t n;             /* tokens */
+    int32_t label;        /* of a classifier: 1 + the class; else 0 */
 } ql_sample;
 
 /* Where a sample comes from. Borrowed from the dataset. */

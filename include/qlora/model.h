@@ -38,9 +38,10 @@ typedef struct ql_model_info {
     size_t layers, hidden, heads, kv_heads, head_dim, ffn, vocab;
     size_t max_positions; /* longest sequence the model was made for */
     size_t parameters;    /* all weights, the tied head once */
-    size_t linear_layers; /* in the blocks */
+    size_t linear_layers; /* in the blocks, and a classifier's pooler */
     size_t linear_4bit;   /* of those, in 4 bits */
     size_t weight_bytes;  /* all weights as they lie in memory */
+    size_t classes;       /* of a classifier; else 0 */
 } ql_model_info;
 
 QL_API void ql_model_info_read(const ql_model *model, ql_model_info *out);

@@ -210,6 +210,10 @@ typedef struct ql_train_event {
     bool log;              /* logging_steps says that this step is shown */
     double eval_loss;      /* nats per trained token */
     double eval_accuracy;  /* as accuracy */
+    bool classifies;       /* the model is a classifier: what is said of trained
+                              tokens is of texts, and there is */
+    double eval_f1;        /* of two classes that of the second, else the mean
+                              over the classes */
     size_t eval_tokens;    /* trained tokens of the evaluation data */
     double eval_runtime_s; /* time that the evaluation took */
     size_t batches_done, batches;  /* micro-batches of what is at work */

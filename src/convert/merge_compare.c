@@ -71,6 +71,34 @@ static ql_status run_model(ql_model *m, const sample_ids *s, float **logits)
     return QL_OK;
 }
 
+/* Logits [n, classes] of a classifier: text i is the first i + 1 tokens of the
+ * sample. Owned. */
+static ql_status run_classifier(ql_model *m, const sample_ids *s,
+                                float **logits)
+{
+    const size_t T = s->n * (s->n + 1) / 2;
+    const ql_run_options opt = {
+        .max_tokens = T, .max_length = s->n, .max_sequences = s->n};
+    size_t start[MAX_TOKENS + 1] = {0};
+    int32_t ids[MAX_TOKENS * (MAX_TOKENS + 1) / 2];
+    const ql_batch batch = {
+        .T = T, .sequences = s->n, .start = start, .ids = ids};
+    ql_run *run = NULL;
+
+    for (size_t i = 0; i < s->n; i++) {
+        memcpy(ids + start[i], s->ids, (i + 1) * sizeof(*ids));
+        start[i + 1] = start[i] + i + 1;
+    }
+    *logits = ql_alloc(QL_TAG_WORK, s->n * m->config.labels.n, sizeof(float));
+    if (!*logits) {
+        return QL_ENOMEM;
+    }
+    QL_TRY(ql_run_open(&run, m, &opt));
+    ql_run_classes(run, &batch, *logits);
+    ql_run_close(&run);
+    return QL_OK;
+}
+
 /* Opens a folder, with an adapter unless NULL, and runs it. The sample is
  * taken by the first. */
 static ql_status run_folder(const char *dir, const char *adapter,
@@ -93,9 +121,10 @@ static ql_status run_folder(const char *dir, const char *adapter,
                                                     : MAX_TOKENS,
                     info.vocab);
     }
-    *vocab = info.vocab;
+    *vocab = info.classes > 0 ? info.classes : info.vocab;
     QL_TRY_DONE(adapter ? ql_model_load_adapter(m, adapter) : QL_OK);
-    st = run_model(m, s, logits);
+    st = info.classes > 0 ? run_classifier(m, s, logits)
+                          : run_model(m, s, logits);
 done:
     ql_model_close(&m);
     return st;

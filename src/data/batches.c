@@ -162,7 +162,9 @@ static ql_status set_up(ql_batches *b)
     b->record = ql_alloc(QL_TAG_DATA, b->max_sequences, sizeof(*b->record));
     b->ids = ql_alloc(QL_TAG_DATA, b->max_tokens, sizeof(*b->ids));
     b->target = ql_alloc(QL_TAG_DATA, b->max_tokens, sizeof(*b->target));
-    return b->start && b->record && b->ids && b->target ? QL_OK : QL_ENOMEM;
+    b->type = ql_alloc(QL_TAG_DATA, b->max_tokens, 1);
+    return b->start && b->record && b->ids && b->target && b->type ? QL_OK
+                                                                   : QL_ENOMEM;
 }
 
 ql_status ql_batches_init(ql_batches *b, const ql_dataset *ds,
@@ -191,17 +193,23 @@ void ql_batches_free(ql_batches *b)
     ql_free(b->record);
     ql_free(b->ids);
     ql_free(b->target);
+    ql_free(b->type);
     *b = (ql_batches){0};
 }
 
-/* Appends a sample at token t; each token's target is the one after it. */
+/* Appends a sample at token t; each token's target is the one after it, that of
+ * the first token of a labelled one the class. */
 static size_t append(ql_batches *b, ql_sample s, size_t t)
 {
     for (size_t i = 0; i < s.n; i++) {
-        const bool trained = i + 1 < s.n && s.train[i + 1];
+        const bool trained = s.label == 0 && i + 1 < s.n && s.train[i + 1];
 
         b->ids[t + i] = s.ids[i];
         b->target[t + i] = trained ? s.ids[i + 1] : -1;
+        b->type[t + i] = s.label > 0 ? s.train[i] : 0;
+    }
+    if (s.label > 0) {
+        b->target[t] = s.label - 1;
     }
     return t + s.n;
 }
@@ -244,6 +252,7 @@ void ql_batches_get(ql_batches *b, size_t i, ql_batch *out)
                       .start = b->start,
                       .ids = b->ids,
                       .target = b->target,
+                      .type = b->type,
                       .record = b->record};
 }
 
@@ -260,7 +269,8 @@ size_t ql_batches_trained(const ql_batches *b, size_t i)
         for (size_t j = first[0]; j < first[1]; j++) {
             const ql_sample s = member(b, j);
 
-            for (size_t t = 1; t < s.n; t++) {
+            sum += s.label > 0;
+            for (size_t t = 1; s.label == 0 && t < s.n; t++) {
                 sum += s.train[t];
             }
         }

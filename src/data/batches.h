@@ -34,6 +34,7 @@ typedef struct ql_batches {
     size_t *record;       /* [max_sequences] */
     int32_t *ids;         /* [max_tokens] */
     int32_t *target;      /* [max_tokens] */
+    uint8_t *type;        /* [max_tokens] */
 } ql_batches;
 
 /* ds is borrowed. Errors: QL_ENOMEM. */

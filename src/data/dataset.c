@@ -24,6 +24,7 @@ struct ql_dataset {
     ql_buf ids;    /* int32_t each */
     ql_buf train;  /* uint8_t each */
     ql_buf starts; /* size_t each: where sample i begins, in tokens */
+    ql_buf labels; /* int32_t each */
     ql_buf places; /* place each */
     ql_buf files;  /* ql_dataset_report each; path and keys are owned */
     ql_buf issues; /* issue each; reason is owned */
@@ -44,6 +45,7 @@ ql_status ql_dataset_new(ql_dataset **out, size_t max_length, size_t max_issues)
     ql_buf_init(&ds->ids, QL_TAG_DATA, SIZE_MAX / 4);
     ql_buf_init(&ds->train, QL_TAG_DATA, SIZE_MAX / 4);
     ql_buf_init(&ds->starts, QL_TAG_DATA, SIZE_MAX / 4);
+    ql_buf_init(&ds->labels, QL_TAG_DATA, SIZE_MAX / 4);
     ql_buf_init(&ds->places, QL_TAG_DATA, SIZE_MAX / 4);
     ql_buf_init(&ds->files, QL_TAG_DATA, SIZE_MAX / 4);
     ql_buf_init(&ds->issues, QL_TAG_DATA, SIZE_MAX / 4);
@@ -76,6 +78,7 @@ void ql_dataset_close(ql_dataset **out)
     ql_buf_free(&ds->ids);
     ql_buf_free(&ds->train);
     ql_buf_free(&ds->starts);
+    ql_buf_free(&ds->labels);
     ql_buf_free(&ds->places);
     ql_buf_free(&ds->files);
     ql_buf_free(&ds->issues);
@@ -152,6 +155,7 @@ static ql_status append(ql_dataset *ds, ql_sample s, place p)
     QL_TRY(ql_buf_append(&ds->train, s.train, s.n));
     QL_TRY(ql_buf_append(&ds->places, &p, sizeof(p)));
     QL_TRY(ql_buf_append(&ds->starts, &start, sizeof(start)));
+    QL_TRY(ql_buf_append(&ds->labels, &s.label, sizeof(s.label)));
     include(&ds->report, s);
     return QL_OK;
 }
@@ -248,6 +252,7 @@ static void forget(ql_dataset *ds, size_t n)
     ds->ids.len = tokens * sizeof(int32_t);
     ds->train.len = tokens;
     ds->starts.len = n * sizeof(size_t);
+    ds->labels.len = n * sizeof(int32_t);
     ds->places.len = n * sizeof(place);
 }
 
@@ -316,7 +321,8 @@ ql_sample ql_dataset_sample(const ql_dataset *ds, size_t i)
 
     return (ql_sample){.ids = ids + starts[i],
                        .train = train + starts[i],
-                       .n = end - starts[i]};
+                       .n = end - starts[i],
+                       .label = ((const int32_t *)(void *)ds->labels.data)[i]};
 }
 
 static ql_origin origin_of(const ql_dataset *ds, place p)

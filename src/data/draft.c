@@ -7,7 +7,8 @@ void ql_sample_draft_init(ql_sample_draft *d)
     ql_buf_init(&d->ids, QL_TAG_DATA, SIZE_MAX / 4);
     ql_buf_init(&d->train, QL_TAG_DATA, SIZE_MAX / 4);
     ql_buf_init(&d->ends, QL_TAG_DATA, SIZE_MAX / 4);
-    d->bos_removed = d->changed = 0;
+    d->bos_removed = d->changed = d->whole = 0;
+    d->label = 0;
 }
 
 void ql_sample_draft_free(ql_sample_draft *d)
@@ -47,14 +48,15 @@ ql_sample ql_sample_draft_get(const ql_sample_draft *d, size_t i)
     /* a record without tokens has no arrays to point into */
     return (ql_sample){.ids = start > 0 ? ids + start : ids,
                        .train = start > 0 ? train + start : train,
-                       .n = ends[i] - start};
+                       .n = ends[i] - start,
+                       .label = d->label};
 }
 
 size_t ql_sample_trained(ql_sample s)
 {
-    size_t n = 0;
+    size_t n = s.label > 0;
 
-    for (size_t i = 0; i < s.n; i++) {
+    for (size_t i = 0; s.label == 0 && i < s.n; i++) {
         n += s.train[i];
     }
     return n;

@@ -12,6 +12,8 @@ typedef struct ql_sample_draft {
     ql_buf ends;        /* size_t each: tokens up to the end of each sample */
     size_t bos_removed; /* samples that began with two BOS tokens */
     size_t changed;     /* turns whose content the chat template changes */
+    int32_t label;      /* of all samples, as ql_sample has it */
+    size_t whole;       /* tokens of a labelled sample before it was cut */
 } ql_sample_draft;
 
 void ql_sample_draft_init(ql_sample_draft *d);

@@ -176,6 +176,9 @@ static ql_status look_at_samples(ql_finding *all, const ql_findings_case *c)
         const ql_origin origin = ql_dataset_origin(ds, i);
         bool nothing = false;
 
+        if (s.label > 0) {
+            continue; /* what is asked here is of texts that are learnt */
+        }
         st = trains_nothing(c->tok, s, scratch, &nothing);
         if (nothing) {
             add(&all[NO_ANSWER], origin, NULL);
@@ -288,7 +291,9 @@ ql_status ql_findings_of(const ql_findings_case *c, ql_finding **findings,
     }
     memcpy(all, kinds, sizeof(kinds));
     look_at_issues(all, c->data);
-    all[NO_END_NAMED].count = ql_tokenizer_eos(c->tok) < 0;
+    all[NO_END_NAMED].count =
+        ql_tokenizer_eos(c->tok) < 0 &&
+        ql_dataset_report_of(c->data)->format != QL_FORMAT_CLASSIFICATION;
     all[LAST_TURN].count = unmarked(c);
     QL_TRY_DONE(look_at_samples(all, c));
     QL_TRY_DONE(look_for_equals(all, c));

@@ -279,6 +279,7 @@ static const struct {
     {QL_FORMAT_ALPACA, "alpaca"},
     {QL_FORMAT_SHAREGPT, "sharegpt"},
     {QL_FORMAT_TEXT, "text"},
+    {QL_FORMAT_CLASSIFICATION, "classification"},
 };
 
 const char *ql_format_name(ql_format format)
@@ -380,6 +381,14 @@ const ql_form *ql_form_plain_text(void)
         .format = QL_FORMAT_TEXT, .first = {NULL}, .second = {NULL}};
 
     return &plain;
+}
+
+const ql_form *ql_form_labelled(void)
+{
+    static const ql_form labelled = {
+        .format = QL_FORMAT_CLASSIFICATION, .first = {NULL}, .second = {NULL}};
+
+    return &labelled;
 }
 
 ql_format ql_form_format(const ql_form *form)

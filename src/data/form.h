@@ -27,6 +27,9 @@ ql_status ql_form_find(const ql_form **out, json_t *const *records, size_t n,
 /* That of a file of plain text. */
 const ql_form *ql_form_plain_text(void);
 
+/* That of all files for a classifier; labelled.h reads them. */
+const ql_form *ql_form_labelled(void);
+
 ql_format ql_form_format(const ql_form *form);
 
 /* Appends the keys that a record of the form is known by: "question,

@@ -8,6 +8,7 @@
 #include "src/base/fail.h"
 #include "src/base/note.h"
 #include "src/data/dataset_handle.h"
+#include "src/data/labelled.h"
 #include "src/data/plain.h"
 #include "src/data/reader.h"
 #include "src/data/shape.h"
@@ -33,6 +34,7 @@ typedef struct loader {
     ql_dataset *ds;
     const ql_dataset_options *opt;
     ql_shaper shaper;
+    ql_labels labels; /* none: the model is no classifier */
     const char *path; /* of the file at hand, */
     const ql_form *form;
     ql_buf text; /* the batch */
@@ -90,6 +92,25 @@ static ql_status parse(const char *text, size_t len, const char *where,
     return QL_OK;
 }
 
+/* The most tokens of a sample. */
+static size_t longest(const loader *l)
+{
+    const size_t most = l->opt->max_length;
+
+    return l->labels.n > 0 && l->labels.longest < most ? l->labels.longest
+                                                       : most;
+}
+
+static ql_status shape_labelled(const loader *l, const json_t *record, item *it)
+{
+    const bool cut = l->opt->truncation == QL_TRUNCATION_RIGHT;
+    const ql_labelled how = {.tok = l->shaper.tok,
+                             .labels = &l->labels,
+                             .most = cut ? longest(l) : 0};
+
+    return ql_labelled_push(&how, record, &it->draft);
+}
+
 /* What can go wrong with one record goes wrong here, on any thread. */
 static ql_status shape_record(const loader *l, item *it, const char *where)
 {
@@ -97,7 +118,9 @@ static ql_status shape_record(const loader *l, item *it, const char *where)
     ql_status st;
 
     QL_TRY(parse(text_of(l, it), it->len, where, &record));
-    st = ql_shape(&l->shaper, l->form, record, &it->draft, &it->notes);
+    st = l->labels.n > 0
+             ? shape_labelled(l, record, it)
+             : ql_shape(&l->shaper, l->form, record, &it->draft, &it->notes);
     json_decref(record);
     return st == QL_OK ? st : ql_fail_prefix(st, "%s: ", where);
 }
@@ -185,21 +208,21 @@ static ql_status keep(loader *l, ql_sample s, size_t line, size_t whole,
         snprintf(reason, sizeof(reason), "cut from %zu tokens to %zu", whole,
                  s.n);
         QL_TRY(ql_dataset_tell(l->ds, line, QL_FATE_CUT, reason));
-    } else if (!is_ended(l, s)) {
+    } else if (s.label == 0 && !is_ended(l, s)) {
         COUNT(l, unended, 1);
     }
     return ql_dataset_keep(l->ds, s, line, goes_on);
 }
 
-static ql_status take_sample(loader *l, ql_sample s, size_t line, bool goes_on)
+static ql_status take_sample(loader *l, ql_sample s, size_t line, size_t whole,
+                             bool goes_on)
 {
-    const size_t whole = s.n;
-    const size_t max = l->opt->max_length;
+    const size_t max = longest(l);
 
     if (whole > max && l->opt->truncation == QL_TRUNCATION_DROP) {
         return leave_out(l, line, QL_FATE_TOO_LONG, whole);
     }
-    s.n = whole > max ? max : whole;
+    s.n = s.n > max ? max : s.n;
     if (ql_sample_trained(s) == 0) {
         return leave_out(l, line, QL_FATE_EMPTY, whole);
     }
@@ -215,12 +238,11 @@ static ql_status check_length(loader *l, const item *it, bool *refused)
     for (size_t i = 0; i < ql_sample_draft_count(&it->draft); i++) {
         const size_t n = ql_sample_draft_get(&it->draft, i).n;
 
-        if (l->opt->truncation == QL_TRUNCATION_ERROR &&
-            n > l->opt->max_length) {
+        if (l->opt->truncation == QL_TRUNCATION_ERROR && n > longest(l)) {
             snprintf(error, sizeof(error),
                      "%s:%zu: the record has %zu tokens, more than the %zu "
                      "that are allowed",
-                     l->path, it->line, n, l->opt->max_length);
+                     l->path, it->line, n, longest(l));
             *refused = true;
             return refuse(l, it->line, QL_EFORMAT, error);
         }
@@ -285,7 +307,9 @@ static ql_status take_record(loader *l, const item *it)
     COUNT(l, changed, it->draft.changed);
     COUNT(l, split, n > 1);
     for (size_t i = 0; i < n && !refused; i++) {
-        QL_TRY(take_sample(l, ql_sample_draft_get(&it->draft, i), it->line,
+        const ql_sample s = ql_sample_draft_get(&it->draft, i);
+
+        QL_TRY(take_sample(l, s, it->line, s.label > 0 ? it->draft.whole : s.n,
                            ql_dataset_size(l->ds) > before));
     }
     return QL_OK;
@@ -343,7 +367,8 @@ static ql_status need_chat(loader *l)
     const ql_format format = ql_form_format(l->form);
     ql_status st;
 
-    if (format == QL_FORMAT_TEXT || l->shaper.plain.chat) {
+    if (format == QL_FORMAT_TEXT || format == QL_FORMAT_CLASSIFICATION ||
+        l->shaper.plain.chat) {
         return QL_OK;
     }
     st = ql_shaper_open_chat(&l->shaper, l->opt->chat_template, l->opt->date);
@@ -359,7 +384,8 @@ static ql_status need_chat(loader *l)
 /* What the user should know once the form is known. */
 static ql_status note_form(loader *l)
 {
-    if (ql_tokenizer_eos(l->shaper.tok) < 0 && ql_dataset_files(l->ds) == 1) {
+    if (l->labels.n == 0 && ql_tokenizer_eos(l->shaper.tok) < 0 &&
+        ql_dataset_files(l->ds) == 1) {
         ql_note("the tokenizer names no end token: the model will not learn "
                 "where an answer ends");
     }
@@ -388,14 +414,20 @@ static ql_status find_form(loader *l)
             n++;
         }
     }
-    if (n > 0) {
+    if (n > 0 && l->labels.n > 0) {
+        l->form = ql_form_labelled();
+    } else if (n > 0) {
         st = ql_form_find(&l->form, records, n, l->opt->format);
         if (st != QL_OK) {
             st = ql_fail_prefix(st, "%s:%zu: ", l->path, first);
         }
     }
     if (st == QL_OK && l->form) {
-        st = ql_form_keys(l->form, records[0], &keys);
+        st = l->labels.n > 0 ? ql_labelled_keys(records[0], &keys)
+                             : ql_form_keys(l->form, records[0], &keys);
+        if (st == QL_OK) {
+            st = ql_buf_puts(&keys, "");
+        }
     }
     if (st == QL_OK && l->form) {
         st = ql_dataset_set_form(l->ds, ql_form_format(l->form), keys.data);
@@ -428,6 +460,12 @@ static ql_status load_text(loader *l, ql_reader *r)
     ql_plain text;
     ql_status st = QL_OK;
 
+    if (l->labels.n > 0) {
+        QL_FAIL(QL_EFORMAT,
+                "%s: the model is a classifier, and plain text has no labels; "
+                "write records such as {\"text\": \"...\", \"label\": 0}",
+                l->path);
+    }
     l->form = ql_form_plain_text();
     COUNT(l, records, 1);
     QL_TRY(ql_dataset_set_form(l->ds, QL_FORMAT_TEXT, ""));
@@ -492,6 +530,25 @@ static ql_status check_options(const ql_dataset_options *opt, size_t n)
     return QL_OK;
 }
 
+/* A classifier's records have one form, and no other model's have it. */
+static ql_status check_format(const loader *l)
+{
+    const ql_format given = l->opt->format;
+
+    if (l->labels.n > 0 && given != QL_FORMAT_AUTO &&
+        given != QL_FORMAT_CLASSIFICATION) {
+        QL_FAIL(QL_EINVAL,
+                "the model is a classifier: its records are texts with "
+                "labels; leave format %s out",
+                ql_format_name(given));
+    }
+    if (l->labels.n == 0 && given == QL_FORMAT_CLASSIFICATION) {
+        QL_FAIL(QL_EINVAL, "format classification: the model is no "
+                           "classifier");
+    }
+    return QL_OK;
+}
+
 static ql_status check_result(const loader *l, const char *file, bool others)
 {
     const ql_dataset_report *r = ql_dataset_report_of(l->ds);
@@ -533,7 +590,8 @@ static void note_result(const loader *l)
         ql_note("%zu samples began with two BOS tokens; one was left out",
                 r->bos_removed);
     }
-    if (r->unended > 0 && ql_tokenizer_eos(l->shaper.tok) >= 0) {
+    if (r->unended > 0 && l->labels.n == 0 &&
+        ql_tokenizer_eos(l->shaper.tok) >= 0) {
         ql_note("%zu samples end in no special token: where an answer ends is "
                 "not learnt from them",
                 r->unended);
@@ -553,7 +611,9 @@ ql_status ql_dataset_open(ql_dataset **out, const char *const *files, size_t n,
     l.items = ql_alloc(QL_TAG_DATA, BATCH_RECORDS, sizeof(*l.items));
     l.progress.total = size_of(files, n);
     QL_TRY_DONE(l.items ? QL_OK : QL_ENOMEM);
-    QL_TRY_DONE(ql_dataset_new(&l.ds, opt->max_length, opt->max_issues));
+    QL_TRY_DONE(ql_labels_init(&l.labels, tok->dir));
+    QL_TRY_DONE(check_format(&l));
+    QL_TRY_DONE(ql_dataset_new(&l.ds, longest(&l), opt->max_issues));
     for (size_t i = 0; i < n; i++) {
         QL_TRY_DONE(load_file(&l, files[i]));
     }
@@ -565,6 +625,7 @@ done:
     ql_free(l.items);
     ql_buf_free(&l.text);
     ql_shaper_free(&l.shaper);
+    ql_labels_free(&l.labels);
     ql_dataset_close(&l.ds);
     return st;
 }

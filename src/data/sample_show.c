@@ -10,7 +10,7 @@ static size_t stretch_end(ql_sample s, size_t i)
 {
     const uint8_t mark = s.train[i];
 
-    while (i < s.n && s.train[i] == mark) {
+    while (i < s.n && (s.label > 0 || s.train[i] == mark)) {
         i++;
     }
     return i;
@@ -28,7 +28,7 @@ ql_status ql_sample_show(const ql_tokenizer *tok, ql_sample s,
 
         QL_TRY(ql_tokenizer_decode(tok, s.ids, end, false, &text, &len));
         if (len > shown) {
-            fn(text + shown, len - shown, s.train[i], user);
+            fn(text + shown, len - shown, s.label == 0 && s.train[i], user);
             shown = len;
         }
         ql_free(text);

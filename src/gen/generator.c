@@ -20,6 +20,17 @@ void ql_generate_options_init(ql_generate_options *opt)
                                  .repetition_penalty = 1};
 }
 
+static ql_status check_model(const ql_model *m)
+{
+    if (m->config.arch->classifier) {
+        QL_FAIL(QL_EUNSUPPORTED,
+                "%s: the model is a classifier and writes no text; it tells "
+                "the class of one (--prompt)",
+                m->dir);
+    }
+    return QL_OK;
+}
+
 static ql_status check_options(const ql_generate_options *o)
 {
     QL_TRY(ql_sampler_check(o));
@@ -73,6 +84,7 @@ ql_status ql_generator_open(ql_generator **out, ql_model *model,
     g->o = *opt;
     g->context =
         opt->max_context > 0 ? opt->max_context : model->config.max_position;
+    QL_TRY_DONE(check_model(model));
     QL_TRY_DONE(check_options(opt));
     QL_TRY_DONE(ql_ends_init(&g->ends, model, tok));
     QL_TRY_DONE(ql_sampler_init(&g->sampler, V));

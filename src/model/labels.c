@@ -70,7 +70,7 @@ ql_status ql_labels_read(ql_labels *l, const json_t *config, const char *path)
     size_t n = 2;
     ql_status st;
 
-    *l = (ql_labels){0};
+    *l = (ql_labels){.longest = 512};
     QL_TRY(ql_json_string(config, "problem_type", path, &kind));
     if (strcmp(kind, one) != 0) {
         QL_FAIL(QL_EUNSUPPORTED,
@@ -78,6 +78,7 @@ ql_status ql_labels_read(ql_labels *l, const json_t *config, const char *path)
                 kind, one);
     }
     QL_TRY(ql_json_size(config, "num_labels", path, &n));
+    QL_TRY(ql_json_size(config, "max_position_embeddings", path, &l->longest));
     st = json_is_object(names) ? read_names(l, names, path)
                                : number_names(l, n, path);
     if (st != QL_OK) {

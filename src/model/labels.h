@@ -7,8 +7,9 @@
 #include "qlora/status.h"
 
 typedef struct ql_labels {
-    size_t n;    /* 0: the model is no classifier */
-    char **name; /* [n] */
+    size_t n;       /* 0: the model is no classifier */
+    char **name;    /* [n] */
+    size_t longest; /* tokens that a text may have */
 } ql_labels;
 
 /* Those of a tree read from path: id2label, or num_labels of them, or two.

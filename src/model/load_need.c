@@ -83,6 +83,26 @@ static void add_layer(ql_load_need *need, const ql_shards *s, size_t i,
     }
 }
 
+/* What a classifier has beside its blocks. */
+static void add_classifier(ql_load_need *need, const ql_shards *s,
+                           const char *base, const ql_config *c,
+                           const ql_load *load)
+{
+    char name[NAME_BYTES];
+    const ql_tensor *t;
+
+    snprintf(name, sizeof(name), "%s%s.weight", base, c->arch->names->pooler);
+    t = ql_qstate_find(s, name) ? NULL : ql_shards_find(s, name);
+    if (t) {
+        add_matrix(need, t, c, load);
+    }
+    need->kept += (c->C + c->labels.n) * sizeof(float);
+    snprintf(name, sizeof(name), "%s.weight", c->arch->names->head);
+    if (!ql_shards_find(s, name)) {
+        need->kept += c->labels.n * c->C * sizeof(float);
+    }
+}
+
 ql_status ql_load_needs(ql_load_need *need, const ql_config *c, const char *dir,
                         const ql_load *load)
 {
@@ -93,6 +113,9 @@ ql_status ql_load_needs(ql_load_need *need, const ql_config *c, const char *dir,
     QL_TRY(ql_shards_open(&s, dir));
     for (size_t i = 0; i < c->layers; i++) {
         add_layer(need, s, i, ql_weights_base(s, c->arch->names), c, load);
+    }
+    if (c->arch->classifier) {
+        add_classifier(need, s, ql_weights_base(s, c->arch->names), c, load);
     }
     ql_shards_close(&s);
     return QL_OK;

@@ -87,8 +87,10 @@ void ql_model_close(ql_model **model)
 static size_t count_parameters(const ql_config *c)
 {
     const size_t norm = c->arch->layer_norm ? 2 : 1;
-    const size_t rows = c->V * (c->tied ? 1 : 2) +
+    const size_t rows = c->V + (c->tied ? 0 : ql_config_head(c)) + c->types +
                         (c->arch->names->position ? c->max_position : 0);
+    const size_t top =
+        c->arch->classifier ? (c->C + 1) * c->C + c->labels.n : 0;
     size_t per_layer = 0;
 
     for (int p = 0; p < QL_NORMS; p++) {
@@ -101,7 +103,18 @@ static size_t count_parameters(const ql_config *c)
         ql_config_module(c, (ql_module)m, &out, &in);
         per_layer += out * in + (c->bias & 1U << m ? out : 0);
     }
-    return c->layers * per_layer + norm * c->C + rows * c->C;
+    return c->layers * per_layer + norm * c->C + rows * c->C + top;
+}
+
+/* Linear layers of the blocks, and a pooler. */
+static size_t count_linear(const ql_config *c)
+{
+    size_t n = 0;
+
+    for (int m = 0; m < QL_MODULES; m++) {
+        n += ql_arch_modules(c->arch) >> m & 1;
+    }
+    return n * c->layers + (c->arch->names->pooler != NULL);
 }
 
 void ql_model_info_read(const ql_model *model, ql_model_info *out)
@@ -119,9 +132,10 @@ void ql_model_info_read(const ql_model *model, ql_model_info *out)
         .vocab = c->V,
         .max_positions = c->max_position,
         .parameters = count_parameters(c),
-        .linear_layers = c->layers * QL_MODULES,
+        .linear_layers = count_linear(c),
         .linear_4bit = model->weights.quantized,
         .weight_bytes = model->weights.bytes,
+        .classes = c->labels.n,
     };
 }
 

@@ -1,8 +1,10 @@
 /* Evaluations: when they are due, their loss, and the best adapter so far. */
 #include <math.h>
 
+#include "src/base/alloc.h"
 #include "src/base/clock.h"
 #include "src/base/fail.h"
+#include "src/op/classes.h"
 #include "src/train/blame.h"
 #include "src/train/trainer.h"
 
@@ -35,7 +37,7 @@ static ql_status not_finite(ql_trainer *t, const ql_batch *batch)
 }
 
 /* The loss over all evaluation data; not finished when asked to stop. */
-static ql_status measure(ql_trainer *t, ql_loss *sum)
+static ql_status run_batches(ql_trainer *t, ql_loss *sum)
 {
     ql_train_event e = {.kind = QL_TRAIN_EVALUATING, .step = t->progress.step};
 
@@ -53,6 +55,26 @@ static ql_status measure(ql_trainer *t, ql_loss *sum)
         ql_trainer_tell(t, &e);
     }
     return QL_OK;
+}
+
+/* The same, and F1 of a classifier. */
+static ql_status measure(ql_trainer *t, ql_loss *sum, ql_train_event *e)
+{
+    const size_t n = t->m->config.labels.n;
+    size_t *table = ql_calloc(QL_TAG_MISC, n * n, sizeof(*table));
+    ql_status st = table ? QL_OK : QL_ENOMEM;
+
+    if (st == QL_OK) {
+        ql_run_count_classes(t->run, n > 0 ? table : NULL);
+        st = run_batches(t, sum);
+        ql_run_count_classes(t->run, NULL);
+    }
+    e->classifies = n > 0;
+    if (st == QL_OK && n > 0) {
+        e->eval_f1 = ql_classes_f1(table, n);
+    }
+    ql_free(table);
+    return st;
 }
 
 /* The loss of the untrained model is no candidate for the best. */
@@ -81,7 +103,7 @@ ql_status ql_trainer_evaluate(ql_trainer *t)
         .kind = QL_TRAIN_EVAL, .step = t->progress.step, .log = true};
     ql_loss sum;
 
-    QL_TRY(measure(t, &sum));
+    QL_TRY(measure(t, &sum, &e));
     if (t->stop) {
         return QL_OK;
     }

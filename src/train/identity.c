@@ -192,6 +192,7 @@ static uint32_t sum_data(const ql_dataset *ds, bool packing)
         crc = add(crc, s.n);
         crc = ql_crc32(crc, s.ids, s.n * sizeof(*s.ids));
         crc = ql_crc32(crc, s.train, s.n * sizeof(*s.train));
+        crc = s.label > 0 ? add(crc, (size_t)s.label) : crc;
     }
     return crc;
 }

@@ -60,6 +60,7 @@ void ql_publish_begin(ql_publish *p, ql_run *run, size_t max_length,
     p->report.samples = &p->samples;
     worked(ql_tensorboard_init(&p->board, r->dir, step > 0 ? step + 1 : 0));
     if (o->tokenizer && o->sample_prompts > 0 &&
+        !r->model->config.arch->classifier &&
         worked(ql_samples_init(&p->samples, r->eval ? r->eval : r->data,
                                o->sample_prompts, o->tokenizer, max_length))) {
         if (step > 0) {

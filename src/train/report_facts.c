@@ -204,13 +204,22 @@ static void add_learning(json_t *list, const ql_report *r)
         snprintf(note, sizeof(note), "perplexity %.3g \xE2\x86\x92 %.3g",
                  exp(a->eval_loss), exp(b->eval_loss));
     }
-    json_array_append_new(
-        list, figure(eval ? "Evaluation loss" : "Training loss",
-                     a != b ? from : "", to, "", eval ? note : "nats a token"));
+    json_array_append_new(list,
+                          figure(eval ? "Evaluation loss" : "Training loss",
+                                 a != b ? from : "", to, "",
+                                 eval            ? note
+                                 : b->classifies ? "nats a text"
+                                                 : "nats a token"));
     ql_fact_number(from, 100 * (eval ? a->eval_accuracy : a->accuracy), 1);
     ql_fact_number(to, 100 * (eval ? b->eval_accuracy : b->accuracy), 1);
     json_array_append_new(list, figure("Accuracy", a != b ? from : "", to, "%",
                                        eval ? "in evaluation" : "in training"));
+    if (eval && b->classifies) {
+        ql_fact_number(from, a->eval_f1, 3);
+        ql_fact_number(to, b->eval_f1, 3);
+        json_array_append_new(
+            list, figure("F1", a != b ? from : "", to, "", "in evaluation"));
+    }
 }
 
 /* A number of bytes with its unit apart. */

@@ -10,11 +10,12 @@ typedef struct ql_row_field {
     const char *key;
     bool real; /* a double, else a size_t */
     size_t offset;
-    int kinds; /* rows that have it: mask of 1 << ql_train_event_kind */
+    int kinds;    /* rows that have it: mask of 1 << ql_train_event_kind */
+    bool classes; /* only those of classifiers */
 } ql_row_field;
 
 enum {
-    QL_ROW_FIELDS = 18
+    QL_ROW_FIELDS = 20
 };
 
 /* Those of a ql_train_event, sorted by key. */

@@ -90,7 +90,8 @@ static ql_status put_summary(ql_tensorboard *t, const ql_train_event *e)
         const bool eval = strncmp(f->key, "eval_", 5) == 0;
         char tag[64];
 
-        if (!(f->kinds & 1 << e->kind) || strcmp(f->key, "step") == 0) {
+        if (!(f->kinds & 1 << e->kind) || (f->classes && !e->classifies) ||
+            strcmp(f->key, "step") == 0) {
             continue;
         }
         snprintf(tag, sizeof(tag), "%s/%s", eval ? "eval" : "train",

@@ -19,12 +19,12 @@ enum {
 #define SUM(name) offsetof(ql_history_sum, name)
 
 static const ql_row_field sum_fields[] = {
-    {"hits", false, SUM(loss.hits), 0},
-    {"loss_sum", true, SUM(loss.sum), 0},
-    {"seconds", true, SUM(seconds), 0},
-    {"steps", false, SUM(steps), 0},
-    {"tokens", false, SUM(tokens), 0},
-    {"trained_tokens", false, SUM(loss.count), 0},
+    {"hits", false, SUM(loss.hits), 0, false},
+    {"loss_sum", true, SUM(loss.sum), 0, false},
+    {"seconds", true, SUM(seconds), 0, false},
+    {"steps", false, SUM(steps), 0, false},
+    {"tokens", false, SUM(tokens), 0, false},
+    {"trained_tokens", false, SUM(loss.count), 0, false},
 };
 
 enum {
@@ -33,14 +33,15 @@ enum {
 
 /* The fields of a structure that are of a kind, as the inside of an object. */
 static ql_status put_fields(ql_buf *out, const ql_row_field *f, size_t n,
-                            int kind, const void *structure, int indent)
+                            int kind, const void *structure, int indent,
+                            bool classes)
 {
     const char *before = "";
 
     for (size_t i = 0; i < n; i++) {
         const void *at = (const char *)structure + f[i].offset;
 
-        if (kind != 0 && !(f[i].kinds & kind)) {
+        if ((kind != 0 && !(f[i].kinds & kind)) || (f[i].classes && !classes)) {
             continue;
         }
         QL_TRY(ql_buf_printf(out, "%s\n%*s\"%s\": ", before, indent, "",
@@ -63,8 +64,8 @@ static ql_status put_rows(ql_textfile *file, const ql_history *h)
         const ql_train_event *e = ql_history_row(h, i);
 
         QL_TRY(ql_buf_puts(out, i > 0 ? ",\n    {" : "\n    {"));
-        QL_TRY(
-            put_fields(out, ql_row_fields, QL_ROW_FIELDS, 1 << e->kind, e, 6));
+        QL_TRY(put_fields(out, ql_row_fields, QL_ROW_FIELDS, 1 << e->kind, e, 6,
+                          e->classifies));
         QL_TRY(ql_buf_puts(out, "\n    }"));
         QL_TRY(ql_textfile_flush(file));
     }
@@ -75,7 +76,7 @@ static ql_status put_sum(ql_buf *out, const char *key,
                          const ql_history_sum *sum)
 {
     QL_TRY(ql_buf_printf(out, "        \"%s\": {", key));
-    QL_TRY(put_fields(out, sum_fields, SUM_FIELDS, 0, sum, 10));
+    QL_TRY(put_fields(out, sum_fields, SUM_FIELDS, 0, sum, 10, false));
     return ql_buf_puts(out, "\n        }");
 }
 
@@ -164,7 +165,8 @@ static ql_status read_fields(const json_t *o, const ql_row_field *f, size_t n,
     for (size_t i = 0; i < n; i++) {
         void *at = (char *)structure + f[i].offset;
 
-        if (kind != 0 && !(f[i].kinds & kind)) {
+        if ((kind != 0 && !(f[i].kinds & kind)) ||
+            (f[i].classes && !json_object_get(o, f[i].key))) {
             continue;
         }
         if (!json_object_get(o, f[i].key)) {
@@ -183,6 +185,7 @@ static ql_status read_row(ql_history *h, const json_t *row, const char *where)
                                 : json_object_get(row, "eval_loss")
                                     ? QL_TRAIN_EVAL
                                     : QL_TRAIN_DONE,
+                        .classifies = json_object_get(row, "eval_f1") != NULL,
                         .log = true};
 
     if (!json_is_object(row)) {

@@ -412,7 +412,7 @@ static void dataset__of_samples_copies_them(void **state)
 {
     int32_t ids[] = {1, 260, 261};
     uint8_t train[] = {0, 1, 0};
-    const ql_sample samples[] = {{ids, train, 2}, {ids, train, 3}};
+    const ql_sample samples[] = {{ids, train, 2, 0}, {ids, train, 3, 0}};
     ql_dataset *ds = NULL;
 
     (void)state;

@@ -24,7 +24,7 @@ static ql_dataset *dataset(size_t from, size_t n)
     ql_dataset *ds;
 
     for (size_t i = 0; i < n; i++) {
-        samples[i] = (ql_sample){ids[from + i], train, TOKENS};
+        samples[i] = (ql_sample){ids[from + i], train, TOKENS, 0};
     }
     check_ok(ql_dataset_of_samples(&ds, samples, n));
     return ds;
