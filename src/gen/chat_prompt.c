@@ -116,6 +116,7 @@ ql_status ql_chat_prompt(const ql_chat *chat, const ql_tokenizer *tok,
     ql_encoding_init(&e, QL_TAG_DATA, false);
     QL_TRY_DONE(ql_json_parse(&root, json, strlen(json), what));
     QL_TRY_DONE(render(chat, root, what, &text));
+    QL_TRY_DONE(ql_buf_puts(&text, "")); /* there is data, if no bytes */
     QL_TRY_DONE(tokenize(tok, text.data, text.len, &e));
     QL_TRY_DONE(take_ids(tok, &e, ids, n));
 done:

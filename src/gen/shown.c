@@ -39,6 +39,7 @@ ql_status ql_shown_init(ql_shown *s, const ql_tokenizer *tok,
 {
     *s = (ql_shown){.tok = tok, .stop = opt->stop, .n_stop = opt->n_stop};
     ql_buf_init(&s->text, QL_TAG_TEXT, MAX_TEXT);
+    QL_TRY(ql_buf_puts(&s->text, "")); /* there is data, if no bytes */
     return set_known(s, ids, n > 2 * STEP ? n - 2 * STEP : 0, n);
 }
 
