@@ -91,7 +91,9 @@ static size_t check_some(const char *where, bool classifiers,
 
 void reference_each(const char *where, void (*check)(const char *dir))
 {
-    assert_true(check_some(where, false, check) > 0);
+    if (check_some(where, false, check) == 0) {
+        assert_non_null(getenv("QL_GOLDEN_MODELS")); /* classifiers only */
+    }
 }
 
 size_t reference_classifiers(const char *where, void (*check)(const char *dir))
