@@ -25,7 +25,7 @@ t "*--lr*1e999*" --lr 1e999
 t "warmup-ratio 2: give a number from 0 *" --warmup-ratio 2
 t "adam-beta1 1: give a number from 0 *" --adam-beta1 1
 t "adam-beta2 -1: give a number from 0 *" --adam-beta2 -1
-t "*--method*dpo*qlora or lora*" --method dpo
+t "*--method*dpo*qlora, lora or full*" --method dpo
 t "*--optim*sgd*paged_adamw_32bit, *" --optim sgd
 t "*--optimizer-memory*much*" --optimizer-memory much
 t "max-grad-norm -1: give a number *" --max-grad-norm -1
