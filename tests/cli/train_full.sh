@@ -77,12 +77,14 @@ full on2
 same on2
 for after in 0.05 0.2 0.4; do
     rm -rf killed
-    timeout -s KILL $after qlora-train --quiet --model d --data data.jsonl \
+    code=0
+    timeout --foreground -s KILL $after \
+        qlora-train --quiet --model d --data data.jsonl \
         --eval-split 3 --method full --output killed --no-packing \
         --num-train-epochs 2 --gradient-accumulation-steps 3 \
         --learning-rate 1e-2 --weight-decay 0.1 --logging-steps 1 \
-        --eval-steps 3 --save-steps 2 --threads 1 >/dev/null 2>&1 || :
-    full killed
+        --eval-steps 3 --save-steps 2 --threads 1 >/dev/null 2>&1 || code=$?
+    [ $code = 0 ] || full killed # else it was at its end before
     same killed
 done
 
