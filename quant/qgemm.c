@@ -228,19 +228,29 @@ static job open_job(const ql_term *terms, size_t n, size_t T, bool forward)
     return j;
 }
 
-size_t ql_qgemm_work_bytes(const ql_term *terms, size_t n_terms, size_t T)
+/* Bytes of scratch in one direction. */
+static size_t work_bytes(const ql_term *terms, size_t n_terms, size_t T,
+                         bool forward)
 {
     /* Spans are longest up to TOKENS; very few tokens have deeper chunks. */
-    const size_t few = ql_kernels_get()->few;
-    const size_t lengths[] = {min_size(T, TOKENS), min_size(T, few)};
-    size_t most = 0;
+    const size_t few = min_size(T, ql_kernels_get()->few);
+    const job longest = open_job(terms, n_terms, min_size(T, TOKENS), forward);
+    const job deepest = open_job(terms, n_terms, few, forward);
 
-    for (size_t i = 0; i < 4; i++) {
-        const job j = open_job(terms, n_terms, lengths[i / 2], i % 2);
+    return longest.end > deepest.end ? longest.end : deepest.end;
+}
 
-        most = j.end > most ? j.end : most;
-    }
-    return most;
+size_t ql_qgemm_fwd_work_bytes(const ql_term *terms, size_t n_terms, size_t T)
+{
+    return work_bytes(terms, n_terms, T, true);
+}
+
+size_t ql_qgemm_work_bytes(const ql_term *terms, size_t n_terms, size_t T)
+{
+    const size_t fwd = work_bytes(terms, n_terms, T, true);
+    const size_t bwd = work_bytes(terms, n_terms, T, false);
+
+    return fwd > bwd ? fwd : bwd;
 }
 
 /* This thread's scratch, piece by piece. */

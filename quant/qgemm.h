@@ -42,6 +42,9 @@ enum {
  * read. */
 size_t ql_qgemm_work_bytes(const ql_term *terms, size_t n_terms, size_t T);
 
+/* The same for the forward alone. */
+size_t ql_qgemm_fwd_work_bytes(const ql_term *terms, size_t n_terms, size_t T);
+
 /* Y = sum_i X_i W_i^T + pair_i, or Y += that.
  *
  *   y      [T, N]    written, or added to if add

@@ -320,7 +320,7 @@ static size_t head_scaled(const ql_linear *head, size_t T)
 size_t ql_run_head_bytes(const ql_linear *head, size_t T)
 {
     return head_piece(head, T) + head_scaled(head, T) +
-           ql_linear_work_bytes(head, T);
+           ql_linear_fwd_work_bytes(head, T);
 }
 
 void ql_run_head(ql_run *run, const ql_pass *pass, size_t n, float *logits)

@@ -81,6 +81,19 @@ size_t ql_linear_work_bytes(const ql_linear *lin, size_t T)
     return thin_bytes(lin, T) + wide_bytes(lin, T) + du_bytes(lin, T) + product;
 }
 
+size_t ql_linear_fwd_work_bytes(const ql_linear *lin, size_t T)
+{
+    const ql_term term = term_of(lin, NULL, NULL);
+    const ql_qtensor up = ql_qtensor_dense(NULL, lin->w.rows, lin->lora.r);
+    const ql_term apart[] = {{.w = &lin->w}, {.w = &up}};
+    const size_t one = ql_qgemm_fwd_work_bytes(&term, 1, T);
+    const size_t two =
+        lin->lora.r > 0 ? ql_qgemm_fwd_work_bytes(apart, 2, T) : 0;
+    const size_t product = lin->trained ? 0 : larger(one, two);
+
+    return thin_bytes(lin, T) + wide_bytes(lin, T) + du_bytes(lin, T) + product;
+}
+
 /* True if the pair sees another x than the base. */
 static bool drops(const ql_linear *lin, ql_drop drop)
 {

@@ -65,6 +65,9 @@ typedef struct ql_linear_kept {
 /* Bytes of scratch for either direction. */
 size_t ql_linear_work_bytes(const ql_linear *lin, size_t T);
 
+/* Bytes of scratch for the forward alone. */
+size_t ql_linear_fwd_work_bytes(const ql_linear *lin, size_t T);
+
 /* What is kept alone, when Y itself is not wanted again.
  *
  *   kept          written; xa is not touched when there is no pair
