@@ -327,6 +327,12 @@ static void put_published(bench_page *p, const json_t *root, const char *shape,
     }
 }
 
+/* Digits behind the point, of three in all. */
+static int digits_of(double x)
+{
+    return x < 10 ? 2 : x < 100 ? 1 : 0;
+}
+
 static void put_dots(bench_page *p, const json_t *list, const char *shape,
                      double y)
 {
@@ -344,11 +350,11 @@ static void put_dots(bench_page *p, const json_t *list, const char *shape,
                                "data-way=\"%s\" data-bytes=\"%.0f\"><title>"
                                "%s: %.2f GiB</title></circle>"
                                "<text class=\"soft\" x=\"%.1f\" y=\"%.1f\" "
-                               "text-anchor=\"middle\">%.3g</text>",
+                               "text-anchor=\"middle\">%.*f</text>",
                                place(total / gib), y, dots[d].style,
                                bench_quoted(name, shape), dots[d].way, total,
                                dots[d].title, total / gib, place(total / gib),
-                               y - 11, total / gib);
+                               y - 11, digits_of(total / gib), total / gib);
             }
         }
     }
