@@ -237,16 +237,16 @@ static ql_status run(job *j)
 
 ql_status bench_job(const bench_options *o, const cli_common *common)
 {
-    job j = {.o = o,
-             .losses = json_array(),
-             .seconds = json_array(),
-             .cpu = json_array()};
+    job j = {.o = o};
     ql_status st;
 
     if (!o->model) {
         QL_FAIL(QL_EINVAL, "--model: give a model folder");
     }
     QL_TRY(ql_dir_need(bench_work_dir(o), "give a folder to work in"));
+    j.losses = json_array();
+    j.seconds = json_array();
+    j.cpu = json_array();
     set_options(&j, common->seed);
     st = run(&j);
     ql_dataset_close(&j.data);
