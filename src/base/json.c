@@ -288,6 +288,19 @@ static ql_status put_value(ql_buf *out, const json_t *v, int depth)
     }
 }
 
+size_t ql_json_count(const json_t *v)
+{
+    if (json_is_array(v)) {
+        return json_array_size(v);
+    }
+    return v && !json_is_null(v);
+}
+
+const json_t *ql_json_item(const json_t *v, size_t i)
+{
+    return json_is_array(v) ? json_array_get(v, i) : v;
+}
+
 ql_status ql_json_put(ql_buf *out, const json_t *v)
 {
     return put_value(out, v, 0);

@@ -36,6 +36,11 @@ ql_status ql_json_bool(const json_t *o, const char *key, const char *where,
 ql_status ql_json_string(const json_t *o, const char *key, const char *where,
                          const char **out);
 
+/* A value that may be a list: its items, or the value alone. None of NULL and
+ * null. */
+size_t ql_json_count(const json_t *v);
+const json_t *ql_json_item(const json_t *v, size_t i);
+
 /* Appends a double as Python's repr prints it: the shortest digits that give
  * the same double; "1e-05" below 1e-4 and from 1e16 on. */
 ql_status ql_json_put_real(ql_buf *out, double x);

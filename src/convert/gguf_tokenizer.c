@@ -6,6 +6,7 @@
 
 #include "src/base/fail.h"
 #include "src/base/file.h"
+#include "src/base/note.h"
 #include "src/convert/gguf_pre.h"
 #include "src/text/chat_file.h"
 #include "src/text/tokenizer_handle.h"
@@ -24,7 +25,7 @@ enum {
     NAME_BYTES = 64,
     MAX_TOKEN = 1 << 16,
     MAX_JSON = 1 << 26,
-    MAX_ENDS = 3 /* end tokens that the format has a name for */
+    MAX_ENDS = 2 /* end tokens beside eos that the format has a name for */
 };
 
 /* The score of tokens that no merge makes: below all ranks. */
@@ -221,18 +222,21 @@ static ql_status read_ends(const job *j, const char *dir,
 {
     json_t *root = NULL;
     char *path = NULL;
-    const json_t *list;
+    const json_t *said;
     ql_status st;
 
     *n = 0;
     st = ql_json_load_optional(&root, &path, dir, "generation_config.json",
                                MAX_JSON);
-    list = json_object_get(root, "eos_token_id");
-    for (size_t i = 0; st == QL_OK && i < json_array_size(list); i++) {
-        const int64_t id = json_integer_value(json_array_get(list, i));
+    said = json_object_get(root, "eos_token_id");
+    for (size_t i = 0; st == QL_OK && i < ql_json_count(said); i++) {
+        const int64_t id = json_integer_value(ql_json_item(said, i));
 
         if (*n < MAX_ENDS && id != j->tok->eos) {
             ends[(*n)++] = id;
+        } else if (id != j->tok->eos) {
+            ql_note("GGUF has no name for so many end tokens: %lld is left out",
+                    (long long)id);
         }
     }
     json_decref(root);

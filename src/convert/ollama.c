@@ -158,8 +158,8 @@ static ql_status put_stops(job *j)
     const ql_added_set *set = &j->tok->added.raw;
 
     QL_TRY(put_stop(j, ql_tokenizer_token(j->tok, j->tok->eos)));
-    for (size_t i = 0; i < json_array_size(ends); i++) {
-        const json_int_t id = json_integer_value(json_array_get(ends, i));
+    for (size_t i = 0; i < ql_json_count(ends); i++) {
+        const json_int_t id = json_integer_value(ql_json_item(ends, i));
 
         QL_TRY(put_stop(j, ql_vocab_get(&j->tok->vocab, id, NULL)));
     }

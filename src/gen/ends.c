@@ -45,12 +45,8 @@ static ql_status read_file(ql_ends *e, const char *dir, const char *name,
 
     v = json_object_get(root, key);
     *said = v && !json_is_null(v);
-    if (st == QL_OK && json_is_array(v)) {
-        for (size_t i = 0; st == QL_OK && i < json_array_size(v); i++) {
-            st = add_value(e, json_array_get(v, i), path);
-        }
-    } else if (st == QL_OK && *said) {
-        st = add_value(e, v, path);
+    for (size_t i = 0; st == QL_OK && i < ql_json_count(v); i++) {
+        st = add_value(e, ql_json_item(v, i), path);
     }
     json_decref(root);
     ql_free(path);

@@ -61,3 +61,17 @@ printf '%s' '{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}' \
 qlora-export ollama --model nf4 --adapter adapter --output o --force --quiet \
     > r.txt
 grep -q '^TEMPLATE """{{- $first := true }}.*<user>' o/Modelfile
+
+# A model that ends its texts by one more token, named alone.
+python3 - <<'PY'
+import json
+
+words = json.load(open('nf4/tokenizer.json', encoding='utf-8'))
+words = words['model']['vocab']
+json.dump({'eos_token_id': words['r']}, open('nf4/generation_config.json',
+                                               'w', encoding='utf-8'))
+PY
+qlora-export ollama --model nf4 --adapter adapter --output o --force --quiet \
+    > r.txt
+grep -q '^PARAMETER stop "r"$' o/Modelfile
+grep -q '^PARAMETER stop "</s>"$' o/Modelfile

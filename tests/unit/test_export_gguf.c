@@ -95,6 +95,50 @@ static void types__are_those_asked_for(void **state)
     check_fails(write_model(&o), QL_EINVAL, "type 99");
 }
 
+/* The id at a key of the file, -1 for none. */
+static int64_t id_of(const char *key)
+{
+    const ql_gguf_value *v;
+    uint32_t id = 0;
+    ql_gguf *g = NULL;
+
+    check_ok(ql_gguf_open(&g, out));
+    v = ql_gguf_find(g, key);
+    if (v) {
+        assert_int_equal(v->bytes, sizeof(id));
+        memcpy(&id, v->data, sizeof(id));
+    }
+    ql_gguf_close(&g);
+    return v ? (int64_t)id : -1;
+}
+
+/* eos is the tokenizer's; beside it a model ends texts where
+ * generation_config.json says, by one token or by several. */
+static void ends__are_all_that_the_model_has(void **state)
+{
+    static const struct {
+        const char *json;
+        int64_t eot, eom;
+    } cases[] = {
+        {"{}", -1, -1},
+        {"{'eos_token_id': 4}", 4, -1},
+        {"{'eos_token_id': [5]}", 5, -1},
+        {"{'eos_token_id': [5, 2, 4]}", 5, 4},
+        {"{'eos_token_id': [5, 4, 3]}", 5, 4},
+    };
+    ql_export_options o;
+
+    (void)state;
+    options(&o);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        toy_json_write(toy_in(), "generation_config.json", cases[i].json);
+        check_ok(write_model(&o));
+        assert_int_equal(id_of("tokenizer.ggml.eos_token_id"), 2);
+        assert_int_equal(id_of("tokenizer.ggml.eot_token_id"), cases[i].eot);
+        assert_int_equal(id_of("tokenizer.ggml.eom_token_id"), cases[i].eom);
+    }
+}
+
 static bool stop(uint64_t done, uint64_t total, void *user)
 {
     size_t *left = user;
@@ -233,6 +277,7 @@ int main(void)
     const toy_folder how = {.dtype = QL_DTYPE_BF16};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(types__are_those_asked_for),
+        cmocka_unit_test(ends__are_all_that_the_model_has),
         cmocka_unit_test(progress__can_stop),
         cmocka_unit_test(outputs__are_not_replaced_unasked),
         cmocka_unit_test(memory__that_is_lacking_ends_them_cleanly),
@@ -243,6 +288,8 @@ int main(void)
     snprintf(out, sizeof(out), "%s", check_tmp_path("x.gguf"));
     check_ok(ql_runtime_open(&check_runtime));
     toy_folder_write(toy_in(), &how);
+    toy_json_write(toy_in(), "tokenizer_config.json",
+                   "{'bos_token': '<s>', 'eos_token': '</s>'}");
     toy_json_write(toy_in(), "tokenizer.json",
                    "{'model': {'type': 'BPE', 'byte_fallback': true, "
                    "'unk_token': '<unk>', 'vocab': {'<unk>': 0, '<s>': 1, "
