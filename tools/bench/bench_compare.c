@@ -1,7 +1,6 @@
 #include "tools/bench/bench_compare.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "qlora/version.h"
@@ -249,13 +248,8 @@ ql_status bench_compare(const bench_options *o, const cli_common *common)
 
     QL_TRY(bench_shape_find(&s.shape, o->shape ? o->shape : "220m"));
     QL_TRY(ql_dir_need(bench_work_dir(o), "give a folder to work in"));
-    s.work = ql_path_join(bench_work_dir(o), "qlora-bench-XXXXXX");
-    if (!s.work) {
-        return QL_ENOMEM;
-    }
-    st = mkdtemp(s.work)
-             ? run(&s)
-             : ql_fail_errno("cannot make a folder in %s", bench_work_dir(o));
+    QL_TRY(bench_work_folder(o, &s.work));
+    st = run(&s);
     for (size_t i = 0; i < SIDES; i++) {
         json_decref(s.tasks[i].out);
     }

@@ -1,7 +1,6 @@
 #include "tools/bench/bench_generate.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "src/base/clock.h"
 #include "src/base/fail.h"
@@ -25,7 +24,6 @@ static const bench_pace pace = {.least = 3, .race_s = 0.5, .sample_s = 0.02};
 typedef struct session {
     const bench_options *o;
     const bench_shape *shape;
-    const char *work_dir;
     uint64_t seed;
     ql_model *model;
     ql_run *run;
@@ -64,19 +62,12 @@ static ql_status make_model(session *s, const char *dir)
 /* The folder is there only until the model is open: its files stay mapped. */
 static ql_status open_model(session *s)
 {
-    char *dir = ql_path_join(s->work_dir, "qlora-bench-XXXXXX");
     ql_status st;
+    char *dir;
 
-    if (!dir) {
-        return QL_ENOMEM;
-    }
-    if (!mkdtemp(dir)) {
-        st = ql_fail_errno("cannot make a folder in %s", s->work_dir);
-        goto done;
-    }
+    QL_TRY(bench_work_folder(s->o, &dir));
     st = make_model(s, dir);
     ql_dir_remove(dir);
-done:
     ql_free(dir);
     return st;
 }
@@ -182,8 +173,7 @@ ql_status bench_generate(const bench_options *o, const cli_common *common)
     QL_TRY(
         bench_numbers_read(&contexts, &o->contexts, "contexts", MOST_CONTEXT));
     QL_TRY(bench_shape_find(&s.shape, o->shape ? o->shape : "220m"));
-    s.work_dir = bench_work_dir(o);
-    QL_TRY(ql_dir_need(s.work_dir, "give one with room for the model"));
+    QL_TRY(ql_dir_need(bench_work_dir(o), "give one with room for the model"));
     st = measure(&s, &contexts, common->json);
     ql_run_close(&s.run);
     ql_model_close(&s.model);

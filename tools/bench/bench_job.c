@@ -1,7 +1,6 @@
 #include "tools/bench/bench_job.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/resource.h>
 
 #include "src/base/clock.h"
@@ -113,18 +112,18 @@ static void set_options(job *j, uint64_t seed)
 /* The folder that the training writes is there only until it ends. */
 static ql_status train(job *j)
 {
-    char *dir = ql_path_join(bench_work_dir(j->o), "qlora-bench-XXXXXX");
-    char *out = NULL;
     ql_status st = QL_ENOMEM;
+    char *dir;
+    char *out;
 
-    if (dir && !mkdtemp(dir)) {
-        st = ql_fail_errno("cannot make a folder in %s", bench_work_dir(j->o));
-    } else if (dir && (out = ql_path_join(dir, "out"))) {
+    QL_TRY(bench_work_folder(j->o, &dir));
+    out = ql_path_join(dir, "out");
+    if (out) {
         mark(j);
         st = ql_train(j->model, j->data, j->eval, out, &j->train, note, j,
                       &j->result);
-        ql_dir_remove(dir);
     }
+    ql_dir_remove(dir);
     ql_free(out);
     ql_free(dir);
     return st;

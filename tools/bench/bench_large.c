@@ -1,7 +1,6 @@
 #include "tools/bench/bench_large.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 #include "src/base/clock.h"
 #include "src/base/fail.h"
@@ -89,13 +88,7 @@ static ql_status find_folder(session *s)
         s->dir = ql_strdup(QL_TAG_TEXT, s->o->model);
         return s->dir ? ql_dir_make(s->dir) : QL_ENOMEM;
     }
-    s->dir = ql_path_join(work, "qlora-bench-XXXXXX");
-    if (!s->dir) {
-        return QL_ENOMEM;
-    }
-    if (!mkdtemp(s->dir)) {
-        return ql_fail_errno("cannot make a folder in %s", work);
-    }
+    QL_TRY(bench_work_folder(s->o, &s->dir));
     s->made = true;
     return QL_OK;
 }

@@ -2,7 +2,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "src/base/fail.h"
@@ -378,13 +377,7 @@ ql_status bench_memory(const bench_options *o, const cli_common *common)
     QL_TRY_DONE(check_names(&o->measure));
     QL_TRY_DONE(check_names(&o->predict));
     QL_TRY_DONE(ql_dir_need(bench_work_dir(o), "give a folder to work in"));
-    s.work = ql_path_join(bench_work_dir(o), "qlora-bench-XXXXXX");
-    if (!s.work || !mkdtemp(s.work)) {
-        st = s.work ? ql_fail_errno("cannot make a folder in %s",
-                                    bench_work_dir(o))
-                    : QL_ENOMEM;
-        goto done;
-    }
+    QL_TRY_DONE(bench_work_folder(o, &s.work));
     st = run(&s);
     ql_dir_remove(s.work);
 done:

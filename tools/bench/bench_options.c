@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "src/base/fail.h"
+#include "src/base/file.h"
 #include "tools/bench/bench_race.h"
 #include "tools/cli/value.h"
 
@@ -377,6 +378,21 @@ const char *bench_work_dir(const bench_options *opt)
         return opt->work_dir;
     }
     return tmp && *tmp ? tmp : "/tmp";
+}
+
+ql_status bench_work_folder(const bench_options *opt, char **dir)
+{
+    char *path = ql_path_join(bench_work_dir(opt), "qlora-bench-XXXXXX");
+
+    *dir = path && mkdtemp(path) ? path : NULL;
+    if (path && !*dir) {
+        const ql_status st =
+            ql_fail_errno("cannot make a folder in %s", bench_work_dir(opt));
+
+        ql_free(path);
+        return st;
+    }
+    return path ? QL_OK : QL_ENOMEM;
 }
 
 const char *bench_choice_name(const cli_choice *names, int value)

@@ -85,4 +85,8 @@ ql_status bench_bytes_read(uint64_t *to, const char *text, const char *name);
 /* Where files for the time of the run go. Borrowed. */
 const char *bench_work_dir(const bench_options *opt);
 
+/* A new folder in there. Owned: ql_dir_remove and ql_free *dir, which is NULL
+ * after a failure. Errors: QL_EIO and its like, QL_ENOMEM. */
+ql_status bench_work_folder(const bench_options *opt, char **dir);
+
 #endif

@@ -1,7 +1,6 @@
 #include "tools/bench/bench_train.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "src/base/clock.h"
 #include "src/base/fail.h"
@@ -74,19 +73,12 @@ static ql_status make_model(session *s, const char *dir)
 /* The folder is there only until the model is open: its files stay mapped. */
 static ql_status open_model(session *s)
 {
-    char *dir = ql_path_join(s->work_dir, "qlora-bench-XXXXXX");
     ql_status st;
+    char *dir;
 
-    if (!dir) {
-        return QL_ENOMEM;
-    }
-    if (!mkdtemp(dir)) {
-        st = ql_fail_errno("cannot make a folder in %s", s->work_dir);
-        goto done;
-    }
+    QL_TRY(bench_work_folder(s->o, &dir));
     st = make_model(s, dir);
     ql_dir_remove(dir);
-done:
     ql_free(dir);
     return st;
 }
