@@ -68,30 +68,37 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-size_t ql_linear_work_bytes(const ql_linear *lin, size_t T)
+typedef size_t work_bytes_fn(const ql_term *terms, size_t n_terms, size_t T);
+
+/* Bytes of the products, together and apart, in the directions of bytes. */
+static size_t product_bytes(const ql_linear *lin, size_t T,
+                            work_bytes_fn *bytes)
 {
     const ql_term term = term_of(lin, NULL, NULL);
     const ql_qtensor up = ql_qtensor_dense(NULL, lin->w.rows, lin->lora.r);
     const ql_term apart[] = {{.w = &lin->w}, {.w = &up}};
-    const size_t one = ql_qgemm_work_bytes(&term, 1, T);
-    const size_t two = lin->lora.r > 0 ? ql_qgemm_work_bytes(apart, 2, T) : 0;
-    const size_t grad = ql_lora_grad_work_bytes(lin->lora.r, T);
-    const size_t product = lin->trained ? 0 : larger(larger(one, two), grad);
 
-    return thin_bytes(lin, T) + wide_bytes(lin, T) + du_bytes(lin, T) + product;
+    return larger(bytes(&term, 1, T), lin->lora.r > 0 ? bytes(apart, 2, T) : 0);
+}
+
+/* Bytes of all pieces, the last of which has so many. */
+static size_t all_bytes(const ql_linear *lin, size_t T, size_t product)
+{
+    return thin_bytes(lin, T) + wide_bytes(lin, T) + du_bytes(lin, T) +
+           (lin->trained ? 0 : product);
+}
+
+size_t ql_linear_work_bytes(const ql_linear *lin, size_t T)
+{
+    const size_t grad = ql_lora_grad_work_bytes(lin->lora.r, T);
+
+    return all_bytes(lin, T,
+                     larger(product_bytes(lin, T, ql_qgemm_work_bytes), grad));
 }
 
 size_t ql_linear_fwd_work_bytes(const ql_linear *lin, size_t T)
 {
-    const ql_term term = term_of(lin, NULL, NULL);
-    const ql_qtensor up = ql_qtensor_dense(NULL, lin->w.rows, lin->lora.r);
-    const ql_term apart[] = {{.w = &lin->w}, {.w = &up}};
-    const size_t one = ql_qgemm_fwd_work_bytes(&term, 1, T);
-    const size_t two =
-        lin->lora.r > 0 ? ql_qgemm_fwd_work_bytes(apart, 2, T) : 0;
-    const size_t product = lin->trained ? 0 : larger(one, two);
-
-    return thin_bytes(lin, T) + wide_bytes(lin, T) + du_bytes(lin, T) + product;
+    return all_bytes(lin, T, product_bytes(lin, T, ql_qgemm_fwd_work_bytes));
 }
 
 /* True if the pair sees another x than the base. */
