@@ -57,14 +57,11 @@ done:
 /* A text, a number, or a list of them. */
 static ql_status add_list(text_list *t, const json_t *v)
 {
-    const size_t n = json_is_array(v) ? json_array_size(v) : v ? 1 : 0;
+    const size_t n = ql_json_count(v);
 
-    if (json_is_null(v)) {
-        return QL_OK;
-    }
     QL_TRY(make_room(t, n));
     for (size_t i = 0; i < n; i++) {
-        const json_t *e = json_is_array(v) ? json_array_get(v, i) : v;
+        const json_t *e = ql_json_item(v, i);
 
         QL_TRY(json_is_string(e) ? add(t, json_string_value(e))
                                  : add_number(t, NULL, e));

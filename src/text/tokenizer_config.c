@@ -46,7 +46,7 @@ static ql_status by_id(const ql_tokenizer *t, const json_t *v, const char *path,
     if (json_is_null(v)) {
         return QL_OK;
     }
-    v = json_is_array(v) ? json_array_get(v, 0) : v;
+    v = ql_json_item(v, 0);
     if (!json_is_integer(v) ||
         !ql_vocab_get(&t->vocab, json_integer_value(v), NULL)) {
         QL_FAIL(QL_EFORMAT, "%s: \"%s\" must be the id of a token", path, key);
