@@ -282,3 +282,16 @@ void reference_adapter_init(ql_adapter *a, const ql_safetensors *f)
         check_ok(ql_tensor_to_f32(a->param + a->tensors[i].at, t));
     }
 }
+
+ql_run *reference_run(ql_model *m, const ql_batch *b, size_t keep)
+{
+    const ql_run_options opt = {.max_tokens = b->T,
+                                .max_length = b->T,
+                                .max_sequences = b->sequences,
+                                .training = true,
+                                .keep_layers = keep};
+    ql_run *run = NULL;
+
+    check_ok(ql_run_open(&run, m, &opt));
+    return run;
+}

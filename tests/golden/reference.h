@@ -25,6 +25,9 @@ typedef struct reference_rows {
 void reference_rows_load(reference_rows *b, const ql_safetensors *f);
 void reference_rows_free(reference_rows *b);
 
+/* A run over that batch, as a training has it. Owned: ql_run_close. */
+ql_run *reference_run(ql_model *m, const ql_batch *b, size_t keep);
+
 /* A tensor that must be there. Borrowed. */
 const ql_tensor *reference_need(const ql_safetensors *f, const char *name);
 

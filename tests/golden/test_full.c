@@ -59,17 +59,12 @@ static void make_full(folder *d)
 static double run_full(folder *d, size_t keep)
 {
     const ql_batch *b = &d->rows.batch;
-    const ql_run_options opt = {.max_tokens = b->T,
-                                .max_length = b->T,
-                                .max_sequences = b->sequences,
-                                .training = true,
-                                .keep_layers = keep};
     const ql_run_train how = {.scale = (float)(1.0 / (double)d->rows.trained)};
     ql_loss sum = {0};
-    ql_run *run = NULL;
+    ql_run *run;
 
     ql_model_use_adapter(d->m, &d->full);
-    check_ok(ql_run_open(&run, d->m, &opt));
+    run = reference_run(d->m, b, keep);
     memset(d->full.grad, 0, d->full.count * sizeof(float));
     ql_run_loss(run, b, &how, &sum);
     ql_run_close(&run);

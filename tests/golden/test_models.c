@@ -36,20 +36,6 @@ typedef struct folder {
     reference_rows rows;
 } folder;
 
-static ql_run *open_run(const folder *d, size_t keep)
-{
-    const ql_batch *b = &d->rows.batch;
-    const ql_run_options opt = {.max_tokens = b->T,
-                                .max_length = b->T,
-                                .max_sequences = b->sequences,
-                                .training = true,
-                                .keep_layers = keep};
-    ql_run *run = NULL;
-
-    check_ok(ql_run_open(&run, d->m, &opt));
-    return run;
-}
-
 /* Logits of all tokens, or of a classifier's texts, as the reference has them:
  * got[i] belongs to row place[i]. Owned: *got, *place. */
 static size_t logits_of(const folder *d, float **got, size_t **place)
@@ -59,7 +45,7 @@ static size_t logits_of(const folder *d, float **got, size_t **place)
     const bool classifier = d->m->config.arch->classifier;
     const size_t n = classifier ? b->sequences : b->T;
     size_t *all = malloc(n * sizeof(size_t));
-    ql_run *run = open_run(d, 0);
+    ql_run *run = reference_run(d->m, &d->rows.batch, 0);
 
     *got = malloc(n * V * sizeof(float));
     *place = malloc(n * sizeof(size_t));
@@ -313,7 +299,7 @@ static void check_lora(const folder *d, const char *path, const char *json)
         reference_adapter_init(&a, f);
         ql_model_use_adapter(d->m, &a);
         check_logits(d, f, "logits");
-        run = open_run(d, keep);
+        run = reference_run(d->m, &d->rows.batch, keep);
         check_steps(run, d, &a, f);
         check_saved(&a, d, r.root);
         ql_run_close(&run);
@@ -376,7 +362,7 @@ static void check_folder(const char *dir)
     base = ql_safetensors_find(f, "base_logits") != NULL;
     check_logits(&d, f, base ? "base_logits" : "logits");
     want = reference_doubles(f, base ? "base_loss" : "loss");
-    run = open_run(&d, 0);
+    run = reference_run(d.m, &d.rows.batch, 0);
     check_relative(mean_loss(run, &d, false), want[0], LOSS_TOLERANCE, "loss");
     if (base) {
         check_lora(&d, golden, NULL);
