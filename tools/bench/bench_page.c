@@ -12,6 +12,27 @@ enum {
     PAGE_BYTES = 1 << 24
 };
 
+/* What pages of results have beside the style of reports. */
+static const char common[] =
+    "svg text{fill:var(--ink);font-size:15px}"
+    "svg .soft{fill:var(--soft);font-size:13px}"
+    "svg .big{font-weight:620}svg .axis{stroke:var(--grid)}"
+    ".keys{display:flex;flex-wrap:wrap;gap:6px 18px;margin:6px 0 2px;"
+    "font-size:13px;color:var(--soft)}"
+    ".keys i{display:inline-block;width:11px;height:11px;border-radius:3px;"
+    "margin-right:6px}"
+    ".panel{background:var(--card);border:1px solid var(--hair);"
+    "border-radius:14px;padding:18px 20px;margin-bottom:16px;"
+    "box-shadow:var(--shadow);overflow-x:auto}"
+    ".panel svg{width:100%;min-width:640px;height:auto;display:block}"
+    ".panel table{width:100%;border-collapse:collapse;font-size:13px}"
+    ".panel th{text-align:right;font-weight:560;color:var(--soft);"
+    "padding:4px 7px;border-bottom:1px solid var(--hair)}"
+    ".panel td{text-align:right;padding:5px 7px;"
+    "border-bottom:1px solid var(--grid)}"
+    ".panel th.t,.panel td.t{text-align:left}"
+    ".bad{color:var(--bad);font-weight:600}.good{color:var(--good)}";
+
 static void add(bench_page *p, const char *text)
 {
     if (p->st == QL_OK) {
@@ -88,6 +109,7 @@ void bench_page_begin(bench_page *p, const char *title, const char *eyebrow,
                    "content=\"light dark\"><title>%s</title><style>",
                    title);
     add(p, ql_page_css);
+    add(p, common);
     add(p, style);
     bench_page_put(p,
                    "</style></head><body><main><p class=\"eyebrow\">%s</p>"

@@ -17,25 +17,8 @@ enum {
 static const char style[] =
     ":root{--w:#4269d0;--o:#e4572e}"
     "@media (prefers-color-scheme: dark){:root{--w:#7d9bf0;--o:#ff8662}}"
-    "svg text{fill:var(--ink);font-size:15px}"
-    "svg .soft{fill:var(--soft);font-size:13px}"
-    "svg .big{font-weight:620}svg .axis{stroke:var(--grid)}"
     "svg .way{stroke:var(--hair);stroke-width:2}"
-    ".keys{display:flex;flex-wrap:wrap;gap:6px 18px;margin:6px 0 8px;"
-    "font-size:13px;color:var(--soft)}"
-    ".keys i{display:inline-block;width:11px;height:11px;border-radius:50%;"
-    "margin-right:6px}"
-    ".panel{background:var(--card);border:1px solid var(--hair);"
-    "border-radius:14px;padding:18px 20px;margin-bottom:16px;"
-    "box-shadow:var(--shadow);overflow-x:auto}"
-    ".panel svg{width:100%;min-width:640px;height:auto;display:block}"
-    ".panel table{width:100%;border-collapse:collapse;font-size:13px}"
-    ".panel th{text-align:right;font-weight:560;color:var(--soft);"
-    "padding:4px 7px;border-bottom:1px solid var(--hair)}"
-    ".panel td{text-align:right;padding:5px 7px;"
-    "border-bottom:1px solid var(--grid)}"
-    ".panel th.t,.panel td.t{text-align:left}"
-    ".bad{color:var(--bad);font-weight:600}.good{color:var(--good)}";
+    ".keys{margin-bottom:8px}.keys i{border-radius:50%}";
 
 /* The rows of a model, and what their losses span. */
 typedef struct group {
