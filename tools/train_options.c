@@ -25,8 +25,8 @@ static const cli_choice optims[] = {
     {"paged_adamw_32bit", QL_OPTIM_PAGED_ADAMW_32BIT},
     {"paged_adamw", QL_OPTIM_PAGED_ADAMW_32BIT},
     {"adamw_32bit", QL_OPTIM_ADAMW_32BIT},
-    {"adamw_torch", QL_OPTIM_ADAMW_32BIT},
-    {"adamw_torch_fused", QL_OPTIM_ADAMW_32BIT},
+    {"adamw_torch", QL_OPTIM_ADAMW_TORCH},
+    {"adamw_torch_fused", QL_OPTIM_ADAMW_TORCH},
     {"paged_adamw_8bit", QL_OPTIM_PAGED_ADAMW_8BIT},
     {"adamw_8bit", QL_OPTIM_ADAMW_8BIT},
     {"adamw_bnb_8bit", QL_OPTIM_ADAMW_8BIT},
@@ -44,6 +44,11 @@ static const cli_choice activations[] = {{"fp32", QL_ACTIVATION_FP32},
                                          {"bf16", QL_ACTIVATION_BF16},
                                          {"bfloat16", QL_ACTIVATION_BF16},
                                          {0}};
+static const cli_choice dtypes[] = {{"float32", QL_WEIGHT_FP32},
+                                    {"fp32", QL_WEIGHT_FP32},
+                                    {"bfloat16", QL_WEIGHT_BF16},
+                                    {"bf16", QL_WEIGHT_BF16},
+                                    {0}};
 static const cli_choice quant_types[] = {
     {"nf4", QL_QUANT_NF4}, {"fp4", QL_QUANT_FP4}, {0}};
 
@@ -105,7 +110,14 @@ static const cli_opt table[] = {
      .group = "Adapter",
      .help = "qlora: beside linear layers in 4 bits; lora: beside those that "
              "the folder has in 16 or 32; full: no adapter, but all weights "
-             "are trained, in 32 bits, and written as a model"},
+             "are trained, and written as a model"},
+    {.name = "dtype",
+     CLI_CHOICE(&o.t.dtype, dtypes),
+     .aliases = "torch-dtype",
+     .group = "Adapter",
+     .help = "what --method full has weights and gradients in; bfloat16 takes "
+             "half, and with --optim adamw_torch also for the moments, but "
+             "loses steps that are small beside a weight"},
     {.name = "lora-r",
      CLI_SIZE(&o.t.lora_r),
      .aliases = "lora-rank",

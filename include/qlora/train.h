@@ -34,22 +34,31 @@ typedef struct ql_list {
     size_t n;
 } ql_list;
 
-/* How AdamW keeps its moments: in f32, or in 8 bits as bitsandbytes does. The
- * paged ones keep what exceeds optimizer_memory in a file without a name in the
- * output folder; as long as nothing does they are the same as the others. */
+/* How AdamW keeps its moments: in f32, in 8 bits as bitsandbytes does, or in
+ * the type of what is trained, as torch does. The paged ones keep what exceeds
+ * optimizer_memory in a file without a name in the output folder; as long as
+ * nothing does they are the same as the others. */
 typedef enum ql_optim {
     QL_OPTIM_PAGED_ADAMW_32BIT,
     QL_OPTIM_ADAMW_32BIT,
     QL_OPTIM_PAGED_ADAMW_8BIT,
-    QL_OPTIM_ADAMW_8BIT
+    QL_OPTIM_ADAMW_8BIT,
+    QL_OPTIM_ADAMW_TORCH
 } ql_optim;
 
 /* What is trained, on what. */
 typedef enum ql_method {
     QL_METHOD_QLORA, /* an adapter on linear layers in 4 bits */
     QL_METHOD_LORA,  /* one on those of 16 or 32 bits, as they are stored */
-    QL_METHOD_FULL   /* all weights, in f32, of a model that is not in 4 bits */
+    QL_METHOD_FULL   /* all weights, of a model that is not in 4 bits */
 } ql_method;
+
+/* In what method full has weights and gradients. */
+typedef enum ql_weight_type {
+    QL_WEIGHT_FP32,
+    QL_WEIGHT_BF16 /* half the memory; steps that are small beside a weight are
+                      lost. Norms and biases stay in fp32 */
+} ql_weight_type;
 
 /* Whether a block's forward is repeated before its backward. */
 typedef enum ql_checkpointing {
@@ -68,14 +77,15 @@ typedef enum ql_activation {
 
 /* Names are those of Hugging Face's TrainingArguments and LoraConfig. */
 typedef struct ql_train_options {
-    ql_method method;    /* qlora; the model must be opened for it: for lora
+    ql_method method;     /* qlora; the model must be opened for it: for lora
                             and full, without quantizing. For full, what is
                             about an adapter must be left as it is */
-    size_t lora_r;       /* 16 */
-    double lora_alpha;   /* 32 */
-    double lora_dropout; /* 0.05 */
-    bool use_rslora;     /* false */
-    bool use_dora;       /* false */
+    ql_weight_type dtype; /* fp32; of method full */
+    size_t lora_r;        /* 16 */
+    double lora_alpha;    /* 32 */
+    double lora_dropout;  /* 0.05 */
+    bool use_rslora;      /* false */
+    bool use_dora;        /* false */
     /* Modules to adapt: ends of their paths ("q_proj"), one pattern for all of
      * a path, or "all-linear"; empty: that. Embedding and head count only
      * where they are named. */
@@ -291,7 +301,7 @@ QL_API ql_status ql_train_check_loading(const char *model_dir,
  * With method full all weights are trained instead, and a model's folder is
  * written (config.json, model.safetensors and the rest): in the end in the
  * types that model has its weights in, on the way, for all that follows to be
- * the same to the bit, in F32.
+ * the same to the bit, in those that are trained.
  *
  * The loss of an optimizer step is the mean over all its trained tokens,
  * however they are spread over micro-batches. With the same seed the result is

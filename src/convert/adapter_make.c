@@ -330,7 +330,8 @@ static ql_adapter_options options_of(const ql_train_options *o)
                                 .rslora = o->use_rslora,
                                 .dora = o->use_dora,
                                 .gaussian = ql_adapter_gaussian(o),
-                                .full = o->method == QL_METHOD_FULL};
+                                .full = o->method == QL_METHOD_FULL,
+                                .half = o->dtype == QL_WEIGHT_BF16};
 }
 
 /* Trained whole are models that write text. */
@@ -367,10 +368,13 @@ ql_status ql_adapter_fits(const ql_config *c, const ql_train_options *o)
 }
 
 static ql_status make_full(ql_adapter *a, const ql_config *c,
-                           const ql_weights *w, bool trained)
+                           const ql_weights *w, ql_adapter_options how,
+                           bool trained)
 {
-    ql_status st = ql_full_init(a, c, trained, !w);
+    ql_status st;
 
+    how.measured = !w;
+    st = ql_full_init(a, c, &how, trained);
     if (st == QL_OK && w) {
         st = ql_adapter_start(a, w);
     }
@@ -395,7 +399,7 @@ ql_status ql_adapter_make(ql_adapter *a, const ql_config *c, ql_weights *w,
     QL_TRY(ql_adapter_options_check(&opt));
     QL_TRY(check_method(c, o));
     if (opt.full) {
-        return make_full(a, c, w, trained);
+        return make_full(a, c, w, opt, trained);
     }
     QL_TRY(ql_adapter_principal(&principal, o));
     QL_TRY_DONE(plan_options(c, o, &items, &n, &root));

@@ -5,6 +5,7 @@
 #include "src/convert/model_files.h"
 #include "src/convert/peft.h"
 #include "src/model/full.h"
+#include "src/op/vec.h"
 
 enum {
     NAME_BYTES = 256
@@ -31,8 +32,9 @@ typedef struct job {
 static ql_dtype type_of(const job *j, size_t i)
 {
     const ql_tensor *t = ql_full_find(j->a, i, j->m->weights.shards);
+    const ql_dtype own = i < j->a->n_half ? QL_DTYPE_BF16 : QL_DTYPE_F32;
 
-    return j->exact || !t ? QL_DTYPE_F32 : t->dtype;
+    return j->exact || !t ? own : t->dtype;
 }
 
 static ql_status announce(const job *j)
@@ -51,13 +53,19 @@ static ql_status announce(const job *j)
     return ql_safetensors_writer_begin(j->w);
 }
 
-/* A tensor as it is stored, in work, which has room for its floats. */
-static ql_status convert(const job *j, size_t i, float *work)
+/* A tensor as it is stored, in work, which has room for its floats; wide has,
+ * too, where the tensor is in bf16. */
+static ql_status convert(const job *j, size_t i, float *work, float *wide)
 {
     const ql_adapter_tensor *t = &j->a->tensors[i];
     const float *p = j->a->param + t->at;
     const ql_dtype type = type_of(j, i);
 
+    if (wide) {
+        ql_vec_from_bf16(wide, (const uint16_t *)(const void *)p,
+                         j->a->sizes[i]);
+        p = wide;
+    }
     if (ql_full_turned(j->a, i)) {
         for (size_t r = 0; r < t->shape[0]; r++) {
             for (size_t c = 0; c < t->shape[1]; c++) {
@@ -78,27 +86,31 @@ static ql_status convert(const job *j, size_t i, float *work)
     return QL_OK;
 }
 
-/* Gradients are not needed between steps: their place is work space. */
+/* Gradients are not needed between steps: their place is work space, as far as
+ * it goes. */
 static ql_status put_tensor(const job *j, size_t i)
 {
     const ql_adapter_tensor *t = &j->a->tensors[i];
+    const bool half = i < j->a->n_half;
+    const size_t n = j->a->sizes[i];
+    const size_t need = half ? 2 * n : n;
     float *own = NULL;
-    float *work;
+    float *work = j->a->grad;
     char name[NAME_BYTES];
     ql_status st;
 
     ql_adapter_name(j->a, i, name, sizeof(name));
-    if (type_of(j, i) == QL_DTYPE_F32 && !ql_full_turned(j->a, i)) {
+    if (type_of(j, i) == (half ? QL_DTYPE_BF16 : QL_DTYPE_F32) &&
+        !ql_full_turned(j->a, i)) {
         return ql_safetensors_writer_put(j->w, name, j->a->param + t->at);
     }
-    if (!j->a->grad) {
-        own = ql_alloc(QL_TAG_WORK, j->a->sizes[i], sizeof(*own));
+    if (!work || need > j->a->count) {
+        work = own = ql_alloc(QL_TAG_WORK, need, sizeof(*own));
         if (!own) {
             return QL_ENOMEM;
         }
     }
-    work = own ? own : j->a->grad + t->at;
-    st = convert(j, i, work);
+    st = convert(j, i, work, half ? work + n : NULL);
     if (st == QL_OK) {
         st = ql_safetensors_writer_put(j->w, name, work);
     }
@@ -125,7 +137,9 @@ static ql_status write_config(const job *j, const char *dir)
     if (j->exact) {
         const char *key = json_object_get(o, "dtype") ? "dtype" : "torch_dtype";
 
-        if (json_object_set_new(o, key, json_string("float32")) != 0) {
+        const char *type = j->a->opt.half ? "bfloat16" : "float32";
+
+        if (json_object_set_new(o, key, json_string(type)) != 0) {
             st = ql_fail(QL_ENOMEM, "out of memory while writing config.json");
         }
     }

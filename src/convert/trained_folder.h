@@ -10,7 +10,8 @@ const char *ql_trained_config(bool full);
 const char *ql_trained_weights(bool full);
 
 /* Writes them into an existing folder; m is what a was trained on. All weights
- * are of the types that m's folder has, or exact: F32. Errors: QL_EUNSUPPORTED
+ * are of the types that m's folder has, or exact: F32, or BF16 where they are
+ * in bf16. Errors: QL_EUNSUPPORTED
  * (a weight beyond its type), QL_EIO, QL_ENOSPACE, QL_ENOMEM. */
 ql_status ql_trained_save(const ql_adapter *a, const ql_model *m, bool exact,
                           const char *dir);

@@ -9,6 +9,7 @@
 #include "src/base/rng.h"
 #include "src/model/full.h"
 #include "src/op/dora.h"
+#include "src/op/vec.h"
 
 enum {
     MAX_RANK = 1 << 14,
@@ -41,6 +42,7 @@ static void add_tensor(ql_adapter *a, size_t entry, ql_part part, size_t rows,
                        size_t cols)
 {
     const size_t n = rows * (cols ? cols : 1);
+    const bool half = a->opt.half && cols > 0;
 
     a->tensors[a->n_tensors] = (ql_adapter_tensor){.entry = entry,
                                                    .part = part,
@@ -48,7 +50,9 @@ static void add_tensor(ql_adapter *a, size_t entry, ql_part part, size_t rows,
                                                    .shape = {rows, cols},
                                                    .at = a->count};
     a->sizes[a->n_tensors++] = n;
-    a->count += n;
+    a->count += half ? (n + 1) / 2 : n;
+    a->elements += n;
+    a->n_half += half;
 }
 
 static void add_entry(ql_adapter *a, const ql_config *c,
@@ -205,6 +209,26 @@ ql_status ql_adapter_train(ql_adapter *a)
     a->trained = true;
     a->grad = ql_calloc(QL_TAG_GRAD, a->count, sizeof(float));
     return a->grad ? QL_OK : QL_ENOMEM;
+}
+
+/* Where a tensor begins in the arrays; behind the last one, where they end. */
+static size_t begin_of(const ql_adapter *a, size_t i)
+{
+    return i < a->n_tensors ? a->tensors[i].at : a->count;
+}
+
+double ql_adapter_grad_sumsq(const ql_adapter *a, size_t first, size_t end)
+{
+    const size_t halves = end < a->n_half     ? end
+                          : first < a->n_half ? a->n_half
+                                              : first;
+    const float *grad = a->grad + begin_of(a, first);
+    const size_t half = begin_of(a, halves) - begin_of(a, first);
+    const size_t wide = begin_of(a, end) - begin_of(a, halves);
+
+    /* what lies between tensors in bf16 is zero */
+    return ql_vec_sumsq_bf16((const uint16_t *)(const void *)grad, 2 * half) +
+           ql_vec_sumsq(grad + half, wide);
 }
 
 void ql_adapter_freeze(ql_adapter *a)

@@ -59,6 +59,7 @@ typedef struct ql_adapter_options {
     bool dora;     /* pairs of linear layers have magnitudes */
     bool gaussian; /* A starts as N(0, 1 / r^2) */
     bool full;     /* none of that counts: all items are whole */
+    bool half;     /* of full: matrices, which come first, are in bf16 */
     bool measured; /* of full: laid out, without parameters */
 } ql_adapter_options;
 
@@ -86,7 +87,7 @@ typedef struct ql_adapter_tensor {
     size_t entry;
     ql_part part;
     size_t rank, shape[2];
-    size_t at; /* of its first element in the arrays */
+    size_t at; /* of its first element in the arrays, in floats */
 } ql_adapter_tensor;
 
 typedef struct ql_adapter {
@@ -97,12 +98,14 @@ typedef struct ql_adapter {
     ql_adapter_tensor *tensors; /* [n_tensors], as they lie in param */
     size_t *sizes;              /* [n_tensors] elements of each */
     size_t n_tensors;
-    float *param; /* [count] */
+    float *param; /* [count]; tensors in bf16 have two elements in a float */
     float *grad;  /* [count]; NULL when not trained */
     float *taken; /* [count], of pairs only: what was taken off the base, see
                      principal.h; NULL: nothing */
     size_t count;
-    size_t n_plain; /* tensors, the last ones, without weight decay */
+    size_t elements; /* of all tensors */
+    size_t n_half;   /* tensors, the first ones, in bf16 */
+    size_t n_plain;  /* tensors, the last ones, without weight decay */
     bool trained;
     float *gains;   /* behind the entries' */
     json_t *config; /* what adapter_config.json says of it; NULL: unknown */
@@ -131,6 +134,9 @@ ql_status ql_adapter_start(ql_adapter *a, const ql_weights *w);
 
 /* To be called when parameters were changed: what is made of them follows. */
 void ql_adapter_settle(const ql_adapter *a);
+
+/* Sum of squares of the gradients of tensors [first, end), in double. */
+double ql_adapter_grad_sumsq(const ql_adapter *a, size_t first, size_t end);
 
 /* Gives an adapter that has none its gradients. Errors: QL_ENOMEM. */
 ql_status ql_adapter_train(ql_adapter *a);

@@ -7,7 +7,8 @@
 #include "src/model/transposed.h"
 
 enum {
-    NAME_BYTES = 256
+    NAME_BYTES = 256,
+    PIECE = 4096 /* elements of a tensor, made bf16 at a time */
 };
 
 /* A list under construction: first all matrices, then all vectors. */
@@ -73,11 +74,12 @@ static void take_all(list *l)
     take_norm(l, (ql_site){.place = QL_PLACE_LAST_NORM});
 }
 
-ql_status ql_full_init(ql_adapter *a, const ql_config *c, bool trained,
-                       bool measured)
+ql_status ql_full_init(ql_adapter *a, const ql_config *c,
+                       const ql_adapter_options *how, bool trained)
 {
     const size_t most = c->layers * 2 * (QL_MODULES + QL_NORMS) + 5;
-    const ql_adapter_options opt = {.full = true, .measured = measured};
+    const ql_adapter_options opt = {
+        .full = true, .half = how->half, .measured = how->measured};
     list l = {.c = c};
     ql_status st;
 
@@ -131,19 +133,46 @@ static ql_status check_shape(const ql_adapter *a, size_t i, const ql_tensor *t)
     return QL_OK;
 }
 
-static ql_status read_tensor(ql_adapter *a, size_t i, const ql_tensor *t)
+/* Some elements at a time, by way of f32. */
+static ql_status read_half(uint16_t *to, const ql_tensor *t)
+{
+    float wide[PIECE];
+
+    for (size_t at = 0; at < t->elements; at += PIECE) {
+        const size_t n = t->elements - at < PIECE ? t->elements - at : PIECE;
+        const ql_tensor part = ql_tensor_slice(t, at, n);
+
+        QL_TRY(ql_tensor_to_f32(wide, &part));
+        if (!ql_floats_to(QL_DTYPE_BF16, to + at, wide, n)) {
+            QL_FAIL(QL_EUNSUPPORTED,
+                    "tensor '%s': a weight is beyond what BF16 can hold; train "
+                    "in 32 bits",
+                    t->name);
+        }
+    }
+    return QL_OK;
+}
+
+static ql_status read_plain(ql_adapter *a, size_t i, const ql_tensor *t)
 {
     float *to = a->param + a->tensors[i].at;
+
+    return i < a->n_half ? read_half((uint16_t *)(void *)to, t)
+                         : ql_tensor_to_f32(to, t);
+}
+
+static ql_status read_tensor(ql_adapter *a, size_t i, const ql_tensor *t)
+{
     ql_tensor turned;
     void *data;
     ql_status st;
 
     QL_TRY(check_shape(a, i, t));
     if (!ql_full_turned(a, i)) {
-        return ql_tensor_to_f32(to, t);
+        return read_plain(a, i, t);
     }
     QL_TRY(ql_tensor_transpose(&turned, &data, t));
-    st = ql_tensor_to_f32(to, &turned);
+    st = read_plain(a, i, &turned);
     ql_free(data);
     return st;
 }
@@ -169,7 +198,8 @@ ql_status ql_full_read(ql_adapter *a, const ql_shards *s)
 typedef struct piece {
     ql_qtensor matrix;
     const float *vector;
-    float *grad; /* NULL: not wanted */
+    float *grad;      /* NULL: not wanted */
+    uint16_t *grad16; /* the same, of a matrix in bf16 */
     bool trained;
 } piece;
 
@@ -182,6 +212,7 @@ static void attach_linear(const piece *p, ql_site site, ql_linear *lin)
         lin->w = p->matrix;
         lin->trained = p->trained;
         lin->dw = p->grad;
+        lin->dw16 = p->grad16;
     }
 }
 
@@ -200,6 +231,7 @@ static void attach_embedding(const piece *p, ql_embedding *e)
 {
     e->w = p->matrix;
     e->dw = p->grad;
+    e->dw16 = p->grad16;
 }
 
 static void attach_piece(const piece *p, ql_site site, ql_weights *w)
@@ -245,13 +277,19 @@ void ql_full_attach(const ql_adapter *a, ql_weights *w)
         const ql_adapter_entry *e = &a->entries[i];
         const ql_adapter_tensor *t = &a->tensors[e->first];
         const float *param = at(a->param, t);
-        const piece p = {
+        float *grad = at(a->grad, t);
+        const bool half = e->first < a->n_half;
+        piece p = {
             .matrix = ql_qtensor_dense(param, t->shape[0], t->shape[1]),
             .vector = e->gain ? e->gain : param,
-            .grad = at(a->grad, t),
+            .grad = half ? NULL : grad,
+            .grad16 = half ? (uint16_t *)(void *)grad : NULL,
             .trained = a->trained,
         };
 
+        if (half) {
+            p.matrix.storage = QL_STORAGE_BF16;
+        }
         if (t->rank == 2 || a->param) {
             attach_piece(&p, e->site, w);
         }
@@ -265,6 +303,7 @@ void ql_full_detach(ql_weights *w)
         w->final_norm = w->base_norm;
         w->position.w = w->base_position;
         w->position.dw = NULL;
+        w->position.dw16 = NULL;
         w->replaced = false;
     }
 }

@@ -1,16 +1,16 @@
 /* All weights of a model, trained: an adapter whose entries are one whole
  * tensor each, matrices first, then vectors, which weight decay leaves alone
  * (source: transformers Trainer, get_decay_parameter_names). What is trained
- * are copies in f32. */
+ * are copies, in f32, or matrices in bf16. */
 #ifndef QL_MODEL_FULL_H
 #define QL_MODEL_FULL_H
 
 #include "src/model/adapter.h"
 
-/* Lays it out for a model of this config. measured: only to see how large it
- * is. Errors: QL_ENOMEM. */
-ql_status ql_full_init(ql_adapter *a, const ql_config *c, bool trained,
-                       bool measured);
+/* Lays it out for a model of this config, as half and measured of the options
+ * say; all else of them is left alone. Errors: QL_ENOMEM. */
+ql_status ql_full_init(ql_adapter *a, const ql_config *c,
+                       const ql_adapter_options *how, bool trained);
 
 /* Reads the parameters from a model's folder, by their names, and lets its
  * pages go. Errors: QL_ENOTFOUND, QL_EFORMAT (a shape), QL_EUNSUPPORTED (a

@@ -242,7 +242,7 @@ static void backward_embed(ql_run *run, const ql_batch *b)
     if (ql_embed_trained(&w->embed)) {
         ql_embed_bwd(dx, b->ids, &w->embed, b->T, run->scratch.data);
     }
-    if (w->position.dw) {
+    if (ql_embed_trained(&w->position)) {
         ql_embed_bwd(dx, (const int32_t *)run->pos, &w->position, b->T,
                      run->scratch.data);
     }

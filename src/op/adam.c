@@ -6,7 +6,8 @@
 #include "src/op/loops.h"
 
 enum {
-    ALIGN = 64
+    ALIGN = 64,
+    HALVES = 4 * QL_ADAM_BLOCK /* in bf16, updated at a time */
 };
 
 static size_t blocks_of(size_t n)
@@ -14,12 +15,21 @@ static size_t blocks_of(size_t n)
     return (n + QL_ADAM_BLOCK - 1) / QL_ADAM_BLOCK;
 }
 
-size_t ql_adam_state_bytes(size_t n, bool eight)
+static size_t moment_bytes(size_t n, ql_moments moments)
 {
-    const size_t moment =
-        eight ? blocks_of(n) * sizeof(float) + n : n * sizeof(float);
+    switch (moments) {
+    case QL_MOMENTS_BF16:
+        return n * sizeof(uint16_t);
+    case QL_MOMENTS_8BIT:
+        return blocks_of(n) * sizeof(float) + n;
+    default:
+        return n * sizeof(float);
+    }
+}
 
-    return (2 * moment + ALIGN - 1) / ALIGN * ALIGN;
+size_t ql_adam_state_bytes(size_t n, ql_moments moments)
+{
+    return (2 * moment_bytes(n, moments) + ALIGN - 1) / ALIGN * ALIGN;
 }
 
 void ql_adam_maps_init(ql_adam_maps *maps)
@@ -55,31 +65,98 @@ typedef struct update {
     ql_adam_factors factors;
 } update;
 
-static size_t update32(const update *u, float *p, float *g, float *state,
-                       size_t n)
+/* Parameters [at, at + n) of a piece, all of them from p and g on; at is a
+ * multiple of a block. state is that of the piece, of all parameters. */
+typedef size_t update_fn(const update *u, float *p, float *g, void *state,
+                         size_t all, size_t at, size_t n);
+
+static size_t update32(const update *u, float *p, float *g, void *state,
+                       size_t all, size_t at, size_t n)
 {
-    return u->loops->adam(p, state, state + n, g, n, &u->factors);
+    float *m = (float *)state + at;
+
+    return u->loops->adam(p, m, m + all, g, n, &u->factors);
 }
 
-static size_t update8(const update *u, float *p, float *g, float *state,
-                      size_t n)
+static size_t shorter(size_t n, size_t most)
 {
-    const size_t blocks = blocks_of(n);
-    uint8_t *codes = (uint8_t *)(state + 2 * blocks);
+    return n < most ? n : most;
+}
+
+static size_t update16(const update *u, float *p, float *g, void *state,
+                       size_t all, size_t at, size_t n)
+{
+    uint16_t *narrow_m = (uint16_t *)state + at;
+    uint16_t *narrow_v = narrow_m + all;
+    float m[QL_ADAM_BLOCK];
+    float v[QL_ADAM_BLOCK];
     size_t stayed = 0;
 
-    for (size_t i = 0; i < blocks; i++) {
-        const size_t at = i * QL_ADAM_BLOCK;
-        const size_t len = n - at < QL_ADAM_BLOCK ? n - at : QL_ADAM_BLOCK;
-        const ql_adam8_block b = {.cm = codes + at,
-                                  .cv = codes + n + at,
-                                  .am = state + i,
-                                  .av = state + blocks + i};
+    for (size_t i = 0; i < n; i += QL_ADAM_BLOCK) {
+        const size_t len = shorter(n - i, QL_ADAM_BLOCK);
 
-        stayed += u->loops->adam8(p + at, &b, g + at, len, &u->maps->m,
-                                  &u->maps->v, &u->factors);
+        u->loops->widen(m, narrow_m + i, len);
+        u->loops->widen(v, narrow_v + i, len);
+        stayed += u->loops->adam(p + i, m, v, g + i, len, &u->factors);
+        u->loops->narrow(narrow_m + i, m, len);
+        u->loops->narrow(narrow_v + i, v, len);
     }
     return stayed;
+}
+
+static size_t update8(const update *u, float *p, float *g, void *state,
+                      size_t all, size_t at, size_t n)
+{
+    const size_t blocks = blocks_of(all);
+    float *scales = (float *)state + at / QL_ADAM_BLOCK;
+    uint8_t *codes = (uint8_t *)((float *)state + 2 * blocks) + at;
+    size_t stayed = 0;
+
+    for (size_t i = 0; i < n; i += QL_ADAM_BLOCK) {
+        const ql_adam8_block b = {.cm = codes + i,
+                                  .cv = codes + all + i,
+                                  .am = scales + i / QL_ADAM_BLOCK,
+                                  .av = scales + blocks + i / QL_ADAM_BLOCK};
+
+        stayed +=
+            u->loops->adam8(p + i, &b, g + i, shorter(n - i, QL_ADAM_BLOCK),
+                            &u->maps->m, &u->maps->v, &u->factors);
+    }
+    return stayed;
+}
+
+static update_fn *const updates[] = {
+    [QL_MOMENTS_F32] = update32,
+    [QL_MOMENTS_BF16] = update16,
+    [QL_MOMENTS_8BIT] = update8,
+};
+
+/* A piece in bf16, some blocks at a time. */
+static size_t update_half(const update *u, const ql_adam_piece *e, uint16_t *p,
+                          uint16_t *g, void *state)
+{
+    float wide_p[HALVES];
+    float wide_g[HALVES];
+    size_t stayed = 0;
+
+    for (size_t at = 0; at < e->n; at += HALVES) {
+        const size_t n = shorter(e->n - at, HALVES);
+
+        u->loops->widen(wide_p, p + at, n);
+        u->loops->widen(wide_g, g + at, n);
+        stayed += updates[e->moments](u, wide_p, wide_g, state, e->n, at, n);
+        u->loops->narrow(p + at, wide_p, n);
+        u->loops->narrow(g + at, wide_g, n);
+    }
+    return stayed;
+}
+
+static size_t update_piece(const update *u, const ql_adam_piece *e, float *p,
+                           float *g, void *state)
+{
+    return e->half ? update_half(u, e, (uint16_t *)(void *)p,
+                                 (uint16_t *)(void *)g, state)
+                   : updates[e->moments](u, p, g, state, e->n, 0, e->n);
 }
 
 size_t ql_adam_update(float *p, float *g, void *state,
@@ -93,10 +170,9 @@ size_t ql_adam_update(float *p, float *g, void *state,
     for (size_t i = 0; i < n; i++) {
         const ql_adam_piece *e = &piece[i];
         const update u = {loops, maps, prepare(s, e)};
-        float *at = (float *)((char *)state + (e->at - piece->at));
 
-        stayed += (e->eight ? update8 : update32)(&u, p + e->first,
-                                                  g + e->first, at, e->n);
+        stayed += update_piece(&u, e, p + e->first, g + e->first,
+                               (char *)state + (e->at - piece->at));
     }
     return stayed;
 }

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "quant/codec.h"
+#include "quant/half.h"
 #include "quant/qgemm.h"
 #include "src/base/arena.h"
 #include "src/base/rng.h"
@@ -101,11 +102,15 @@ static void add_rows(const float *dy, const int32_t *ids, const ql_embedding *e,
     const size_t n = C - first < COLUMNS ? C - first : COLUMNS;
 
     for (size_t t = 0; t < T; t++) {
-        float *to = e->dw + (size_t)ids[t] * C + first;
+        const size_t at = (size_t)ids[t] * C + first;
         const float *from = dy + t * C + first;
 
-        for (size_t c = 0; c < n; c++) {
-            to[c] += e->scale * from[c];
+        for (size_t c = 0; e->dw && c < n; c++) {
+            e->dw[at + c] += e->scale * from[c];
+        }
+        for (size_t c = 0; e->dw16 && c < n; c++) {
+            e->dw16[at + c] = ql_f32_to_bf16(ql_bf16_to_f32(e->dw16[at + c]) +
+                                             e->scale * from[c]);
         }
     }
 }
@@ -124,7 +129,7 @@ void ql_embed_bwd(const float *dy, const int32_t *ids, const ql_embedding *e,
         ql_qgemm_bwd(work, &term, 1, T, false, product);
         scatter(work, ids, e, T);
     }
-    if (e->dw) {
+    if (e->dw || e->dw16) {
 #pragma omp parallel for schedule(static) if (T * C > QL_SMALL)
         for (size_t c = 0; c < C; c += COLUMNS) {
             add_rows(dy, ids, e, T, c);
@@ -134,7 +139,7 @@ void ql_embed_bwd(const float *dy, const int32_t *ids, const ql_embedding *e,
 
 bool ql_embed_trained(const ql_embedding *e)
 {
-    return e->lora.da || e->dw;
+    return e->lora.da || e->dw || e->dw16;
 }
 
 void ql_embed_noise(float *y, const size_t *start, size_t sequences, size_t C,

@@ -9,10 +9,11 @@
 #include "src/op/linear.h"
 
 typedef struct ql_embedding {
-    ql_qtensor w; /* [V, C] any storage */
-    float scale;  /* 1, but for Gemma */
-    ql_lora lora; /* A [R, V], B [C, R]; r is 0 when there is none */
-    float *dw;    /* [V, C] gradient of w, added to; NULL: frozen */
+    ql_qtensor w;   /* [V, C] any storage */
+    float scale;    /* 1, but for Gemma */
+    ql_lora lora;   /* A [R, V], B [C, R]; r is 0 when there is none */
+    float *dw;      /* [V, C] gradient of w, added to; NULL: frozen */
+    uint16_t *dw16; /* that of w in bf16 */
 } ql_embedding;
 
 /* Bytes of scratch for either direction. */

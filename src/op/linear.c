@@ -13,6 +13,10 @@
 #include "src/op/lora_grad.h"
 #include "src/op/vec.h"
 
+enum {
+    GRAD_ROWS = 256 /* of a gradient in bf16, summed in f32 at a time */
+};
+
 typedef struct scratch {
     float *dxa;
     float *wide;
@@ -68,6 +72,20 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+/* True if all products are those of BLAS. */
+static bool is_whole(const ql_linear *lin)
+{
+    return lin->trained && lin->w.storage == QL_STORAGE_F32;
+}
+
+/* Floats of the gradient of w in bf16 that are summed at a time. */
+static size_t grad_floats(const ql_linear *lin)
+{
+    const size_t rows = lin->w.rows < GRAD_ROWS ? lin->w.rows : GRAD_ROWS;
+
+    return lin->trained && !is_whole(lin) ? rows * lin->w.cols : 0;
+}
+
 typedef size_t work_bytes_fn(const ql_term *terms, size_t n_terms, size_t T);
 
 /* Bytes of the products, together and apart, in the directions of bytes. */
@@ -85,12 +103,13 @@ static size_t product_bytes(const ql_linear *lin, size_t T,
 static size_t all_bytes(const ql_linear *lin, size_t T, size_t product)
 {
     return thin_bytes(lin, T) + wide_bytes(lin, T) + du_bytes(lin, T) +
-           (lin->trained ? 0 : product);
+           (is_whole(lin) ? 0 : product);
 }
 
 size_t ql_linear_work_bytes(const ql_linear *lin, size_t T)
 {
-    const size_t grad = ql_lora_grad_work_bytes(lin->lora.r, T);
+    const size_t grad = larger(ql_lora_grad_work_bytes(lin->lora.r, T),
+                               grad_floats(lin) * sizeof(float));
 
     return all_bytes(lin, T,
                      larger(product_bytes(lin, T, ql_qgemm_work_bytes), grad));
@@ -179,6 +198,22 @@ static void backward_whole(float *dx, bool add, const float *dy, const float *x,
     }
 }
 
+/* dW in bf16: the sum over the tokens is taken in f32, and rounded where it is
+ * added. */
+static void gradient_half(const float *dy, const float *x, const ql_linear *lin,
+                          size_t T, float *sum)
+{
+    const size_t N = lin->w.rows;
+    const size_t K = lin->w.cols;
+    size_t rows;
+
+    for (size_t n = 0; n < N; n += rows) {
+        rows = N - n < GRAD_ROWS ? N - n : GRAD_ROWS;
+        ql_gemm(rows, K, T, 1, ql_mat_t(dy + n, N), ql_mat_n(x, K), 0, sum, K);
+        ql_vec_add_to_bf16(lin->dw16 + n * K, sum, rows * K);
+    }
+}
+
 void ql_linear_fwd(float *y, bool add, ql_linear_kept kept, const float *x,
                    const ql_linear *lin, size_t T, ql_drop drop, void *work)
 {
@@ -186,7 +221,7 @@ void ql_linear_fwd(float *y, bool add, ql_linear_kept kept, const float *x,
     const ql_term term = term_of(lin, x, kept.xa);
 
     ql_profile_mark(drop.profile, QL_WORK_PRODUCT);
-    if (lin->trained) {
+    if (is_whole(lin)) {
         forward_whole(y, add, x, lin, T);
     } else if (lin->dora.m) {
         forward_scaled(y, add, kept, x, lin, T, drop, work);
@@ -275,10 +310,13 @@ void ql_linear_bwd(float *dx, bool add, const float *dy, const float *x,
                    ql_drop drop, void *work)
 {
     ql_profile_mark(drop.profile, QL_WORK_PRODUCT);
-    if (lin->trained) {
+    if (is_whole(lin)) {
         backward_whole(dx, add, dy, x, lin, T);
         ql_profile_mark(drop.profile, QL_WORK_LORA);
     } else {
+        if (lin->dw16) {
+            gradient_half(dy, x, lin, T, lay_out(lin, T, work).product);
+        }
         backward_frozen(dx, add, dy, x, kept, lin, T, drop, work);
     }
     if (lin->dbias) {

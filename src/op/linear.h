@@ -9,8 +9,8 @@
  *   U  = drop(X) W^T + xa B^T
  *   Y  = (X - drop(X)) W^T + U g + bias,    g[n] = m[n] / |W + s B A|[n]
  *
- * Or without a pair, and the base itself is trained: W is dense, in f32, and
- * all products are those of BLAS.
+ * Or without a pair, and the base itself is trained: W is dense. In f32 all
+ * products are those of BLAS; in bf16 that of its gradient is.
  *
  * Sources: Hu et al., LoRA, 2021; Liu et al., DoRA, 2024; order of operations
  * as PEFT's lora.Linear. */
@@ -44,9 +44,10 @@ typedef struct ql_linear {
     const float *bias; /* [N] or NULL */
     ql_lora lora;      /* r is 0 when there is none */
     ql_dora dora;
-    bool trained; /* w itself */
-    float *dw;    /* [N, K] its gradient, added to; NULL: not wanted */
-    float *dbias; /* [N] that of bias */
+    bool trained;   /* w itself */
+    float *dw;      /* [N, K] its gradient, added to; NULL: not wanted */
+    uint16_t *dw16; /* that of w in bf16 */
+    float *dbias;   /* [N] that of bias */
 } ql_linear;
 
 /* Dropout before A: which elements are dropped depends on key only. */

@@ -25,6 +25,12 @@ typedef void ql_scale_loop(float *x, size_t n, float by);
 /* y[i] += x[i]. */
 typedef void ql_add_loop(float *y, const float *x, size_t n);
 
+/* y[i] = x[i], of bf16. */
+typedef void ql_widen_loop(float *y, const uint16_t *x, size_t n);
+
+/* y[i] = x[i] to the nearest bf16, ties to even. */
+typedef void ql_narrow_loop(uint16_t *y, const float *x, size_t n);
+
 /* Sum of x[i]. */
 typedef double ql_sum_loop(const float *x, size_t n);
 
@@ -188,6 +194,8 @@ typedef struct ql_loops {
     ql_rotate_loop *rotate;
     ql_act_fwd_loop *act_fwd[QL_ACTS];
     ql_act_bwd_loop *act_bwd[QL_ACTS];
+    ql_widen_loop *widen;
+    ql_narrow_loop *narrow;
     ql_adam_loop *adam;
     ql_adam8_loop *adam8;
     ql_dropout_loop *dropout;

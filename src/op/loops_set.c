@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "quant/cpu.h"
+#include "quant/half.h"
 #include "src/base/rng.h"
 #include "src/op/exp.h"
 #include "src/op/gelu.h"
@@ -454,6 +455,20 @@ static void gelu_tanh_bwd(float *dg, float *du, const float *dy, const float *g,
     bent_bwd(ql_gelu_tanh, dg, du, dy, g, u, n);
 }
 
+static void widen(float *y, const uint16_t *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        y[i] = ql_bf16_to_f32(x[i]);
+    }
+}
+
+static void narrow(uint16_t *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        y[i] = ql_f32_to_bf16(x[i]);
+    }
+}
+
 static size_t adam(float *p, float *m, float *v, float *g, size_t n,
                    const ql_adam_factors *f)
 {
@@ -584,6 +599,8 @@ const ql_loops QL_LOOPS = {
     .act_bwd = {[QL_ACT_SILU] = silu_bwd,
                 [QL_ACT_GELU] = gelu_bwd,
                 [QL_ACT_GELU_TANH] = gelu_tanh_bwd},
+    .widen = widen,
+    .narrow = narrow,
     .adam = adam,
     .adam8 = adam8,
     .dropout = dropout,

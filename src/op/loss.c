@@ -118,6 +118,9 @@ static slice slice_of(const ql_linear *head, size_t first)
     if (head->dw) {
         s.head.dw += first * head->w.cols;
     }
+    if (head->dw16) {
+        s.head.dw16 += first * head->w.cols;
+    }
     return s;
 }
 

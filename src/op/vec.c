@@ -4,12 +4,12 @@
 
 #include <assert.h>
 
-#include "quant/half.h"
 #include "src/op/loops.h"
 
 enum {
     PIECE = 8192,  /* elements handed to a thread at a time: even */
     COLUMNS = 64,  /* summed by one thread over all rows */
+    WIDE = 1024,   /* of bf16, made wide at a time */
     SUM_PARTS = 64 /* partial sums of a sum over everything */
 };
 
@@ -71,17 +71,21 @@ void ql_vec_add_bias(float *y, const float *b, size_t T, size_t N)
 
 void ql_vec_to_bf16(uint16_t *y, const float *x, size_t n)
 {
-#pragma omp parallel for schedule(static) if (n > PIECE)
-    for (size_t i = 0; i < n; i++) {
-        y[i] = ql_f32_to_bf16(x[i]);
+    const ql_loops *loops = ql_loops_get();
+
+#pragma omp parallel for schedule(dynamic) if (n > PIECE)
+    for (size_t i = 0; i < n; i += PIECE) {
+        loops->narrow(y + i, x + i, piece_length(n, i));
     }
 }
 
 void ql_vec_from_bf16(float *y, const uint16_t *x, size_t n)
 {
-#pragma omp parallel for schedule(static) if (n > PIECE)
-    for (size_t i = 0; i < n; i++) {
-        y[i] = ql_bf16_to_f32(x[i]);
+    const ql_loops *loops = ql_loops_get();
+
+#pragma omp parallel for schedule(dynamic) if (n > PIECE)
+    for (size_t i = 0; i < n; i += PIECE) {
+        loops->widen(y + i, x + i, piece_length(n, i));
     }
 }
 
@@ -109,22 +113,92 @@ void ql_vec_dropout(float *y, const float *x, size_t n, float p, uint64_t key)
     }
 }
 
-double ql_vec_sumsq(const float *x, size_t n)
+/* One thread's share of the next. */
+static void add_narrow(const ql_loops *loops, uint16_t *y, const float *x,
+                       size_t n)
+{
+    float wide[WIDE];
+
+    for (size_t i = 0; i < n; i += WIDE) {
+        const size_t len = n - i < WIDE ? n - i : WIDE;
+
+        loops->widen(wide, y + i, len);
+        loops->add(wide, x + i, len);
+        loops->narrow(y + i, wide, len);
+    }
+}
+
+void ql_vec_add_to_bf16(uint16_t *y, const float *x, size_t n)
+{
+    const ql_loops *loops = ql_loops_get();
+
+#pragma omp parallel for schedule(dynamic) if (n > PIECE)
+    for (size_t i = 0; i < n; i += PIECE) {
+        add_narrow(loops, y + i, x + i, piece_length(n, i));
+    }
+}
+
+/* Part i of so many of a sum over n elements. */
+typedef struct part {
+    size_t begin, n;
+} part;
+
+static part part_of(size_t n, size_t i)
 {
     const size_t len = (n + SUM_PARTS - 1) / SUM_PARTS;
-    const ql_loops *loops = ql_loops_get();
-    double part[SUM_PARTS] = {0};
+    const size_t begin = i * len < n ? i * len : n;
+
+    return (part){begin, n - begin < len ? n - begin : len};
+}
+
+static double sum_parts(const double *sums)
+{
     double total = 0;
+
+    for (size_t i = 0; i < SUM_PARTS; i++) {
+        total += sums[i];
+    }
+    return total;
+}
+
+double ql_vec_sumsq(const float *x, size_t n)
+{
+    const ql_loops *loops = ql_loops_get();
+    double sums[SUM_PARTS] = {0};
 
 #pragma omp parallel for schedule(dynamic) if (n > PIECE)
     for (size_t i = 0; i < SUM_PARTS; i++) {
-        const size_t begin = i * len < n ? i * len : n;
-        const size_t end = n - begin < len ? n : begin + len;
+        const part p = part_of(n, i);
 
-        part[i] = loops->sumsq(x + begin, end - begin);
+        sums[i] = loops->sumsq(x + p.begin, p.n);
     }
+    return sum_parts(sums);
+}
+
+static double sumsq_bf16(const ql_loops *loops, const uint16_t *x, size_t n)
+{
+    float wide[WIDE];
+    double sum = 0;
+
+    for (size_t i = 0; i < n; i += WIDE) {
+        const size_t len = n - i < WIDE ? n - i : WIDE;
+
+        loops->widen(wide, x + i, len);
+        sum += loops->sumsq(wide, len);
+    }
+    return sum;
+}
+
+double ql_vec_sumsq_bf16(const uint16_t *x, size_t n)
+{
+    const ql_loops *loops = ql_loops_get();
+    double sums[SUM_PARTS] = {0};
+
+#pragma omp parallel for schedule(dynamic) if (n > PIECE)
     for (size_t i = 0; i < SUM_PARTS; i++) {
-        total += part[i];
+        const part p = part_of(n, i);
+
+        sums[i] = sumsq_bf16(loops, x + p.begin, p.n);
     }
-    return total;
+    return sum_parts(sums);
 }

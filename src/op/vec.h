@@ -33,4 +33,10 @@ void ql_vec_from_bf16(float *y, const uint16_t *x, size_t n);
 /* Sum of squares in double, in an order that depends on n only. */
 double ql_vec_sumsq(const float *x, size_t n);
 
+/* The same of bf16. */
+double ql_vec_sumsq_bf16(const uint16_t *x, size_t n);
+
+/* y[i] += x[i], y in bf16: the sums are rounded to the nearest. */
+void ql_vec_add_to_bf16(uint16_t *y, const float *x, size_t n);
+
 #endif

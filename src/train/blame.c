@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "src/op/vec.h"
-
 enum {
     SHOWN = 8 /* records that are named */
 };
@@ -95,7 +93,7 @@ void ql_blame_layer(char text[QL_BLAME_BYTES], ql_run *run,
 bool ql_blame_gradient(char text[QL_BLAME_BYTES], const ql_adapter *a)
 {
     for (size_t i = a->n_tensors; i-- > 0;) {
-        if (!isfinite(ql_vec_sumsq(a->grad + a->tensors[i].at, a->sizes[i]))) {
+        if (!isfinite(ql_adapter_grad_sumsq(a, i, i + 1))) {
             ql_adapter_name(a, i, text, QL_BLAME_BYTES);
             return true;
         }

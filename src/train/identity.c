@@ -21,7 +21,8 @@ typedef enum kind {
     OPTIM,
     SCHEDULER,
     STRATEGY,
-    ACTIVATION
+    ACTIVATION,
+    WEIGHT
 } kind;
 
 #define OPTION(member) offsetof(ql_train_options, member)
@@ -35,6 +36,7 @@ static const struct {
     size_t offset;
 } settings[] = {
     {"method", METHOD, true, OPTION(method)},
+    {"dtype", WEIGHT, true, OPTION(dtype)},
     {"adapter", TEXT, true, OPTION(adapter)},
     {"lora-r", COUNT, true, OPTION(lora_r)},
     {"lora-alpha", REAL, true, OPTION(lora_alpha)},
@@ -110,21 +112,29 @@ static json_t *text_value(const char *text)
 }
 
 /* Where the moments are kept changes no bit. */
-static json_t *optim_value(ql_optim optim)
+static json_t *optim_value(const ql_train_options *opt)
 {
-    const bool small =
-        optim == QL_OPTIM_ADAMW_8BIT || optim == QL_OPTIM_PAGED_ADAMW_8BIT;
-
-    return json_string(small ? "adamw_8bit" : "adamw_32bit");
+    switch (opt->optim) {
+    case QL_OPTIM_ADAMW_8BIT:
+    case QL_OPTIM_PAGED_ADAMW_8BIT:
+        return json_string("adamw_8bit");
+    case QL_OPTIM_ADAMW_TORCH:
+        return json_string(opt->dtype == QL_WEIGHT_BF16 ? "adamw_torch"
+                                                        : "adamw_32bit");
+    default:
+        return json_string("adamw_32bit");
+    }
 }
 
-static json_t *setting_value(const void *at, kind k)
+static json_t *setting_value(const ql_train_options *opt, size_t i)
 {
+    const void *at = (const char *)opt + settings[i].offset;
     static const char *const strategies[] = {"no", "steps", "epoch"};
     static const char *const methods[] = {"qlora", "lora", "full"};
     static const char *const activations[] = {"fp32", "bf16"};
+    static const char *const weights[] = {"float32", "bfloat16"};
 
-    switch (k) {
+    switch (settings[i].kind) {
     case TRUTH:
         return json_boolean(*(const bool *)at);
     case COUNT:
@@ -142,13 +152,15 @@ static json_t *setting_value(const void *at, kind k)
     case METHOD:
         return json_string(methods[*(const ql_method *)at]);
     case OPTIM:
-        return optim_value(*(const ql_optim *)at);
+        return optim_value(opt);
     case SCHEDULER:
         return json_string(ql_scheduler_name(*(const ql_scheduler *)at));
     case STRATEGY:
         return json_string(strategies[*(const ql_strategy *)at]);
     case ACTIVATION:
         return json_string(activations[*(const ql_activation *)at]);
+    case WEIGHT:
+        return json_string(weights[*(const ql_weight_type *)at]);
     }
     return NULL;
 }
@@ -158,10 +170,8 @@ static json_t *list_settings(const ql_train_options *opt)
     json_t *o = json_object();
 
     for (size_t i = 0; i < SETTINGS; i++) {
-        const void *at = (const char *)opt + settings[i].offset;
-
-        if (json_object_set_new(o, settings[i].name,
-                                setting_value(at, settings[i].kind)) != 0) {
+        if (json_object_set_new(o, settings[i].name, setting_value(opt, i)) !=
+            0) {
             json_decref(o);
             return NULL;
         }
@@ -267,6 +277,12 @@ static ql_status compare_settings(const json_t *old, const json_t *now,
     for (size_t i = 0; i < SETTINGS; i++) {
         const char *name = settings[i].name;
 
+        /* checkpoints of before there was a choice were in fp32 */
+        if (settings[i].kind == WEIGHT && !json_object_get(a, name) &&
+            strcmp(json_string_value(json_object_get(b, name)), "float32") ==
+                0) {
+            continue;
+        }
         if (settings[i].fixed == fixed) {
             QL_TRY(tell_change(out, name, json_object_get(a, name),
                                json_object_get(b, name)));

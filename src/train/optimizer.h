@@ -10,14 +10,16 @@
 typedef struct ql_optimizer ql_optimizer;
 
 typedef struct ql_optimizer_options {
-    ql_optim kind;
-    uint64_t memory;      /* of the paged kinds: most bytes in memory, with what
+    ql_optim kind;   /* moments of QL_OPTIM_ADAMW_TORCH have the type of what is
+                      trained */
+    uint64_t memory; /* of the paged kinds: most bytes in memory, with what
                              paging takes; 0: all of the state */
     const char *page_dir; /* of the paged kinds: an existing folder, whose file
                              system holds the rest */
     ql_profile *profile;  /* where waiting for the file is counted, or NULL */
     const float *rate;    /* factor of each tensor's learning rate; NULL: 1 */
     size_t plain;         /* tensors, the last ones, without weight decay */
+    size_t half;          /* tensors, the first ones, in bf16 */
 } ql_optimizer_options;
 
 /* Bytes in memory, and in the page file; and the least memory that would do:
@@ -33,8 +35,9 @@ ql_status ql_optimizer_plan(ql_optimizer_need *need,
                             size_t n);
 
 /* Makes the state, all zero. The tensors lie one behind the other in the arrays
- * of parameters and gradients. In the 8-bit kinds those below 4096 elements
- * stay in 32 bits, as in bitsandbytes. Errors: those of ql_optimizer_plan,
+ * of parameters and gradients, those in bf16 two elements to a float, each from
+ * a whole float on. In the 8-bit kinds those below 4096 elements stay in 32
+ * bits, as in bitsandbytes. Errors: those of ql_optimizer_plan,
  * QL_ENOSPACE (no room for the page file), QL_EIO, QL_ENOMEM. */
 ql_status ql_optimizer_open(ql_optimizer **o_out,
                             const ql_optimizer_options *opt, const size_t *size,

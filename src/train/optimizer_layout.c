@@ -11,17 +11,18 @@ enum {
 };
 
 static const struct {
-    bool eight, paged;
+    bool eight, paged, alike; /* alike: moments are of the parameters' type */
 } kinds[] = {
-    [QL_OPTIM_PAGED_ADAMW_32BIT] = {.eight = false, .paged = true},
-    [QL_OPTIM_ADAMW_32BIT] = {.eight = false, .paged = false},
+    [QL_OPTIM_PAGED_ADAMW_32BIT] = {.paged = true},
+    [QL_OPTIM_ADAMW_32BIT] = {.paged = false},
     [QL_OPTIM_PAGED_ADAMW_8BIT] = {.eight = true, .paged = true},
-    [QL_OPTIM_ADAMW_8BIT] = {.eight = true, .paged = false},
+    [QL_OPTIM_ADAMW_8BIT] = {.eight = true},
+    [QL_OPTIM_ADAMW_TORCH] = {.alike = true},
 };
 
 static size_t piece_bytes(const ql_adam_piece *e)
 {
-    return ql_adam_state_bytes(e->n, e->eight);
+    return ql_adam_state_bytes(e->n, e->moments);
 }
 
 static size_t count_pieces(const size_t *size, size_t n)
@@ -34,13 +35,22 @@ static size_t count_pieces(const size_t *size, size_t n)
     return pieces;
 }
 
+static ql_moments moments_of(ql_optim kind, size_t elements, bool half)
+{
+    if (kinds[kind].eight && elements >= LEAST_8BIT) {
+        return QL_MOMENTS_8BIT;
+    }
+    return kinds[kind].alike && half ? QL_MOMENTS_BF16 : QL_MOMENTS_F32;
+}
+
 static void cut(ql_layout *l, const ql_optimizer_options *opt,
                 const size_t *size, size_t n)
 {
-    const bool eight = kinds[opt->kind].eight;
     ql_adam_piece *piece = l->pieces;
 
     for (size_t i = 0; i < n; i++) {
+        const bool half = i < opt->half;
+
         for (size_t at = 0; at < size[i]; at += QL_ADAM_PIECE) {
             const size_t left = size[i] - at;
 
@@ -50,11 +60,12 @@ static void cut(ql_layout *l, const ql_optimizer_options *opt,
                 .n = (uint32_t)(left < QL_ADAM_PIECE ? left : QL_ADAM_PIECE),
                 .rate = opt->rate ? opt->rate[i] : 1,
                 .plain = n - i <= opt->plain,
-                .eight = eight && size[i] >= LEAST_8BIT,
+                .half = half,
+                .moments = moments_of(opt->kind, size[i], half),
             };
-            l->count += piece->n;
+            l->count += half ? (piece->n + 1) / 2 : piece->n;
             l->bytes += piece_bytes(piece);
-            l->eight |= piece->eight;
+            l->eight |= piece->moments == QL_MOMENTS_8BIT;
             piece++;
         }
     }

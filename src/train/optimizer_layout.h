@@ -13,7 +13,7 @@ enum {
 typedef struct ql_layout {
     ql_adam_piece *pieces; /* [n_pieces]; none crosses the border of a tensor */
     size_t n_pieces;
-    size_t count;   /* parameters */
+    size_t count;   /* floats that the parameters take */
     uint64_t bytes; /* of state */
     bool eight;     /* some pieces are in 8 bits */
 

@@ -80,7 +80,8 @@ static ql_status check_choices(const ql_train_options *o)
         int value, count;
     } choices[] = {
         {"method", (int)o->method, QL_METHOD_FULL + 1},
-        {"optim", (int)o->optim, QL_OPTIM_ADAMW_8BIT + 1},
+        {"dtype", (int)o->dtype, QL_WEIGHT_BF16 + 1},
+        {"optim", (int)o->optim, QL_OPTIM_ADAMW_TORCH + 1},
         {"lr-scheduler-type", (int)o->lr_scheduler_type, QL_SCHEDULER_COUNT},
         {"activation-dtype", (int)o->activation_dtype, QL_ACTIVATION_BF16 + 1},
         {"eval-strategy", (int)o->eval_strategy, QL_STRATEGY_EPOCH + 1},
@@ -130,6 +131,10 @@ ql_status ql_train_options_check(const ql_train_options *o)
     QL_TRY(check_ranges(o));
     QL_TRY(check_choices(o));
     QL_TRY(o->method == QL_METHOD_FULL ? check_full(o) : QL_OK);
+    if (o->method != QL_METHOD_FULL && o->dtype != QL_WEIGHT_FP32) {
+        QL_FAIL(QL_EINVAL, "dtype is that of all weights, which only method "
+                           "full trains; leave it out");
+    }
     if (o->per_device_train_batch_size == 0 ||
         o->gradient_accumulation_steps == 0 || o->logging_steps == 0) {
         QL_FAIL(QL_EINVAL, "per-device-train-batch-size, "

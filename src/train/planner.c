@@ -93,16 +93,6 @@ static void add_up(ql_plan *p)
         p->anonymous + p->bytes[QL_PLAN_MAPPED] + p->bytes[QL_PLAN_FILES];
 }
 
-static size_t elements(const ql_plan_facts *f)
-{
-    size_t sum = 0;
-
-    for (size_t i = 0; i < f->n; i++) {
-        sum += f->sizes[i];
-    }
-    return sum;
-}
-
 /* Sets a choice, and what follows from it: keep layers keep their activations,
  * the inputs of spill layers are in a file. */
 static void keep_layers(planner *pl, size_t keep, size_t spill)
@@ -286,13 +276,13 @@ ql_status ql_plan_make(ql_plan *p, const ql_plan_facts *f)
     p->budget = ql_plan_budget(f->budget, &pl.now);
     count_held(&pl);
     if (!f->parameters) {
-        p->bytes[QL_PLAN_ADAPTER] += elements(f) * sizeof(float);
+        p->bytes[QL_PLAN_ADAPTER] += f->count * sizeof(float);
     }
     if (w->head.trained) {
         p->bytes[QL_PLAN_PROGRAM] += ql_gemm_memory(longest_side(f));
     }
     if (!f->gradients) {
-        p->bytes[QL_PLAN_GRADIENTS] += elements(f) * sizeof(float);
+        p->bytes[QL_PLAN_GRADIENTS] += f->count * sizeof(float);
     }
     p->bytes[QL_PLAN_LOG] += f->log;
     p->bytes[QL_PLAN_WEIGHTS] += f->principal.weights;

@@ -15,6 +15,7 @@ typedef struct ql_plan_facts {
     const ql_model *model;
     const size_t *sizes; /* [n] elements of the trained tensors */
     size_t n;
+    size_t count;                   /* floats that they take */
     bool parameters, gradients;     /* are there already */
     ql_run_options run;             /* without keep_layers, weight_memory */
     size_t packs;                   /* sequences in a micro-batch */

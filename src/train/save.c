@@ -48,12 +48,13 @@ static size_t count_checkpoints(const ql_trainer *t)
 
 uint64_t ql_trainer_disk_bytes(const ql_trainer *t)
 {
-    const uint64_t adapter =
-        t->adapter.count * sizeof(float) * (t->adapter.taken ? 2 : 1);
+    const uint64_t times = sizeof(float) * (t->adapter.taken ? 2 : 1);
+    const uint64_t adapter = t->adapter.count * times;
     const uint64_t best = t->has_eval ? adapter : 0;
     const uint64_t state = ql_optimizer_state_bytes(t->optimizer);
 
-    return count_checkpoints(t) * (adapter + best + state) + best + adapter;
+    return count_checkpoints(t) * (adapter + best + state) + best +
+           t->adapter.elements * times;
 }
 
 ql_status ql_trainer_save_best(ql_trainer *t, const char *from)

@@ -5,7 +5,6 @@
 
 #include "src/base/fail.h"
 #include "src/base/rng.h"
-#include "src/op/vec.h"
 #include "src/train/blame.h"
 
 void ql_step_rates(float *rates, const ql_adapter *a,
@@ -121,7 +120,7 @@ ql_status ql_step_gradient(ql_step *s, ql_run *run, ql_batches *batches,
 {
     QL_TRY(accumulate(s, run, batches, a, opt));
     ql_profile_mark(s->profile, QL_WORK_OPTIMIZER);
-    s->grad_norm = sqrt(ql_vec_sumsq(a->grad, a->count));
+    s->grad_norm = sqrt(ql_adapter_grad_sumsq(a, 0, a->n_tensors));
     if (!isfinite(s->grad_norm)) {
         return bad_gradient(s, run, batches, a, opt);
     }

@@ -25,7 +25,8 @@ static ql_adapter_options adapter_options(const ql_train_options *o)
                                 .alpha = o->lora_alpha,
                                 .dropout = o->lora_dropout,
                                 .rslora = o->use_rslora,
-                                .full = o->method == QL_METHOD_FULL};
+                                .full = o->method == QL_METHOD_FULL,
+                                .half = o->dtype == QL_WEIGHT_BF16};
 }
 
 ql_status ql_train_check(const char *out_dir, const ql_train_options *opt)
@@ -70,7 +71,7 @@ void ql_trainer_complete(const ql_trainer *t, ql_train_event *e)
     const ql_history_sum *all = &t->history.all;
 
     e->total_steps = t->length.total;
-    e->trainable = t->adapter.count;
+    e->trainable = t->adapter.elements;
     e->sequences = t->batches.packs;
     e->fill = t->batches.fill;
     e->epoch = (double)e->step / (double)t->length.steps_per_epoch;
@@ -158,7 +159,7 @@ static ql_status check_method(const ql_trainer *t)
 {
     static const char *const does[] = {
         [QL_METHOD_LORA] = "lora trains beside those of 16",
-        [QL_METHOD_FULL] = "full trains all weights, in 32",
+        [QL_METHOD_FULL] = "full trains all weights, in 16 or 32",
     };
 
     if (t->opt->method != QL_METHOD_QLORA && t->m->weights.quantized > 0) {
@@ -257,7 +258,8 @@ static ql_status load_adapter(ql_trainer *t, const char *dir)
 /* All weights of a checkpoint. */
 static ql_status load_full(ql_trainer *t, const char *dir)
 {
-    ql_status st = ql_full_init(&t->adapter, &t->m->config, true, false);
+    const ql_adapter_options how = adapter_options(t->opt);
+    ql_status st = ql_full_init(&t->adapter, &t->m->config, &how, true);
 
     if (st == QL_OK) {
         st = ql_trained_read(&t->adapter, dir);
@@ -297,6 +299,7 @@ static ql_status make_optimizer(ql_trainer *t)
                                       .profile = &t->profile,
                                       .page_dir = t->output.work,
                                       .plain = a->n_plain,
+                                      .half = a->n_half,
                                       .rate = rates};
     ql_status st = rates ? QL_OK : QL_ENOMEM;
 
@@ -382,12 +385,14 @@ static ql_status plan_with(ql_trainer *t, const ql_adapter *a)
         .model = t->m,
         .sizes = a->sizes,
         .n = a->n_tensors,
+        .count = a->count,
         .parameters = a->param,
         .gradients = a->grad,
         .run = run_options(t),
         .packs = t->opt->per_device_train_batch_size,
         .optimizer = {.kind = t->opt->optim,
-                      .memory = t->opt->optimizer_memory},
+                      .memory = t->opt->optimizer_memory,
+                      .half = a->n_half},
         .checkpointing = t->opt->gradient_checkpointing,
         .budget = t->opt->memory,
         .log = log_bytes(t),
@@ -539,7 +544,7 @@ static void begin_publishing(ql_trainer *t)
         .history = &t->history,
         .opt = t->opt,
         .length = t->length,
-        .trainable = t->adapter.count,
+        .trainable = t->adapter.elements,
         .model = t->m,
         .adapter = &t->adapter,
         .plan = &t->plan,

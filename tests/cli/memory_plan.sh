@@ -76,6 +76,8 @@ for length in 256 768; do
         "full-$length-repeat/model.safetensors"
 done
 run full-eight toy --method full --max-length 256 --optim adamw_8bit
+run full-bf16 toy --method full --max-length 256 --dtype bfloat16 \
+    --optim adamw_torch
 run dora toy4 --max-length 256 --use-dora
 
 # so small a model that what is kept ready for reports is the most of it

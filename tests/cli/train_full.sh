@@ -70,6 +70,42 @@ accept qlora-train --quiet --config whole/run.yaml --output again
 same again
 full eight --optim paged_adamw_8bit
 
+
+# in 16 bits: it learns, keeps half as much, and is the same for all threads,
+# pages and stops
+bf16='--dtype bfloat16 --optim adamw_torch'
+# shellcheck disable=SC2086
+full narrow $bf16
+near "$(value '^{"step": 1,' loss)" "$first" 0.03
+awk "BEGIN { exit !($(grep -o '"eval_loss": [.0-9]*' "$log/out" |
+    cut -d' ' -f2 | sort -g | head -n 1) < 0.8 * $before) }" ||
+    complain 'the loss does not fall in 16 bits'
+for name in checkpoint-6/model.safetensors checkpoint-6/optimizer.bin; do
+    [ "$(wc -c <narrow/$name)" -lt $(($(wc -c <whole/$name) * 3 / 5)) ] ||
+        complain "$name is as large in 16 bits"
+done
+# narrow_too FOLDER OPTION...
+narrow_too() {
+    # shellcheck disable=SC2086
+    full "$@" $bf16
+    for name in model.safetensors best/model.safetensors \
+        checkpoint-6/model.safetensors checkpoint-6/optimizer.bin; do
+        cmp "narrow/$name" "$1/$name" || complain "$1: another $name"
+    done
+}
+narrow_too narrow2 --threads 2
+narrow_too narrow3 --gradient-checkpointing
+mkdir narrow4
+cp -R narrow/checkpoint-2 narrow4/
+narrow_too narrow4
+full moments --dtype bf16 --optim paged_adamw_32bit --optimizer-memory 300000
+full eights --dtype bf16 --optim adamw_8bit
+refuse 3 '*dtype was "bfloat16", is "float32"*' \
+    train --method full --output on4 --resume narrow/checkpoint-2 \
+    --eval-split 3 --no-packing
+refuse 2 '*dtype is that of all weights, which only method full *' \
+    train --method lora --dtype bfloat16
+
 # from a checkpoint; and killed, whenever that is
 mkdir on2
 cp -R whole/checkpoint-2 on2/

@@ -15,6 +15,7 @@
 #include "src/base/file.h"
 #include "src/convert/adapter_make.h"
 #include "src/convert/trained_folder.h"
+#include "src/op/vec.h"
 #include "tests/check/check.h"
 #include "tests/golden/lost_bias.h"
 
@@ -22,6 +23,7 @@ static const double LOSS_TOLERANCE = 1e-6;   /* relative */
 static const double VECTOR_TOLERANCE = 5e-6; /* relative, in norm */
 static const double MATRIX_TOLERANCE = 1e-5;
 static const double SLOPE_TOLERANCE = 1e-3;
+static const double HALF_TOLERANCE = 0x1p-8;
 
 enum {
     NAME_BYTES = 300
@@ -345,7 +347,9 @@ static void check_embeddings(folder *d)
 /* Saved as a model, all weights are read again to the bit, and are a model. */
 static void check_saved(folder *d)
 {
-    const ql_train_options o = {.method = QL_METHOD_FULL};
+    const ql_train_options o = {.method = QL_METHOD_FULL,
+                                .dtype = d->full.opt.half ? QL_WEIGHT_BF16
+                                                          : QL_WEIGHT_FP32};
     const char *dir = check_tmp_path("saved");
     const size_t bytes = d->full.count * sizeof(float);
     ql_model_options opt;
@@ -366,6 +370,70 @@ static void check_saved(folder *d)
     ql_adapter_free(&back);
     ql_model_close(&m);
     check_ok(ql_dir_remove(dir));
+}
+
+/* Tensor i of arrays in bf16, or of vectors, in f32. Owned: free. */
+static float *wide_of(const ql_adapter *a, const float *array, size_t i)
+{
+    const size_t n = a->sizes[i];
+    float *wide = malloc(n * sizeof(float));
+
+    if (i < a->n_half) {
+        ql_vec_from_bf16(
+            wide, (const uint16_t *)(const void *)(array + a->tensors[i].at),
+            n);
+    } else {
+        memcpy(wide, array + a->tensors[i].at, n * sizeof(float));
+    }
+    return wide;
+}
+
+/* With matrices in bf16, loss and gradients are those of the same weights in
+ * f32; gradients of matrices are rounded, some of them several times. */
+static void check_half(folder *d)
+{
+    const ql_train_options o = {.method = QL_METHOD_FULL,
+                                .dtype = QL_WEIGHT_BF16};
+    folder half = {.dir = d->dir, .m = d->m, .rows = d->rows};
+    double losses[2];
+
+    check_ok(ql_adapter_make(&half.full, &d->m->config, &d->m->weights, &o, 0,
+                             true));
+    assert_int_equal(half.full.elements, d->full.elements);
+    assert_true(half.full.count < d->full.count * 3 / 5);
+    for (size_t i = 0; i < d->full.n_tensors; i++) {
+        const size_t n = d->full.sizes[i] * sizeof(float);
+        float *to = d->full.param + d->full.tensors[i].at;
+        float *wide;
+
+        if (i >= half.full.n_half) { /* lost_bias_find put some in place */
+            memcpy(half.full.param + half.full.tensors[i].at, to, n);
+        }
+        wide = wide_of(&half.full, half.full.param, i);
+        memcpy(to, wide, n);
+        free(wide);
+    }
+    ql_adapter_settle(&half.full);
+    losses[0] = run_full(d, 0);
+    losses[1] = run_full(&half, 0);
+    assert_true(fabs(losses[0] / losses[1] - 1) <= LOSS_TOLERANCE);
+    for (size_t i = 0; i < d->full.n_tensors; i++) {
+        double *want = malloc(d->full.sizes[i] * sizeof(double));
+        float *got = wide_of(&half.full, half.full.grad, i);
+        const float *from = d->full.grad + d->full.tensors[i].at;
+
+        for (size_t j = 0; j < d->full.sizes[i]; j++) {
+            want[j] = (double)from[j];
+        }
+        note(&half, check_distance(got, want, d->full.sizes[i]),
+             i < half.full.n_half ? HALF_TOLERANCE : VECTOR_TOLERANCE,
+             "a tensor in bf16");
+        free(got);
+        free(want);
+    }
+    check_saved(&half);
+    ql_adapter_free(&half.full);
+    print_message("%s: in bf16 off by at most %.2g\n", d->dir, half.worst);
 }
 
 static void check_folder(const char *dir)
@@ -394,6 +462,7 @@ static void check_folder(const char *dir)
     }
     check_embeddings(&d);
     check_saved(&d);
+    check_half(&d);
     ql_adapter_free(&d.full);
     print_message("%s: vectors off by at most %.2g", dir, d.worst);
     d.worst = 0;

@@ -5,6 +5,7 @@
 #include "src/op/linear.h"
 
 #include "quant/codec.h"
+#include "quant/half.h"
 #include "src/op/dora.h"
 #include "src/op/gemm.h"
 #include "src/op/vec.h"
@@ -260,17 +261,25 @@ static double weighed(const void *ctx)
     return sum;
 }
 
+static void check_outputs(const layer *l, truth *r)
+{
+    const shape s = l->s;
+    double *y = malloc(s.T * s.N * sizeof(double));
+
+    for (size_t t = 0; t < s.T; t++) {
+        forward_row(y + t * s.N, r, t);
+    }
+    check_near(l->y, y, s.T * s.N, 1e-6, "y");
+    check_slope(l->dx, r->x, s.T * s.K, weighed, r, 1e-5, "dx");
+    free(y);
+}
+
 static void check_shape(shape s)
 {
     layer l = layer_open(s);
     truth r = truth_open(&l);
-    double *y = malloc(s.T * s.N * sizeof(double));
 
-    for (size_t t = 0; t < s.T; t++) {
-        forward_row(y + t * s.N, &r, t);
-    }
-    check_near(l.y, y, s.T * s.N, 1e-6, "y");
-    check_slope(l.dx, r.x, s.T * s.K, weighed, &r, 1e-5, "dx");
+    check_outputs(&l, &r);
     take_off(l.da, s.R * s.K, 5);
     take_off(l.db, s.N * s.R, 6);
     take_off(l.dm, s.N, 10);
@@ -281,7 +290,6 @@ static void check_shape(shape s)
     if (s.dora) {
         check_slope(l.dm, r.m, s.N, weighed, &r, 1e-5, "dm");
     }
-    free(y);
     truth_close(&r);
     layer_close(&l);
 }
@@ -369,31 +377,94 @@ static void linear__adds_with_magnitudes(void **state)
     layer_close(&l);
 }
 
-/* A base that is trained itself: dW = dY^T X, dbias = the sum of dY. */
+/* The base dequantized, to train it. Owned: free. */
+static void *dense_base(layer *l, bool half)
+{
+    const size_t n = l->s.N * l->s.K;
+    float *wide = malloc(n * sizeof(float));
+    uint16_t *narrow = malloc(n * sizeof(uint16_t));
+
+    ql_dequantize(wide, &l->lin.w, 0, n);
+    ql_vec_to_bf16(narrow, wide, n);
+    l->lin.w = ql_qtensor_dense(wide, l->s.N, l->s.K);
+    l->lin.trained = true;
+    if (half) {
+        l->lin.w.data = narrow;
+        l->lin.w.storage = QL_STORAGE_BF16;
+    }
+    free(half ? (void *)wide : narrow);
+    return half ? (void *)narrow : wide;
+}
+
+/* Both ways with a base that is trained itself. */
+static void run_trained(layer *l)
+{
+    const size_t T = l->s.T;
+
+    free(l->work);
+    l->work =
+        aligned_alloc(64, (ql_linear_work_bytes(&l->lin, T) + 63) / 64 * 64);
+    ql_linear_fwd(l->y, false, l->kept, l->x, &l->lin, T, l->drop, l->work);
+    ql_linear_bwd(l->dx, false, l->dy, l->x, l->kept, &l->lin, T, l->drop,
+                  l->work);
+}
+
+/* dW = dY^T X, dbias = the sum of dY; outputs as of any base. */
 static void linear__trains_its_base(void **state)
 {
     const shape s = {65, 33, 20, 0, true, 0, false};
     layer l = layer_open(s);
     float *dw = room_fill(s.N * s.K, 30);
     float *dbias = room_fill(s.N, 31);
+    void *base = dense_base(&l, false);
     truth r = truth_open(&l);
-    size_t bytes;
 
     (void)state;
-    l.lin.trained = true;
     l.lin.dw = dw;
     l.lin.dbias = dbias;
-    bytes = (ql_linear_work_bytes(&l.lin, s.T) + 63) / 64 * 64;
-    free(l.work);
-    l.work = aligned_alloc(64, bytes);
-    ql_linear_fwd(l.y, false, l.kept, l.x, &l.lin, s.T, l.drop, l.work);
-    ql_linear_bwd(l.dx, false, l.dy, l.x, l.kept, &l.lin, s.T, l.drop, l.work);
+    run_trained(&l);
+    check_outputs(&l, &r);
     take_off(dw, s.N * s.K, 30);
     take_off(dbias, s.N, 31);
     check_slope(dw, r.w, s.N * s.K, weighed, &r, 1e-5, "dW");
     check_slope(dbias, r.bias, s.N, weighed, &r, 1e-5, "dbias");
     room_close(dw, s.N * s.K);
     room_close(dbias, s.N);
+    free(base);
+    truth_close(&r);
+    layer_close(&l);
+}
+
+/* More rows than are summed at a time; each sum is rounded where it is added to
+ * what is there. */
+static void linear__trains_a_base_in_bf16(void **state)
+{
+    const shape s = {9, 600, 20, 0, true, 0, false};
+    const size_t n = s.N * s.K;
+    layer l = layer_open(s);
+    uint16_t *dw = calloc(n + 1, sizeof(*dw));
+    void *base = dense_base(&l, true);
+    truth r = truth_open(&l);
+
+    (void)state;
+    l.lin.dw16 = dw;
+    dw[0] = ql_f32_to_bf16(8);
+    dw[n] = 0x5a5a;
+    run_trained(&l);
+    check_outputs(&l, &r);
+    for (size_t i = 0; i < n; i++) {
+        double want = i == 0 ? 8 : 0;
+
+        for (size_t t = 0; t < s.T; t++) {
+            want += (double)l.dy[t * s.N + i / s.K] *
+                    (double)l.x[t * s.K + i % s.K];
+        }
+        assert_true(fabs((double)ql_bf16_to_f32(dw[i]) - want) <=
+                    0x1.01p-8 * fabs(want) + 1e-5);
+    }
+    assert_int_equal(dw[n], 0x5a5a);
+    free(dw);
+    free(base);
     truth_close(&r);
     layer_close(&l);
 }
@@ -406,6 +477,7 @@ int main(void)
         cmocka_unit_test(linear__adds_and_leaves_out),
         cmocka_unit_test(linear__adds_with_magnitudes),
         cmocka_unit_test(linear__trains_its_base),
+        cmocka_unit_test(linear__trains_a_base_in_bf16),
     };
 
     ql_gemm_setup();

@@ -1,6 +1,7 @@
 /* Element loops: their formulas, and the same bits for any threads. */
 #include "src/op/vec.h"
 
+#include "quant/half.h"
 #include "tests/grad/grad.h"
 
 enum {
@@ -67,6 +68,38 @@ static void vec__sums_squares_in_double(void **state)
         }
         assert_true(fabs(ql_vec_sumsq(x, n) - want) <= 1e-12 * want);
         room_close(x, n);
+    }
+}
+
+static void vec__in_bf16_are_those_of_f32_rounded(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < LENGTHS; i++) {
+        const size_t n = lengths[i];
+        float *x = room_fill(n, 1);
+        float *y = room_fill(n, 2);
+        float *back = room_open(n);
+        uint16_t *half = malloc((n + 1) * sizeof(*half));
+        double want = 0;
+
+        half[n] = 0x5a5a;
+        ql_vec_to_bf16(half, x, n);
+        ql_vec_from_bf16(back, half, n);
+        for (size_t j = 0; j < n; j++) {
+            assert_int_equal(half[j], ql_f32_to_bf16(x[j]));
+            assert_true(back[j] == ql_bf16_to_f32(half[j]));
+            want += (double)back[j] * (double)back[j];
+        }
+        assert_true(fabs(ql_vec_sumsq_bf16(half, n) - want) <= 1e-12 * want);
+        ql_vec_add_to_bf16(half, y, n);
+        for (size_t j = 0; j < n; j++) {
+            assert_int_equal(half[j], ql_f32_to_bf16(back[j] + y[j]));
+        }
+        assert_int_equal(half[n], 0x5a5a);
+        free(half);
+        room_close(x, n);
+        room_close(y, n);
+        room_close(back, n);
     }
 }
 
@@ -168,6 +201,7 @@ int main(void)
         cmocka_unit_test(vec__adds_and_scales),
         cmocka_unit_test(vec__adds_a_bias_to_each_row),
         cmocka_unit_test(vec__sums_squares_in_double),
+        cmocka_unit_test(vec__in_bf16_are_those_of_f32_rounded),
         cmocka_unit_test(dropout__keeps_the_right_share),
         cmocka_unit_test(dropout__depends_on_key_and_index_only),
         cmocka_unit_test(vec__does_not_depend_on_threads),

@@ -311,6 +311,16 @@ static double call_adam(const ql_loops *l, arrays *s)
     return (double)l->adam(s->x[0], s->x[1], s->x[2], s->x[3], s->n, &f);
 }
 
+/* The halves are bytes of the last array. */
+static double call_halves(const ql_loops *l, arrays *s)
+{
+    uint16_t *halves = (uint16_t *)(void *)s->x[4];
+
+    l->narrow(halves, s->x[0], s->n);
+    l->widen(s->x[1], halves, s->n);
+    return 0;
+}
+
 static double call_dropout(const ql_loops *l, arrays *s)
 {
     const size_t first = 2 * (size_t)(s->key % 1000);
@@ -349,6 +359,7 @@ static const struct {
     {"softcap_loss", call_softcap_loss},
     {"adam", call_adam},
     {"adam8", call_adam8},
+    {"halves", call_halves},
     {"dropout", call_dropout},
 };
 

@@ -248,7 +248,7 @@ static const unsigned char *check_pieces(const unsigned char *state,
                             blocks * sizeof(float));
         assert_memory_equal(codes, m->code + at, len);
         assert_memory_equal(codes + len, v->code + at, len);
-        state += ql_adam_state_bytes(len, true);
+        state += ql_adam_state_bytes(len, QL_MOMENTS_8BIT);
     }
     return state;
 }
