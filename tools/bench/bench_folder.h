@@ -2,6 +2,8 @@
 #ifndef QL_BENCH_FOLDER_H
 #define QL_BENCH_FOLDER_H
 
+#include "qlora/model.h"
+#include "tools/bench/bench_options.h"
 #include "tools/bench/bench_shapes.h"
 
 /* How the linear layers lie in the folder. */
@@ -28,5 +30,12 @@ typedef struct bench_folder {
  * BF16, or F32 in that form; norms of ones. Errors: QL_EIO, QL_ENOSPACE (told
  * before anything is written), QL_ENOMEM, QL_ECANCELLED. */
 ql_status bench_folder_write(const char *dir, const bench_folder *f);
+
+/* Opens a model of 4 bits from a folder that is made for it and gone when it is
+ * open: its files stay mapped. The largest resident size is counted from then
+ * on, where the kernel can do that. Errors: those of bench_work_folder,
+ * bench_folder_write and ql_model_open. */
+ql_status bench_folder_open(ql_model **m, const bench_options *o,
+                            const bench_shape *shape, uint64_t seed);
 
 #endif

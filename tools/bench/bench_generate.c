@@ -45,33 +45,6 @@ static const bench_column columns[] = {
     {"percent_of_reading", "% of reading", 13, 1},
 };
 
-static ql_status make_model(session *s, const char *dir)
-{
-    size_t least;
-    const ql_status st = bench_folder_write(
-        dir, &(bench_folder){.shape = s->shape, .seed = s->seed});
-
-    if (st != QL_OK) {
-        return st;
-    }
-    QL_TRY(ql_model_open(&s->model, dir, NULL));
-    ql_stream_needs(&s->model->weights, &s->weights, &least);
-    return QL_OK;
-}
-
-/* The folder is there only until the model is open: its files stay mapped. */
-static ql_status open_model(session *s)
-{
-    ql_status st;
-    char *dir;
-
-    QL_TRY(bench_work_folder(s->o, &dir));
-    st = make_model(s, dir);
-    ql_dir_remove(dir);
-    ql_free(dir);
-    return st;
-}
-
 static ql_status open_run(session *s, size_t longest)
 {
     const ql_run_options opt = {
@@ -149,12 +122,14 @@ static ql_status measure(session *s, const bench_numbers *contexts, bool json)
     const bench_table t = {"generate", columns,
                            sizeof(columns) / sizeof(*columns), json};
     size_t longest = 0;
+    size_t least;
 
     for (size_t i = 0; i < contexts->n; i++) {
         longest = contexts->of[i] > longest ? contexts->of[i] : longest;
     }
     bench_machine_show(json, s->o->command);
-    QL_TRY(open_model(s));
+    QL_TRY(bench_folder_open(&s->model, s->o, s->shape, s->seed));
+    ql_stream_needs(&s->model->weights, &s->weights, &least);
     QL_TRY(open_run(s, longest + s->o->new_tokens));
     QL_TRY(bench_memory_measure(&s->peaks, &pace, json));
     bench_table_head(&t);

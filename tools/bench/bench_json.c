@@ -52,3 +52,10 @@ ql_status bench_put_line(const json_t *o)
     free(text);
     return QL_OK;
 }
+
+void bench_put_lines(const json_t *list)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        bench_put_line(json_array_get(list, i));
+    }
+}

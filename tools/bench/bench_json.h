@@ -21,4 +21,7 @@ double bench_get_part(const json_t *o, const char *of, const char *key);
 /* Writes an object as one line to stdout. Errors: QL_ENOMEM. */
 ql_status bench_put_line(const json_t *o);
 
+/* The same of each object of a list. */
+void bench_put_lines(const json_t *list);
+
 #endif

@@ -191,13 +191,6 @@ static void show_claims(const session *s)
     }
 }
 
-static void put_lines(const json_t *list)
-{
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        bench_put_line(json_array_get(list, i));
-    }
-}
-
 static ql_status write_files(const session *s)
 {
     char *json = ql_path_join(s->o->output, "quality.json");
@@ -237,8 +230,8 @@ static ql_status run(session *s)
     }
     if (s->common->json) {
         bench_put_line(json_object_get(s->root, "machine"));
-        put_lines(s->rows);
-        put_lines(s->claims);
+        bench_put_lines(s->rows);
+        bench_put_lines(s->claims);
     } else {
         bench_machine_show(false, o->command);
         show_losses(s);

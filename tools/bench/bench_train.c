@@ -45,44 +45,6 @@ typedef struct session {
 
 static const bench_pace pace = {.least = 3, .race_s = 0.5, .sample_s = 0.02};
 
-/* Lets the kernel count the largest resident size from here on, where it can
- * do that: what was needed to make the model does not matter. */
-static void forget_peak(void)
-{
-    FILE *f = fopen("/proc/self/clear_refs", "w");
-
-    if (f) {
-        fputs("5\n", f);
-        fclose(f);
-    }
-}
-
-/* Writes the model to dir and opens it from there. */
-static ql_status make_model(session *s, const char *dir)
-{
-    const ql_status st = bench_folder_write(
-        dir, &(bench_folder){.shape = s->shape, .seed = s->seed});
-
-    if (st != QL_OK) {
-        return st;
-    }
-    forget_peak();
-    return ql_model_open(&s->model, dir, NULL);
-}
-
-/* The folder is there only until the model is open: its files stay mapped. */
-static ql_status open_model(session *s)
-{
-    ql_status st;
-    char *dir;
-
-    QL_TRY(bench_work_folder(s->o, &dir));
-    st = make_model(s, dir);
-    ql_dir_remove(dir);
-    ql_free(dir);
-    return st;
-}
-
 /* What qlora-train makes of its options, for the model and the data. */
 static ql_status prepare(session *s)
 {
@@ -297,7 +259,7 @@ static ql_status measure(session *s)
 {
     bench_machine_show(s->json, s->o->command);
     bench_peaks_measure(&s->peaks, &pace, false, s->json);
-    QL_TRY(open_model(s));
+    QL_TRY(bench_folder_open(&s->model, s->o, s->shape, s->seed));
     QL_TRY(bench_data_make(&s->data, (s->o->steps + 1) * s->o->batch_size,
                            s->o->max_length, s->shape->V, s->seed));
     QL_TRY(prepare(s));
