@@ -21,10 +21,11 @@ static const version versions[] = {
     {"", "/sys/fs/cgroup", "memory.max", "memory.peak"},
 };
 
-/* Writes a number to a file that is there. */
+/* Writes a number to a file, which the kernel has put there: where it has not,
+ * none can be made. */
 static bool put(const char *dir, const char *name, uint64_t value)
 {
-    char path[640];
+    char path[1088];
     char text[32];
     const int n =
         snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
@@ -32,7 +33,7 @@ static bool put(const char *dir, const char *name, uint64_t value)
     int fd;
 
     snprintf(path, sizeof(path), "%s/%s", dir, name);
-    fd = open(path, O_WRONLY | O_CLOEXEC);
+    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0) {
         return false;
     }
@@ -43,13 +44,15 @@ static bool put(const char *dir, const char *name, uint64_t value)
 
 /* Makes a group in the one that we are in, or beside it, since one of version
  * 2 that has processes can have no groups with limits below it. */
-static bool make_group(bench_limit *l, const version *v, const char *group)
+static bool make_group(bench_limit *l, const char *root, const version *v,
+                       const char *group)
 {
     const char *const ways[] = {"", "/.."};
 
     for (size_t i = 0; i < 2; i++) {
-        const int n = snprintf(l->dir, sizeof(l->dir), "%s%s%s/qlora-bench-%ld",
-                               v->mount, group, ways[i], (long)getpid());
+        const int n =
+            snprintf(l->dir, sizeof(l->dir), "%s%s%s%s/qlora-bench-%ld", root,
+                     v->mount, group, ways[i], (long)getpid());
 
         if (n < 0 || (size_t)n >= sizeof(l->dir) || mkdir(l->dir, 0755) != 0) {
             continue;
@@ -63,12 +66,14 @@ static bool make_group(bench_limit *l, const version *v, const char *group)
 }
 
 /* Over the lines of /proc/self/cgroup: "4:memory:/a/b", "0::/a/b". */
-static bool find_group(bench_limit *l)
+static bool find_group(bench_limit *l, const char *root)
 {
-    FILE *f = fopen("/proc/self/cgroup", "r");
     bool made = false;
-    char line[512];
+    char line[1024];
+    FILE *f;
 
+    snprintf(line, sizeof(line), "%s/proc/self/cgroup", root);
+    f = fopen(line, "r");
     while (f && !made && fgets(line, sizeof(line), f)) {
         char *controller = strchr(line, ':');
         char *group = controller ? strchr(controller + 1, ':') : NULL;
@@ -81,7 +86,7 @@ static bool find_group(bench_limit *l)
         for (size_t i = 0; i < 2 && !made; i++) {
             l->v2 = i == 1;
             made = strcmp(controller + 1, versions[i].controller) == 0 &&
-                   make_group(l, &versions[i], group);
+                   make_group(l, root, &versions[i], group);
         }
     }
     if (f) {
@@ -90,11 +95,11 @@ static bool find_group(bench_limit *l)
     return made;
 }
 
-void bench_limit_init(bench_limit *l, uint64_t bytes)
+void bench_limit_init(bench_limit *l, uint64_t bytes, const char *root)
 {
     *l = (bench_limit){.bytes = bytes};
     if (bytes > 0) {
-        l->kind = find_group(l) ? BENCH_LIMIT_GROUP : BENCH_LIMIT_PRIVATE;
+        l->kind = find_group(l, root) ? BENCH_LIMIT_GROUP : BENCH_LIMIT_PRIVATE;
     }
 }
 
@@ -115,7 +120,7 @@ bool bench_limit_enter(const bench_limit *l)
 uint64_t bench_limit_peak(const bench_limit *l)
 {
     unsigned long long peak = 0;
-    char path[640];
+    char path[1088];
     FILE *f;
 
     if (l->kind != BENCH_LIMIT_GROUP) {

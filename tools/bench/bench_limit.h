@@ -15,13 +15,13 @@ typedef enum bench_limit_kind {
 typedef struct bench_limit {
     bench_limit_kind kind;
     uint64_t bytes;
-    char dir[512]; /* of the group */
+    char dir[1024]; /* of the group */
     bool v2;
 } bench_limit;
 
 /* bytes 0: there is no limit. Cannot fail: where no group can be made it is
- * the other kind. */
-void bench_limit_init(bench_limit *l, uint64_t bytes);
+ * the other kind. root: before all paths; "" but in tests. */
+void bench_limit_init(bench_limit *l, uint64_t bytes, const char *root);
 
 /* Puts the calling process under it, between fork and exec. False with errno
  * set. */

@@ -66,7 +66,7 @@ ql_status bench_task_run_args(bench_task *t, const bench_args *args)
     cli_term_init(&t->term, stderr);
     t->term.tty = t->term.tty && !t->common->quiet;
     cli_term_live(&t->term, t->what);
-    bench_limit_init(&limit, t->memory);
+    bench_limit_init(&limit, t->memory, "");
     t->enforced = limit.kind;
     t->child = (bench_child){
         .args = args, .limit = &limit, .line = take_line, .user = t};

@@ -1,0 +1,189 @@
+/* Limits on the memory of a process: control groups, from files as both
+ * versions have them, and what takes their place where none can be made. */
+#include "tools/bench/bench_limit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "src/base/file.h"
+#include "tests/check/check.h"
+
+enum {
+    LIMIT = 64 << 20
+};
+
+/* A fresh root with a list of groups, for one case. Borrowed, one buffer. */
+static const char *root_of(const char *name, const char *groups)
+{
+    static char root[512];
+    char path[600];
+
+    snprintf(root, sizeof(root), "%s/%s", check_tmp(), name);
+    check_ok(ql_dir_make(root));
+    snprintf(path, sizeof(path), "%s/proc", root);
+    check_ok(ql_dir_make(path));
+    snprintf(path, sizeof(path), "%s/proc/self", root);
+    check_ok(ql_dir_make(path));
+    snprintf(path, sizeof(path), "%s/proc/self/cgroup", root);
+    check_ok(ql_file_write(path, groups, strlen(groups)));
+    return root;
+}
+
+/* Makes root/a/b/c. */
+static void make(const char *root, const char *path)
+{
+    char full[1024];
+
+    for (const char *c = path; c; c = strchr(c + 1, '/')) {
+        snprintf(full, sizeof(full), "%s%.*s", root, (int)(c - path), path);
+        check_ok(ql_dir_make(full));
+    }
+    snprintf(full, sizeof(full), "%s%s", root, path);
+    check_ok(ql_dir_make(full));
+}
+
+/* The number in a file of the group. */
+static unsigned long long number_in(const bench_limit *l, const char *name)
+{
+    unsigned long long n = 0;
+    char path[1100];
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s/%s", l->dir, name);
+    f = fopen(path, "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%llu", &n), 1);
+    fclose(f);
+    return n;
+}
+
+static void check_group(const char *root, const char *where, const char *limit,
+                        const char *peak)
+{
+    bench_limit l;
+    char want[1024];
+    char path[1100];
+
+    bench_limit_init(&l, LIMIT, root);
+    assert_int_equal(l.kind, BENCH_LIMIT_GROUP);
+    snprintf(want, sizeof(want), "%s%s/qlora-bench-%ld", root, where,
+             (long)getpid());
+    assert_string_equal(l.dir, want);
+    assert_true(number_in(&l, limit) == LIMIT);
+    assert_true(bench_limit_enter(&l));
+    assert_true(number_in(&l, "cgroup.procs") == (unsigned long long)getpid());
+    assert_true(bench_limit_peak(&l) == 0);
+    snprintf(path, sizeof(path), "%s/%s", l.dir, peak);
+    check_ok(ql_file_write(path, "12345\n", 6));
+    assert_true(bench_limit_peak(&l) == 12345);
+    check_ok(ql_dir_remove(l.dir));
+}
+
+static void group__of_version_1_is_made_below_our_own(void **state)
+{
+    const char *root = root_of("v1", "9:name=systemd:/\n4:memory:/a/b\n0::/\n");
+
+    (void)state;
+    make(root, "/sys/fs/cgroup/memory/a/b");
+    check_group(root, "/sys/fs/cgroup/memory/a/b", "memory.limit_in_bytes",
+                "memory.max_usage_in_bytes");
+}
+
+static void group__of_version_2_is_made_below_our_own(void **state)
+{
+    const char *root = root_of("v2", "0::/user/me\n");
+
+    (void)state;
+    make(root, "/sys/fs/cgroup/user/me");
+    check_group(root, "/sys/fs/cgroup/user/me", "memory.max", "memory.peak");
+}
+
+/* As where ours may have no groups with limits below it: the name of the one to
+ * be made is taken by a file. */
+static void group__is_made_beside_our_own_where_that_fails(void **state)
+{
+    const char *root = root_of("beside", "0::/user/me\n");
+    char path[1024];
+
+    (void)state;
+    make(root, "/sys/fs/cgroup/user/me");
+    snprintf(path, sizeof(path), "%s/sys/fs/cgroup/user/me/qlora-bench-%ld",
+             root, (long)getpid());
+    check_ok(ql_file_write(path, "", 0));
+    check_group(root, "/sys/fs/cgroup/user/me/..", "memory.max", "memory.peak");
+}
+
+/* What a process under the limit can have: private memory up to it. */
+static int use_memory(const bench_limit *l)
+{
+    struct rlimit now;
+    void *some;
+
+    if (!bench_limit_enter(l) || getrlimit(RLIMIT_DATA, &now) != 0 ||
+        now.rlim_cur != LIMIT || now.rlim_max != LIMIT) {
+        return 1;
+    }
+    some = mmap(NULL, LIMIT / 4, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (some == MAP_FAILED) {
+        return 2;
+    }
+    return mmap(NULL, LIMIT, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED
+               ? 0
+               : 3;
+}
+
+static void limit__without_groups_is_one_on_private_memory(void **state)
+{
+    const char *const groups[] = {"", "0::/gone\n", "7:pids:/a\nnonsense\n"};
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        const char *root = root_of("none", groups[i]);
+        int status = 0;
+        bench_limit l;
+        pid_t pid;
+
+        bench_limit_init(&l, LIMIT, root);
+        assert_int_equal(l.kind, BENCH_LIMIT_PRIVATE);
+        pid = fork();
+        if (pid == 0) {
+            _exit(use_memory(&l));
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+        assert_true(bench_limit_peak(&l) == 0);
+        bench_limit_free(&l);
+    }
+}
+
+static void limit__of_nothing_is_none(void **state)
+{
+    bench_limit l;
+
+    (void)state;
+    bench_limit_init(&l, 0, root_of("zero", "0::/\n"));
+    assert_int_equal(l.kind, BENCH_LIMIT_NONE);
+    assert_true(bench_limit_enter(&l));
+    bench_limit_free(&l);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(group__of_version_1_is_made_below_our_own),
+        cmocka_unit_test(group__of_version_2_is_made_below_our_own),
+        cmocka_unit_test(group__is_made_beside_our_own_where_that_fails),
+        cmocka_unit_test(limit__without_groups_is_one_on_private_memory),
+        cmocka_unit_test(limit__of_nothing_is_none),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
