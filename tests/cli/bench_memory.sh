@@ -19,7 +19,7 @@ root = json.load(open('out/memory.json', encoding='utf-8'))
 measured = {(r['shape'], r['way']): r for r in root['measured']}
 predicted = {(r['shape'], r['way']): r for r in root['predicted']}
 ways = {way for _, way in measured}
-assert {'lora', 'qlora', 'qlora-paged'} <= ways, ways
+assert {'full-bf16', 'lora', 'qlora', 'qlora-paged'} <= ways, ways
 assert len(measured) == 2 * len(ways) == len(predicted), root
 for shape in 'tiny', '<b>"real" & more':
     lora, qlora = measured[shape, 'lora'], measured[shape, 'qlora']
@@ -29,10 +29,19 @@ for row in root['measured']:
     assert len(row['losses']) == 3, row
     assert 0 < row['anonymous'] < row['peak'], row
     assert row['anonymous'] <= row['plan_anonymous'], row
+    # parts, each at its largest, are all that the kernel counts, but for what
+    # is never written to
+    assert -2 ** 18 < sum(row['held'].values()) - row['anonymous'] < 2 ** 20
     # what the allocator holds for a purpose is what was planned for it
     for part in 'adapter', 'gradients', 'optimizer', 'activations':
         assert row['held'][part] <= row['plan'][part], (part, row)
         assert row['held'][part] >= 0.9 * row['plan'][part], (part, row)
+for shape in 'tiny', '<b>"real" & more':
+    # 16 bits take half of 32, in all that is held for a parameter
+    full, half = measured[shape, 'full'], measured[shape, 'full-bf16']
+    for part in 'adapter', 'gradients', 'optimizer':
+        share = half['held'][part] / full['held'][part]
+        assert 0.5 <= share < 0.53, (part, share)
 losses = [measured['tiny', way]['first_loss'] for way in sorted(ways)]
 assert max(losses) - min(losses) < 1e-4 * losses[0], losses
 # the same plan from a folder of holes as from one with weights

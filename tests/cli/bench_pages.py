@@ -82,6 +82,7 @@ def check_numbers(page, root):
             number(row['plan_total'], 3, GIB),
             number(row['plan_anonymous'], 3, GIB),
             number(row.get('plan_error_percent'), 1),
+            number(row.get('parts_error_percent'), 1),
             number(row.get('first_loss'), 4),
             number(row.get('tokens_per_second'), 2),
             number(row.get('spread_percent'), 1)], (cells, row)
@@ -90,10 +91,15 @@ def check_numbers(page, root):
 def check_bars(page, root):
     """Lengths are in the ratio of bytes, within a chart and between bars."""
     for row in root['measured']:
+        error = 100 * (row['plan_anonymous'] / row['anonymous'] - 1)
+        assert abs(error - row['plan_error_percent']) < 1e-6, (error, row)
         known = ['weights, not mapped', 'adapter', 'gradients', 'optimizer',
                  'activations', 'work space']
         parts = [row['held'][k] for k in known]
-        parts += [max(0, row['anonymous'] - sum(parts)), row['file']]
+        parts += [sum(row['held'].values()) - sum(parts)]
+        error = 100 * (sum(parts) / row['anonymous'] - 1)
+        assert abs(error - row['parts_error_percent']) < 1e-6, (error, row)
+        parts += [row['file']]
         want = [p for p in parts if p > 0]
         bars = [b for b in page.drawn('rect', 'data-bytes')
                 if b['data-way'] == row['way']]
@@ -112,7 +118,7 @@ def check_dots(page, root):
     dots = {(d['data-shape'], d['data-way']): d
             for d in page.drawn('circle', 'data-bytes')}
     want = [r for r in root['predicted']
-            if r['way'] in ('full', 'lora', 'qlora')]
+            if r['way'] in ('full', 'full-bf16', 'lora', 'qlora')]
     assert len(dots) == len(want), (dots, want)
     places = []
     for row in want:

@@ -22,6 +22,7 @@ typedef struct job {
     double at, cpu_at;              /* when the last step ended */
     ql_train_result result;
     size_t trainable, step_tokens;
+    uint64_t program; /* most private bytes that the allocator did not know */
 } job;
 
 /* Processor time of all threads so far. */
@@ -40,11 +41,24 @@ static void mark(job *j)
     j->cpu_at = cpu_now();
 }
 
+static void note_program(job *j, const ql_memory_use *memory)
+{
+    uint64_t known = 0;
+
+    for (int tag = 0; tag < QL_TAG_COUNT; tag++) {
+        known += ql_alloc_bytes((ql_tag)tag);
+    }
+    if (memory->anonymous > known + j->program) {
+        j->program = memory->anonymous - known;
+    }
+}
+
 static bool note(const ql_train_event *e, void *user)
 {
     job *j = user;
 
     j->trainable = e->trainable;
+    note_program(j, &e->memory);
     if (e->kind == QL_TRAIN_STEP) {
         json_array_append_new(j->losses, json_real(e->loss));
         json_array_append_new(j->seconds, json_real(ql_now_s() - j->at));
@@ -86,6 +100,7 @@ static void set_options(job *j, uint64_t seed)
 
     ql_train_options_init(t);
     t->method = o->method;
+    t->dtype = o->dtype;
     t->lora_r = o->lora_r;
     t->lora_dropout = 0;
     t->optim = o->optim;
@@ -164,6 +179,7 @@ static void set_memory(json_t *o, const job *j)
         bench_set_size(held, ql_plan_part_name((ql_plan_part)tag),
                        ql_alloc_peak((ql_tag)tag));
     }
+    bench_set_size(held, ql_plan_part_name(QL_PLAN_PROGRAM), j->program);
     ql_memory_read(&use);
     bench_set_size(o, "plan_anonymous", p->anonymous);
     bench_set_size(o, "plan_total", p->total);
@@ -192,6 +208,8 @@ static json_t *facts(job *j)
     bench_set_text(o, "model", j->o->model);
     bench_set_text(o, "method",
                    bench_choice_name(bench_methods, (int)j->o->method));
+    bench_set_text(o, "dtype",
+                   bench_choice_name(bench_dtypes, (int)j->o->dtype));
     bench_set_text(o, "optim",
                    bench_choice_name(bench_optims, (int)j->o->optim));
     bench_set_text(o, "isa", ql_runtime_isa());

@@ -46,17 +46,18 @@ static double held(const json_t *row, ql_plan_part part)
     return bench_get_part(row, "held", ql_plan_part_name(part));
 }
 
-/* Bytes of the parts of a measured row. What the allocator does not know of,
- * and mapped files, are what the kernel counts besides. */
+/* Bytes of the parts of a measured row, the last ones beside those that have a
+ * colour of their own, and mapped files. */
 static void parts_of(double bytes[PARTS], const json_t *row)
 {
-    double known = 0;
-
-    for (int i = 0; i < PARTS - 2; i++) {
-        bytes[i] = held(row, (ql_plan_part)(QL_PLAN_WEIGHTS + i));
-        known += bytes[i];
+    bytes[PARTS - 2] = 0;
+    for (int i = 0; i < QL_PLAN_MAPPED; i++) {
+        if (i < PARTS - 2) {
+            bytes[i] = held(row, (ql_plan_part)i);
+        } else {
+            bytes[PARTS - 2] += held(row, (ql_plan_part)i);
+        }
     }
-    bytes[PARTS - 2] = fmax(0, bench_get_real(row, "anonymous") - known);
     bytes[PARTS - 1] = bench_get_real(row, "file");
 }
 
@@ -277,7 +278,8 @@ static void put_axis(bench_page *p, double bottom)
 
 static const struct {
     const char *way, *style, *title, *published;
-} dots[] = {{"full", "o", "full fine-tuning", "full_gb"},
+} dots[] = {{"full", "o", "full fine-tuning, fp32", "full_gb"},
+            {"full-bf16", "p", "full fine-tuning, bf16", "full_16bit_gb"},
             {"lora", "g", "LoRA, 16 bits", "lora_gb"},
             {"qlora", "w", "QLoRA", "qlora_gb"}};
 
@@ -408,6 +410,7 @@ static void put_rows(bench_page *p, const json_t *list)
         put_number(p, bench_get_real(row, "plan_total") / gib, 3);
         put_number(p, bench_get_real(row, "plan_anonymous") / gib, 3);
         put_number(p, bench_get_real(row, "plan_error_percent"), 1);
+        put_number(p, bench_get_real(row, "parts_error_percent"), 1);
         put_number(p, bench_get_real(row, "first_loss"), 4);
         put_number(p, bench_get_real(row, "tokens_per_second"), 2);
         put_number(p, bench_get_real(row, "spread_percent"), 1);
@@ -423,12 +426,15 @@ static void put_table(bench_page *p, const json_t *root)
                                         "planned, all",
                                         "private",
                                         "error, %",
+                                        "parts, %",
                                         "first loss",
                                         "tokens/s",
                                         "spread, %"};
 
     bench_page_put(p, "<h2>Numbers <span class=\"aside\">error: of the planned "
-                      "private memory</span></h2><div class=\"panel\">"
+                      "private memory; parts: what they sum to, beside the "
+                      "private memory that the kernel counted</span></h2><div "
+                      "class=\"panel\">"
                       "<table id=\"numbers\"><thead><tr><th class=\"t\">model"
                       "</th><th class=\"t\">method</th>");
     for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {

@@ -23,10 +23,11 @@ static const struct {
     const char *model, *shape, *source;
     double qlora, lora, full, full16;
 } published[] = {
-    {"7B", "llama-7b", "LLaMA-Factory, README", 6, 16, 120, 60},
-    {"13B", "llama-13b", "LLaMA-Factory, README", 12, 32, 240, (double)NAN},
-    {"30B", "llama-33b", "LLaMA-Factory, README", 24, 64, 600, (double)NAN},
-    {"70B", "llama-70b", "LLaMA-Factory, README", 48, 160, 1200, (double)NAN},
+    {"7B", "llama-7b", "LLaMA-Factory, README, estimated", 6, 16, 120, 60},
+    {"14B", "llama-13b", "LLaMA-Factory, README, estimated", 12, 32, 240, 120},
+    {"30B", "llama-33b", "LLaMA-Factory, README, estimated", 24, 64, 600, 300},
+    {"70B", "llama-70b", "LLaMA-Factory, README, estimated", 48, 160, 1200,
+     600},
     {"33B", "llama-33b", "QLoRA paper, arXiv 2305.14314: one card of 24 GB", 24,
      (double)NAN, (double)NAN, (double)NAN},
     {"65B", "", "QLoRA paper, arXiv 2305.14314: full in 16 bits", 48,
@@ -170,6 +171,7 @@ static const bench_column columns[] = {
     {"plan_total_gib", "planned", 9, 3},
     {"plan_anonymous_gib", "private", 8, 3},
     {"plan_error_percent", "error, %", 8, 1},
+    {"parts_error_percent", "parts, %", 8, 1},
     {"first_loss", "first loss", 10, 5},
     {"tokens_per_second", "tokens/s", 9, 2},
     {"spread_percent", "spread %", 8, 1},
@@ -196,6 +198,7 @@ static void fill_cells(bench_cell *cells, const json_t *row)
         bench_number(plan / gib),
         bench_number(bench_get_real(row, "plan_anonymous") / gib),
         bench_number(bench_get_real(row, "plan_error_percent")),
+        bench_number(bench_get_real(row, "parts_error_percent")),
         bench_number(bench_get_real(row, "first_loss")),
         bench_number(bench_get_real(row, "tokens_per_second")),
         bench_number(bench_get_real(row, "spread_percent")),
@@ -227,13 +230,17 @@ static void show_parts(const json_t *list)
         {"activations", "activ.", 8, 1},
         {"work space", "work", 8, 1},
         {"data", "data", 6, 1},
-        {"others", "others", 6, 1},
+        {"texts", "texts", 6, 1},
+        {"program", "program", 7, 1},
+        {"private", "private", 8, 1},
     };
     const bench_table t = {"parts", heads, sizeof(heads) / sizeof(heads[0]),
                            false};
     const double mib = 1 << 20;
 
-    puts("\nHeld at most, by purpose, MiB, as the allocator counts it");
+    puts(
+        "\nHeld at most, by purpose, MiB, as the allocator counts it; program: "
+        "what it does not know of");
     bench_table_head(&t);
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *row = json_array_get(list, i);
@@ -251,6 +258,10 @@ static void show_parts(const json_t *list)
             (bench_get_part(row, "held", ql_plan_part_name(QL_PLAN_TEXT)) +
              bench_get_part(row, "held", ql_plan_part_name(QL_PLAN_LOG))) /
             mib);
+        cells[10] = bench_number(
+            bench_get_part(row, "held", ql_plan_part_name(QL_PLAN_PROGRAM)) /
+            mib);
+        cells[11] = bench_number(bench_get_real(row, "anonymous") / mib);
         bench_table_row(&t, cells);
     }
 }
@@ -297,13 +308,6 @@ static void show_floors(const json_t *list)
     }
 }
 
-static void put_lines(const json_t *list)
-{
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        bench_put_line(json_array_get(list, i));
-    }
-}
-
 static void show_machine(const json_t *m)
 {
     printf("qlora %s, %s build, %s; %s, %.0f threads of %.0f cores, %s, %.1f "
@@ -323,10 +327,10 @@ void bench_memory_text(const json_t *root, bool json)
 
     if (json) {
         bench_put_line(json_object_get(root, "machine"));
-        put_lines(measured);
-        put_lines(predicted);
-        put_lines(json_object_get(root, "published"));
-        put_lines(json_object_get(root, "floors"));
+        bench_put_lines(measured);
+        bench_put_lines(predicted);
+        bench_put_lines(json_object_get(root, "published"));
+        bench_put_lines(json_object_get(root, "floors"));
         return;
     }
     show_machine(json_object_get(root, "machine"));

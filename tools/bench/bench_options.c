@@ -19,11 +19,14 @@ const cli_choice bench_methods[] = {{"qlora", QL_METHOD_QLORA},
                                     {"lora", QL_METHOD_LORA},
                                     {"full", QL_METHOD_FULL},
                                     {0}};
+const cli_choice bench_dtypes[] = {
+    {"float32", QL_WEIGHT_FP32}, {"bfloat16", QL_WEIGHT_BF16}, {0}};
 const cli_choice bench_optims[] = {
     {"paged_adamw_32bit", QL_OPTIM_PAGED_ADAMW_32BIT},
     {"adamw_32bit", QL_OPTIM_ADAMW_32BIT},
     {"paged_adamw_8bit", QL_OPTIM_PAGED_ADAMW_8BIT},
     {"adamw_8bit", QL_OPTIM_ADAMW_8BIT},
+    {"adamw_torch", QL_OPTIM_ADAMW_TORCH},
     {0}};
 static const cli_choice others[] = {{"none", 0}, {"torch", 1}, {0}};
 static const cli_choice types[] = {
@@ -255,6 +258,11 @@ static const cli_opt table[] = {
      .value_name = "NAME",
      .group = "job",
      .help = "what is trained, as qlora-train has it"},
+    {.name = "dtype",
+     CLI_CHOICE(&o.dtype, bench_dtypes),
+     .value_name = "NAME",
+     .group = "job",
+     .help = "what method full has weights and gradients in"},
     {.name = "optim",
      CLI_CHOICE(&o.optim, bench_optims),
      .value_name = "NAME",

@@ -12,7 +12,7 @@ enum {
 };
 
 /* Names of what is trained and how, as the command line has them. */
-extern const cli_choice bench_methods[], bench_optims[];
+extern const cli_choice bench_methods[], bench_dtypes[], bench_optims[];
 
 typedef struct bench_numbers {
     size_t of[BENCH_NUMBERS]; /* [n] */
@@ -43,6 +43,7 @@ typedef struct bench_options {
     /* job, which is such a process */
     const char *model, *data, *eval_data;
     ql_method method;
+    ql_weight_type dtype;
     ql_optim optim;
     ql_quant_options quant;
     double learning_rate;

@@ -39,6 +39,8 @@ static void fill_args(const bench_task *t, bench_args *a)
     bench_args_add(a, "--model=%s", t->model);
     bench_args_add(a, "--method=%s",
                    bench_choice_name(bench_methods, (int)t->method));
+    bench_args_add(a, "--dtype=%s",
+                   bench_choice_name(bench_dtypes, (int)t->dtype));
     bench_args_add(a, "--optim=%s",
                    bench_choice_name(bench_optims, (int)t->optim));
     bench_args_add(a, "--max-length=%zu", o->max_length);

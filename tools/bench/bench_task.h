@@ -14,6 +14,7 @@ typedef struct bench_task {
     const char *what; /* on the live line */
     const char *model;
     ql_method method;
+    ql_weight_type dtype;
     ql_optim optim;
     uint64_t memory; /* what it may have in all, enforced; 0: no limit */
     bench_args more; /* further options of the job. Freed by the run */
