@@ -1,4 +1,5 @@
-/* Notes for the user: one sentence each, handed to the runtime's callback. */
+/* Notes for the user: one sentence each, handed to the runtime's callback; one
+ * that repeats the one before it is not. */
 #ifndef QL_BASE_NOTE_H
 #define QL_BASE_NOTE_H
 

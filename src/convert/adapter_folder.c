@@ -20,6 +20,22 @@ enum {
 static const char prefix[] = "base_model.model.";
 static const char weights_name[] = "adapter_model.safetensors";
 
+/* Files that hold an adapter, too, and what is to be done with them. */
+static const struct {
+    const char *file;
+    const char *what;
+} other_files[] = {
+    {"adapter_model.bin",
+     "a pickle, which may run code and is not read; write it anew, in its "
+     "folder: python3 -c \"import torch; from safetensors.torch import "
+     "save_file; save_file(torch.load('adapter_model.bin', weights_only=True), "
+     "'adapter_model.safetensors')\""},
+    {"adapters.npz",
+     "of an early MLX, and not read; write it anew, in its folder: python3 -c "
+     "\"import mlx.core as mx; mx.save_safetensors('adapters.safetensors', "
+     "mx.load('adapters.npz'))\""},
+};
+
 /* Endings of the names of PEFT, and what they say. */
 static const struct {
     const char *ending;
@@ -303,7 +319,24 @@ static ql_status read_peft(ql_adapter_folder *f, const ql_adapter_settings *s,
     for (size_t i = 0; i < f->n_pairs; i++) {
         QL_TRY(set_scale(f, s, &f->pairs[i]));
     }
-    return check_saved(f, s);
+    QL_TRY(check_saved(f, s));
+    return ql_adapter_settings_tell(s);
+}
+
+/* Where the file of weights is missing, others may be there. */
+static ql_status check_others(const char *dir)
+{
+    for (size_t i = 0; i < sizeof(other_files) / sizeof(other_files[0]); i++) {
+        char *path = ql_path_join(dir, other_files[i].file);
+        ql_status st = path ? QL_OK : QL_ENOMEM;
+
+        if (path && ql_path_exists(path)) {
+            st = ql_fail(QL_EUNSUPPORTED, "%s: %s", path, other_files[i].what);
+        }
+        ql_free(path);
+        QL_TRY(st);
+    }
+    return QL_OK;
 }
 
 ql_status ql_adapter_folder_init(ql_adapter_folder *f, const char *dir)
@@ -315,9 +348,12 @@ ql_status ql_adapter_folder_init(ql_adapter_folder *f, const char *dir)
     *f = (ql_adapter_folder){0};
     if (path) {
         QL_TRY_DONE(ql_dir_need(dir, "give a folder with a LoRA adapter"));
-        if (!ql_path_exists(path) && ql_mlx_is(dir)) {
-            st = ql_mlx_read(f, dir);
-            goto done;
+        if (!ql_path_exists(path)) {
+            if (ql_mlx_is(dir)) {
+                st = ql_mlx_read(f, dir);
+                goto done;
+            }
+            QL_TRY_DONE(check_others(dir));
         }
         QL_TRY_DONE(ql_adapter_settings_init(&s, dir));
         f->settings = json_incref(s.root);

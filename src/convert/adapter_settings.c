@@ -1,6 +1,6 @@
-/* Keys of PEFT that we do not know are of two kinds: those that steer the
- * training are read over, those that change what the tensors mean are
- * refused. */
+/* Every key that PEFT has or had is in one table: it is read here, or it only
+ * steered the training and is read over, or it changes what the tensors mean
+ * and is refused. Keys that are not in it are told. */
 #include "src/convert/adapter_settings.h"
 
 #include <math.h>
@@ -9,6 +9,7 @@
 
 #include "src/base/fail.h"
 #include "src/base/file.h"
+#include "src/base/note.h"
 #include "src/format/names.h"
 #include "src/text/regex.h"
 
@@ -18,53 +19,129 @@ enum {
     MAX_PATTERN = 1 << 14
 };
 
-/* Keys that must be absent, null, false, empty or have one harmless value. */
+/* What an adapter does that has a value there; NULL: the key is read, or it
+ * means nothing once the training is over. */
 static const struct {
     const char *key;
-    const char *harmless; /* string value that is fine, or NULL */
-} refused[] = {
-    {"use_qalora", NULL},
-    {"use_bdlora", NULL},
-    {"layer_replication", NULL},
-    {"target_parameters", NULL},
-    {"trainable_token_indices", NULL},
-    {"kasa_config", NULL},
-    {"velora_config", NULL},
-    {"monteclora_config", NULL},
-    {"arrow_config", NULL},
-    {"alora_invocation_tokens", NULL},
-    {"lora_bias", NULL},
-    {"peft_type", "LORA"},
+    const char *does;
+} known[] = {
+    {"alora_invocation_tokens", "acts behind certain tokens only"},
+    {"alpha_pattern", NULL},
+    {"arrow_config", "mixes several adapters"},
+    {"auto_mapping", NULL},
+    {"base_model_name_or_path", NULL},
+    {"bias", NULL},
+    {"corda_config", NULL}, /* as init_lora_weights says */
+    {"enable_lora", "adapts parts of fused layers"},
+    {"ensure_weight_tying", NULL},
+    {"eva_config", NULL},
+    {"exclude_modules", NULL},
+    {"fan_in_fan_out", NULL},
+    {"inference_mode", NULL},
+    {"init_lora_weights", NULL},
+    {"kasa_config", "has singular values between A and B"},
+    {"layer_replication", "repeats layers of the model"},
+    {"layers_pattern", NULL}, /* our paths have one number each */
+    {"layers_to_transform", NULL},
+    {"loftq_config", NULL},
+    {"lora_alpha", NULL},
+    {"lora_bias", "adds a bias behind B"},
+    {"lora_dropout", NULL},
+    {"lora_ga_config", NULL},
+    {"megatron_config", NULL},
+    {"megatron_core", NULL},
+    {"merge_weights", NULL},
+    {"modules_to_save", NULL},
+    {"monteclora_config", "draws its weights"},
+    {"peft_type", NULL},
+    {"peft_version", NULL},
+    {"qalora_group_size", NULL},
+    {"r", NULL},
+    {"rank_pattern", NULL},
+    {"revision", NULL},
+    {"runtime_config", NULL},
+    {"target_modules", NULL},
+    {"target_parameters", "adapts what is no linear layer"},
+    {"task_type", NULL},
+    {"trainable_token_indices", "changes single rows of the embedding"},
+    {"use_bdlora", "has A or B in blocks"},
+    {"use_dora", NULL},
+    {"use_qalora", "averages the inputs of A"},
+    {"use_rslora", NULL},
+    {"velora_config", NULL}, /* of the backward pass alone */
 };
 
-static bool harmless(const json_t *v, const char *fine)
+/* Absent, null, false or empty. */
+static bool is_nothing(const json_t *v)
 {
-    if (!v || json_is_null(v) || json_is_false(v)) {
-        return true;
-    }
-    if (json_is_string(v)) {
-        return fine && strcmp(json_string_value(v), fine) == 0;
-    }
-    return (json_is_object(v) && json_object_size(v) == 0) ||
+    return !v || json_is_null(v) || json_is_false(v) ||
+           (json_is_string(v) && json_string_length(v) == 0) ||
+           (json_is_object(v) && json_object_size(v) == 0) ||
            (json_is_array(v) && json_array_size(v) == 0);
 }
 
 static ql_status check_meaning(const ql_adapter_settings *s)
 {
-    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
-        if (!harmless(json_object_get(s->root, refused[i].key),
-                      refused[i].harmless)) {
+    const char *type = "LORA";
+
+    QL_TRY(ql_json_string(s->root, "peft_type", s->path, &type));
+    if (strcmp(type, "LORA") != 0) {
+        QL_FAIL(QL_EUNSUPPORTED,
+                "%s: \"peft_type\" is \"%s\", but of PEFT's adapters only LORA "
+                "is read",
+                s->path, type);
+    }
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (known[i].does &&
+            !is_nothing(json_object_get(s->root, known[i].key))) {
             QL_FAIL(QL_EUNSUPPORTED,
-                    "%s: \"%s\" is set, which is not supported", s->path,
-                    refused[i].key);
+                    "%s: \"%s\" is set, so the adapter %s, which is not "
+                    "supported; merge it by PEFT (merge_and_unload) and use "
+                    "the model that comes out",
+                    s->path, known[i].key, known[i].does);
         }
     }
     return QL_OK;
 }
 
+static bool is_known(const char *key)
+{
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (strcmp(known[i].key, key) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+ql_status ql_adapter_settings_tell(const ql_adapter_settings *s)
+{
+    ql_status st = QL_OK;
+    const char *key;
+    ql_buf list;
+    json_t *v;
+
+    ql_buf_init(&list, QL_TAG_TEXT, MAX_JSON);
+    json_object_foreach(s->root, key, v)
+    {
+        if (!is_known(key) && !is_nothing(v)) {
+            QL_TRY_DONE(ql_buf_printf(&list, "%s\"%s\"",
+                                      list.len > 0 ? ", " : "", key));
+        }
+    }
+    if (list.len > 0) {
+        ql_note("%s: not known, and left out, as PEFT does: %s", s->path,
+                list.data);
+    }
+done:
+    ql_buf_free(&list);
+    return st;
+}
+
 /* Ways to initialise that leave the base weights alone. The others (pissa,
  * olora, corda, loftq, lora_ga) take from the base what they give to the
- * adapter: the two only belong together in memory. */
+ * adapter: the two only belong together in memory, unless PEFT converts them
+ * when it saves; then it says true. */
 static ql_status check_base(const ql_adapter_settings *s)
 {
     static const char *const fine[] = {"gaussian", "eva", "orthogonal"};
@@ -79,8 +156,9 @@ static ql_status check_base(const ql_adapter_settings *s)
         }
     }
     QL_FAIL(QL_EUNSUPPORTED,
-            "%s: \"init_lora_weights\" is \"%s\", which changes the base "
-            "model; convert the adapter to plain LoRA",
+            "%s: \"init_lora_weights\" is \"%s\", which belongs to a changed "
+            "base model; save it as plain LoRA (PEFT's save_pretrained with "
+            "path_initial_model_for_weight_conversion)",
             s->path, json_string_value(v));
 }
 

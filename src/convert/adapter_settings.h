@@ -22,6 +22,10 @@ typedef struct ql_adapter_settings {
 ql_status ql_adapter_settings_init(ql_adapter_settings *s, const char *dir);
 void ql_adapter_settings_free(ql_adapter_settings *s);
 
+/* Tells the user which keys have a value and are not known. Errors:
+ * QL_ENOMEM. */
+ql_status ql_adapter_settings_tell(const ql_adapter_settings *s);
+
 /* Rank and alpha of a module: those of the first key of rank_pattern and
  * alpha_pattern that matches its path, as re.match(r"(.*\.)?(KEY)$") does; else
  * the general ones. Errors: QL_EFORMAT, QL_EUNSUPPORTED for a key that is no

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "src/base/file.h"
+#include "src/base/note.h"
 #include "src/convert/adapter_make.h"
 #include "src/convert/peft.h"
 #include "src/model/model_handle.h"
@@ -238,7 +239,7 @@ static void settings__that_change_the_meaning_are_refused(void **state)
         {"'target_parameters': ['mlp.experts']", QL_EUNSUPPORTED},
         {"'trainable_token_indices': [1]", QL_EUNSUPPORTED},
         {"'kasa_config': {'x': 1}", QL_EUNSUPPORTED},
-        {"'velora_config': {'x': 1}", QL_EUNSUPPORTED},
+        {"'enable_lora': [true, false]", QL_EUNSUPPORTED},
         {"'monteclora_config': {'x': 1}", QL_EUNSUPPORTED},
         {"'arrow_config': {'x': 1}", QL_EUNSUPPORTED},
         {"'alora_invocation_tokens': [1, 2]", QL_EUNSUPPORTED},
@@ -255,6 +256,7 @@ static void settings__that_change_the_meaning_are_refused(void **state)
         {"'init_lora_weights': 'olora'", QL_EUNSUPPORTED},
         {"'init_lora_weights': 'corda'", QL_EUNSUPPORTED},
         {"'init_lora_weights': 'loftq'", QL_EUNSUPPORTED},
+        {"'init_lora_weights': 'lora_ga'", QL_EUNSUPPORTED},
     };
 
     (void)state;
@@ -290,6 +292,10 @@ static void settings__that_are_harmless_are_read_over(void **state)
         "'lora_bias': false, 'loftq_config': {}, 'megatron_core': 'x', ",
         "'qalora_group_size': 16, 'peft_version': '0.20.1', ",
         "'lora_dropout': 0.5, 'task_type': null, ",
+        "'velora_config': {'num_groups': 64}, 'eva_config': {'rho': 2}, ",
+        "'layers_pattern': 'layers', 'ensure_weight_tying': true, ",
+        "'trainable_token_indices': [], 'arrow_config': {}, ",
+        "'init_lora_weights': 'orthogonal', 'runtime_config': {'x': 1}, ",
     };
 
     (void)state;
@@ -300,6 +306,52 @@ static void settings__that_are_harmless_are_read_over(void **state)
         check_ok(ql_peft_load(&a, &toy, folder()));
         ql_adapter_free(&a);
     }
+}
+
+static char notes[4096];
+
+static void keep_note(const char *text, void *user)
+{
+    (void)user;
+    snprintf(notes, sizeof(notes), "%s", text);
+}
+
+/* Of keys that no PEFT has that we know of, those with a value. */
+static void settings__that_are_not_known_are_told(void **state)
+{
+    ql_adapter a;
+
+    (void)state;
+    ql_note_set(keep_note, NULL);
+    write_config("'use_dora': false, 'of_tomorrow': true, 'of_no_value': null, "
+                 "'empty': [], 'peft_version': '9', ");
+    check_ok(ql_peft_load(&a, &toy, folder()));
+    ql_adapter_free(&a);
+    assert_non_null(strstr(notes, "adapter_config.json: not known"));
+    assert_non_null(strstr(notes, "\"of_tomorrow\""));
+    assert_non_null(strstr(notes, "\"some_new_key\""));
+    assert_null(strstr(notes, "of_no_value"));
+    assert_null(strstr(notes, "empty"));
+    assert_null(strstr(notes, "peft_version"));
+    ql_note_set(NULL, NULL);
+}
+
+/* Weights in other files are told what to do with. */
+static void folders__of_other_files_are_told_apart(void **state)
+{
+    ql_adapter a;
+
+    (void)state;
+    write_config("");
+    check_ok(ql_file_write(file("adapter_model.bin"), "x", 1));
+    check_ok(ql_peft_load(&a, &toy, folder()));
+    ql_adapter_free(&a);
+    remove(file("adapter_model.safetensors"));
+    load_refused(QL_EUNSUPPORTED, "adapter_model.bin: a pickle");
+    remove(file("adapter_model.bin"));
+    check_ok(ql_file_write(file("adapters.npz"), "x", 1));
+    load_refused(QL_EUNSUPPORTED, "adapters.npz: of an early MLX");
+    remove(file("adapters.npz"));
 }
 
 static void settings__that_are_absurd_are_refused(void **state)
@@ -461,6 +513,8 @@ int main(void)
         cmocka_unit_test(adapter__comes_back_as_it_was),
         cmocka_unit_test(settings__that_change_the_meaning_are_refused),
         cmocka_unit_test(settings__that_are_harmless_are_read_over),
+        cmocka_unit_test(settings__that_are_not_known_are_told),
+        cmocka_unit_test(folders__of_other_files_are_told_apart),
         cmocka_unit_test(settings__that_are_absurd_are_refused),
         cmocka_unit_test(tensors__that_do_not_fit_are_refused),
         cmocka_unit_test(model__keeps_its_adapter_when_another_is_refused),
