@@ -3,6 +3,7 @@
 #include "src/convert/adapter_folder.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,6 +109,23 @@ ql_status ql_adapter_folder_put(ql_adapter_folder *f, const char *path,
     return QL_OK;
 }
 
+/* An embedding or a head: where they are tied, PEFT changes both alike, though
+ * the settings name one of them. */
+static bool is_end(const char *path)
+{
+    static const char *const ends[] = {"embed_tokens", "wte", "embed_in",
+                                       "lm_head", "embed_out"};
+    const char *dot = strrchr(path, '.');
+    const char *leaf = dot ? dot + 1 : path;
+
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        if (strcmp(leaf, ends[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A tensor that is no part of a pair. */
 static ql_status put_whole(ql_adapter_folder *f, const ql_adapter_settings *s,
                            const ql_tensor *t, const char *rest)
@@ -124,7 +142,7 @@ static ql_status put_whole(ql_adapter_folder *f, const ql_adapter_settings *s,
     if (!path) {
         return QL_ENOMEM;
     }
-    saved = ql_adapter_settings_saves(s, path);
+    saved = ql_adapter_settings_saves(s, path) || (s->tied && is_end(path));
     bias = s->biases && leaf && strcmp(leaf, ".bias") == 0;
     ql_free(path);
     if (!saved && !bias && !inner) {
@@ -181,6 +199,74 @@ ql_status ql_adapter_folder_room(ql_adapter_folder *f, const char *path)
     f->pairs = ql_calloc(QL_TAG_MISC, n, sizeof(*f->pairs));
     f->wholes = ql_calloc(QL_TAG_MISC, n, sizeof(*f->wholes));
     return f->pairs && f->wholes ? QL_OK : QL_ENOMEM;
+}
+
+/* Makes a block live as long as the folder; takes it over in any case. */
+static ql_status own(ql_adapter_folder *f, void *block)
+{
+    void **grown =
+        ql_realloc(QL_TAG_MISC, f->owned, f->n_owned + 1, sizeof(void *));
+
+    if (!grown || !block) {
+        f->owned = grown ? grown : f->owned;
+        ql_free(block);
+        return QL_ENOMEM;
+    }
+    f->owned = grown;
+    grown[f->n_owned++] = block;
+    return QL_OK;
+}
+
+ql_status ql_adapter_folder_turn(ql_adapter_folder *f, ql_tensor *t)
+{
+    const size_t rows = t->shape[0];
+    float *turned = ql_alloc(QL_TAG_ADAPTER, t->elements, sizeof(float));
+
+    QL_TRY(own(f, turned));
+    QL_TRY(ql_tensor_turn(turned, t));
+    t->dtype = QL_DTYPE_F32;
+    t->shape[0] = t->shape[1];
+    t->shape[1] = rows;
+    t->bytes = t->elements * sizeof(float);
+    t->data = (const unsigned char *)turned;
+    return QL_OK;
+}
+
+ql_status ql_adapter_folder_turn_pair(ql_adapter_folder *f,
+                                      const ql_adapter_pair *p,
+                                      const char *head)
+{
+    ql_adapter_pair *q = &f->pairs[f->n_pairs];
+
+    *q = *p;
+    q->path = ql_strdup(QL_TAG_MISC, head);
+    if (!q->path) {
+        return QL_ENOMEM;
+    }
+    f->n_pairs++;
+    q->embedding = false;
+    q->in = p->out;
+    q->out = p->in;
+    q->a = p->b;
+    q->b = p->a;
+    QL_TRY(ql_adapter_folder_turn(f, &q->a));
+    return ql_adapter_folder_turn(f, &q->b);
+}
+
+ql_status ql_adapter_folder_repeat(ql_adapter_folder *f, const ql_tensor *w,
+                                   const char *head)
+{
+    ql_adapter_whole *new = &f->wholes[f->n_wholes];
+    char name[64];
+
+    snprintf(name, sizeof(name), "%s.weight", head);
+    *new =
+        (ql_adapter_whole){.name = ql_strdup(QL_TAG_MISC, name), .tensor = *w};
+    if (!new->name) {
+        return QL_ENOMEM;
+    }
+    f->n_wholes++;
+    return QL_OK;
 }
 
 static ql_status check_finite(const ql_adapter_folder *f, const ql_tensor *t)
@@ -272,7 +358,7 @@ static ql_status set_scale(const ql_adapter_folder *f,
                 f->path, p->a.name, p->r, r);
     }
     QL_TRY(ql_adapter_settings_targets(s, p->path, &asked));
-    if (!asked) {
+    if (!asked && !(f->tied && is_end(p->path))) {
         QL_FAIL(QL_EMISMATCH,
                 "%s: %s is adapted, but \"target_modules\", "
                 "\"exclude_modules\" and \"layers_to_transform\" of "

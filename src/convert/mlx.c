@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/base/buf.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
@@ -13,7 +14,8 @@
 static const char weights_name[] = "adapters.safetensors";
 
 enum {
-    MAX_JSON = 16 << 20
+    MAX_JSON = 16 << 20,
+    MAX_PATH = 1 << 16
 };
 
 static const struct {
@@ -37,50 +39,60 @@ bool ql_mlx_is(const char *dir)
     return is;
 }
 
-/* Makes a block live as long as the folder; takes it over in any case. */
-static ql_status own(ql_adapter_folder *f, void *block)
-{
-    void **grown =
-        ql_realloc(QL_TAG_MISC, f->owned, f->n_owned + 1, sizeof(void *));
+/* Beginnings of paths that MLX has otherwise than the model's files; a path
+ * must hold something, too, where two architectures begin alike. */
+static const struct {
+    const char *theirs, *holds, *ours;
+} beginnings[] = {
+    {"model.h.", ".attention.", "gpt_neox.layers."},
+    {"model.h.", ".mlp.dense_", "gpt_neox.layers."},
+    {"model.h.", "", "transformer.h."},
+    {"model.wte", "", "transformer.wte"},
+    {"model.embed_in", "", "gpt_neox.embed_in"},
+    {"model.embed_out", "", "embed_out"},
+};
 
-    if (!grown || !block) {
-        f->owned = grown ? grown : f->owned;
-        ql_free(block);
-        return QL_ENOMEM;
+/* The path of a module, n bytes of MLX's name, as the model's files have it. */
+static ql_status put_path(ql_buf *path, const char *name, size_t n)
+{
+    const char *ours = "";
+    size_t skip = 0;
+
+    for (size_t i = 0; i < sizeof(beginnings) / sizeof(beginnings[0]); i++) {
+        const size_t m = strlen(beginnings[i].theirs);
+
+        if (strncmp(name, beginnings[i].theirs, m) == 0 &&
+            strstr(name, beginnings[i].holds)) {
+            ours = beginnings[i].ours;
+            skip = m;
+            break;
+        }
     }
-    f->owned = grown;
-    grown[f->n_owned++] = block;
-    return QL_OK;
+    return ql_buf_printf(path, "%s%.*s", ours, (int)(n - skip), name + skip);
 }
 
-/* The transpose of a matrix, in f32 of our own. */
-static ql_status turn(ql_adapter_folder *f, ql_tensor *t)
+static ql_status put_role(ql_adapter_folder *f, const ql_tensor *t, size_t n,
+                          ql_adapter_role role)
 {
-    const size_t rows = t->shape[0];
-    float *turned = ql_alloc(QL_TAG_ADAPTER, t->elements, sizeof(float));
+    ql_tensor turned = *t;
+    ql_buf path;
+    ql_status st;
 
-    QL_TRY(own(f, turned));
-    QL_TRY(ql_tensor_turn(turned, t));
-    t->dtype = QL_DTYPE_F32;
-    t->shape[0] = t->shape[1];
-    t->shape[1] = rows;
-    t->bytes = t->elements * sizeof(float);
-    t->data = (const unsigned char *)turned;
-    return QL_OK;
+    ql_buf_init(&path, QL_TAG_TEXT, MAX_PATH);
+    QL_TRY_DONE(put_path(&path, t->name, n));
+    QL_TRY_DONE(t->rank == 2 ? ql_adapter_folder_turn(f, &turned) : QL_OK);
+    st = ql_adapter_folder_put(f, path.data, path.len, role, &turned);
+done:
+    ql_buf_free(&path);
+    return st;
 }
 
 static ql_status put_tensor(ql_adapter_folder *f, const ql_tensor *t)
 {
     for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
         if (ql_name_ends(t->name, endings[i].ending)) {
-            const size_t n = strlen(t->name) - strlen(endings[i].ending);
-            ql_tensor own_form = *t;
-
-            if (t->rank == 2) {
-                QL_TRY(turn(f, &own_form));
-            }
-            return ql_adapter_folder_put(f, t->name, n, endings[i].role,
-                                         &own_form);
+            return put_role(f, t, strlen(t->name) - strlen(endings[i].ending),
+                            endings[i].role);
         }
     }
     QL_FAIL(QL_EUNSUPPORTED,
@@ -102,8 +114,26 @@ static bool is_embedding(const char *path)
     return false;
 }
 
-/* "scale" must be there: that of a version that had another meaning of
- * "alpha" is not guessed. */
+/* MLX multiplies by "scale" alone, and says "num_layers"; early versions, which
+ * said "lora_layers", multiplied by scale * alpha / rank for some time. */
+static ql_status check_alpha(const ql_adapter_folder *f, const json_t *root,
+                             const json_t *lora, const char *path)
+{
+    const json_t *alpha = json_object_get(lora, "alpha");
+
+    if (json_is_number(alpha) && !json_object_get(root, "num_layers") &&
+        json_number_value(alpha) != (double)f->r) {
+        QL_FAIL(QL_EUNSUPPORTED,
+                "%s: \"alpha\" and \"scale\" are both there, and early "
+                "versions of MLX multiplied by scale * alpha / rank; set "
+                "\"scale\" to what the adapter was trained with, and take "
+                "\"alpha\" out",
+                path);
+    }
+    return QL_OK;
+}
+
+/* "scale" must be there: what a file without it meant is not guessed. */
 static ql_status read_settings(ql_adapter_folder *f, const json_t *root,
                                const char *path)
 {
@@ -132,6 +162,7 @@ static ql_status read_settings(ql_adapter_folder *f, const json_t *root,
                 "number",
                 path);
     }
+    QL_TRY(check_alpha(f, root, lora, path));
     f->alpha = scale * (double)f->r;
     f->tied = true; /* MLX adapts the embedding where it is the head, too */
     f->mlx = true;

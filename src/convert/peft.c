@@ -11,6 +11,7 @@
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/convert/adapter_folder.h"
+#include "src/convert/adapter_parts.h"
 #include "src/convert/adapter_settings.h"
 #include "src/model/model_handle.h"
 
@@ -244,6 +245,32 @@ static ql_status asked(const ql_adapter_folder *f, ql_site site,
     return ql_adapter_settings_targets(&s, path, yes);
 }
 
+/* Where embedding and head are one matrix and shall stay so, the head changes
+ * as the embedding does: W + s (B A)^T is W + s A^T B^T. There is room, since
+ * each tensor has room for a pair and for a whole one. */
+static ql_status share_embedding(ql_adapter_folder *f, const ql_config *c,
+                                 bool *shared)
+{
+    const char *head = c->arch->names->head;
+    const ql_adapter_pair *p;
+    const ql_tensor *w;
+    char path[NAME_BYTES];
+
+    *shared = false;
+    if (!f->tied || !c->tied || ql_adapter_folder_pair(f, head) ||
+        find_whole(f, head, false)) {
+        return QL_OK;
+    }
+    ql_site_path(c->arch, (ql_site){.place = QL_PLACE_EMBED}, path,
+                 sizeof(path));
+    p = ql_adapter_folder_pair(f, path);
+    w = find_whole(f, path, false);
+    *shared = p || w;
+    return p   ? ql_adapter_folder_turn_pair(f, p, head)
+           : w ? ql_adapter_folder_repeat(f, w, head)
+               : QL_OK;
+}
+
 /* What the folder changes of the model, in order of its sites. */
 static ql_status find_items(const ql_config *c, const ql_adapter_folder *f,
                             ql_adapter_item *items, size_t *n)
@@ -381,6 +408,7 @@ ql_status ql_peft_load(ql_adapter *a, const ql_config *c, const char *dir)
     ql_adapter_folder f;
     ql_adapter_item *items = NULL;
     size_t n = 0;
+    bool shared;
     ql_status st;
 
     *a = (ql_adapter){0};
@@ -391,6 +419,7 @@ ql_status ql_peft_load(ql_adapter *a, const ql_config *c, const char *dir)
                                .rslora = f.rslora,
                                .dora = f.dora};
     QL_TRY_DONE(check_kind(c, &f));
+    QL_TRY_DONE(share_embedding(&f, c, &shared));
     items = ql_calloc(QL_TAG_MISC, ql_site_count(c) + 1, sizeof(*items));
     if (!items) {
         st = QL_ENOMEM;
@@ -400,6 +429,7 @@ ql_status ql_peft_load(ql_adapter *a, const ql_config *c, const char *dir)
     QL_TRY_DONE(check_used(c, &f, items, n));
     QL_TRY_DONE(ql_adapter_init(a, c, &opt, items, n, 0, false));
     a->config = json_incref(f.settings);
+    a->shared = shared;
     st = read_tensors(a, &f);
 done:
     ql_adapter_folder_free(&f);

@@ -244,6 +244,13 @@ static ql_status load_adapter(ql_trainer *t, const char *dir)
     bool same;
 
     QL_TRY(ql_peft_load(&t->adapter, &t->m->config, dir));
+    if (t->adapter.shared) {
+        QL_FAIL(QL_EUNSUPPORTED,
+                "%s: changes the embedding and the head, which are one matrix, "
+                "by the same numbers, and is not trained on; fold it into the "
+                "model (qlora-export merge) and train that",
+                dir);
+    }
     QL_TRY(ql_adapter_matches(&t->adapter, &t->m->config, t->opt, &same));
     if (!same) {
         QL_FAIL(QL_EMISMATCH,

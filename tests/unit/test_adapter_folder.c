@@ -209,6 +209,9 @@ static void mlx__with_another_meaning_is_refused(void **state)
         {"{'lora_parameters': {'scale': 2}}", QL_EFORMAT, "\"rank\""},
         {"{'lora_parameters': {'rank': 3, 'scale': 2}}", QL_EMISMATCH,
          "has rank 2, but adapter_config.json says 3"},
+        {"{'lora_layers': 16, 'lora_parameters': {'rank': 2, 'scale': 10, "
+         "'alpha': 16}}",
+         QL_EUNSUPPORTED, "scale * alpha / rank"},
         {"{'fine_tune_type': 'full', 'lora_parameters': {'rank': 2, "
          "'scale': 2}}",
          QL_EUNSUPPORTED, "fine_tune_type"},
@@ -236,6 +239,51 @@ static void mlx__with_another_meaning_is_refused(void **state)
     write_weights("adapters.safetensors", t, 3);
     check_fails(ql_adapter_folder_init(&f, folder()), QL_EUNSUPPORTED,
                 "model.embed_tokens.weight is not part");
+}
+
+/* Modules that MLX calls otherwise. */
+static void mlx__names_become_those_of_the_model(void **state)
+{
+    static const char *const names[][2] = {
+        {"model.embed_in", "gpt_neox.embed_in"},
+        {"model.embed_out", "embed_out"},
+        {"model.h.0.attention.query_key_value",
+         "gpt_neox.layers.0.attention.query_key_value"},
+        {"model.h.0.attn.c_attn", "transformer.h.0.attn.c_attn"},
+        {"model.h.1.mlp.c_fc", "transformer.h.1.mlp.c_fc"},
+        {"model.h.1.mlp.dense_h_to_4h", "gpt_neox.layers.1.mlp.dense_h_to_4h"},
+        {"model.layers.1.mlp.up_proj", "model.layers.1.mlp.up_proj"},
+        {"model.wte", "transformer.wte"},
+    };
+    enum {
+        N = sizeof(names) / sizeof(names[0])
+    };
+    char text[2 * N][80];
+    toy_tensor t[2 * N];
+    ql_adapter_folder f;
+
+    (void)state;
+    for (size_t i = 0; i < 2 * N; i++) {
+        snprintf(text[i], sizeof(text[i]), "%s.lora_%c", names[i / 2][0],
+                 i % 2 ? 'b' : 'a');
+        t[i] = (toy_tensor){.name = text[i],
+                            .shape = {i % 2 ? 2 : 5, i % 2 ? 3 : 2}};
+    }
+    check_ok(ql_dir_remove(folder()));
+    write_weights("adapters.safetensors", t, 2 * N);
+    toy_json_write(folder(), "adapter_config.json",
+                   "{'lora_layers': 16, 'lora_parameters': {'rank': 2, "
+                   "'scale': 2, 'alpha': 2}}");
+    check_ok(ql_adapter_folder_init(&f, folder()));
+    assert_int_equal(f.n_pairs, N);
+    for (size_t i = 0; i < N; i++) {
+        const ql_adapter_pair *p = ql_adapter_folder_pair(&f, names[i][1]);
+
+        assert_non_null(p);
+        assert_int_equal(p->in, 5);
+        assert_int_equal(p->out, 3);
+    }
+    ql_adapter_folder_free(&f);
 }
 
 /* What PEFT saved and what MLX would have saved of it are one adapter. */
@@ -291,6 +339,7 @@ int main(void)
         cmocka_unit_test(tensors__without_a_place_are_refused),
         cmocka_unit_test(mlx__is_turned_into_peft),
         cmocka_unit_test(mlx__with_another_meaning_is_refused),
+        cmocka_unit_test(mlx__names_become_those_of_the_model),
         cmocka_unit_test(mlx__is_served_as_the_same_adapter_of_peft),
     };
 
