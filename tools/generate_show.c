@@ -1,5 +1,7 @@
 #include "tools/generate_show.h"
 
+#include <inttypes.h>
+
 #include "tools/cli/results.h"
 #include "tools/cli/term.h"
 
@@ -64,12 +66,24 @@ void generate_show_speed(const ql_generated *r)
                                     : "");
 }
 
+static void show_ids(const char *key, const int32_t *ids, size_t n)
+{
+    fprintf(stdout, ", \"%s\": [", key);
+    for (size_t i = 0; i < n; i++) {
+        fprintf(stdout, "%s%" PRId32, i > 0 ? ", " : "", ids[i]);
+    }
+    putchar(']');
+}
+
 void generate_show_json(const ql_generated *r)
 {
     fprintf(stdout,
             ", \"finish_reason\": \"%s\", \"prompt_tokens\": %zu, "
-            "\"completion_tokens\": %zu, \"tokens_per_second\": %.6g}\n",
+            "\"completion_tokens\": %zu, \"tokens_per_second\": %.6g",
             r->end == QL_END_LENGTH ? "length" : "stop", r->prompt_tokens,
             r->new_tokens, text_rate(r));
+    show_ids("prompt_token_ids", r->ids, r->prompt_tokens);
+    show_ids("token_ids", r->ids + r->prompt_tokens, r->new_tokens);
+    puts("}");
     fflush(stdout);
 }

@@ -56,8 +56,10 @@ typedef enum ql_generate_end {
 } ql_generate_end;
 
 typedef struct ql_generated {
-    char *text; /* NULL after a failure, but not if it was stopped.
+    char *text;         /* NULL after a failure, but not if it was stopped.
                               Owned: ql_free */
+    const int32_t *ids; /* of the prompt's tokens, then of the new ones; NULL
+                           with the text. Borrowed until the next one */
     ql_generate_end end;
     size_t prompt_tokens;
     size_t reused_tokens; /* of them, not read again */

@@ -107,6 +107,7 @@ void ql_generator_close(ql_generator **g)
         ql_ends_free(&(*g)->ends);
         ql_sampler_free(&(*g)->sampler);
         ql_free((*g)->logits);
+        ql_free((*g)->ids);
         ql_free(*g);
     }
     *g = NULL;

@@ -19,6 +19,8 @@ struct ql_generator {
     ql_sampler sampler;
     float *logits; /* [V] */
 
+    int32_t *ids; /* of the last text */
+
     /* Of the text at work. */
     ql_generate_fn *out; /* or NULL */
     void *user;

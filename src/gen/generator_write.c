@@ -169,8 +169,10 @@ ql_status ql_generator_write(ql_generator *g, const int32_t *ids, size_t n,
     r->prompt_tokens = n;
     r->reused_tokens = reuse(&w);
     st = take_text(&w, r, write_text(&w, r));
+    r->ids = r->text ? w.ids : NULL;
 done:
     ql_shown_free(&w.shown);
-    ql_free(w.ids);
+    ql_free(g->ids);
+    g->ids = w.ids;
     return st;
 }

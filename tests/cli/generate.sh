@@ -32,6 +32,8 @@ assert rows[0] == {**rows[2], "tokens_per_second":
                    rows[0]["tokens_per_second"]}
 assert all(row["finish_reason"] == "length" for row in rows)
 assert all(row["completion_tokens"] == 30 for row in rows)
+assert all(len(row["token_ids"]) == 30 for row in rows)
+assert all(len(row["prompt_token_ids"]) == row["prompt_tokens"] for row in rows)
 prompt = open("prompt", encoding="utf-8").read()
 assert prompt.endswith("Assistant:" + rows[0]["text"] + "\n"), prompt
 '

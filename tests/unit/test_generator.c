@@ -265,6 +265,24 @@ static void text__ends_at_every_end_token(void **state)
     free(copy);
 }
 
+/* The new ids are those of the text, behind those of the prompt. */
+static void check_written(const int32_t *prompt_ids, size_t n,
+                          const ql_generated *r)
+{
+    char *before;
+    char *all;
+    size_t a;
+    size_t b;
+
+    check_ok(ql_tokenizer_decode(tok, prompt_ids, n, true, &before, &a));
+    check_ok(
+        ql_tokenizer_decode(tok, r->ids, n + r->new_tokens, true, &all, &b));
+    assert_memory_equal(all, before, a);
+    assert_string_equal(all + a, r->text);
+    ql_free(before);
+    ql_free(all);
+}
+
 /* A prompt is read from where it differs, and the text is the same. */
 static void generator__reads_on(void **state)
 {
@@ -297,6 +315,8 @@ static void generator__reads_on(void **state)
         check_ok(ql_generator_continue(g, prompts[i], NULL, NULL, &r));
         assert_string_equal(r.text, want.text);
         assert_int_equal(r.prompt_tokens, n);
+        assert_memory_equal(r.ids, ids, n * sizeof(*ids));
+        check_written(ids, n, &r);
         assert_true(r.reused_tokens >= same && r.reused_tokens < n);
         assert_true(i == 0 || r.reused_tokens > 0); /* BOS at least */
         ql_free(before);
