@@ -2,6 +2,7 @@
 """round_trip.py: for every architecture of the golden data, train an adapter,
 merge it, load the result and write: the same text at temperature 0 as from the
 model with the adapter beside it, and another one than without."""
+import json
 import os
 import pathlib
 import shutil
@@ -23,18 +24,41 @@ def run(*command):
     return done.stdout.decode()
 
 
-def text_of(model, *more):
+def written_by(model, *more):
     return run('qlora-generate', '--model', model, '--prompt', PROMPT,
                '--temperature', 0, '--max-new-tokens', 32, '--compute',
                'fp32', '--quiet', *more)
 
 
+def classes_of(model, *more):
+    """Likelihoods of the classes of a classifier."""
+    row = json.loads(run('qlora-generate', '--model', model, '--prompt',
+                         PROMPT, '--json', '--compute', 'fp32', *more))
+    return Near(row['scores'].values())
+
+
+class Near(tuple):
+    """Numbers that are equal where they are close."""
+
+    def __eq__(self, other):
+        return all(abs(a - b) < 1e-5 for a, b in zip(self, other))
+
+    def __ne__(self, other):
+        return not self == other
+
+    __hash__ = tuple.__hash__
+
+
 def round_trip(model, method, more):
-    """Whether the adapter changed the text, which must be the merged one."""
+    """Whether the adapter changed the text, or the likelihoods of classes,
+    which must be those of the merged model."""
     dense = () if method == 'qlora' else ('--no-quantize',)
+    classifier = model.name.startswith('bert')
+    data = 'labelled.jsonl' if classifier else 'data.jsonl'
+    text_of = classes_of if classifier else written_by
     for folder in ('adapter', 'merged'):
         shutil.rmtree(folder, ignore_errors=True)
-    run('qlora-train', '--model', model, '--data', 'data.jsonl', '--method',
+    run('qlora-train', '--model', model, '--data', data, '--method',
         method, '--output', 'adapter', '--max-length', 48, '--max-steps', 6,
         '--gradient-accumulation-steps', 1, '--learning-rate', '2e-2',
         '--compute', 'fp32', '--quiet', *more)
@@ -74,13 +98,16 @@ def main():
         for i in range(12):
             f.write('{"text": "a bird is in the tree, the cat is %s it."}\n' %
                     ('on', 'by', 'at')[i % 3])
+    with open('labelled.jsonl', 'w', encoding='utf-8') as f:
+        for i in range(12):
+            f.write('{"text": "the cat is %s it", "label": %d}\n' %
+                    (('on', 'by', 'at')[i % 3], i % 3))
     changed = []
     for source in sorted(golden.iterdir()):
-        if not source.name.startswith('bert'):
-            model = copy_model(source)
-            changed += [round_trip(model, *method) for method in METHODS]
+        model = copy_model(source)
+        changed += [round_trip(model, *method) for method in METHODS]
     print(f'{len(changed)} round trips, {sum(changed)} with another text')
-    return len(changed) < 30 or sum(changed) < 0.8 * len(changed)
+    return len(changed) < 36 or sum(changed) < 0.8 * len(changed)
 
 
 if __name__ == '__main__':
