@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """llama.cpp computes, from our GGUF files of the golden models, the logits of
 transformers, and with our GGUF adapters those of PEFT."""
+import json
 import shutil
 import sys
 
@@ -20,6 +21,7 @@ MODELS = ('llama2', 'llama3_gqa_tied_rope31', 'llama_linear_rope_bias_headdim',
           'gemma3_text', 'olmo2', 'smollm3_nope', 'phi3', 'phi3_longrope_long',
           'phi3_longrope_short', 'phi4mini_partial_rotary', 'gpt2', 'gpt_neox')
 VOCAB = 128
+TOKENS = 10
 
 # llama.cpp has no contexts so short that it would take the short factors of
 # this one: what is left to compare is the token that has no position.
@@ -27,8 +29,10 @@ SHORT = 'phi3_longrope_short'
 
 
 def write_tokenizer(folder):
-    """One token a letter, for a vocabulary that the models have rows for."""
+    """One token a letter, or byte, for all rows that the models have."""
     letters = [chr(33 + i) for i in range(94)]
+    letters += [chr(0xa1 + i) for i in range(12)]
+    letters += [chr(0xae + i) for i in range(18)]
     vocab = {token: i for i, token in enumerate(
         ['<pad>', '<s>', '</s>', '!"', *letters])}
     golden.save(folder / 'tokenizer.json', {
@@ -76,17 +80,44 @@ def add_biases(folder):
     golden.write_tensors(file, items)
 
 
-def check_text(tools, clients, folder, file):
-    prompt = 'Hello'
-    answer = clients.llama(file, texts=[prompt], **{'continue': 10})
-    ours = client.tool(tools, 'qlora-generate', '--model', folder,
-                       '--no-quantize', '--compute', 'fp32', '--temperature',
-                       0, '--max-new-tokens', 10, '--prompt',
-                       '<s>' + prompt).rstrip('\n')
-    good = '<s>' + prompt + answer['texts'][0] == ours
-    print(f'{folder.name}: {ours!r} is {"" if good else "not "}written by '
-          f'both, {answer["texts"]}')
-    return not good
+def check_text(tools, clients, folder, adapter, file, pair):
+    """llama.cpp writes what we write, token by token, without and with an
+    adapter, which changes it."""
+    failed = 0
+    seen = []
+    for more, lora in (((), None), (('--adapter', adapter), pair)):
+        answer = clients.llama(file, lora, texts=['Hello'],
+                               **{'continue': TOKENS})
+        row = json.loads(client.tool(
+            tools, 'qlora-generate', '--model', folder, '--no-quantize',
+            '--compute', 'fp32', '--temperature', 0, '--max-new-tokens',
+            TOKENS, '--prompt', '<s>Hello', '--json', *more))
+        good = (answer['prompts'][0] == row['prompt_token_ids'] and
+                answer['written'][0] == row['token_ids'])
+        print(f'{folder.name}: {row["token_ids"]} '
+              f'{"by both" if good else "but llama.cpp: "}'
+              f'{"" if good else answer["written"][0]}')
+        failed |= not good
+        seen.append(row['token_ids'])
+    return failed or seen[0] == seen[1] or not seen[0]
+
+
+def check_lacking(tools, clients, scratch, name, folder, file):
+    """The adapter of a model of which the golden data lack something: the
+    text, and the logits of the model that it is merged into."""
+    adapter = golden.shared() / 'golden' / 'gguf' / name
+    pair = scratch / f'{name}-adapter.gguf'
+    merged = scratch / f'{name}-merged.gguf'
+    client.tool(tools, 'qlora-export', 'gguf-adapter', '--model', folder,
+                '--adapter', adapter, '--output', pair)
+    client.tool(tools, 'qlora-export', 'gguf', '--model', folder, '--adapter',
+                adapter, '--base', 'original', '--type', 'f32', '--output',
+                merged, '--quiet')
+    ids = list(range(3, 15))
+    want = clients.llama(merged, logits=[ids])['logits'][0]
+    got = clients.llama(file, pair, logits=[ids])['logits'][0]
+    failed = compare(f'{name}, adapter beside and merged', got, want, len(ids))
+    return failed | check_text(tools, clients, folder, adapter, file, pair)
 
 
 def check_model(tools, clients, scratch, name):
@@ -106,7 +137,7 @@ def check_model(tools, clients, scratch, name):
     said = client.notes(tools, 'qlora-export', 'gguf', '--model', folder,
                         '--output', file, '--type', 'f32')
     if name in LACKING:
-        return check_text(tools, clients, folder, file)
+        return check_lacking(tools, clients, scratch, name, folder, file)
     failed = 0
     if ('will differ' in said) != (SAME.get(name, 99) < 12):
         print(f'{name}: notes: {said!r}')

@@ -3,9 +3,10 @@
 //
 // Question: {"model": path, "adapter": path or null, "tokenize": [text...],
 //   "texts": [text...], "continue": n, "logits": [[id...]...]}
-// Answer: {"bos", "eos", "ids": [[id...]...], "texts": [text...] the greedy
-//   continuations, "logits": [[[x...]...]...] after each id of each list,
-//   "template"}, or {"error": text}
+// Answer: {"bos", "eos", "ids": [[id...]...] of what is to be tokenized, and of
+//   the texts, which begin with bos, "prompts": [[id...]...] and "written":
+//   [[id...]...], the greedy continuations; "logits": [[[x...]...]...] after
+//   each id of each list, "template"}, or {"error": text}
 import {createInterface} from "node:readline";
 import {getLlama, LlamaLogLevel} from "node-llama-cpp";
 
@@ -15,8 +16,7 @@ const llama = await getLlama({
     logger: (level, text) => process.stderr.write(text)
 });
 
-async function goOn(model, sequence, text, most) {
-    const prompt = [model.tokens.bos, ...model.tokenize(text, true)];
+async function goOn(sequence, prompt, most) {
     const out = [];
 
     await sequence.clearHistory();
@@ -26,7 +26,7 @@ async function goOn(model, sequence, text, most) {
             break;
         }
     }
-    return model.detokenize(out, true, prompt);
+    return out;
 }
 
 async function logitsOf(sequence, ids) {
@@ -58,12 +58,16 @@ async function answer(ask) {
         eos: model.tokens.eos,
         template: model.fileInfo.metadata?.tokenizer?.chat_template ?? null,
         ids: (ask.tokenize ?? []).map((text) => model.tokenize(text, true)),
-        texts: [],
+        prompts: [],
+        written: [],
         logits: []
     };
 
     for (const text of ask.texts ?? []) {
-        out.texts.push(await goOn(model, sequence, text, ask.continue));
+        const prompt = [model.tokens.bos, ...model.tokenize(text, true)];
+
+        out.prompts.push(prompt);
+        out.written.push(await goOn(sequence, prompt, ask.continue));
     }
     for (const ids of ask.logits ?? []) {
         out.logits.push(await logitsOf(sequence, ids));
