@@ -51,6 +51,22 @@ static void read_samples(ql_publish *p)
     ql_free(path);
 }
 
+/* The rows of the step that a run goes on from are written again: there may be
+ * more of it from a process that was killed behind its checkpoint. */
+static void begin_board(ql_publish *p, size_t step)
+{
+    const ql_history *h = p->report.history;
+
+    worked(ql_tensorboard_init(&p->board, p->report.dir, step));
+    for (size_t i = 0; step > 0 && i < ql_history_size(h); i++) {
+        const ql_train_event *e = ql_history_row(h, i);
+
+        if (e->step == step) {
+            ql_publish_row(p, e);
+        }
+    }
+}
+
 void ql_publish_begin(ql_publish *p, ql_run *run, size_t max_length,
                       size_t step)
 {
@@ -58,7 +74,7 @@ void ql_publish_begin(ql_publish *p, ql_run *run, size_t max_length,
     const ql_train_options *o = r->opt;
 
     p->report.samples = &p->samples;
-    worked(ql_tensorboard_init(&p->board, r->dir, step > 0 ? step + 1 : 0));
+    begin_board(p, step);
     if (o->tokenizer && o->sample_prompts > 0 &&
         !r->model->config.arch->classifier &&
         worked(ql_samples_init(&p->samples, r->eval ? r->eval : r->data,

@@ -98,7 +98,10 @@ static ql_status put_best(ql_buf *out, const ql_trainer_state *s,
 {
     const ql_train_event *best = ql_history_best(h);
 
-    QL_TRY(ql_buf_puts(out, "{\n  \"best_metric\": "));
+    QL_TRY(ql_buf_puts(out, "{\n  \"best_global_step\": "));
+    QL_TRY(best ? ql_buf_printf(out, "%zu", best->step)
+                : ql_buf_puts(out, "null"));
+    QL_TRY(ql_buf_puts(out, ",\n  \"best_metric\": "));
     QL_TRY(best ? ql_json_put_real(out, best->eval_loss)
                 : ql_buf_puts(out, "null"));
     QL_TRY(ql_buf_puts(out, ",\n  \"best_model_checkpoint\": "));
@@ -137,6 +140,7 @@ static ql_status put_state(ql_textfile *file, const ql_trainer_state *s,
         "  \"num_train_epochs\": %.0f,\n",
         o->logging_steps, s->length.total, h->all.tokens,
         ceil((double)s->length.total / (double)s->length.steps_per_epoch)));
+    QL_TRY(ql_buf_printf(out, "  \"save_steps\": %zu,\n", o->save_steps));
     QL_TRY(put_sums(out, h));
     return ql_buf_printf(out,
                          "  \"train_batch_size\": %zu,\n"

@@ -277,6 +277,9 @@ def main(out, state='finished'):
     assert [r['step'] for r in rows] == sorted(r['step'] for r in rows)
     evals = [r['eval_loss'] for r in rows if 'eval_loss' in r and r['step'] > 0]
     assert whole['best_metric'] == (min(evals) if evals else None)
+    assert whole['best_global_step'] == next(
+        (r['step'] for r in rows if 'eval_loss' in r and r['step'] > 0
+         and r['eval_loss'] == whole['best_metric']), None)
     check_csv(out, rows)
     check_events(out, rows, state == 'running')
     check_report(out, rows, state)
