@@ -7,17 +7,25 @@
 #include "qlora/plan.h"
 #include "qlora/runtime.h"
 
-/* Learning rate over the run, as transformers defines it. s is the step from
- * 0, w the warmup steps, T all steps; during warmup the factor is s / w. */
+/* Learning rate over the run, as transformers defines it: the factor on the
+ * peak. s is the step from 0, w the warmup steps, T all steps; during warmup
+ * the factor is s / w. */
 typedef enum ql_scheduler {
     QL_SCHEDULER_CONSTANT,             /* 1, without warmup */
     QL_SCHEDULER_CONSTANT_WITH_WARMUP, /* 1 */
     QL_SCHEDULER_LINEAR,               /* (T - s) / (T - w) */
     QL_SCHEDULER_COSINE, /* c = (1 + cos(pi (s - w) / (T - w))) / 2 */
-    QL_SCHEDULER_COSINE_WITH_MIN_LR, /* c (1 - m) + m, m: min_lr_rate */
-    QL_SCHEDULER_POLYNOMIAL,         /* linear, to a learning rate of 1e-7 */
-    QL_SCHEDULER_INVERSE_SQRT,       /* sqrt(w / s); without warmup
+    QL_SCHEDULER_COSINE_WITH_RESTARTS,      /* the same, num_cycles times */
+    QL_SCHEDULER_COSINE_WITH_MIN_LR,        /* c (1 - m) + m, m: min_lr_rate */
+    QL_SCHEDULER_COSINE_WARMUP_WITH_MIN_LR, /* the same, one step ahead */
+    QL_SCHEDULER_POLYNOMIAL,           /* linear, to a learning rate of 1e-7 */
+    QL_SCHEDULER_INVERSE_SQRT,         /* sqrt(w / s); without warmup
                                   sqrt(10000 / (s + 10000)) */
+    QL_SCHEDULER_WARMUP_STABLE_DECAY,  /* 1, then as cosine in the last
+                                         num_decay_steps */
+    QL_SCHEDULER_REDUCE_LR_ON_PLATEAU, /* 1, without warmup; a tenth of what it
+                                          was after 11 evaluations without a
+                                          smaller loss */
     QL_SCHEDULER_COUNT
 } ql_scheduler;
 
@@ -106,19 +114,22 @@ typedef struct ql_train_options {
     const char *adapter; /* NULL: a fresh one; else a PEFT folder to go on
                             from, whose settings are those above */
 
-    ql_optim optim;                 /* paged_adamw_32bit */
-    uint64_t optimizer_memory;      /* 0: all; bytes of memory for the state of
+    ql_optim optim;                  /* paged_adamw_32bit */
+    uint64_t optimizer_memory;       /* 0: all; bytes of memory for the state of
                                        a paged optimizer */
-    double learning_rate;           /* 2e-4 */
-    ql_scheduler lr_scheduler_type; /* cosine */
-    double min_lr_rate;             /* 0.1; of cosine_with_min_lr */
-    double warmup_ratio;            /* 0.03; of all steps, rounded up */
-    double warmup_steps;            /* 0; overrides the ratio when not 0; below
+    double learning_rate;            /* 2e-4 */
+    ql_scheduler lr_scheduler_type;  /* cosine */
+    double min_lr_rate;              /* 0.1; of the two with_min_lr */
+    const char *lr_scheduler_kwargs; /* NULL; a JSON object of what
+                                        transformers' scheduler takes by name:
+                                        {"num_cycles": 3} */
+    double warmup_ratio;             /* 0.03; of all steps, rounded up */
+    double warmup_steps;             /* 0; overrides the ratio when not 0; below
                                        1 it is a ratio itself */
-    double weight_decay;            /* 0 */
-    double adam_beta1, adam_beta2;  /* 0.9, 0.999 */
-    double adam_epsilon;            /* 1e-8 */
-    double max_grad_norm;           /* 0.3; 0: no clipping */
+    double weight_decay;             /* 0 */
+    double adam_beta1, adam_beta2;   /* 0.9, 0.999 */
+    double adam_epsilon;             /* 1e-8 */
+    double max_grad_norm;            /* 0.3; 0: no clipping */
     /* LoRA+: the learning rate of B, and of magnitudes, is so many times the
      * others'; 0: it is the same. An embedding's B then has one of its own. */
     double loraplus_lr_ratio;     /* 0 */
@@ -172,11 +183,6 @@ QL_API void ql_train_options_init(ql_train_options *opt);
 
 /* Name of a scheduler as --lr-scheduler-type spells it. Borrowed, constant. */
 QL_API const char *ql_scheduler_name(ql_scheduler scheduler);
-
-/* The learning rate's factor, in [0, 1], at step s of T with w warmup steps, as
- * the options have it. */
-QL_API double ql_scheduler_factor(const ql_train_options *opt, size_t s,
-                                  size_t w, size_t T);
 
 /* What a progress event tells. */
 typedef enum ql_train_event_kind {

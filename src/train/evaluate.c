@@ -82,6 +82,9 @@ static ql_status judge(ql_trainer *t, double loss)
 {
     ql_progress *s = &t->progress;
 
+    if (s->step > 0) {
+        ql_schedule_see(&t->schedule, loss);
+    }
     if (s->step == 0) {
         s->result.first_eval_loss = loss;
     } else if (s->best_step == 0 || loss < s->result.best_eval_loss) {

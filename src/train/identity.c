@@ -61,6 +61,7 @@ static const struct {
     {"learning-rate", REAL, false, OPTION(learning_rate)},
     {"lr-scheduler-type", SCHEDULER, false, OPTION(lr_scheduler_type)},
     {"min-lr-rate", REAL, false, OPTION(min_lr_rate)},
+    {"lr-scheduler-kwargs", TEXT, false, OPTION(lr_scheduler_kwargs)},
     {"warmup-ratio", REAL, false, OPTION(warmup_ratio)},
     {"warmup-steps", REAL, false, OPTION(warmup_steps)},
     {"weight-decay", REAL, false, OPTION(weight_decay)},

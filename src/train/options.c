@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "src/base/fail.h"
+#include "src/train/schedule.h"
 
 void ql_train_options_init(ql_train_options *opt)
 {
@@ -126,10 +127,25 @@ static ql_status check_full(const ql_train_options *o)
     return QL_OK;
 }
 
+/* A rate that follows evaluations needs some on the way. */
+static ql_status check_schedule(const ql_train_options *o)
+{
+    ql_schedule s;
+
+    if (o->lr_scheduler_type == QL_SCHEDULER_REDUCE_LR_ON_PLATEAU &&
+        (o->eval_strategy == QL_STRATEGY_NO ||
+         (o->eval_strategy == QL_STRATEGY_STEPS && o->eval_steps == 0))) {
+        QL_FAIL(QL_EINVAL, "reduce_lr_on_plateau goes by evaluations on the "
+                           "way; give --eval-steps, or --eval-strategy epoch");
+    }
+    return ql_schedule_init(&s, o, 0, 0);
+}
+
 ql_status ql_train_options_check(const ql_train_options *o)
 {
     QL_TRY(check_ranges(o));
     QL_TRY(check_choices(o));
+    QL_TRY(check_schedule(o));
     QL_TRY(o->method == QL_METHOD_FULL ? check_full(o) : QL_OK);
     if (o->method != QL_METHOD_FULL && o->dtype != QL_WEIGHT_FP32) {
         QL_FAIL(QL_EINVAL, "dtype is that of all weights, which only method "
@@ -150,13 +166,6 @@ ql_status ql_train_options_check(const ql_train_options *o)
                 "warmup-steps %g: give a whole number, or a share of all "
                 "steps below 1",
                 o->warmup_steps);
-    }
-    if (o->lr_scheduler_type == QL_SCHEDULER_POLYNOMIAL &&
-        o->learning_rate <= QL_POLYNOMIAL_END) {
-        QL_FAIL(QL_EINVAL,
-                "learning-rate %g: the polynomial schedule falls to %g; give "
-                "more",
-                o->learning_rate, QL_POLYNOMIAL_END);
     }
     if (o->adam_epsilon <= 0) {
         QL_FAIL(QL_EINVAL, "adam-epsilon %g: give a number above 0",

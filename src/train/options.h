@@ -4,9 +4,6 @@
 
 #include "qlora/train.h"
 
-/* What the polynomial schedule falls to. */
-#define QL_POLYNOMIAL_END 1e-7
-
 /* Errors: QL_EINVAL, naming the option and what is allowed. */
 ql_status ql_train_options_check(const ql_train_options *opt);
 

@@ -116,7 +116,8 @@ static void tell(const ql_trainer *t, const ql_checkpoint *c,
         ql_note("the run now ends after step %zu instead of %zu",
                 t->length.total, old);
     }
-    if (step < t->length.total && step < old && rate != c->progress.next_rate) {
+    if (step < t->length.total && step < old && rate != c->progress.next_rate &&
+        t->opt->lr_scheduler_type != QL_SCHEDULER_REDUCE_LR_ON_PLATEAU) {
         ql_note("the learning rate of step %zu is now %g instead of %g",
                 step + 1, rate, c->progress.next_rate);
     }
@@ -214,6 +215,18 @@ static ql_status restore_best(ql_trainer *t, const ql_checkpoint *c)
     return st;
 }
 
+/* What the evaluations so far have made of the learning rate. */
+static void restore_schedule(ql_trainer *t)
+{
+    for (size_t i = 0; i < ql_history_size(&t->history); i++) {
+        const ql_train_event *e = ql_history_row(&t->history, i);
+
+        if (e->kind == QL_TRAIN_EVAL && e->step > 0) {
+            ql_schedule_see(&t->schedule, e->eval_loss);
+        }
+    }
+}
+
 ql_status ql_trainer_restore(ql_trainer *t, const ql_checkpoint *c)
 {
     char *own = ql_checkpoint_path(t->out_dir, c->progress.step);
@@ -226,5 +239,6 @@ ql_status ql_trainer_restore(ql_trainer *t, const ql_checkpoint *c)
     t->saved = strcmp(own, c->path) == 0 ? c->progress.step : 0;
     ql_free(own);
     QL_TRY(ql_checkpoint_load(c, t->optimizer, &t->history));
+    restore_schedule(t);
     return c->best ? restore_best(t, c) : QL_OK;
 }

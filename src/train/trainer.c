@@ -126,10 +126,7 @@ ql_status ql_trainer_log(ql_trainer *t, const ql_train_event *e)
 
 double ql_trainer_rate(const ql_trainer *t, size_t step)
 {
-    const ql_train_options *o = t->opt;
-
-    return o->learning_rate *
-           ql_scheduler_factor(o, step, t->length.warmup, t->length.total);
+    return ql_schedule_rate(&t->schedule, step);
 }
 
 /* Every id must have a row in the embedding. */
@@ -218,7 +215,14 @@ static ql_status prepare_data(ql_trainer *t, const ql_dataset *data,
         QL_TRY(ql_batches_init(&t->eval, eval, &whole));
         t->has_eval = true;
     }
+    if (!eval && o->lr_scheduler_type == QL_SCHEDULER_REDUCE_LR_ON_PLATEAU) {
+        QL_FAIL(QL_EINVAL,
+                "reduce_lr_on_plateau goes by the loss of evaluation "
+                "data; give --eval-data or --eval-split");
+    }
     t->length = ql_train_length_of(o, t->batches.n);
+    QL_TRY(
+        ql_schedule_init(&t->schedule, o, t->length.warmup, t->length.total));
     return ql_identity_make(&t->identity, o, t->m, data, eval, &t->length);
 }
 

@@ -9,6 +9,7 @@
 #include "src/train/output.h"
 #include "src/train/planner.h"
 #include "src/train/publish.h"
+#include "src/train/schedule.h"
 #include "src/train/step.h"
 
 typedef struct ql_trainer {
@@ -20,6 +21,7 @@ typedef struct ql_trainer {
     ql_batches batches, eval;
     bool has_eval;
     ql_train_length length;
+    ql_schedule schedule;
     json_t *identity; /* what the run is; see identity.h */
     ql_adapter adapter;
     ql_output output;

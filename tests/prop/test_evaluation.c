@@ -21,7 +21,9 @@ static toy_run toy;
 typedef struct course {
     size_t steps[MOST]; /* of the evaluations */
     double loss[MOST];
+    double rate[MOST]; /* learning rate of the step before */
     size_t n;
+    double last_rate;
     bool evaluating; /* there was news in between */
 } course;
 
@@ -32,9 +34,11 @@ static bool note(const ql_train_event *e, void *user)
     if (e->kind == QL_TRAIN_EVAL) {
         assert_true(c->n < MOST);
         c->steps[c->n] = e->step;
+        c->rate[c->n] = c->last_rate;
         c->loss[c->n++] = e->eval_loss;
         assert_true(e->eval_accuracy >= 0 && e->eval_accuracy <= 1);
     }
+    c->last_rate = e->kind == QL_TRAIN_STEP ? e->learning_rate : c->last_rate;
     c->evaluating |=
         e->kind == QL_TRAIN_EVALUATING && e->batches_done == e->batches;
     return true;
@@ -218,6 +222,47 @@ static void patience__lasts_over_a_stop(void **state)
                       "adapter_model.safetensors");
 }
 
+static bool stop_late(const ql_train_event *e, void *user)
+{
+    (void)user;
+    return !(e->kind == QL_TRAIN_STEP && e->step == 21);
+}
+
+/* Each evaluation that is no better halves it, before a stop and after. */
+static void rate__falls_on_a_plateau(void **state)
+{
+    const char *out = check_tmp_path("stopped plateau");
+    ql_train_options o;
+    double best = HUGE_VAL;
+    double rate;
+    course c;
+
+    (void)state;
+    overfit(&o);
+    rate = o.learning_rate;
+    o.lr_scheduler_type = QL_SCHEDULER_REDUCE_LR_ON_PLATEAU;
+    o.lr_scheduler_kwargs = "{\"patience\": 0, \"factor\": 0.5}";
+    c = train(&o, "plateau", NULL);
+    for (size_t i = 1; i < c.n; i++) {
+        assert_true(c.rate[i] == rate);
+        if (c.loss[i] < best * (1 - 1e-4)) {
+            best = c.loss[i];
+        } else {
+            rate *= 0.5;
+        }
+    }
+    assert_true(c.rate[c.n / 2] < o.learning_rate); /* before the stop */
+    assert_true(rate < c.rate[c.n / 2]);
+    check_fails(
+        ql_train(toy.m, toy.data, toy.eval, out, &o, stop_late, NULL, NULL),
+        QL_ECANCELLED, "stopped");
+    train(&o, "stopped plateau", NULL);
+    toy_run_same(check_tmp_path("plateau"), out);
+    o.overwrite_output_dir = true;
+    check_fails(ql_train(toy.m, toy.data, NULL, out, &o, NULL, NULL, NULL),
+                QL_EINVAL, "give --eval-data or --eval-split");
+}
+
 /* A best adapter that an earlier run left is no result of this one. */
 static void best__of_another_run_is_removed(void **state)
 {
@@ -275,6 +320,7 @@ int main(void)
         cmocka_unit_test(best__has_the_loss_that_was_told),
         cmocka_unit_test(patience__ends_a_run),
         cmocka_unit_test(patience__lasts_over_a_stop),
+        cmocka_unit_test(rate__falls_on_a_plateau),
         cmocka_unit_test(best__of_another_run_is_removed),
         cmocka_unit_test(adapter__is_gone_on_from),
     };
