@@ -368,13 +368,11 @@ ql_status ql_adapter_fits(const ql_config *c, const ql_train_options *o)
 }
 
 static ql_status make_full(ql_adapter *a, const ql_config *c,
-                           const ql_weights *w, ql_adapter_options how,
+                           const ql_weights *w, const ql_adapter_options *how,
                            bool trained)
 {
-    ql_status st;
+    ql_status st = ql_full_init(a, c, how, trained);
 
-    how.measured = !w;
-    st = ql_full_init(a, c, &how, trained);
     if (st == QL_OK && w) {
         st = ql_adapter_start(a, w);
     }
@@ -399,7 +397,7 @@ ql_status ql_adapter_make(ql_adapter *a, const ql_config *c, ql_weights *w,
     QL_TRY(ql_adapter_options_check(&opt));
     QL_TRY(check_method(c, o));
     if (opt.full) {
-        return make_full(a, c, w, opt, trained);
+        return make_full(a, c, w, &opt, trained);
     }
     QL_TRY(ql_adapter_principal(&principal, o));
     QL_TRY_DONE(plan_options(c, o, &items, &n, &root));
@@ -412,6 +410,31 @@ ql_status ql_adapter_make(ql_adapter *a, const ql_config *c, ql_weights *w,
 done:
     if (st != QL_OK) {
         ql_adapter_free(a);
+    }
+    ql_free(items);
+    json_decref(root);
+    return st;
+}
+
+ql_status ql_adapter_measure(ql_adapter *a, const ql_config *c,
+                             const ql_train_options *o)
+{
+    ql_adapter_options opt = options_of(o);
+    ql_adapter_item *items;
+    json_t *root;
+    size_t n;
+    ql_status st;
+
+    *a = (ql_adapter){0};
+    QL_TRY(ql_adapter_options_check(&opt));
+    QL_TRY(check_method(c, o));
+    opt.measured = true;
+    if (opt.full) {
+        return ql_full_init(a, c, &opt, true);
+    }
+    st = plan_options(c, o, &items, &n, &root);
+    if (st == QL_OK) {
+        st = ql_adapter_init(a, c, &opt, items, n, 0, true);
     }
     ql_free(items);
     json_decref(root);

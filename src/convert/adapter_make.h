@@ -19,10 +19,14 @@ ql_status ql_adapter_matches(const ql_adapter *a, const ql_config *c,
 
 /* Makes the adapter, with what begins as it is in w, its base, or as a part of
  * that, which is taken off it; w NULL: what begins so stays as it is, for an
- * adapter that is only to be measured, or filled in: that of all weights then
- * has no parameters at all. */
+ * adapter that is to be filled in. */
 ql_status ql_adapter_make(ql_adapter *a, const ql_config *c, ql_weights *w,
                           const ql_train_options *o, uint64_t seed,
                           bool trained);
+
+/* One that is trained, laid out only: it takes next to no memory, and a model
+ * that it is on can tell what training will take. */
+ql_status ql_adapter_measure(ql_adapter *a, const ql_config *c,
+                             const ql_train_options *o);
 
 #endif

@@ -60,7 +60,8 @@ typedef struct ql_adapter_options {
     bool gaussian; /* A starts as N(0, 1 / r^2) */
     bool full;     /* none of that counts: all items are whole */
     bool half;     /* of full: matrices, which come first, are in bf16 */
-    bool measured; /* of full: laid out, without parameters */
+    bool measured; /* laid out only, to see what it would take: nothing is
+                      behind the pointers that the model gets */
 } ql_adapter_options;
 
 /* A site that is changed, as it is. */
@@ -120,7 +121,8 @@ ql_status ql_adapter_options_check(const ql_adapter_options *o);
 /* Lays out n items, at least one, in order of their sites, for a model of this
  * config, and initialises pairs as PEFT does: A uniform in +-1/sqrt(in), or
  * normal, B zero; of an embedding A zero and B normal. Magnitudes and whole
- * matrices are for ql_adapter_start. trained: with gradients (zero).
+ * matrices are for ql_adapter_start. trained: with gradients (zero). An adapter
+ * that is measured has none of these arrays.
  * Errors: those of ql_adapter_options_check, QL_EUNSUPPORTED (DoRA of an
  * embedding), QL_ENOMEM. */
 ql_status ql_adapter_init(ql_adapter *a, const ql_config *c,

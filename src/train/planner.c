@@ -30,7 +30,7 @@ const char *ql_plan_part_name(ql_plan_part part)
 {
     static const char *const names[QL_PLAN_PARTS] = {
         [QL_PLAN_WEIGHTS] = "weights, not mapped",
-        [QL_PLAN_ADAPTER] = "adapter",
+        [QL_PLAN_ADAPTER] = "trained weights",
         [QL_PLAN_GRADIENTS] = "gradients",
         [QL_PLAN_OPTIMIZER] = "optimizer",
         [QL_PLAN_ACTIVATIONS] = "activations",
@@ -215,46 +215,13 @@ static ql_status choose(planner *pl)
     return QL_OK;
 }
 
-/* The greatest max_length, in steps of 32, with which the leanest plan fits; 0:
- * none does. */
-static size_t fitting_length(const planner *pl)
+static ql_status refuse(const ql_plan *p)
 {
-    ql_plan_facts f = *pl->f;
-    planner shorter = *pl;
-    ql_plan p = *pl->p;
-    const size_t longest = f.run.max_tokens / f.packs;
-
-    shorter.f = &f;
-    shorter.p = &p;
-    for (size_t n = longest / 32 * 32; n >= 32; n -= 32) {
-        f.run.max_tokens = n * f.packs;
-        f.run.max_length = n < f.run.max_length ? n : f.run.max_length;
-        keep_layers(&shorter, 0, 0);
-        spill_inputs(&shorter);
-        if (over(&p) == 0) {
-            return n;
-        }
-    }
-    return 0;
-}
-
-static ql_status refuse(planner *pl)
-{
-    const double total = (double)pl->p->total / (double)mib;
-    const double most = (double)pl->p->budget / (double)mib;
-    const double excess = (double)over(pl->p) / (double)mib;
-    const size_t length = fitting_length(pl);
-    char help[64] = "";
-
-    if (length > 0) {
-        snprintf(help, sizeof(help), "--max-length %zu would fit; ", length);
-    }
     QL_FAIL(QL_ENOMEM,
             "training takes at least %.1f MiB, %.1f MiB more than the %.1f "
-            "MiB that it may have (--memory); %sless is taken with a smaller "
-            "--max-length, --per-device-train-batch-size or --lora-r, and "
-            "with --optim paged_adamw_8bit",
-            total, excess, most, help);
+            "MiB that it may have (--memory)",
+            (double)p->total / (double)mib, (double)over(p) / (double)mib,
+            (double)p->budget / (double)mib);
 }
 
 /* Of the products of a block. */
@@ -275,14 +242,10 @@ ql_status ql_plan_make(ql_plan *p, const ql_plan_facts *f)
     ql_memory_read(&pl.now);
     p->budget = ql_plan_budget(f->budget, &pl.now);
     count_held(&pl);
-    if (!f->parameters) {
-        p->bytes[QL_PLAN_ADAPTER] += f->count * sizeof(float);
-    }
+    p->bytes[QL_PLAN_ADAPTER] += f->count * sizeof(float);
+    p->bytes[QL_PLAN_GRADIENTS] += f->count * sizeof(float);
     if (w->head.trained) {
         p->bytes[QL_PLAN_PROGRAM] += ql_gemm_memory(longest_side(f));
-    }
-    if (!f->gradients) {
-        p->bytes[QL_PLAN_GRADIENTS] += f->count * sizeof(float);
     }
     p->bytes[QL_PLAN_LOG] += f->log;
     p->bytes[QL_PLAN_WEIGHTS] += f->principal.weights;
@@ -292,5 +255,5 @@ ql_status ql_plan_make(ql_plan *p, const ql_plan_facts *f)
     ql_stream_needs(w, &pl.mapped, &pl.least);
     QL_TRY(choose(&pl));
     p->peak = p->total > pl.now.peak ? p->total : pl.now.peak;
-    return over(p) > 0 ? refuse(&pl) : QL_OK;
+    return over(p) > 0 ? refuse(p) : QL_OK;
 }

@@ -16,9 +16,7 @@ typedef struct ql_plan_facts {
     const size_t *sizes; /* [n] elements of the trained tensors */
     size_t n;
     size_t count;                   /* floats that they take */
-    bool parameters, gradients;     /* are there already */
     ql_run_options run;             /* without keep_layers, weight_memory */
-    size_t packs;                   /* sequences in a micro-batch */
     ql_optimizer_options optimizer; /* memory is an upper limit */
     ql_checkpointing checkpointing;
     uint64_t budget; /* 0: what is free, less a margin */
@@ -32,9 +30,9 @@ typedef struct ql_plan_facts {
 uint64_t ql_plan_budget(uint64_t given, const ql_memory_use *now);
 
 /* Makes the plan: memory held now counts as it is, what the facts are about
- * comes on top. Errors: QL_ENOMEM when even the leanest plan exceeds the
- * budget, saying by how much and what would help; QL_EINVAL (the optimizer's
- * memory is less than paging takes). */
+ * comes on top. Errors: QL_ENOMEM when even the leanest plan, which p then is,
+ * exceeds the budget, saying by how much; QL_EINVAL (the optimizer's memory is
+ * less than paging takes). */
 ql_status ql_plan_make(ql_plan *p, const ql_plan_facts *f);
 
 #endif

@@ -15,10 +15,6 @@
 #include "src/train/identity.h"
 #include "src/train/trainer.h"
 
-enum {
-    MANY_ROWS = 1 << 16 /* of a log: there is no room kept ready for more */
-};
-
 static ql_adapter_options adapter_options(const ql_train_options *o)
 {
     return (ql_adapter_options){.r = o->lora_r,
@@ -333,100 +329,12 @@ size_t ql_trainer_longest(const ql_trainer *t)
     return a > b ? a : b;
 }
 
-static ql_run_options run_options(const ql_trainer *t)
-{
-    const ql_batches *a = &t->batches;
-    const ql_batches *b = &t->eval; /* all zero without evaluation data */
-
-    return (ql_run_options){
-        .max_tokens =
-            a->max_tokens > b->max_tokens ? a->max_tokens : b->max_tokens,
-        .max_length = ql_trainer_longest(t),
-        .max_sequences = a->max_sequences > b->max_sequences ? a->max_sequences
-                                                             : b->max_sequences,
-        .training = true,
-        .keep_layers = t->plan.keep_layers,
-        .spill_layers = t->plan.spill_layers,
-        .spill_dir = t->output.work,
-        .bf16_inputs = t->opt->activation_dtype == QL_ACTIVATION_BF16,
-        .weight_memory = t->plan.weight_memory,
-    };
-}
-
-/* Rows that the log will have, at most; of a run without end, those of its
- * first days. */
-static size_t log_rows(const ql_trainer *t)
-{
-    const ql_train_options *o = t->opt;
-    const size_t total = t->length.total;
-    size_t evals = 0;
-    size_t rows;
-
-    if (t->has_eval && o->eval_strategy == QL_STRATEGY_EPOCH) {
-        evals = total / t->length.steps_per_epoch;
-    } else if (t->has_eval && o->eval_steps > 0) {
-        evals = total / o->eval_steps;
-    }
-    rows = total / o->logging_steps + 2 /* first, last step */ + evals +
-           2 /* before, after */ + 1 /* done */;
-    return rows < MANY_ROWS ? rows : MANY_ROWS;
-}
-
-/* Bytes of the log, and of what writes files from it. */
-static uint64_t log_bytes(const ql_trainer *t)
-{
-    const uint64_t row = sizeof(ql_train_event) + QL_REPORT_ROW_BYTES;
-
-    return QL_REPORT_BYTES + log_rows(t) * row;
-}
-
 static ql_status make_run(ql_trainer *t)
 {
-    ql_run_options opt = run_options(t);
+    ql_run_options opt = ql_trainer_run_options(t);
 
     opt.profile = &t->profile;
     return ql_run_open(&t->run, t->m, &opt);
-}
-
-/* Where memory goes; a, which is on the model, is an adapter of the size that
- * will be trained. */
-static ql_status plan_with(ql_trainer *t, const ql_adapter *a)
-{
-    ql_plan_facts facts = {
-        .model = t->m,
-        .sizes = a->sizes,
-        .n = a->n_tensors,
-        .count = a->count,
-        .parameters = a->param,
-        .gradients = a->grad,
-        .run = run_options(t),
-        .packs = t->opt->per_device_train_batch_size,
-        .optimizer = {.kind = t->opt->optim,
-                      .memory = t->opt->optimizer_memory,
-                      .half = a->n_half},
-        .checkpointing = t->opt->gradient_checkpointing,
-        .budget = t->opt->memory,
-        .log = log_bytes(t),
-    };
-    ql_principal principal;
-
-    QL_TRY(ql_adapter_principal(&principal, t->opt));
-    facts.principal = ql_principal_needs(&principal, a, &t->m->weights);
-    return ql_plan_make(&t->plan, &facts);
-}
-
-/* Before anything is written, or anything large is taken. */
-static ql_status make_plan(ql_trainer *t)
-{
-    ql_adapter like;
-    ql_status st;
-
-    QL_TRY(ql_adapter_make(&like, &t->m->config, NULL, t->opt, 0, true));
-    ql_model_use_adapter(t->m, &like);
-    st = plan_with(t, &like);
-    ql_model_use_adapter(t->m, NULL);
-    ql_adapter_free(&like);
-    return st;
 }
 
 static ql_status set_up(ql_trainer *t, const ql_dataset *data,
@@ -440,7 +348,7 @@ static ql_status set_up(ql_trainer *t, const ql_dataset *data,
     QL_TRY(check_place(t));
     QL_TRY(check_paths(t));
     QL_TRY(prepare_data(t, data, eval));
-    QL_TRY(make_plan(t));
+    QL_TRY(ql_trainer_plan(t));
     if (t->opt->dry_run) {
         return QL_OK;
     }
@@ -449,7 +357,7 @@ static ql_status set_up(ql_trainer *t, const ql_dataset *data,
     QL_TRY_DONE(make_adapter(t, &from));
     QL_TRY_DONE(make_optimizer(t));
     QL_TRY_DONE(make_run(t));
-    QL_TRY_DONE(ql_history_reserve(&t->history, log_rows(t)));
+    QL_TRY_DONE(ql_history_reserve(&t->history, ql_trainer_log_rows(t)));
     st = from.path ? ql_trainer_restore(t, &from) : QL_OK;
 done:
     ql_checkpoint_free(&from);

@@ -59,6 +59,20 @@ void ql_trainer_tell(ql_trainer *t, ql_train_event *e);
 /* Adds a row to the log. Errors: QL_ENOMEM. */
 ql_status ql_trainer_log(ql_trainer *t, const ql_train_event *e);
 
+/* How passes over batches are run, as the plan has it. */
+ql_run_options ql_trainer_run_options(const ql_trainer *t);
+
+/* Rows that the log will have, at most; of a run without end, those of its
+ * first days. */
+size_t ql_trainer_log_rows(const ql_trainer *t);
+
+/* Makes the plan, before anything is written, or anything large is taken.
+ * Errors: those of ql_plan_make, with the flags that would make it fit. */
+ql_status ql_trainer_plan(ql_trainer *t);
+
+/* The same without advice. */
+ql_status ql_trainer_try_plan(ql_trainer *t);
+
 /* The learning rate of a step, from 0. */
 double ql_trainer_rate(const ql_trainer *t, size_t step);
 
