@@ -147,6 +147,8 @@ static ql_status run(train_options *o, const cli_common *common,
         train_screen_dry_run(common, &result);
     } else if (st == QL_OK) {
         train_screen_result(o, common, &result);
+    } else {
+        train_screen_refused(common, &result);
     }
     ql_dataset_close(&eval);
     ql_dataset_close(&data);

@@ -251,7 +251,7 @@ static void show_evaluating(train_screen *s, const ql_train_event *e)
 static void print_memory_json(const ql_plan *p)
 {
     static const char *const keys[QL_PLAN_PARTS] = {
-        "weights", "adapter", "gradients", "optimizer", "activations", "work",
+        "weights", "trained", "gradients", "optimizer", "activations", "work",
         "data",    "text",    "log",       "program",   "mapped",      "files"};
 
     fputs("{\"memory_plan\": {", stdout);
@@ -395,6 +395,29 @@ void train_screen_dry_run(const cli_common *common, const ql_train_result *r)
     }
 }
 
+void train_screen_refused(const cli_common *common, const ql_train_result *r)
+{
+    if (r->plan.total <= r->plan.budget) {
+        return; /* it was not the plan */
+    }
+    if (common->json) {
+        print_memory_json(&r->plan);
+    } else if (!common->quiet) {
+        show_memory(stderr, &r->plan);
+    }
+}
+
+/* A part of the line that sets what was measured beside the plan. */
+static void show_measured(const char *what, uint64_t took, uint64_t planned,
+                          const char *end)
+{
+    char a[CLI_TEXT_BYTES];
+    char b[CLI_TEXT_BYTES];
+
+    printf(" %s %s of %s%s", what, cli_format_bytes(a, took),
+           cli_format_bytes(b, planned), end);
+}
+
 static void show_streaming(const ql_train_result *r)
 {
     char bytes[CLI_TEXT_BYTES];
@@ -411,20 +434,20 @@ void train_screen_result(const train_options *o, const cli_common *common,
 {
     char peak[CLI_TEXT_BYTES];
     char time[CLI_TEXT_BYTES];
-    char all[CLI_TEXT_BYTES];
-    char planned[CLI_TEXT_BYTES];
     ql_memory_use mem;
 
     ql_memory_read(&mem);
     if (common->json) {
         printf("{\"steps\": %zu, \"tokens\": %zu, \"trained_tokens\": %zu, "
                "\"train_runtime\": %.3f, \"peak_rss_bytes\": %llu, "
-               "\"peak_anonymous_bytes\": %llu, \"weights_read_bytes\": %llu, "
+               "\"peak_anonymous_bytes\": %llu, \"peak_file_bytes\": %llu, "
+               "\"weights_read_bytes\": %llu, "
                "\"weight_stalls\": %llu, \"weight_stall_s\": %.3f, "
                "\"output_dir\": ",
                r->steps, r->tokens, r->trained_tokens, r->seconds,
                (unsigned long long)mem.peak,
                (unsigned long long)r->peak_anonymous,
+               (unsigned long long)r->peak_file,
                (unsigned long long)r->weights_read,
                (unsigned long long)r->weight_stalls, r->weight_stall_s);
         cli_json_string(stdout, o->output);
@@ -435,11 +458,12 @@ void train_screen_result(const train_options *o, const cli_common *common,
            cli_format_duration(time, r->seconds),
            r->seconds > 0 ? (double)r->tokens / r->seconds : 0.0,
            cli_format_bytes(peak, mem.peak));
-    printf("memory: %s private of %s planned; with mapped files %s of %s\n",
-           cli_format_bytes(time, r->peak_anonymous),
-           cli_format_bytes(peak, r->plan.anonymous),
-           cli_format_bytes(all, mem.peak),
-           cli_format_bytes(planned, r->plan.peak));
+    fputs("memory, measured of planned:", stdout);
+    show_measured("private", r->peak_anonymous, r->plan.anonymous, ",");
+    show_measured("mapped files", r->peak_file,
+                  r->plan.bytes[QL_PLAN_MAPPED] + r->plan.bytes[QL_PLAN_FILES],
+                  ",");
+    show_measured("all", mem.peak, r->plan.peak, "\n");
     show_streaming(r);
     printf("train loss: %.4f -> %.4f\n", r->first_loss, r->last_loss);
     if (!isnan(r->last_eval_loss)) {

@@ -32,6 +32,9 @@ bool train_screen_event(const ql_train_event *e, void *user);
 /* The plan that a dry run made, on stdout. */
 void train_screen_dry_run(const cli_common *common, const ql_train_result *r);
 
+/* The leanest plan there is, where it was refused. */
+void train_screen_refused(const cli_common *common, const ql_train_result *r);
+
 /* The last words, on stdout: for people or programs. */
 void train_screen_result(const train_options *o, const cli_common *common,
                          const ql_train_result *r);

@@ -11,7 +11,7 @@
 typedef enum ql_plan_part {
     QL_PLAN_WEIGHTS, /* that are not mapped: norms, and weights that were
                         quantized while loading */
-    QL_PLAN_ADAPTER,
+    QL_PLAN_ADAPTER, /* what is trained: an adapter, or all weights */
     QL_PLAN_GRADIENTS,
     QL_PLAN_OPTIMIZER,
     QL_PLAN_ACTIVATIONS, /* kept from the forward for the backward */

@@ -256,6 +256,7 @@ typedef struct ql_train_result {
     double data_s, log_s, save_s, paging_s;
     ql_plan plan;            /* of the memory, and what was measured: */
     uint64_t peak_anonymous; /* bytes, private, after any step */
+    uint64_t peak_file;      /* the same of mapped files */
     /* Where not all mapped weights stay in memory: bytes that were brought
      * back, times a layer was waited for, and how long. */
     uint64_t weights_read, weight_stalls;

@@ -40,6 +40,7 @@ typedef struct ql_report {
     const ql_samples *samples;
     const ql_plan *plan;            /* of memory; NULL: there is none */
     uint64_t peak_anonymous;        /* most private memory that was seen */
+    uint64_t peak_file;             /* most of mapped files */
     uint64_t peaks[QL_PLAN_MAPPED]; /* the same by part */
 } ql_report;
 

@@ -48,8 +48,8 @@ json_t *ql_fact_memory(const ql_report *r)
     }
     add_memory(list, "all of this, private", p->anonymous, r->peak_anonymous,
                mem.peak);
-    add_memory(list, "mapped files, now",
-               p->bytes[QL_PLAN_MAPPED] + p->bytes[QL_PLAN_FILES], mem.file,
+    add_memory(list, "mapped files",
+               p->bytes[QL_PLAN_MAPPED] + p->bytes[QL_PLAN_FILES], r->peak_file,
                mem.peak);
     add_memory(list, "whole process", p->peak, mem.peak, mem.peak);
     return list;

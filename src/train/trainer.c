@@ -104,10 +104,8 @@ void ql_trainer_tell(ql_trainer *t, ql_train_event *e)
 {
     ql_trainer_complete(t, e);
     keep_peaks(t->publish.report.peaks, &e->memory);
-    if (e->memory.anonymous > t->peak_anonymous) {
-        t->peak_anonymous = e->memory.anonymous;
-        t->publish.report.peak_anonymous = e->memory.anonymous;
-    }
+    keep_peak(&t->publish.report.peak_anonymous, e->memory.anonymous);
+    keep_peak(&t->publish.report.peak_file, e->memory.file);
     t->told = ql_now_s();
     if (t->fn && !t->fn(e, t->user)) {
         t->stop = true;
@@ -538,7 +536,8 @@ static void fill_result(ql_trainer *t, ql_train_result *r)
 {
     *r = t->progress.result;
     r->plan = t->plan;
-    r->peak_anonymous = t->peak_anonymous;
+    r->peak_anonymous = t->publish.report.peak_anonymous;
+    r->peak_file = t->publish.report.peak_file;
     if (t->run) {
         const ql_stream_use use = ql_run_streamed(t->run);
 

@@ -30,7 +30,6 @@ typedef struct ql_trainer {
     ql_history history;
     ql_profile profile; /* of this process, since training began */
     ql_plan plan;
-    uint64_t peak_anonymous; /* of the memory that events told */
     ql_publish publish;
     ql_progress progress;
     size_t saved;   /* step whose checkpoint is on disk; 0: none */

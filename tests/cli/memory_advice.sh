@@ -1,0 +1,101 @@
+# A training that does not fit is refused before anything large is taken, with
+# flags that make it fit: the same command with these flags does its steps, in
+# the memory that it may have.
+toy=$QL_SOURCE/tests/cli/toy.py
+python3 "$toy" model toy hidden=256 layers=4
+qlora-quantize toy toy4 --quiet >quantized
+python3 - <<'PY'
+import json
+import random
+
+random.seed(1)
+words = 'the a cat dog sun sea ran sat saw old new and to of in it'.split()
+with open('data.jsonl', 'w', encoding='utf-8') as out:
+    for _ in range(12):
+        text = ' '.join(random.choice(words) for _ in range(600))
+        out.write(json.dumps({'text': text}) + '\n')
+PY
+
+# refused MEMORY OUT OPTION...: ends with 4 and writes nothing; what it says is
+# in refusal, its leanest plan in plan.json
+refused() {
+    memory=$1 out=$2
+    shift 2
+    code=0
+    qlora-train --data data.jsonl --output "$out" --memory "$memory" --json \
+        --quiet --max-steps 2 --gradient-accumulation-steps 2 \
+        --sample-prompts 0 "$@" >plan.json 2>refusal || code=$?
+    [ "$code" = 4 ] || { cat refusal; exit 1; }
+    [ ! -e "$out" ]
+    [ "$(wc -l <refusal)" = 1 ]
+}
+
+# advised NAME LESS FLAGS OPTION...: so many bytes less than the least that it
+# takes; the flags that are told are like FLAGS
+advised() {
+    name=$1 less=$2 like=$3
+    shift 3
+    refused 9M "$name" "$@"
+    total=$(python3 -c 'import json
+print(json.loads(open("plan.json").readline())["memory_plan"]["total"])')
+    refused $((total - less)) "$name" "$@"
+    flags=$(sed -n 's/.*; it fits with //p' refusal)
+    echo "$name, $less of $total: $flags"
+    # shellcheck disable=SC2254
+    case $flags in
+    $like) ;;
+    *) cat refusal; exit 1 ;;
+    esac
+    # shellcheck disable=SC2086
+    qlora-train --data data.jsonl --output "$name" --json --quiet \
+        --max-steps 2 --gradient-accumulation-steps 2 --sample-prompts 0 \
+        --memory $((total - less)) "$@" $flags >"$name.json"
+    python3 - "$name" $((total - less)) <<'PY'
+import json
+import sys
+
+with open(sys.argv[1] + '.json', encoding='utf-8') as f:
+    rows = [json.loads(line) for line in f]
+assert rows[-1]['steps'] == 2, rows[-1]
+assert rows[-1]['peak_rss_bytes'] <= int(sys.argv[2]), rows[-1]
+PY
+}
+
+advised keep 2000000 '--gradient-checkpointing auto' --model toy4 \
+    --max-length 512 --gradient-checkpointing false
+advised page 2000000 '--optim paged_adamw_32bit' --model toy4 \
+    --max-length 256 --lora-r 64 --optim adamw_32bit
+advised batch 1000000 \
+    '--per-device-train-batch-size ? --gradient-accumulation-steps *' \
+    --model toy4 --max-length 256 --per-device-train-batch-size 6
+advised length 3000000 '*--max-length ??*' --model toy4 --max-length 1024
+advised lean 2000000 '*--max-length *' --model toy4 --max-length 512 \
+    --gradient-checkpointing --optim paged_adamw_8bit --activation-dtype bf16
+advised rank 12000000 '*--lora-r *' --model toy4 --max-length 128 --lora-r 512
+advised full 4000000 '*' --model toy --max-length 768 --method full \
+    --per-device-train-batch-size 2
+
+# An adapter of a gigabyte takes no gigabyte before it is refused
+python3 - <<'PY'
+import resource
+import subprocess
+
+done = subprocess.run(
+    ['qlora-train', '--model', 'toy4', '--data', 'data.jsonl', '--output',
+     'huge', '--memory', '300M', '--lora-r', '16384', '--quiet'],
+    stderr=subprocess.PIPE, text=True, check=False)
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(peak, done.stderr)
+assert done.returncode == 4, done
+assert '; it fits with ' in done.stderr, done
+assert peak < 100 * 1024, peak  # kilobytes
+PY
+
+# What no flags can do is told, too, after the table
+refused 8M none --model toy4
+grep -q 'it takes [0-9.]* MiB, and less with no flags' refusal
+code=0
+qlora-train --model toy4 --data data.jsonl --output none --memory 8M \
+    >out.txt 2>err.txt || code=$?
+[ "$code" = 4 ]
+grep -q '^memory plan:$' err.txt
