@@ -17,7 +17,8 @@ typedef struct ql_tensorboard {
 
 /* Begins a file in dir/runs, which is made if it is missing. TensorBoard
  * forgets rows of earlier files from step on: 0 for a new run, else the one
- * that is gone on from. Errors: QL_EIO, QL_ENOSPACE, QL_ENOMEM; t is then closed. */
+ * that is gone on from. Errors: QL_EIO, QL_ENOSPACE, QL_ENOMEM; t is then
+ * closed. */
 ql_status ql_tensorboard_init(ql_tensorboard *t, const char *dir, size_t step);
 
 /* Adds a row of the log: its numbers, with the tags that transformers gives
