@@ -224,11 +224,12 @@ static ql_status refuse(const ql_plan *p)
             (double)p->budget / (double)mib);
 }
 
-/* Of the products of a block. */
+/* Of the products of all that is trained whole: blocks, or the head alone. */
 static size_t longest_side(const ql_plan_facts *f)
 {
     const ql_config *c = &f->model->config;
-    const size_t wide = c->C > c->F ? c->C : c->F;
+    const size_t other = f->model->weights.replaced ? c->F : c->V;
+    const size_t wide = c->C > other ? c->C : other;
 
     return wide > f->run.max_tokens ? wide : f->run.max_tokens;
 }

@@ -33,13 +33,13 @@ for row in root['measured']:
     # is never written to
     assert -2 ** 18 < sum(row['held'].values()) - row['anonymous'] < 2 ** 20
     # what the allocator holds for a purpose is what was planned for it
-    for part in 'adapter', 'gradients', 'optimizer', 'activations':
+    for part in 'trained weights', 'gradients', 'optimizer', 'activations':
         assert row['held'][part] <= row['plan'][part], (part, row)
         assert row['held'][part] >= 0.9 * row['plan'][part], (part, row)
 for shape in 'tiny', '<b>"real" & more':
     # 16 bits take half of 32, in all that is held for a parameter
     full, half = measured[shape, 'full'], measured[shape, 'full-bf16']
-    for part in 'adapter', 'gradients', 'optimizer':
+    for part in 'trained weights', 'gradients', 'optimizer':
         share = half['held'][part] / full['held'][part]
         assert 0.5 <= share < 0.53, (part, share)
 losses = [measured['tiny', way]['first_loss'] for way in sorted(ways)]
@@ -47,7 +47,7 @@ assert max(losses) - min(losses) < 1e-4 * losses[0], losses
 # the same plan from a folder of holes as from one with weights
 for way in ways:
     a, b = measured['tiny', way], predicted['tiny', way]
-    for part in 'adapter', 'gradients', 'optimizer', 'activations', \
+    for part in 'trained weights', 'gradients', 'optimizer', 'activations', \
             'work space', 'weights, mapped':
         assert a['plan'][part] == b['plan'][part], (way, part)
 # 4 bits and their scales: 6.5 billion parameters in products but the head, two

@@ -93,8 +93,8 @@ def check_bars(page, root):
     for row in root['measured']:
         error = 100 * (row['plan_anonymous'] / row['anonymous'] - 1)
         assert abs(error - row['plan_error_percent']) < 1e-6, (error, row)
-        known = ['weights, not mapped', 'adapter', 'gradients', 'optimizer',
-                 'activations', 'work space']
+        known = ['weights, not mapped', 'trained weights', 'gradients',
+                 'optimizer', 'activations', 'work space']
         parts = [row['held'][k] for k in known]
         parts += [sum(row['held'].values()) - sum(parts)]
         error = 100 * (sum(parts) / row['anonymous'] - 1)

@@ -36,6 +36,7 @@ print(sys.argv[1], took, plan['anonymous'], f'{share:.3f}')
 assert share <= 1, (share, plan)
 assert share >= 0.85 or sys.argv[1] == 'log', (share, plan)
 assert rows[-1]['peak_rss_bytes'] <= plan['peak'], rows
+assert 0 < rows[-1]['peak_file_bytes'] <= plan['mapped'] + plan['files'], rows
 assert plan['total'] <= plan['budget'], plan
 END
 }
@@ -79,6 +80,14 @@ run full-eight toy --method full --max-length 256 --optim adamw_8bit
 run full-bf16 toy --method full --max-length 256 --dtype bfloat16 \
     --optim adamw_torch
 run dora toy4 --max-length 256 --use-dora
+run batches toy4 --max-length 128 --per-device-train-batch-size 3
+run accumulated toy4 --max-length 256 --gradient-accumulation-steps 3
+run unpacked toy4 --max-length 192 --no-packing --per-device-train-batch-size 2
+run saved toy4 --max-length 192 --modules-to-save embed_tokens,lm_head
+run pissa toy --max-length 192 --init-lora-weights pissa_niter_2 --lora-r 32
+run loftq toy --max-length 192 --init-lora-weights loftq --lora-r 32
+run evaluated toy4 --max-length 256 --eval-split 3
+run sixteen-bits toy4 --max-length 384 --activation-dtype bf16 --lora-r 16
 
 # so small a model that what is kept ready for reports is the most of it
 head -n 4 data.jsonl >few.jsonl

@@ -224,7 +224,7 @@ static void show_parts(const json_t *list)
         {"shape", "shape", -13, BENCH_TEXT},
         {"way", "method", -12, BENCH_TEXT},
         {"weights", "weights", 8, 1},
-        {"adapter", "trained", 8, 1},
+        {"trained", "trained", 8, 1},
         {"gradients", "gradients", 9, 1},
         {"optimizer", "optimizer", 9, 1},
         {"activations", "activ.", 8, 1},
