@@ -45,3 +45,30 @@ assert len(run["losses"]) == len(run["seconds"]) == 3, run
 assert run["linear_4bit"] == run["linear_layers"] == 14, run
 assert run["trainable"] * 4 <= run["held"]["gradients"], run
 '
+
+# where no control group can be made, private memory is limited in its place
+if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
+    chmod 755 .
+    mkdir -m 777 open
+    cp "$(command -v qlora-bench)" open/bench
+    setpriv --reuid 65534 --regid 65534 --clear-groups \
+        open/bench large --shape tiny --max-length 16 --steps 1 --lora-r 4 \
+        --limits 0,1G --work-dir open --threads 1 --json >lines.json
+    python3 -c '
+import json
+lines = [json.loads(line) for line in open("lines.json", encoding="utf-8")]
+free, tight = lines[1:]
+assert tight["enforced_by"] == "private memory", tight
+assert tight["group_peak_gib"] is None, tight
+assert 0 < tight["peak_gib"] < 1, tight
+assert tight["last_loss"] == free["last_loss"], (free, tight)
+'
+    [ "$(ls open)" = bench ]
+fi
+# a limit that no plan can keep is refused, by name
+code=0
+qlora-bench large --shape tiny --max-length 16 --limits 4M --work-dir work \
+    >/dev/null 2>said || code=$?
+[ "$code" = 4 ]
+grep -q 'training takes at least .* MiB more than the 3.8 MiB' said
+grep -q '^qlora-bench: tiny in 4.0 MiB: ' said

@@ -67,6 +67,12 @@ def number(x, digits, unit=1):
     return '\u2013' if x is None else f'{x / unit:.{digits}f}'
 
 
+def speed(row):
+    text = number(row.get('tokens_per_second'), 2)
+    spread = row.get('spread_percent')
+    return text if spread is None else f'{text} \u00b1 {spread:.0f} %'
+
+
 def rows_of(root):
     return root['measured'] + root['predicted']
 
@@ -84,8 +90,7 @@ def check_numbers(page, root):
             number(row.get('plan_error_percent'), 1),
             number(row.get('parts_error_percent'), 1),
             number(row.get('first_loss'), 4),
-            number(row.get('tokens_per_second'), 2),
-            number(row.get('spread_percent'), 1)], (cells, row)
+            speed(row)], (cells, row)
 
 
 def check_bars(page, root):

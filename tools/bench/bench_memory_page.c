@@ -201,12 +201,13 @@ static void put_figures(bench_page *p, const json_t *list)
                    "class=\"label\">measured at</div><div class=\"value\">%s"
                    "</div></div>",
                    bench_quoted(name, shape));
-    put_figure(p, "full fine-tuning", full);
+    put_figure(p, "full, fp32", full);
+    put_figure(p, "full, bf16", find(list, shape, "full-bf16"));
     put_figure(p, "LoRA, 16 bits", find(list, shape, "lora"));
     put_figure(p, "QLoRA", qlora);
     if (full && qlora) {
         bench_page_put(p,
-                       "<div class=\"figure\"><div class=\"label\">full : "
+                       "<div class=\"figure\"><div class=\"label\">fp32 : "
                        "QLoRA</div><div class=\"value\" id=\"ratio\">%.1f"
                        "</div></div>",
                        bench_get_real(full, "peak") /
@@ -265,10 +266,14 @@ static void put_axis(bench_page *p, double bottom)
         bench_page_put(p,
                        "<line class=\"mark\" x1=\"%.1f\" x2=\"%.1f\" "
                        "y1=\"%d\" y2=\"%.1f\"/><text class=\"soft\" "
-                       "x=\"%.1f\" y=\"14\" text-anchor=\"middle\">%g%s</text>",
+                       "x=\"%.1f\" y=\"14\" text-anchor=\"middle\">%g</text>",
                        place(marks[i]), place(marks[i]), TOP - 14, bottom,
-                       place(marks[i]), marks[i], i ? "" : " GiB");
+                       place(marks[i]), marks[i]);
     }
+    bench_page_put(p,
+                   "<text class=\"soft\" x=\"%.1f\" y=\"14\" "
+                   "text-anchor=\"end\">memory of laptops</text>",
+                   place(marks[0]) - 20);
     bench_page_put(p,
                    "<text class=\"soft\" x=\"%d\" y=\"%.1f\" "
                    "text-anchor=\"end\">GiB, each line twice the one "
@@ -395,6 +400,18 @@ static void put_number(bench_page *p, double x, int decimals)
     }
 }
 
+static void put_speed(bench_page *p, const json_t *row)
+{
+    const double spread = bench_get_real(row, "spread_percent");
+
+    if (isfinite(spread)) {
+        bench_page_put(p, "<td>%.2f &plusmn; %.0f %%</td>",
+                       bench_get_real(row, "tokens_per_second"), spread);
+    } else {
+        put_number(p, bench_get_real(row, "tokens_per_second"), 2);
+    }
+}
+
 static void put_rows(bench_page *p, const json_t *list)
 {
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -412,8 +429,7 @@ static void put_rows(bench_page *p, const json_t *list)
         put_number(p, bench_get_real(row, "plan_error_percent"), 1);
         put_number(p, bench_get_real(row, "parts_error_percent"), 1);
         put_number(p, bench_get_real(row, "first_loss"), 4);
-        put_number(p, bench_get_real(row, "tokens_per_second"), 2);
-        put_number(p, bench_get_real(row, "spread_percent"), 1);
+        put_speed(p, row);
         bench_page_put(p, "</tr>");
     }
 }
@@ -428,8 +444,7 @@ static void put_table(bench_page *p, const json_t *root)
                                         "error, %",
                                         "parts, %",
                                         "first loss",
-                                        "tokens/s",
-                                        "spread, %"};
+                                        "tokens/s"};
 
     bench_page_put(p, "<h2>Numbers <span class=\"aside\">error: of the planned "
                       "private memory; parts: what they sum to, beside the "

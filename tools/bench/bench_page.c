@@ -17,7 +17,7 @@ static const char common[] =
     "svg text{fill:var(--ink);font-size:15px}"
     "svg .soft{fill:var(--soft);font-size:13px}"
     "svg .big{font-weight:620}svg .axis{stroke:var(--grid)}"
-    ".keys{display:flex;flex-wrap:wrap;gap:6px 18px;margin:6px 0 2px;"
+    ".keys{display:flex;flex-wrap:wrap;gap:6px 18px;margin:6px 0 10px;"
     "font-size:13px;color:var(--soft)}"
     ".keys i{display:inline-block;width:11px;height:11px;border-radius:3px;"
     "margin-right:6px}"
