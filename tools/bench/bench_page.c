@@ -15,7 +15,8 @@ enum {
 /* What pages of results have beside the style of reports. */
 static const char common[] =
     "svg text{fill:var(--ink);font-size:15px}"
-    "svg .soft{fill:var(--soft);font-size:13px}"
+    "svg .soft{fill:var(--soft);font-size:13px;paint-order:stroke;"
+    "stroke:var(--card);stroke-width:4px;stroke-linejoin:round}"
     "svg .big{font-weight:620}svg .axis{stroke:var(--grid)}"
     ".keys{display:flex;flex-wrap:wrap;gap:6px 18px;margin:6px 0 10px;"
     "font-size:13px;color:var(--soft)}"
