@@ -27,6 +27,7 @@ typedef enum change {
     EIGHT,     /* the optimizer's state in 8 bits */
     LENGTH,
     RANK,
+    WEIGHTS,  /* all of them are trained in 16 bits */
     SHORTEST, /* LENGTH, as short as can be */
     CHANGES
 } change;
@@ -94,6 +95,8 @@ static bool applies(const ql_trainer *t, change c)
         return longest(t) > LENGTHS;
     case RANK:
         return !ql_trainer_full(t) && !o->adapter && o->lora_r > 1;
+    case WEIGHTS:
+        return ql_trainer_full(t) && o->dtype == QL_WEIGHT_FP32;
     case CHANGES:
         break;
     }
@@ -109,9 +112,11 @@ static void change_options(ql_train_options *o, const choice *c)
     if (c->made[RECOMPUTE]) {
         o->gradient_checkpointing = QL_CHECKPOINTING_AUTO;
     }
-    o->optim =
-        paged ? (eight ? QL_OPTIM_PAGED_ADAMW_8BIT : QL_OPTIM_PAGED_ADAMW_32BIT)
-              : (eight ? QL_OPTIM_ADAMW_8BIT : QL_OPTIM_ADAMW_32BIT);
+    if (c->made[PAGE] || c->made[EIGHT]) {
+        o->optim = !paged  ? QL_OPTIM_ADAMW_8BIT
+                   : eight ? QL_OPTIM_PAGED_ADAMW_8BIT
+                           : QL_OPTIM_PAGED_ADAMW_32BIT;
+    }
     if (c->made[BATCH]) {
         o->per_device_train_batch_size = c->value[BATCH];
         o->gradient_accumulation_steps *= batch / c->value[BATCH];
@@ -121,6 +126,9 @@ static void change_options(ql_train_options *o, const choice *c)
     }
     if (c->made[RANK]) {
         o->lora_r = c->value[RANK];
+    }
+    if (c->made[WEIGHTS]) {
+        o->dtype = QL_WEIGHT_BF16;
     }
 }
 
@@ -242,14 +250,14 @@ static void write_flags(const adviser *a, const choice *c, char *text,
 {
     static const char *const optims[] = {
         [QL_OPTIM_PAGED_ADAMW_32BIT] = "paged_adamw_32bit",
-        [QL_OPTIM_ADAMW_32BIT] = "adamw_32bit",
         [QL_OPTIM_PAGED_ADAMW_8BIT] = "paged_adamw_8bit",
         [QL_OPTIM_ADAMW_8BIT] = "adamw_8bit",
     };
     ql_train_options o = *a->t->opt;
 
     change_options(&o, c);
-    snprintf(text, bytes, "%s%s%s%s",
+    snprintf(text, bytes, "%s%s%s%s%s",
+             c->made[WEIGHTS] ? " --dtype bfloat16" : "",
              c->made[RECOMPUTE] ? " --gradient-checkpointing auto" : "",
              c->made[HALF] ? " --activation-dtype bf16" : "",
              c->made[PAGE] || c->made[EIGHT] ? " --optim " : "",

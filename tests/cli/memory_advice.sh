@@ -74,6 +74,8 @@ advised lean 2000000 '*--max-length *' --model toy4 --max-length 512 \
 advised rank 12000000 '*--lora-r *' --model toy4 --max-length 128 --lora-r 512
 advised full 4000000 '*' --model toy --max-length 768 --method full \
     --per-device-train-batch-size 2
+advised bf16 8000000 '*--dtype bfloat16*' --model toy --max-length 64 \
+    --method full --optim paged_adamw_8bit
 
 # An adapter of a gigabyte takes no gigabyte before it is refused
 python3 - <<'PY'

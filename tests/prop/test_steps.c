@@ -1,6 +1,7 @@
 /* Steps of a training, from the third on, take no memory: whatever the
  * optimizer, wherever its state and the activations are. */
 #include <stdio.h>
+#include <string.h>
 
 #include "src/base/alloc.h"
 #include "src/base/file.h"
@@ -45,6 +46,31 @@ static void check_steps(const toy_run *r, const ql_train_options *o,
     }
 }
 
+/* With as little of the state in memory as can be; the refusal of less says
+ * how much that is. */
+static void check_paged(const toy_run *r, const ql_train_options *other,
+                        ql_optim optim, const char *what)
+{
+    ql_train_options o = *other;
+    unsigned long long least = 0;
+    ql_train_result result;
+
+    o.optim = optim;
+    o.lora_r = 64;
+    o.optimizer_memory = 1;
+    check_fails(ql_train(r->m, r->data, NULL, check_tmp_path("least"), &o, NULL,
+                         NULL, NULL),
+                QL_EINVAL, "paging takes at least");
+    sscanf(strstr(ql_last_error(), "least"), "least %llu", &least);
+    o.optimizer_memory = least;
+    o.dry_run = true;
+    check_ok(ql_train(r->m, r->data, NULL, check_tmp_path("least"), &o, NULL,
+                      NULL, &result));
+    assert_true(result.plan.page_file > 0);
+    o.dry_run = false;
+    check_steps(r, &o, what);
+}
+
 static void steps__take_no_memory(void **state)
 {
     static const struct {
@@ -71,6 +97,8 @@ static void steps__take_no_memory(void **state)
         o.logging_steps = 1;
         check_steps(&r, &o, kinds[i].name);
     }
+    check_paged(&r, &o, QL_OPTIM_PAGED_ADAMW_32BIT, "32 bits in a file");
+    check_paged(&r, &o, QL_OPTIM_PAGED_ADAMW_8BIT, "8 bits in a file");
     o.gradient_checkpointing = QL_CHECKPOINTING_ON;
     o.activation_dtype = QL_ACTIVATION_BF16;
     check_steps(&r, &o, "inputs in 16 bits");
