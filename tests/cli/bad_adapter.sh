@@ -46,9 +46,9 @@ adapter 3 "$c: \"lora_alpha\" must be a number"
 toy set $c use_dora true
 adapter 3 "$a: * must have 64 magnitudes, since \"use_dora\" of * is set"
 toy set $c peft_type '"IA3"'
-adapter 3 "$c: \"peft_type\" is \"IA3\", but of PEFT's adapters only LORA is read"
+adapter 3 "$c: \"peft_type\" is \"IA3\", but of PEFT's * only LORA is read"
 toy set $c trainable_token_indices '[5]'
-adapter 3 "$c: \"trainable_token_indices\" is set, so the adapter changes *; merge *"
+adapter 3 "$c: \"trainable_token_indices\" is set, so * changes *; merge *"
 toy set $c init_lora_weights '"pissa"'
 adapter 3 "$c: \"init_lora_weights\" is \"pissa\", which belongs to a changed *"
 mv $a a/adapter_model.bin

@@ -30,7 +30,7 @@ cp a/adapter_config.json good.json
 cp -R wide wide2
 rm wide2/tokenizer.json
 toy set a/adapter_config.json use_qalora true
-export_ 3 "*: \"use_qalora\" is set, so the adapter averages *; merge it by PEFT*"
+export_ 3 "*: \"use_qalora\" is set, so * averages *; merge it by PEFT*"
 cp good.json a/adapter_config.json
 gguf() {
     code=$1 pattern=$2
