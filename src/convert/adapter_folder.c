@@ -31,6 +31,10 @@ static const struct {
      "folder: python3 -c \"import torch; from safetensors.torch import "
      "save_file; save_file(torch.load('adapter_model.bin', weights_only=True), "
      "'adapter_model.safetensors')\""},
+    {"model.safetensors", "a model, not an adapter; give its folder as the "
+                          "model"},
+    {"model.safetensors.index.json", "a model, not an adapter; give its folder "
+                                     "as the model"},
     {"adapters.npz",
      "of an early MLX, and not read; write it anew, in its folder: python3 -c "
      "\"import mlx.core as mx; mx.save_safetensors('adapters.safetensors', "

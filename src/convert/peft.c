@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "qlora/model.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
@@ -308,6 +307,72 @@ static ql_status find_items(const ql_config *c, const ql_adapter_folder *f,
     return QL_OK;
 }
 
+/* Adds the bias of a module, if the folder has it. */
+static void add_bias(const ql_config *c, const ql_adapter_folder *f,
+                     ql_site site, ql_adapter_item *items, size_t *n)
+{
+    char path[NAME_BYTES];
+
+    site.bias = true;
+    ql_site_path(c->arch, site, path, sizeof(path));
+    if (find_whole(f, path, true)) {
+        items[(*n)++] = (ql_adapter_item){.site = site};
+    }
+}
+
+/* Biases of the base that were trained with the pairs. */
+static void find_biases(const ql_config *c, const ql_adapter_folder *f,
+                        ql_adapter_item *items, size_t *n)
+{
+    for (size_t i = 0; i < c->layers; i++) {
+        for (int m = 0; m < QL_MODULES; m++) {
+            if (c->bias & 1U << m) {
+                add_bias(c, f,
+                         (ql_site){.place = QL_PLACE_BLOCK,
+                                   .layer = i,
+                                   .module = (ql_module)m},
+                         items, n);
+            }
+        }
+        for (int p = 0; c->arch->layer_norm && p < QL_NORMS; p++) {
+            if (c->arch->norm[p]) {
+                add_bias(c, f,
+                         (ql_site){.place = QL_PLACE_NORM,
+                                   .layer = i,
+                                   .norm = (ql_norm_place)p},
+                         items, n);
+            }
+        }
+    }
+    if (c->arch->layer_norm && c->arch->names->final_norm) {
+        add_bias(c, f, (ql_site){.place = QL_PLACE_LAST_NORM}, items, n);
+    }
+}
+
+/* What PEFT has saved of the base beside a pair must be this base. */
+static ql_status check_repeats(const ql_adapter_folder *f, const ql_weights *w)
+{
+    const size_t skip = strlen(w->base);
+
+    for (size_t i = 0; i < f->n_wholes; i++) {
+        const ql_adapter_whole *a = &f->wholes[i];
+        const ql_tensor *t = ql_shards_find(w->shards, a->name);
+
+        if (!t && strncmp(a->name, w->base, skip) == 0) {
+            t = ql_shards_find(w->shards, a->name + skip);
+        }
+        if (a->repeats && t && t->dtype == a->tensor.dtype &&
+            (t->bytes != a->tensor.bytes ||
+             memcmp(t->data, a->tensor.data, t->bytes) != 0)) {
+            QL_FAIL(QL_EMISMATCH,
+                    "%s: %s is not the model's %s: its embeddings were changed "
+                    "before the training, which is not supported",
+                    f->path, a->tensor.name, t->name);
+        }
+    }
+    return QL_OK;
+}
+
 /* True if items has the module of this path. */
 static bool has_path(const ql_config *c, const ql_adapter_item *items, size_t n,
                      const char *want, size_t length)
@@ -344,8 +409,9 @@ static ql_status check_used(const ql_config *c, const ql_adapter_folder *f,
         if (!f->wholes[i].repeats &&
             !has_path(c, items, n, name, dot ? (size_t)(dot - name) : 0)) {
             QL_FAIL(QL_EUNSUPPORTED,
-                    "%s: %s is trained whole, which only embedding and head "
-                    "can be here; fold it into the model (qlora-export merge)",
+                    "%s: %s is trained whole, which only embedding, head and "
+                    "biases can be here; fold it into the model (qlora-export "
+                    "merge)",
                     f->path, name);
         }
     }
@@ -370,6 +436,20 @@ static const ql_tensor *source(const ql_adapter *a, size_t i,
                                   : &p->magnitude;
 }
 
+/* A tensor of the embedding or the head fits but for the number of tokens. */
+static bool other_vocabulary(const ql_adapter *a, const ql_adapter_tensor *to,
+                             const ql_tensor *t)
+{
+    const ql_adapter_entry *e = &a->entries[to->entry];
+    const bool embed = e->site.place == QL_PLACE_EMBED;
+    const size_t V = embed ? e->in : e->out;
+    const size_t k = to->shape[0] == V ? 0 : 1;
+
+    return (embed || e->site.place == QL_PLACE_HEAD) && to->rank == 2 &&
+           t->rank == 2 && to->shape[k] == V && t->shape[k] != V &&
+           t->shape[1 - k] == to->shape[1 - k];
+}
+
 static ql_status read_tensors(ql_adapter *a, const ql_adapter_folder *f)
 {
     for (size_t i = 0; i < a->n_tensors; i++) {
@@ -379,11 +459,15 @@ static ql_status read_tensors(ql_adapter *a, const ql_adapter_folder *f)
 
         if (t->rank != to->rank ||
             memcmp(t->shape, to->shape, to->rank * sizeof(*to->shape)) != 0) {
-            QL_FAIL(
-                QL_EMISMATCH,
-                "%s: %s must be there with shape %s; the adapter was made for "
-                "another model",
-                f->path, t->name, ql_shape_print(shape, to->shape, to->rank));
+            QL_FAIL(QL_EMISMATCH,
+                    "%s: %s must be there with shape %s; the adapter was made "
+                    "for another %s",
+                    f->path, t->name,
+                    ql_shape_print(shape, to->shape, to->rank),
+                    other_vocabulary(a, to, t)
+                        ? "vocabulary: where tokens were added for it, the "
+                          "model must have them, too"
+                        : "model");
         }
         QL_TRY(ql_tensor_to_f32(a->param + to->at, t));
     }
@@ -402,49 +486,85 @@ static ql_status check_kind(const ql_config *c, const ql_adapter_folder *f)
     return QL_OK;
 }
 
-ql_status ql_peft_load(ql_adapter *a, const ql_config *c, const char *dir)
+/* Why what was read can be used, and not trained on; NULL: it can. */
+static const char *reason(const ql_adapter *a, bool shared)
 {
-    ql_adapter_options opt;
-    ql_adapter_folder f;
-    ql_adapter_item *items = NULL;
+    for (size_t i = 0; i < a->n; i++) {
+        const ql_site site = a->entries[i].site;
+
+        if (site.bias && site.place != QL_PLACE_HEAD) {
+            return "changes biases of the model";
+        }
+    }
+    return shared ? "changes the embedding and the head, which are one matrix, "
+                    "by the same numbers"
+                  : NULL;
+}
+
+static ql_status read_folder(ql_adapter *a, const ql_config *c,
+                             ql_adapter_folder *f)
+{
+    const ql_adapter_options opt = {.r = f->r,
+                                    .alpha = f->alpha,
+                                    .dropout = f->dropout,
+                                    .rslora = f->rslora,
+                                    .dora = f->dora};
+    const size_t most =
+        ql_site_count(c) + c->layers * (QL_MODULES + QL_NORMS) + 2;
+    ql_adapter_item *items = ql_calloc(QL_TAG_MISC, most, sizeof(*items));
     size_t n = 0;
     bool shared;
+    ql_status st = QL_ENOMEM;
+
+    QL_TRY_DONE(items ? QL_OK : QL_ENOMEM);
+    QL_TRY_DONE(share_embedding(f, c, &shared));
+    QL_TRY_DONE(find_items(c, f, items, &n));
+    find_biases(c, f, items, &n);
+    QL_TRY_DONE(check_used(c, f, items, n));
+    QL_TRY_DONE(ql_adapter_init(a, c, &opt, items, n, 0, false));
+    a->config = json_incref(f->settings);
+    a->fixed = reason(a, shared);
+    st = read_tensors(a, f);
+done:
+    ql_free(items);
+    return st;
+}
+
+static ql_status load(ql_adapter *a, const ql_config *c, const ql_weights *w,
+                      const char *dir)
+{
+    ql_adapter_folder f;
     ql_status st;
 
     *a = (ql_adapter){0};
     QL_TRY(ql_adapter_folder_init(&f, dir));
-    opt = (ql_adapter_options){.r = f.r,
-                               .alpha = f.alpha,
-                               .dropout = f.dropout,
-                               .rslora = f.rslora,
-                               .dora = f.dora};
     QL_TRY_DONE(check_kind(c, &f));
-    QL_TRY_DONE(share_embedding(&f, c, &shared));
-    items = ql_calloc(QL_TAG_MISC, ql_site_count(c) + 1, sizeof(*items));
-    if (!items) {
-        st = QL_ENOMEM;
-        goto done;
-    }
-    QL_TRY_DONE(find_items(c, &f, items, &n));
-    QL_TRY_DONE(check_used(c, &f, items, n));
-    QL_TRY_DONE(ql_adapter_init(a, c, &opt, items, n, 0, false));
-    a->config = json_incref(f.settings);
-    a->shared = shared;
-    st = read_tensors(a, &f);
+    QL_TRY_DONE(w ? check_repeats(&f, w) : QL_OK);
+    st = read_folder(a, c, &f);
 done:
     ql_adapter_folder_free(&f);
-    ql_free(items);
     if (st != QL_OK) {
         ql_adapter_free(a);
     }
     return st;
 }
 
+ql_status ql_peft_load(ql_adapter *a, const ql_config *c, const char *dir)
+{
+    return load(a, c, NULL, dir);
+}
+
+ql_status ql_peft_load_onto(ql_adapter *a, const ql_model *model,
+                            const char *dir)
+{
+    return load(a, &model->config, &model->weights, dir);
+}
+
 ql_status ql_model_load_adapter(ql_model *model, const char *dir)
 {
     ql_adapter fresh;
 
-    QL_TRY(ql_peft_load(&fresh, &model->config, dir));
+    QL_TRY(ql_peft_load_onto(&fresh, model, dir));
     ql_adapter_free(&model->adapter);
     model->adapter = fresh;
     ql_model_use_adapter(model, NULL);

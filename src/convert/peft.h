@@ -4,6 +4,7 @@
 #ifndef QL_CONVERT_PEFT_H
 #define QL_CONVERT_PEFT_H
 
+#include "qlora/model.h"
 #include "src/model/adapter.h"
 
 /* Writes the two files into an existing folder; of an adapter that has taken
@@ -17,6 +18,11 @@ ql_status ql_peft_save(const ql_adapter *a, const char *base, const char *dir);
  * what changes the meaning and cannot be held in memory, named; QL_EMISMATCH
  * when a tensor does not fit the model; QL_EIO, QL_ENOMEM. */
 ql_status ql_peft_load(ql_adapter *a, const ql_config *c, const char *dir);
+
+/* The same for a model that is open: what PEFT has saved of the base beside its
+ * pairs must be the model's. */
+ql_status ql_peft_load_onto(ql_adapter *a, const ql_model *model,
+                            const char *dir);
 
 /* A number as Python has it: the integer 16, not 16.0, where it is whole.
  * Owned: json_decref; NULL without memory. */

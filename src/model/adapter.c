@@ -310,6 +310,40 @@ static ql_linear *linear_of(ql_weights *w, ql_site site)
                : &w->layers[site.layer].linear[site.module];
 }
 
+/* Biases are those of linear layers, or of norms. */
+static void attach_bias(const ql_adapter *a, const ql_adapter_entry *e,
+                        ql_weights *w)
+{
+    float *bias = part_of(a, e, 0, a->param);
+    float *grad = part_of(a, e, 0, a->grad);
+    const bool last = e->site.place == QL_PLACE_LAST_NORM;
+
+    if (last || e->site.place == QL_PLACE_NORM) {
+        ql_norm *norm = last ? &w->final_norm
+                             : &w->layers[e->site.layer].norm[e->site.norm];
+
+        norm->b = bias;
+        norm->db = grad;
+    } else {
+        ql_linear *lin = linear_of(w, e->site);
+
+        lin->bias = bias;
+        lin->dbias = grad;
+    }
+}
+
+/* The model's own biases give way to those of the adapter. */
+static bool changes_biases(const ql_adapter *a)
+{
+    for (size_t i = 0; i < a->n; i++) {
+        if (a->entries[i].site.bias &&
+            a->entries[i].site.place != QL_PLACE_HEAD) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void attach_entry(const ql_adapter *a, const ql_adapter_entry *e,
                          ql_weights *w)
 {
@@ -317,14 +351,13 @@ static void attach_entry(const ql_adapter *a, const ql_adapter_entry *e,
     const ql_qtensor whole =
         ql_qtensor_dense(part_of(a, e, 0, a->param), e->in, e->out);
 
-    if (e->r > 0 && lin) {
+    if (e->site.bias) {
+        attach_bias(a, e, w);
+    } else if (e->r > 0 && lin) {
         lin->lora = lora_of(a, e);
         lin->dora = dora_of(a, e);
     } else if (e->r > 0) {
         w->embed.lora = lora_of(a, e);
-    } else if (e->site.bias) {
-        lin->bias = part_of(a, e, 0, a->param);
-        lin->dbias = part_of(a, e, 0, a->grad);
     } else if (lin) {
         lin->w = ql_qtensor_dense(whole.data, e->out, e->in);
         lin->trained = a->trained;
@@ -351,6 +384,9 @@ void ql_adapter_attach(const ql_adapter *a, ql_weights *w)
     if (a && a->opt.full) {
         ql_full_attach(a, w);
         return;
+    }
+    if (a && changes_biases(a)) {
+        ql_full_keep(w);
     }
     for (size_t i = 0; a && i < a->n; i++) {
         attach_entry(a, &a->entries[i], w);

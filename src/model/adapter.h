@@ -108,10 +108,9 @@ typedef struct ql_adapter {
     size_t n_half;   /* tensors, the first ones, in bf16 */
     size_t n_plain;  /* tensors, the last ones, without weight decay */
     bool trained;
-    bool shared;    /* the head changes as the embedding, by what is written
-                       there once more: not to be trained */
-    float *gains;   /* behind the entries' */
-    json_t *config; /* what adapter_config.json says of it; NULL: unknown */
+    const char *fixed; /* why it is not to be trained on; NULL: it may be */
+    float *gains;      /* behind the entries' */
+    json_t *config;    /* what adapter_config.json says of it; NULL: unknown */
 } ql_adapter;
 
 /* Errors: QL_EINVAL (r 0 or absurd, alpha not positive, dropout not in

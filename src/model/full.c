@@ -267,12 +267,17 @@ static float *at(float *array, const ql_adapter_tensor *t)
     return array ? array + t->at : NULL;
 }
 
-void ql_full_attach(const ql_adapter *a, ql_weights *w)
+void ql_full_keep(ql_weights *w)
 {
     memcpy(w->base_layers, w->layers, w->n_layers * sizeof(*w->layers));
     w->base_norm = w->final_norm;
     w->base_position = w->position.w;
     w->replaced = true;
+}
+
+void ql_full_attach(const ql_adapter *a, ql_weights *w)
+{
+    ql_full_keep(w);
     for (size_t i = 0; i < a->n; i++) {
         const ql_adapter_entry *e = &a->entries[i];
         const ql_adapter_tensor *t = &a->tensors[e->first];

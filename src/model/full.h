@@ -25,6 +25,10 @@ const ql_tensor *ql_full_find(const ql_adapter *a, size_t i,
 /* True if folders hold tensor i transposed. */
 bool ql_full_turned(const ql_adapter *a, size_t i);
 
+/* Before weights of the model give way to others: what ql_full_detach brings
+ * back. */
+void ql_full_keep(ql_weights *w);
+
 /* What ql_adapter_attach does with it, and how that is undone. */
 void ql_full_attach(const ql_adapter *a, ql_weights *w);
 void ql_full_detach(ql_weights *w);

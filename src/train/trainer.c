@@ -241,13 +241,12 @@ static ql_status load_adapter(ql_trainer *t, const char *dir)
 {
     bool same;
 
-    QL_TRY(ql_peft_load(&t->adapter, &t->m->config, dir));
-    if (t->adapter.shared) {
+    QL_TRY(ql_peft_load_onto(&t->adapter, t->m, dir));
+    if (t->adapter.fixed) {
         QL_FAIL(QL_EUNSUPPORTED,
-                "%s: changes the embedding and the head, which are one matrix, "
-                "by the same numbers, and is not trained on; fold it into the "
+                "%s: the adapter %s, and is not trained on; fold it into the "
                 "model (qlora-export merge) and train that",
-                dir);
+                dir, t->adapter.fixed);
     }
     QL_TRY(ql_adapter_matches(&t->adapter, &t->m->config, t->opt, &same));
     if (!same) {

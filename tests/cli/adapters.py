@@ -253,12 +253,86 @@ def check_shared(source, model):
         seen.append(beside['token_ids'])
     assert seen[0] == seen[1] != seen[2], seen
     for adapter in ('peft', 'mlx'):
-        try:
-            check_training(model, adapter, tensors, None)
-        except RuntimeError as e:
-            assert 'are one matrix' in str(e), e
-        else:
-            raise RuntimeError(f'{adapter} was trained')
+        refused(adapter, 'are one matrix', lambda: check_training(
+            model, adapter, tensors, None))
+
+
+def random(n, seed):
+    return struct.pack(f'<{n}f', *(((i * 53 + seed) % 103 - 51) / 100
+                                   for i in range(n)))
+
+
+def check_biases(source, model, module):
+    """An adapter beside which all biases were trained, as PEFT saves it: the
+    merged model, and not that of the pairs alone; it is not trained on."""
+    copy_model(source, model)
+    head = 'base_model.model.'
+    pairs, biases = {}, {}
+    for name, (_, shape, _) in toy.tensors(model / 'model.safetensors').items():
+        path, leaf = name.rsplit('.', 1)
+        if leaf == 'bias' and path.endswith(module):
+            biases[f'{head}{path}.base_layer.bias'] = (
+                'F32', shape, random(shape[0], 7))
+            pairs[f'{head}{path}.lora_A.weight'] = (
+                'F32', [4, 64], random(4 * 64, 1))
+            pairs[f'{head}{path}.lora_B.weight'] = (
+                'F32', [shape[0], 4], random(4 * shape[0], 2))
+        elif leaf == 'bias':
+            biases[f'{head}{name}'] = ('F32', shape, random(shape[0], 5))
+    config = {'peft_type': 'LORA', 'r': 4, 'lora_alpha': 1, 'bias': 'all',
+              'target_modules': [module],
+              'fan_in_fan_out': source.name == 'gpt2'}
+    write_peft(pathlib.Path('peft'), {**pairs, **biases}, config)
+    write_peft(pathlib.Path('pairs'), pairs, config)
+    shutil.rmtree('merged', ignore_errors=True)
+    run('qlora-export', 'merge', '--model', model, '--adapter', 'peft',
+        '--output', 'merged', '--type', 'f32', '--base', 'original', '--quiet',
+        '--no-compare')
+    ids = range(3, 9)
+    more = '--max-new-tokens', 40
+    beside = generate(model, ids, '--adapter', 'peft', *more)['token_ids']
+    apart = generate(model, ids, '--adapter', 'pairs', *more)['token_ids']
+    merged = generate('merged', ids, *more)['token_ids']
+    assert beside == merged != apart, (beside, merged, apart)
+    refused('peft', 'changes biases', lambda: check_training(
+        model, 'peft', {**pairs, **biases}, None))
+    print(f'{source.name}: {len(biases)} biases')
+
+
+def check_base(source, model):
+    """Embeddings that were others when the adapter was trained are seen."""
+    copy_model(source, model)
+    head = 'base_model.model.model.embed_tokens.'
+    embed = toy.tensors(model / 'model.safetensors')[
+        'model.embed_tokens.weight']
+    tensors = {
+        head + 'lora_embedding_A': ('F32', [4, VOCAB], random(4 * VOCAB, 1)),
+        head + 'lora_embedding_B': ('F32', [64, 4], random(4 * 64, 2)),
+        head + 'base_layer.weight': embed}
+    config = {'peft_type': 'LORA', 'r': 4, 'lora_alpha': 1,
+              'target_modules': ['embed_tokens']}
+    write_peft(pathlib.Path('peft'), tensors, config)
+    generate(model, [5], '--adapter', 'peft', '--max-new-tokens', 1)
+    dtype, shape, data = embed
+    tensors[head + 'base_layer.weight'] = (dtype, shape, data[4:] + data[:4])
+    write_peft(pathlib.Path('peft'), tensors, config)
+    refused('peft', 'were changed before the training', lambda: generate(
+        model, [5], '--adapter', 'peft', '--max-new-tokens', 1))
+    more = VOCAB + 1
+    write_peft(pathlib.Path('peft'), {
+        head + 'lora_embedding_A': ('F32', [4, more], random(4 * more, 1)),
+        head + 'lora_embedding_B': tensors[head + 'lora_embedding_B']}, config)
+    refused('peft', 'another vocabulary', lambda: generate(
+        model, [5], '--adapter', 'peft', '--max-new-tokens', 1))
+
+
+def refused(what, why, call):
+    try:
+        call()
+    except RuntimeError as e:
+        assert why in str(e), e
+    else:
+        raise RuntimeError(f'{what} was not refused')
 
 
 def main():
@@ -276,6 +350,10 @@ def main():
         copy_model(source, model)
         for file in sorted(source.glob('lora*.json')):
             n += check_adapter(source, model, file.stem)
+    for name, module in (('qwen2', 'q_proj'), ('gpt2', 'c_attn'),
+                         ('gpt_neox', 'query_key_value')):
+        check_biases(golden / name, model, module)
+    check_base(golden / 'llama2', model)
     check_shared(golden / 'llama3_gqa_tied_rope31', model)
     print(f'{n} folders')
     return n < 40

@@ -352,6 +352,9 @@ static void folders__of_other_files_are_told_apart(void **state)
     check_ok(ql_file_write(file("adapters.npz"), "x", 1));
     load_refused(QL_EUNSUPPORTED, "adapters.npz: of an early MLX");
     remove(file("adapters.npz"));
+    check_ok(ql_file_write(file("model.safetensors"), "x", 1));
+    load_refused(QL_EUNSUPPORTED, "model.safetensors: a model, not an adapter");
+    remove(file("model.safetensors"));
 }
 
 static void settings__that_are_absurd_are_refused(void **state)
