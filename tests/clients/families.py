@@ -55,15 +55,9 @@ def grant(file, name, scratch):
     return scratch / 'granted.json'
 
 
-def write_model(folder, files):
-    """A Llama of one layer, all zeros, around a tokenizer."""
-    tokenizer = golden.load(files['tokenizer.json'])
-    top = max([*tokenizer['model']['vocab'].values(),
-               *(t['id'] for t in tokenizer['added_tokens'])])
-    vocab = (top + 1 + 31) // 32 * 32
+def write_zeros(folder, vocab):
+    """A Llama of one layer, all zeros, without a tokenizer."""
     folder.mkdir()
-    for to, file in files.items():
-        shutil.copyfile(file, folder / to)
     golden.save(folder / 'config.json', {
         'model_type': 'llama', 'architectures': ['LlamaForCausalLM'],
         'hidden_size': WIDTH, 'intermediate_size': WIDTH,
@@ -83,6 +77,16 @@ def write_model(folder, files):
         n = shape[0] * (shape[1] if len(shape) > 1 else 1)
         items[f'{module}.weight'] = ('F16', shape, bytes(2 * n))
     golden.write_tensors(folder / 'model.safetensors', items)
+
+
+def write_model(folder, files):
+    """The same around a tokenizer."""
+    tokenizer = golden.load(files['tokenizer.json'])
+    top = max([*tokenizer['model']['vocab'].values(),
+               *(t['id'] for t in tokenizer['added_tokens'])])
+    write_zeros(folder, (top + 1 + 31) // 32 * 32)
+    for to, file in files.items():
+        shutil.copyfile(file, folder / to)
 
 
 def write_adapter(folder):

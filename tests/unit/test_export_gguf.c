@@ -1,12 +1,10 @@
 /* ql_export_gguf, _gguf_adapter and _ollama: types, what stops them, what they
- * refuse, and rules of tokenizers by name. */
+ * refuse. */
 #include <stdio.h>
 #include <string.h>
 
 #include "qlora/export.h"
 #include "src/base/file.h"
-#include "src/base/json.h"
-#include "src/convert/gguf_pre.h"
 #include "src/format/gguf.h"
 #include "tests/check/check.h"
 #include "tests/check/toy_adapter.h"
@@ -221,57 +219,6 @@ static void memory__that_is_lacking_ends_them_cleanly(void **state)
     }
 }
 
-static void rule(const char *text, const char *model, const char *name,
-                 const char *say)
-{
-    char copy[2048];
-    const size_t len = (size_t)snprintf(copy, sizeof(copy), "%s", text);
-    ql_gguf_pre p;
-    json_t *root;
-
-    for (size_t i = 0; i < len; i++) {
-        copy[i] = copy[i] == '\'' ? '"' : copy[i];
-    }
-    check_ok(ql_json_parse(&root, copy, len, "test"));
-    if (say) {
-        check_fails(ql_gguf_pre_find(&p, root, "test"), QL_EUNSUPPORTED, say);
-    } else {
-        check_ok(ql_gguf_pre_find(&p, root, "test"));
-        assert_string_equal(p.model, model);
-        assert_string_equal(p.name, name);
-    }
-    json_decref(root);
-}
-
-#define BYTES "{'type': 'ByteLevel', 'add_prefix_space': false, 'use_regex': "
-
-static void rules__are_found_by_what_they_do(void **state)
-{
-    (void)state;
-    rule("{'model': {'type': 'BPE'}, 'pre_tokenizer': " BYTES "true}}", "gpt2",
-         "gpt-2", NULL);
-    rule("{'model': {'type': 'BPE'}, 'pre_tokenizer': {'type': 'Sequence', "
-         "'pretokenizers': [{'type': 'Digits', 'individual_digits': "
-         "true}, " BYTES "true}]}}",
-         "gpt2", "smollm", NULL);
-    rule("{'model': {'type': 'BPE', 'byte_fallback': true}}", "llama",
-         "default", NULL);
-    rule("{'model': {'type': 'BPE'}, 'pre_tokenizer': {'type': 'Sequence', "
-         "'pretokenizers': [{'type': 'Split', 'pattern': {'Regex': 'x+'}, "
-         "'behavior': 'Isolated'}, " BYTES "false}]}}",
-         NULL, NULL, "with the pattern x+");
-    rule("{'model': {'type': 'BPE'}, 'pre_tokenizer': {'type': 'Sequence', "
-         "'pretokenizers': [{'type': 'Digits', 'individual_digits': "
-         "false}, " BYTES "true}]}}",
-         NULL, NULL, "has no rule");
-    rule("{'model': {'type': 'BPE'}, 'pre_tokenizer': {'type': 'Whitespace'}}",
-         NULL, NULL, "has no rule");
-    rule("{'model': {'type': 'BPE', 'byte_fallback': true}, 'pre_tokenizer': "
-         "{'type': 'Digits'}}",
-         NULL, NULL, "Digits before merges");
-    rule("{'model': {'type': 'Unigram'}}", NULL, NULL, "type \"Unigram\"");
-}
-
 int main(void)
 {
     const toy_folder how = {.dtype = QL_DTYPE_BF16};
@@ -281,7 +228,6 @@ int main(void)
         cmocka_unit_test(progress__can_stop),
         cmocka_unit_test(outputs__are_not_replaced_unasked),
         cmocka_unit_test(memory__that_is_lacking_ends_them_cleanly),
-        cmocka_unit_test(rules__are_found_by_what_they_do),
     };
 
     snprintf(adapter, sizeof(adapter), "%s", check_tmp_path("adapter"));
