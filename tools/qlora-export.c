@@ -60,9 +60,11 @@ static void print_difference(const ql_export_difference *d)
 {
     if (d->tokens > 0) {
         printf("against model and adapter, %zu tokens: logits differ by at "
-               "most %.2g (they span %.3g), KL divergence %.2g nats a token, "
-               "same most likely token at %.0f %%\n",
-               d->tokens, d->logit, d->range, d->kl, 100 * d->agree);
+               "most %.2g (rounding explains %.2g; they span %.3g), KL "
+               "divergence %.2g nats a token, same most likely token at "
+               "%.0f %%\n",
+               d->tokens, d->logit, d->explained, d->range, d->kl,
+               100 * d->agree);
     }
 }
 
@@ -100,8 +102,9 @@ static void print_json(const options *o, const ql_export_report *r)
            (unsigned long long)r->bytes, r->files);
     if (d->tokens > 0) {
         printf(", \"compared_tokens\": %zu, \"max_logit_difference\": %.9g, "
-               "\"logit_range\": %.9g, \"kl\": %.9g, \"agreement\": %.9g",
-               d->tokens, d->logit, d->range, d->kl, d->agree);
+               "\"explained_difference\": %.9g, \"logit_range\": %.9g, "
+               "\"kl\": %.9g, \"agreement\": %.9g",
+               d->tokens, d->logit, d->explained, d->range, d->kl, d->agree);
     }
     puts("}");
 }
@@ -135,7 +138,7 @@ static ql_status run(options *o, const cli_common *common)
     o->e.user = &term;
     st = write_form(o, &report);
     cli_term_clear(&term);
-    if (st != QL_OK) {
+    if (st != QL_OK && st != QL_ENUMERIC) {
         return st;
     }
     if (common->json) {
@@ -152,7 +155,7 @@ static ql_status run(options *o, const cli_common *common)
                     o->output);
         }
     }
-    return QL_OK;
+    return st;
 }
 
 static options o;

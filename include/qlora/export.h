@@ -50,12 +50,13 @@ QL_API void ql_export_options_init(ql_export_options *opt);
 /* How far the result is from the model with its adapter, over the tokens of a
  * sample. */
 typedef struct ql_export_difference {
-    size_t tokens; /* 0: not compared */
-    double logit;  /* the largest difference of a logit */
-    double range;  /* the largest logit less the smallest */
-    double kl;     /* nats a token, from the distributions before to those
+    size_t tokens;    /* 0: not compared */
+    double logit;     /* the largest difference of a logit */
+    double range;     /* the largest logit less the smallest */
+    double explained; /* so much of logit the rounding of weights explains */
+    double kl;        /* nats a token, from the distributions before to those
                       after */
-    double agree;  /* share of tokens with the same most likely successor */
+    double agree;     /* share of tokens with the same most likely successor */
 } ql_export_difference;
 
 typedef struct ql_export_report {
@@ -73,14 +74,15 @@ typedef struct ql_export_report {
  * adapter. Rank and alpha patterns, rsLoRA, DoRA, embeddings, modules_to_save
  * and biases are honoured. Works tensor by tensor: memory does not grow with
  * the model. Writes beside out_dir and renames at the end. Then, if asked,
- * runs both on a sample and reports how far they are apart; a model that we
- * cannot run is not compared, which a note says.
+ * runs both on a sample, layer by layer, and reports how far they are apart; a
+ * model that we cannot run is not compared, which a note says.
  *
  * report may be NULL. Errors: QL_EINVAL (options, or out_dir exists),
  * QL_ENOTFOUND, QL_EFORMAT, QL_EUNSUPPORTED (a setting of the adapter that we
  * do not know, named; a weight beyond the type), QL_EMISMATCH (the adapter was
  * made for another model), QL_ENOSPACE (before anything is written), QL_EIO,
- * QL_ENOMEM, QL_ECANCELLED. */
+ * QL_ENOMEM, QL_ECANCELLED; QL_ENUMERIC when out_dir was written, but logits
+ * differ by more than rounding explains: the report is complete then. */
 QL_API ql_status ql_export_merge(const char *model_dir, const char *adapter_dir,
                                  const char *out_dir,
                                  const ql_export_options *opt,

@@ -13,10 +13,13 @@
 typedef struct ql_model ql_model;
 
 typedef struct ql_model_options {
-    bool quantize;          /* 16- and 32-bit linear weights become 4-bit while
+    bool quantize;           /* 16- and 32-bit linear weights become 4-bit while
                                loading (default); else they stay as stored, as
                                do those that a 4-bit folder left so */
-    ql_quant_options quant; /* how; see quantize.h */
+    ql_quant_options quant;  /* how; see quantize.h */
+    const char *scratch_dir; /* NULL (default): weights that are made while
+                                loading are in memory; else they lie in a file
+                                without a name in this folder, mapped */
 } ql_model_options;
 
 /* Fills in the defaults named above and in quantize.h. */

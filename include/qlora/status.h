@@ -18,7 +18,8 @@ typedef enum ql_status {
     QL_ENOTFOUND = -6,    /* a file, tensor or key that must exist does not */
     QL_ECANCELLED = -7,   /* a callback asked to stop; state was saved */
     QL_EMISMATCH = -8,    /* two inputs do not belong together */
-    QL_ENUMERIC = -9,     /* a loss or gradient is not finite */
+    QL_ENUMERIC = -9,     /* a loss or gradient is not finite, or a result is
+                             not what it should be */
     QL_ENOSPACE = -10     /* the disk has no room for the output */
 } ql_status;
 

@@ -15,8 +15,7 @@
 #include "src/convert/model_files.h"
 
 enum {
-    PANEL = 1 << 20, /* floats that are worked on at a time */
-    EXTRAS = 2       /* tensors that no tensor of the model stands for */
+    EXTRAS = 2 /* tensors that no tensor of the model stands for */
 };
 
 /* A tensor of our own: factors of the rope. */
@@ -26,7 +25,7 @@ typedef struct extra {
     size_t n;
 } extra;
 
-typedef struct job {
+struct ql_gguf_model {
     const ql_gguf_model_job *what;
     const ql_export_options *opt;
     ql_export_report *report;
@@ -42,7 +41,9 @@ typedef struct job {
     size_t n_extras;
     ql_gguf_writer *w;
     uint64_t done, total;
-} job;
+};
+
+typedef ql_gguf_model job;
 
 static size_t file_type_of(ql_gguf_type type)
 {
@@ -126,11 +127,16 @@ static ql_status add_extras(job *j)
     }
 }
 
+static bool is_turned(const ql_merged_item *item, const ql_gguf_place *p)
+{
+    return p->order == QL_GGUF_TURNED && item->rank == 2;
+}
+
 /* Rows and columns as the file has them. */
 static void shape_of(const ql_merged_item *item, const ql_gguf_place *p,
                      size_t *rows, size_t *cols)
 {
-    const bool turn = p->order == QL_GGUF_TURNED && item->rank == 2;
+    const bool turn = is_turned(item, p);
 
     *rows = turn ? item->cols : item->rows;
     *cols = turn ? item->rows : item->cols;
@@ -211,7 +217,7 @@ static ql_status write_values(job *j, uint64_t parameters)
                            QL_GGUF_QUANTIZATION);
 }
 
-static ql_status write_header(job *j)
+static ql_status plan(job *j)
 {
     uint64_t parameters;
 
@@ -229,23 +235,24 @@ static ql_status write_header(job *j)
         }
     }
     j->total = ql_gguf_writer_size(j->w);
-    return ql_gguf_writer_begin(j->w);
+    return QL_OK;
 }
 
 /* Rows [row, row + n) of the file's tensor, which lie in runs in the model. */
-static ql_status read_rows(job *j, const ql_merged_item *item,
-                           const ql_gguf_place *p, size_t row, size_t n,
+static ql_status read_rows(job *j, const ql_gguf_place *p, size_t row, size_t n,
                            float *out)
 {
+    const size_t rows = j->merged.rows;
+
     for (size_t i = 0; i < n;) {
-        const size_t from = ql_gguf_row(p, row + i, item->rows);
+        const size_t from = ql_gguf_row(p, row + i, rows);
         size_t run = 1;
 
         while (i + run < n &&
-               ql_gguf_row(p, row + i + run, item->rows) == from + run) {
+               ql_gguf_row(p, row + i + run, rows) == from + run) {
             run++;
         }
-        QL_TRY(ql_merged_rows(&j->merged, from, run, out + i * item->cols));
+        QL_TRY(ql_merged_rows(&j->merged, from, run, out + i * j->merged.cols));
         i += run;
     }
     return QL_OK;
@@ -263,8 +270,8 @@ static ql_status write_panel(job *j, const ql_merged_item *item,
     }
     if (!ql_gguf_pack(type, packed, x, n)) {
         QL_FAIL(QL_EUNSUPPORTED,
-                "tensor %s: a weight is beyond the range of %s; write bf16 or "
-                "f32",
+                "tensor %s: a weight is beyond the range of %s; choose --type "
+                "bf16 or f32",
                 item->name, ql_gguf_type_name(type));
     }
     QL_TRY(ql_gguf_writer_write(j->w, packed, bytes));
@@ -276,51 +283,22 @@ static ql_status write_panel(job *j, const ql_merged_item *item,
     return QL_OK;
 }
 
-static void turn(float *out, const float *in, size_t rows, size_t cols)
-{
-    for (size_t i = 0; i < rows; i++) {
-        for (size_t k = 0; k < cols; k++) {
-            out[k * rows + i] = in[i * cols + k];
-        }
-    }
-}
-
-/* A matrix that is [in, out] in the model, which is held whole. */
-static ql_status write_turned(job *j, const ql_merged_item *item,
-                              const ql_gguf_place *p)
-{
-    float *x = ql_alloc(QL_TAG_WORK, item->elements, sizeof(float));
-    float *y = ql_alloc(QL_TAG_WORK, item->elements, sizeof(float));
-    ql_status st = x && y ? QL_OK : QL_ENOMEM;
-
-    if (st == QL_OK) {
-        st = ql_merged_rows(&j->merged, 0, item->rows, x);
-    }
-    if (st == QL_OK) {
-        turn(y, x, item->rows, item->cols);
-        st = write_panel(j, item, p, y, item->elements, (unsigned char *)x);
-    }
-    ql_free(x);
-    ql_free(y);
-    return st;
-}
-
 static ql_status write_rows(job *j, const ql_merged_item *item,
                             const ql_gguf_place *p)
 {
-    const size_t most = item->cols < PANEL ? PANEL / item->cols : 1;
-    const size_t panel = item->rows < most ? item->rows : most;
-    float *x = ql_alloc(QL_TAG_WORK, panel * item->cols, sizeof(float));
-    unsigned char *packed =
-        ql_alloc(QL_TAG_WORK, panel * item->cols, sizeof(float));
+    const size_t rows = j->merged.rows;
+    const size_t cols = j->merged.cols;
+    const size_t panel = ql_merged_panel(&j->merged);
+    float *x = ql_alloc(QL_TAG_WORK, panel * cols, sizeof(float));
+    unsigned char *packed = ql_alloc(QL_TAG_WORK, panel * cols, sizeof(float));
     ql_status st = x && packed ? QL_OK : QL_ENOMEM;
 
-    for (size_t row = 0; st == QL_OK && row < item->rows; row += panel) {
-        const size_t n = item->rows - row < panel ? item->rows - row : panel;
+    for (size_t row = 0; st == QL_OK && row < rows; row += panel) {
+        const size_t n = rows - row < panel ? rows - row : panel;
 
-        st = read_rows(j, item, p, row, n, x);
+        st = read_rows(j, p, row, n, x);
         if (st == QL_OK) {
-            st = write_panel(j, item, p, x, n * item->cols, packed);
+            st = write_panel(j, item, p, x, n * cols, packed);
         }
     }
     ql_free(x);
@@ -342,10 +320,8 @@ static ql_status write_tensors(job *j)
         if (!p->name[0]) {
             continue;
         }
-        QL_TRY(ql_merged_open(&j->merged, item));
-        st = p->order == QL_GGUF_TURNED && item->rank == 2
-                 ? write_turned(j, item, p)
-                 : write_rows(j, item, p);
+        QL_TRY(ql_merged_open(&j->merged, item, is_turned(item, p)));
+        st = write_rows(j, item, p);
         ql_merged_close(&j->merged);
         QL_TRY(st);
     }
@@ -371,38 +347,76 @@ static ql_status open_inputs(job *j)
     return ql_export_base_check(&j->merged, j->what->model, j->opt);
 }
 
-static ql_status run(job *j)
+ql_status ql_gguf_model_open(ql_gguf_model **out, const ql_gguf_model_job *what,
+                             const ql_export_options *opt,
+                             ql_export_report *report)
 {
-    QL_TRY(open_inputs(j));
+    job *j = ql_calloc(QL_TAG_MISC, 1, sizeof(*j));
+    ql_status st;
+
+    *out = j;
+    *report = (ql_export_report){0};
+    if (!j) {
+        return QL_ENOMEM;
+    }
+    *j = (job){.what = what, .opt = opt, .report = report};
+    QL_TRY_DONE(open_inputs(j));
     ql_gguf_arch_doubts(j->arch, &j->config);
-    QL_TRY(ql_gguf_writer_open(&j->w, j->what->out));
-    QL_TRY(write_header(j));
-    QL_TRY(write_tensors(j));
-    QL_TRY(ql_gguf_writer_commit(j->w));
-    j->report->bytes = j->total;
-    j->report->files = 1;
-    j->report->untied = j->merged.untied;
+    QL_TRY_DONE(ql_gguf_writer_open(&j->w, what->out));
+    st = plan(j);
+done:
+    if (st != QL_OK) {
+        ql_gguf_model_close(out);
+    }
+    return st;
+}
+
+uint64_t ql_gguf_model_bytes(const ql_gguf_model *m)
+{
+    return m->total;
+}
+
+ql_status ql_gguf_model_finish(ql_gguf_model *m)
+{
+    QL_TRY(ql_gguf_writer_begin(m->w));
+    QL_TRY(write_tensors(m));
+    QL_TRY(ql_gguf_writer_commit(m->w));
+    m->report->bytes = m->total;
+    m->report->files = 1;
+    m->report->untied = m->merged.untied;
     return QL_OK;
+}
+
+void ql_gguf_model_close(ql_gguf_model **m)
+{
+    job *j = *m;
+
+    if (!j) {
+        return;
+    }
+    ql_gguf_writer_close(&j->w);
+    for (size_t i = 0; i < j->n_extras; i++) {
+        ql_free(j->extras[i].x);
+    }
+    ql_free(j->places);
+    ql_merged_free(&j->merged);
+    ql_adapter_folder_free(&j->folder);
+    ql_config_free(&j->config);
+    json_decref(j->root);
+    ql_free(j);
+    *m = NULL;
 }
 
 ql_status ql_gguf_model_write(const ql_gguf_model_job *what,
                               const ql_export_options *opt,
                               ql_export_report *report)
 {
-    job j = {.what = what, .opt = opt, .report = report};
+    ql_gguf_model *m;
     ql_status st;
 
-    *report = (ql_export_report){0};
-    st = run(&j);
-    ql_gguf_writer_close(&j.w);
-    for (size_t i = 0; i < j.n_extras; i++) {
-        ql_free(j.extras[i].x);
-    }
-    ql_free(j.places);
-    ql_merged_free(&j.merged);
-    ql_adapter_folder_free(&j.folder);
-    ql_config_free(&j.config);
-    json_decref(j.root);
+    QL_TRY(ql_gguf_model_open(&m, what, opt, report));
+    st = ql_gguf_model_finish(m);
+    ql_gguf_model_close(&m);
     return st;
 }
 

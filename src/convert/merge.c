@@ -1,5 +1,5 @@
-/* Folder in, folder out, tensor by tensor: what is resident at any time is one
- * tensor of the result and the mapped pages of what it is made of. */
+/* Folder in, folder out, tensor by tensor, rows at a time: what is resident is
+ * a panel of rows, and what ql_merged has of one tensor. */
 #include <string.h>
 
 #include "src/base/fail.h"
@@ -8,10 +8,6 @@
 #include "src/convert/export_base.h"
 #include "src/convert/merge_compare.h"
 #include "src/convert/model_files.h"
-
-enum {
-    PANEL = 1 << 20 /* floats that are worked on at a time */
-};
 
 /* One call of ql_export_merge. */
 typedef struct job {
@@ -74,28 +70,40 @@ static ql_status plan(job *j)
     return QL_OK;
 }
 
-/* All rows of the open tensor, as the type that is written. */
-static ql_status fill(job *j, const ql_merged_item *item, ql_dtype dtype,
-                      unsigned char *out)
+/* Rows [row, row + n) of the open tensor, through x and out, which have room
+ * for them. */
+static ql_status write_rows(job *j, ql_safetensors_writer *w, size_t row,
+                            size_t n, float *x, unsigned char *out)
 {
-    const size_t most = item->cols < PANEL ? PANEL / item->cols : 1;
-    const size_t panel = item->rows < most ? item->rows : most;
-    float *x = ql_alloc(QL_TAG_WORK, panel * item->cols, sizeof(float));
-    ql_status st = x ? QL_OK : QL_ENOMEM;
+    const ql_merged_item *item = j->merged.open;
+    const ql_dtype dtype = type_of(j, item);
 
-    for (size_t row = 0; st == QL_OK && row < item->rows; row += panel) {
-        const size_t n = item->rows - row < panel ? item->rows - row : panel;
-        const size_t at = row * item->cols * (ql_dtype_bits(dtype) / 8);
+    QL_TRY(ql_merged_rows(&j->merged, row, n, x));
+    if (!ql_floats_to(dtype, out, x, n * item->cols)) {
+        QL_FAIL(QL_EUNSUPPORTED,
+                "tensor %s: a weight is beyond the range of %s; choose --type "
+                "bf16 or f32",
+                item->name, ql_dtype_name(dtype));
+    }
+    return ql_safetensors_writer_append(
+        w, item->name, out, n * item->cols * (ql_dtype_bits(dtype) / 8));
+}
 
-        st = ql_merged_rows(&j->merged, row, n, x);
-        if (st == QL_OK && !ql_floats_to(dtype, out + at, x, n * item->cols)) {
-            st = ql_fail(QL_EUNSUPPORTED,
-                         "tensor %s: a weight is beyond the range of %s; write "
-                         "bf16 or f32",
-                         item->name, ql_dtype_name(dtype));
-        }
+static ql_status write_panels(job *j, ql_safetensors_writer *w)
+{
+    const size_t rows = j->merged.rows;
+    const size_t panel = ql_merged_panel(&j->merged);
+    float *x = ql_alloc(QL_TAG_WORK, panel * j->merged.cols, sizeof(float));
+    unsigned char *out =
+        ql_alloc(QL_TAG_WORK, panel * j->merged.cols, sizeof(float));
+    ql_status st = x && out ? QL_OK : QL_ENOMEM;
+
+    for (size_t row = 0; st == QL_OK && row < rows; row += panel) {
+        st = write_rows(j, w, row, rows - row < panel ? rows - row : panel, x,
+                        out);
     }
     ql_free(x);
+    ql_free(out);
     return st;
 }
 
@@ -103,22 +111,15 @@ static ql_status write_tensor(job *j, const ql_merged_item *item,
                               ql_safetensors_writer *w)
 {
     const ql_tensor *source = item->whole ? item->whole : item->base;
-    const ql_dtype dtype = type_of(j, item);
-    unsigned char *out;
     ql_status st;
 
     if (item->elements == 0 ||
-        (ql_merged_untouched(item) && source->dtype == dtype)) {
+        (ql_merged_untouched(item) && source->dtype == type_of(j, item))) {
         return ql_safetensors_writer_put(w, item->name, source->data);
     }
-    QL_TRY(ql_merged_open(&j->merged, item));
-    out = ql_alloc(QL_TAG_WORK, bytes_of(j, item), 1);
-    st = out ? fill(j, item, dtype, out) : QL_ENOMEM;
+    QL_TRY(ql_merged_open(&j->merged, item, false));
+    st = write_panels(j, w);
     ql_merged_close(&j->merged);
-    if (st == QL_OK) {
-        st = ql_safetensors_writer_put(w, item->name, out);
-    }
-    ql_free(out);
     return st;
 }
 
@@ -238,18 +239,63 @@ done:
     return st;
 }
 
-/* The result is there; that it cannot be compared is no failure of it. */
-static void compare(const job *j, const char *out_dir)
+/* The coarsest type that a merged weight was rounded to. */
+static ql_dtype rounding_of(const job *j)
 {
-    if (ql_merge_compare(&j->report->difference, j->model, j->adapter, out_dir,
-                         &j->base) != QL_OK) {
+    ql_dtype coarsest = QL_DTYPE_F32;
+
+    for (size_t i = 0; i < j->merged.n; i++) {
+        const ql_merged_item *item = &j->merged.items[i];
+        const ql_dtype dtype = type_of(j, item);
+
+        if (ql_merged_untouched(item) && item->base->dtype == dtype) {
+            continue;
+        }
+        if (dtype == QL_DTYPE_BF16 ||
+            (dtype == QL_DTYPE_F16 && coarsest == QL_DTYPE_F32)) {
+            coarsest = dtype;
+        }
+    }
+    return coarsest;
+}
+
+/* The result is there; that it cannot be compared is no failure of it. */
+static ql_status compare(const job *j, const char *out_dir)
+{
+    const ql_dtype rounding = rounding_of(j);
+    ql_export_difference *d = &j->report->difference;
+
+    if (ql_merge_compare(d, j->model, j->adapter, out_dir, &j->base,
+                         rounding) != QL_OK) {
         ql_note("not compared with the model and its adapter: %s",
                 ql_last_error());
+        return QL_OK;
     }
+    if (!(d->logit <= d->explained)) {
+        QL_FAIL(QL_ENUMERIC,
+                "%s is written, but is not what it was made of: its logits "
+                "differ by up to %.2g, and rounding to %s explains %.2g; try "
+                "--type f32",
+                out_dir, d->logit, ql_dtype_name(rounding), d->explained);
+    }
+    return QL_OK;
+}
+
+static ql_status check_type(ql_export_type type)
+{
+    if (type == QL_EXPORT_TYPE_Q8_0) {
+        QL_FAIL(QL_EINVAL, "folders of weights in Q8_0 cannot be written: "
+                           "choose --type f32, f16 or bf16, or the form gguf");
+    }
+    if ((size_t)type > QL_EXPORT_TYPE_Q8_0) {
+        QL_FAIL(QL_EINVAL, "type %d: choose F32, F16 or BF16", (int)type);
+    }
+    return QL_OK;
 }
 
 static ql_status run(job *j, const char *out_dir)
 {
+    QL_TRY(check_type(j->opt->type));
     QL_TRY(ql_dir_need(j->model, "give a Hugging Face model folder"));
     QL_TRY(
         ql_model_files_check(j->model, out_dir, ql_model_mark, j->opt->force));
@@ -259,10 +305,7 @@ static ql_status run(job *j, const char *out_dir)
     QL_TRY(ql_export_base_check(&j->merged, j->model, j->opt));
     QL_TRY(plan(j));
     QL_TRY(write_all(j, out_dir));
-    if (j->opt->compare) {
-        compare(j, out_dir);
-    }
-    return QL_OK;
+    return j->opt->compare ? compare(j, out_dir) : QL_OK;
 }
 
 ql_status ql_export_merge(const char *model_dir, const char *adapter_dir,

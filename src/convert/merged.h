@@ -1,6 +1,7 @@
 /* A model with an adapter worked into its weights, tensor by tensor, rows at a
  * time: what is in memory is the panel that is asked for, and for the time of
- * one tensor its pair, and its 4-bit form where one is made.
+ * one tensor its pair, and its 4-bit form where one is made. Matrices that are
+ * stored the other way round are never turned as a whole.
  *
  *   W' = W + scale B A                      (transposed where W is)
  *   W' = m / ||W + scale B A|| (W + ...)    per output, with DoRA
@@ -51,12 +52,14 @@ typedef struct ql_merged {
     size_t pairs; /* tensors that a pair changes */
 
     const ql_merged_item *open; /* the tensor whose rows can be had */
+    size_t rows, cols;          /* as they are had */
     ql_packed codes;
     ql_quantized quantized;
-    float *plain; /* a matrix that had to be transposed */
-    ql_qtensor view;
-    float *a, *b, *magnitude; /* [r, cols], [rows, r]: the pair as W is
-                                 stored */
+    ql_qtensor view; /* of the weight; no rows: it is read as stored */
+    bool across;     /* the rows are columns of the view */
+    bool crossed;    /* the pair changes the transpose of what is had */
+    float *a, *b, *magnitude; /* [r, cols], [rows, r]: the pair as the rows
+                                 are had */
     double *gain;             /* of columns, with DoRA */
 } ql_merged;
 
@@ -72,14 +75,19 @@ void ql_merged_free(ql_merged *m);
  * base or whole. */
 bool ql_merged_untouched(const ql_merged_item *item);
 
-/* The tensor of that item is the one whose rows follow. Errors: QL_EFORMAT
- * for one that is not finite, where it is quantized; QL_ENOMEM. */
-ql_status ql_merged_open(ql_merged *m, const ql_merged_item *item);
+/* The tensor of that item is the one whose rows follow; of a matrix, with
+ * turn, its transpose is. Errors: QL_EFORMAT for one that is not finite, where
+ * it is quantized; QL_ENOMEM. */
+ql_status ql_merged_open(ql_merged *m, const ql_merged_item *item, bool turn);
 
-/* Rows [row, row + n) of the open tensor in f32, out [n, cols]. Errors:
+/* Rows [row, row + n) of what is open in f32, out [n, cols]. Errors:
  * QL_EUNSUPPORTED for a type that is no number; QL_EFORMAT for a result that
  * is not finite. */
 ql_status ql_merged_rows(ql_merged *m, size_t row, size_t n, float *out);
+
+/* So many rows of what is open are worked on at a time: no more than a fourth
+ * of the tensor, and no more than fit in a few MiB. */
+size_t ql_merged_panel(const ql_merged *m);
 
 /* Ends with the tensor and lets its pages go. */
 void ql_merged_close(ql_merged *m);

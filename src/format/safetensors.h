@@ -84,7 +84,7 @@ void ql_safetensors_drop(const ql_safetensors *st, const ql_tensor *t);
 bool ql_safetensors_maps(const ql_safetensors *st, const void *p);
 
 /* A file under construction. First every tensor is announced, then the header
- * is written, then the bytes are handed over in the file's order. */
+ * is written, then the bytes are handed over. */
 typedef struct ql_safetensors_writer ql_safetensors_writer;
 
 ql_status ql_safetensors_writer_open(ql_safetensors_writer **out,
@@ -116,6 +116,12 @@ ql_status ql_safetensors_writer_begin(ql_safetensors_writer *w);
  * written already, QL_EIO, QL_ENOSPACE. */
 ql_status ql_safetensors_writer_put(ql_safetensors_writer *w, const char *name,
                                     const void *data);
+
+/* Writes the next n bytes of a tensor, behind those that were written before.
+ * Errors: as above. */
+ql_status ql_safetensors_writer_append(ql_safetensors_writer *w,
+                                       const char *name, const void *data,
+                                       size_t n);
 
 /* Before the header is written: tensors that are not handed over become holes,
  * which read as zeros and take no disk. */

@@ -21,7 +21,8 @@ typedef struct item {
     size_t shape[QL_MAX_RANK];
     size_t bytes;
     size_t begin; /* of its bytes in the data section */
-    bool written;
+    bool begun;   /* something was handed over */
+    size_t done;  /* bytes that were */
 } item;
 
 typedef struct pair {
@@ -317,24 +318,49 @@ static item *find_item(const ql_safetensors_writer *w, const char *name)
     return found ? *found : NULL;
 }
 
-ql_status ql_safetensors_writer_put(ql_safetensors_writer *w, const char *name,
-                                    const void *data)
+static ql_status need_item(item **out, const ql_safetensors_writer *w,
+                           const char *name)
 {
-    item *t = find_item(w, name);
-
     assert(w->begun);
-    if (!t) {
+    *out = find_item(w, name);
+    if (!*out) {
         QL_FAIL(QL_ENOTFOUND, "%s: tensor '%s' was not announced", w->file.path,
                 name);
     }
-    if (t->written) {
-        QL_FAIL(QL_EINVAL, "%s: tensor '%s' is written twice", w->file.path,
-                name);
-    }
-    QL_TRY(ql_outfile_write_at(&w->file, w->data_start + t->begin, data,
-                               t->bytes));
-    t->written = true;
     return QL_OK;
+}
+
+static ql_status append(ql_safetensors_writer *w, item *t, const void *data,
+                        size_t n)
+{
+    if (n > t->bytes - t->done || (n == 0 && t->begun)) {
+        QL_FAIL(QL_EINVAL, "%s: tensor '%s' is written twice", w->file.path,
+                t->name);
+    }
+    t->begun = true;
+    QL_TRY(ql_outfile_write_at(&w->file, w->data_start + t->begin + t->done,
+                               data, n));
+    t->done += n;
+    return QL_OK;
+}
+
+ql_status ql_safetensors_writer_append(ql_safetensors_writer *w,
+                                       const char *name, const void *data,
+                                       size_t n)
+{
+    item *t;
+
+    QL_TRY(need_item(&t, w, name));
+    return append(w, t, data, n);
+}
+
+ql_status ql_safetensors_writer_put(ql_safetensors_writer *w, const char *name,
+                                    const void *data)
+{
+    item *t;
+
+    QL_TRY(need_item(&t, w, name));
+    return append(w, t, data, t->bytes);
 }
 
 void ql_safetensors_writer_sparse(ql_safetensors_writer *w)
@@ -348,7 +374,7 @@ static ql_status end_file(ql_safetensors_writer *w)
 {
     const unsigned char zero = 0;
 
-    if (w->data_bytes == 0 || w->items[w->count - 1].written) {
+    if (w->data_bytes == 0 || w->items[w->count - 1].begun) {
         return QL_OK;
     }
     return ql_outfile_write_at(&w->file, w->data_start + w->data_bytes - 1,
@@ -358,10 +384,12 @@ static ql_status end_file(ql_safetensors_writer *w)
 ql_status ql_safetensors_writer_commit(ql_safetensors_writer *w)
 {
     assert(w->begun);
-    for (size_t i = 0; i < w->count && !w->sparse; i++) {
-        if (!w->items[i].written) {
+    for (size_t i = 0; i < w->count; i++) {
+        const item *t = &w->items[i];
+
+        if (t->begun ? t->done < t->bytes : !w->sparse) {
             QL_FAIL(QL_EINVAL, "%s: tensor '%s' is missing", w->file.path,
-                    w->items[i].name);
+                    t->name);
         }
     }
     QL_TRY(end_file(w));

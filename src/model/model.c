@@ -26,7 +26,8 @@ ql_load ql_model_load(const ql_model_options *opt)
                      .book = opt->quant.type == QL_QUANT_FP4 ? QL_CODEBOOK_FP4
                                                              : QL_CODEBOOK_NF4,
                      .block = opt->quant.block_size,
-                     .double_quant = opt->quant.double_quant};
+                     .double_quant = opt->quant.double_quant,
+                     .scratch_dir = opt->scratch_dir};
 }
 
 ql_status ql_model_open(ql_model **out, const char *dir,

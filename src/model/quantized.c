@@ -5,7 +5,12 @@
 
 #include "quant/dquant.h"
 #include "src/base/fail.h"
+#include "src/model/transposed.h"
 #include "src/op/quantize_dense.h"
+
+enum {
+    PANEL = 1 << 18 /* floats of a transpose that are made at a time */
+};
 
 ql_status ql_quant_options_check(const ql_quant_options *opt)
 {
@@ -110,6 +115,79 @@ ql_status ql_quantized_init(ql_quantized *q, const ql_tensor *t,
         st = ql_not_finite(t, bad);
         goto done;
     }
+    if (double_quant) {
+        ql_dquantize(q->absmax, q->blocks, q->absmax_u8, q->nested_absmax,
+                     &q->offset);
+    }
+done:
+    if (st != QL_OK) {
+        ql_quantized_free(q);
+    }
+    return st;
+}
+
+/* Rows of a matrix that is cols wide, so many that blocks end with them. */
+static size_t whole_blocks(size_t cols, size_t block)
+{
+    size_t rows = 1;
+
+    while (rows < block && rows * cols % block != 0) {
+        rows *= 2; /* block is a power of two */
+    }
+    return rows;
+}
+
+/* The panel of the transpose that begins with a column of w. x has room for
+ * its rows. */
+static ql_status turn_panel(ql_quantized *q, const ql_tensor *t,
+                            const ql_qtensor *w, size_t col, size_t rows,
+                            ql_codebook_id book, size_t block, float *x)
+{
+    const ql_qtensor panel = ql_qtensor_dense(x, rows, w->rows);
+    const size_t start = col * w->rows;
+    size_t bad;
+
+    ql_qtensor_columns(x, w, col, rows);
+    bad = ql_quantize_dense((uint8_t *)q->packed + start / 2,
+                            (float *)q->absmax + start / block, &panel, book,
+                            block);
+    return bad == SIZE_MAX ? QL_OK
+                           : ql_not_finite(t, bad % w->rows * w->cols + col +
+                                                  bad / w->rows);
+}
+
+static ql_status turn_panels(ql_quantized *q, const ql_tensor *t,
+                             const ql_qtensor *w, ql_codebook_id book,
+                             size_t block)
+{
+    const size_t step = whole_blocks(w->rows, block);
+    const size_t room = PANEL < q->elements / 8 ? PANEL : q->elements / 8;
+    const size_t some = room / w->rows / step * step;
+    const size_t most = some > 0 ? some : step;
+    const size_t rows = most < w->cols ? most : w->cols;
+    float *x = ql_alloc(QL_TAG_WORK, rows * w->rows, sizeof(float));
+    ql_status st = x ? QL_OK : QL_ENOMEM;
+
+    for (size_t col = 0; st == QL_OK && col < w->cols; col += rows) {
+        const size_t n = w->cols - col < rows ? w->cols - col : rows;
+
+        st = turn_panel(q, t, w, col, n, book, block, x);
+    }
+    ql_free(x);
+    return st;
+}
+
+ql_status ql_quantized_turned(ql_quantized *q, const ql_tensor *t,
+                              ql_codebook_id book, size_t block,
+                              bool double_quant)
+{
+    ql_status st;
+    ql_qtensor w;
+
+    *q = (ql_quantized){.elements = t->elements};
+    QL_TRY(ql_dense_view(&w, t));
+    QL_TRY_DONE(allocate(q, block, double_quant));
+    QL_TRY_DONE(turn_panels(q, t, &w, book, block));
     if (double_quant) {
         ql_dquantize(q->absmax, q->blocks, q->absmax_u8, q->nested_absmax,
                      &q->offset);

@@ -39,6 +39,11 @@ ql_status ql_quantized_init(ql_quantized *q, const ql_tensor *t,
                             bool double_quant);
 void ql_quantized_free(ql_quantized *q);
 
+/* The same of the transpose of a matrix, a panel of rows of that at a time. */
+ql_status ql_quantized_turned(ql_quantized *q, const ql_tensor *t,
+                              ql_codebook_id book, size_t block,
+                              bool double_quant);
+
 /* The result as a matrix [rows, cols] that stood in dtype before. Borrows q. */
 ql_qtensor ql_quantized_view(const ql_quantized *q, size_t rows, size_t cols,
                              ql_codebook_id book, size_t block, ql_dtype dtype);

@@ -60,7 +60,7 @@ static size_t mapped_ranges(range *out, const ql_weights *w,
     size_t n = 0;
 
     for (size_t i = 0; i < ARRAYS; i++) {
-        if (all[i].bytes > 0 && ql_shards_maps(w->shards, all[i].p)) {
+        if (all[i].bytes > 0 && ql_weights_maps(w, all[i].p)) {
             out[n++] = all[i];
         }
     }

@@ -2,11 +2,13 @@
 
 #include <string.h>
 
+#include "quant/codec.h"
 #include "src/base/alloc.h"
 #include "src/base/fail.h"
 
 enum {
-    TILE = 32 /* rows and columns that are in cache together */
+    TILE = 32, /* rows and columns that are in cache together */
+    WIDE = 256 /* elements of a row that are decoded together */
 };
 
 static size_t least(size_t a, size_t b)
@@ -56,4 +58,33 @@ ql_status ql_tensor_transpose(ql_tensor *out, void **data, const ql_tensor *t)
     out->data = y;
     *data = y;
     return QL_OK;
+}
+
+/* Rows [row, row + TILE) of w become columns of out. */
+static void turn_rows(float *out, const ql_qtensor *w, size_t col, size_t n,
+                      size_t row)
+{
+    const size_t rows = least(TILE, w->rows - row);
+    _Alignas(64) float x[TILE][WIDE];
+
+    for (size_t c = 0; c < n; c += WIDE) {
+        const size_t m = least(WIDE, n - c);
+
+        for (size_t i = 0; i < rows; i++) {
+            ql_dequantize(x[i], w, (row + i) * w->cols + col + c, m);
+        }
+        for (size_t j = 0; j < m; j++) {
+            for (size_t i = 0; i < rows; i++) {
+                out[(c + j) * w->rows + row + i] = x[i][j];
+            }
+        }
+    }
+}
+
+void ql_qtensor_columns(float *out, const ql_qtensor *w, size_t col, size_t n)
+{
+#pragma omp parallel for schedule(static) if (w->rows * n > TILE * WIDE)
+    for (size_t row = 0; row < w->rows; row += TILE) {
+        turn_rows(out, w, col, n, row);
+    }
 }

@@ -1,6 +1,7 @@
 #include "src/model/weights.h"
 
 #include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -57,6 +58,11 @@ void ql_weights_path(const ql_weights *w, const ql_arch *arch, size_t layer,
 {
     snprintf(path, bytes, "%s%s.%zu.%s", w->base, arch->names->layers, layer,
              arch->names->module[module]);
+}
+
+bool ql_weights_maps(const ql_weights *w, const void *p)
+{
+    return ql_shards_maps(w->shards, p) || ql_scratch_maps(w->scratch, p);
 }
 
 static ql_status need(const ql_weights *w, const char *name,
@@ -136,15 +142,6 @@ static ql_status load_dense(loader *l, const ql_tensor *t, size_t rows,
     return ql_dense_view(out, t);
 }
 
-/* Hands a part of a quantized weight over to the weights. */
-static ql_status own_part(ql_weights *w, void **part)
-{
-    void *block = *part;
-
-    *part = NULL;
-    return ql_weights_own(w, block);
-}
-
 /* A weight that the folder holds in 4 bits, which it is said to do. */
 static ql_status load_4bit(loader *l, const char *name, size_t rows,
                            size_t cols, ql_qtensor *out)
@@ -164,39 +161,68 @@ static ql_status load_4bit(loader *l, const char *name, size_t rows,
                      name, p.w.rows, p.w.cols, rows, cols);
     }
     for (size_t i = 0; st == QL_OK && i < QL_PACKED_COPIES; i++) {
-        st = p.copies[i] ? own_part(l->w, &p.copies[i]) : QL_OK;
+        void *copy = p.copies[i];
+
+        p.copies[i] = NULL;
+        st = copy ? ql_weights_own(l->w, copy) : QL_OK;
     }
     ql_packed_free(&p);
     return st;
 }
 
-static ql_status own_quantized(ql_weights *w, ql_quantized *q)
+/* Hands n bytes at *part over to the weights, or to their file; *kept is where
+ * they are then. */
+static ql_status own_part(ql_weights *w, void **part, size_t n, void **kept)
 {
-    w->quantized++;
-    w->bytes += ql_codec_packed_bytes(q->elements);
-    QL_TRY(own_part(w, &q->packed));
-    if (!q->absmax_u8) {
-        w->bytes += q->blocks * sizeof(float);
-        return own_part(w, &q->absmax);
+    void *block = *part;
+    const void *at;
+    ql_status st;
+
+    *part = NULL;
+    if (!w->scratch) {
+        *kept = block;
+        return ql_weights_own(w, block);
     }
-    w->bytes += q->blocks + q->nested_blocks * sizeof(float);
-    QL_TRY(own_part(w, &q->absmax_u8));
-    return own_part(w, &q->nested_absmax);
+    st = ql_scratch_put(w->scratch, block, n, &at);
+    *kept = st == QL_OK ? (void *)(uintptr_t)at : NULL;
+    ql_free(block);
+    return st;
 }
 
-/* A weight that the folder holds in 16 or 32 bits, in 4. */
+static ql_status own_quantized(ql_weights *w, ql_quantized *q,
+                               ql_quantized *kept)
+{
+    const size_t packed = ql_codec_packed_bytes(q->elements);
+    const size_t scales = q->blocks * sizeof(float);
+    const size_t nested = q->nested_blocks * sizeof(float);
+
+    *kept = *q;
+    w->quantized++;
+    w->bytes += packed;
+    QL_TRY(own_part(w, &q->packed, packed, &kept->packed));
+    if (!q->absmax_u8) {
+        w->bytes += scales;
+        return own_part(w, &q->absmax, scales, &kept->absmax);
+    }
+    w->bytes += q->blocks + nested;
+    QL_TRY(own_part(w, &q->absmax_u8, q->blocks, &kept->absmax_u8));
+    return own_part(w, &q->nested_absmax, nested, &kept->nested_absmax);
+}
+
+/* A weight that the folder holds in 16 or 32 bits, in 4; turned: [in, out]. */
 static ql_status quantize(loader *l, const ql_tensor *t, size_t rows,
-                          size_t cols, ql_qtensor *out)
+                          size_t cols, bool turned, ql_qtensor *out)
 {
     const ql_load *load = l->load;
     ql_quantized q;
+    ql_quantized kept;
     ql_status st;
 
-    QL_TRY(check_shape(t, rows, cols));
-    QL_TRY(
-        ql_quantized_init(&q, t, load->book, load->block, load->double_quant));
-    *out = ql_quantized_view(&q, rows, cols, load->book, load->block, t->dtype);
-    st = own_quantized(l->w, &q);
+    QL_TRY((turned ? ql_quantized_turned : ql_quantized_init)(
+        &q, t, load->book, load->block, load->double_quant));
+    st = own_quantized(l->w, &q, &kept);
+    *out =
+        ql_quantized_view(&kept, rows, cols, load->book, load->block, t->dtype);
     ql_quantized_free(&q);
     ql_shards_drop(l->w->shards, t);
     return st;
@@ -243,28 +269,27 @@ static ql_status load_bias(loader *l, const char *path, bool there, size_t rows,
 static ql_status load_plain(loader *l, const char *name, size_t rows,
                             size_t cols, ql_qtensor *out)
 {
+    const bool turn = l->c->arch->transposed;
     const ql_tensor *t;
     ql_tensor turned;
     void *data;
-    ql_status st;
+    void *kept;
 
     QL_TRY(need(l->w, name, &t));
-    if (!l->c->arch->transposed) {
-        return to_quantize(l) ? quantize(l, t, rows, cols, out)
-                              : load_dense(l, t, rows, cols, out);
-    }
-    QL_TRY(check_shape(t, cols, rows));
-    if (l->load->check) {
+    QL_TRY(turn ? check_shape(t, cols, rows) : check_shape(t, rows, cols));
+    if (turn && l->load->check) {
         return ql_dense_view(out, t);
+    }
+    if (to_quantize(l)) {
+        return quantize(l, t, rows, cols, turn, out);
+    }
+    if (!turn) {
+        return load_dense(l, t, rows, cols, out);
     }
     QL_TRY(ql_tensor_transpose(&turned, &data, t));
     ql_shards_drop(l->w->shards, t);
-    if (to_quantize(l)) {
-        st = quantize(l, &turned, rows, cols, out);
-        ql_free(data);
-        return st;
-    }
-    QL_TRY(ql_weights_own(l->w, data));
+    QL_TRY(own_part(l->w, &data, turned.bytes, &kept));
+    turned.data = kept;
     return load_dense(l, &turned, rows, cols, out);
 }
 
@@ -404,6 +429,7 @@ ql_status ql_weights_init(ql_weights *w, const ql_config *c, const char *dir,
     ql_status st;
 
     *w = (ql_weights){.n_layers = c->layers, .load = *load};
+    w->load.scratch_dir = NULL;
     w->layers = ql_calloc(QL_TAG_MISC, c->layers, sizeof(*w->layers));
     w->base_layers = ql_calloc(QL_TAG_MISC, c->layers, sizeof(*w->layers));
     if (!w->layers || !w->base_layers) {
@@ -411,6 +437,9 @@ ql_status ql_weights_init(ql_weights *w, const ql_config *c, const char *dir,
         goto done;
     }
     QL_TRY_DONE(ql_shards_open(&w->shards, dir));
+    if (load->scratch_dir) {
+        QL_TRY_DONE(ql_scratch_open(&w->scratch, load->scratch_dir));
+    }
     w->base = ql_weights_base(w->shards, c->arch->names);
     QL_TRY_DONE(load_ends(&l));
     w->embed = (ql_embedding){.w = w->base_embed, .scale = c->embed_scale};
@@ -435,5 +464,6 @@ void ql_weights_free(ql_weights *w)
     ql_free(w->layers);
     ql_free(w->base_layers);
     ql_shards_close(&w->shards);
+    ql_scratch_close(&w->scratch);
     *w = (ql_weights){0};
 }

@@ -5,6 +5,7 @@
 #define QL_MODEL_WEIGHTS_H
 
 #include "quant/codebook.h"
+#include "src/base/scratch.h"
 #include "src/format/shards.h"
 #include "src/model/config.h"
 #include "src/op/embed.h"
@@ -23,6 +24,8 @@ typedef struct ql_load {
     size_t block;
     bool double_quant;
     bool check; /* only to see that the folder is sound: nothing is turned */
+    const char *scratch_dir; /* where weights lie on disk that are made while
+                                loading; NULL: in memory */
 } ql_load;
 
 typedef struct ql_weights {
@@ -47,8 +50,9 @@ typedef struct ql_weights {
     ql_load load;           /* how it was loaded */
     void **owned;           /* blocks behind the views */
     size_t n_owned;
-    size_t quantized; /* linear layers in 4 bits */
-    size_t bytes;     /* of all weights, as stored in memory */
+    ql_scratch *scratch; /* or they are in here; NULL: none is */
+    size_t quantized;    /* linear layers in 4 bits */
+    size_t bytes;        /* of all weights, as stored in memory */
 } ql_weights;
 
 /* Loads the weights of dir. c is borrowed during the call. Errors:
@@ -58,6 +62,9 @@ typedef struct ql_weights {
 ql_status ql_weights_init(ql_weights *w, const ql_config *c, const char *dir,
                           const ql_load *load);
 void ql_weights_free(ql_weights *w);
+
+/* Whether p lies on disk, mapped: in a file of the folder or made of one. */
+bool ql_weights_maps(const ql_weights *w, const void *p);
 
 /* Makes a block live as long as the weights; takes it over in any case. Errors:
  * QL_ENOMEM, which a block that is NULL is, too. */

@@ -10,7 +10,8 @@ typedef enum cli_exit {
     CLI_EXIT_USAGE = 2,        /* wrong usage */
     CLI_EXIT_INPUT = 3,        /* bad or unsupported input */
     CLI_EXIT_NO_ROOM = 4,      /* does not fit into memory or on the disk */
-    CLI_EXIT_NUMERIC = 5,      /* a loss or gradient is not finite */
+    CLI_EXIT_NUMERIC = 5,      /* a loss or gradient is not finite, or a merged
+                                  model is not what it was made of */
     CLI_EXIT_INTERRUPTED = 130 /* by Ctrl-C; the state was saved */
 } cli_exit;
 
