@@ -4,11 +4,12 @@
  * llama.cpp multiplies each pair by alpha / r with one alpha for all, where r
  * is the pair's own. What PEFT scales otherwise (rsLoRA, patterns) goes into
  * alpha where that serves all pairs, else into B. */
+#include "src/convert/gguf_adapter.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "qlora/export.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/convert/adapter_folder.h"
@@ -17,8 +18,7 @@
 #include "src/convert/model_files.h"
 #include "src/format/names.h"
 
-/* One call of ql_export_gguf_adapter. */
-typedef struct job {
+struct ql_gguf_adapter {
     const ql_export_options *opt;
     ql_export_report *report;
     ql_adapter_folder folder;
@@ -27,10 +27,56 @@ typedef struct job {
     ql_gguf_type type;
     double alpha;
     ql_gguf_writer *w;
-} job;
+};
+
+typedef ql_gguf_adapter job;
+
+/* The path of the embedding, or of the head. */
+static bool is_end(const job *j, const char *path)
+{
+    const ql_names *n = j->config.arch->names;
+
+    return ql_name_ends(path, n->embed) || strcmp(path, n->head) == 0;
+}
+
+/* The same of a tensor. */
+static bool is_end_tensor(const job *j, const char *name)
+{
+    const size_t n = strlen(name) - strlen(".weight");
+    char path[1024];
+
+    if (!ql_name_ends(name, ".weight") || n >= sizeof(path)) {
+        return false;
+    }
+    memcpy(path, name, n);
+    path[n] = '\0';
+    return is_end(j, path);
+}
+
+/* Merging makes two matrices of the one that is embedding and head. */
+static bool unties(const job *j)
+{
+    const ql_adapter_folder *f = &j->folder;
+    bool changes = false;
+
+    for (size_t i = 0; i < f->n_pairs; i++) {
+        changes |= is_end(j, f->pairs[i].path);
+    }
+    for (size_t i = 0; i < f->n_wholes; i++) {
+        changes |= !f->wholes[i].repeats && is_end_tensor(j, f->wholes[i].name);
+    }
+    return changes && j->config.tied && !f->tied;
+}
 
 static ql_status refuse(const job *j, const char *what)
 {
+    if (unties(j) && !ql_gguf_arch_own_head(j->arch)) {
+        QL_FAIL(QL_EUNSUPPORTED,
+                "%s: %s cannot be said in a GGUF adapter, and GGUF files of "
+                "architecture %s have no place for a head of its own: merge "
+                "it into a folder (qlora-export merge)",
+                j->folder.path, what, ql_gguf_arch_name(j->arch));
+    }
     QL_FAIL(QL_EUNSUPPORTED,
             "%s: %s cannot be said in a GGUF adapter; merge it into the model "
             "(qlora-export gguf --adapter, or merge)",
@@ -66,12 +112,7 @@ static ql_status check_plain(const job *j)
         }
     }
     for (size_t i = 0; i < f->n_pairs; i++) {
-        const char *path = f->pairs[i].path;
-        const ql_names *n = j->config.arch->names;
-        const bool end =
-            ql_name_ends(path, n->embed) || strcmp(path, n->head) == 0;
-
-        if (end && j->config.tied) {
+        if (is_end(j, f->pairs[i].path) && j->config.tied) {
             return refuse(j,
                           "a change of the embedding that is the head, too,");
         }
@@ -144,9 +185,11 @@ static ql_status write_matrix(job *j, const float *x, size_t rows, size_t cols,
         const size_t from = place ? ql_gguf_row(place, i, rows) : i;
 
         if (!ql_gguf_pack(type, row, x + from * cols, cols)) {
-            st = ql_fail(QL_EUNSUPPORTED,
-                         "%s: a number is beyond the range of %s; write f32",
-                         j->folder.path, ql_gguf_type_name(type));
+            st =
+                ql_fail(QL_EUNSUPPORTED,
+                        "%s: a number is beyond the range of %s; choose --type "
+                        "f32",
+                        j->folder.path, ql_gguf_type_name(type));
             break;
         }
         st = ql_gguf_writer_write(j->w, row, bytes);
@@ -180,15 +223,17 @@ done:
     return st;
 }
 
-/* One alpha for all pairs, if rsLoRA with one rank allows it. */
+/* One alpha for all pairs, if rsLoRA with one rank allows it. An alpha of 0
+ * would mean to llama.cpp that there is none. */
 static void choose_alpha(job *j)
 {
     const ql_adapter_folder *f = &j->folder;
 
     j->alpha = f->rslora ? f->alpha * sqrt((double)f->r) : f->alpha;
+    j->alpha = j->alpha != 0 ? j->alpha : 1;
 }
 
-static ql_status write_header(job *j, const char *adapter_dir)
+static ql_status put_values(job *j, const char *adapter_dir)
 {
     char title[QL_GGUF_TITLE_BYTES];
 
@@ -205,25 +250,19 @@ static ql_status write_header(job *j, const char *adapter_dir)
                            QL_GGUF_QUANTIZATION);
 }
 
-static ql_status write_file(job *j, const char *adapter_dir,
-                            const char *out_path)
+static ql_status plan(job *j, const char *adapter_dir)
 {
-    QL_TRY(ql_gguf_writer_open(&j->w, out_path));
-    QL_TRY(write_header(j, adapter_dir));
+    QL_TRY(put_values(j, adapter_dir));
     for (size_t i = 0; i < j->folder.n_pairs; i++) {
         QL_TRY(announce(j, &j->folder.pairs[i]));
     }
-    QL_TRY(ql_gguf_writer_begin(j->w));
-    for (size_t i = 0; i < j->folder.n_pairs; i++) {
-        QL_TRY(write_pair(j, &j->folder.pairs[i]));
-    }
     j->report->bytes = ql_gguf_writer_size(j->w);
     j->report->files = 1;
-    return ql_gguf_writer_commit(j->w);
+    return QL_OK;
 }
 
-static ql_status run(job *j, const char *model_dir, const char *adapter_dir,
-                     const char *out_path)
+static ql_status open_inputs(job *j, const char *model_dir,
+                             const char *adapter_dir, const char *out_path)
 {
     QL_TRY(ql_dir_need(model_dir, "give a Hugging Face model folder"));
     QL_TRY(ql_model_files_check_file(out_path, j->opt->force));
@@ -233,7 +272,56 @@ static ql_status run(job *j, const char *model_dir, const char *adapter_dir,
     QL_TRY(ql_adapter_folder_init(&j->folder, adapter_dir));
     QL_TRY(check_plain(j));
     choose_alpha(j);
-    return write_file(j, adapter_dir, out_path);
+    return QL_OK;
+}
+
+ql_status ql_gguf_adapter_open(ql_gguf_adapter **out, const char *model_dir,
+                               const char *adapter_dir, const char *out_path,
+                               const ql_export_options *opt,
+                               ql_export_report *report)
+{
+    job *j = ql_calloc(QL_TAG_MISC, 1, sizeof(*j));
+    ql_status st;
+
+    *out = j;
+    *report = (ql_export_report){0};
+    if (!j) {
+        return QL_ENOMEM;
+    }
+    *j = (job){.opt = opt, .report = report};
+    QL_TRY_DONE(open_inputs(j, model_dir, adapter_dir, out_path));
+    QL_TRY_DONE(ql_gguf_writer_open(&j->w, out_path));
+    st = plan(j, adapter_dir);
+done:
+    if (st != QL_OK) {
+        ql_gguf_adapter_close(out);
+    }
+    return st;
+}
+
+uint64_t ql_gguf_adapter_bytes(const ql_gguf_adapter *a)
+{
+    return ql_gguf_writer_size(a->w);
+}
+
+ql_status ql_gguf_adapter_finish(ql_gguf_adapter *a)
+{
+    QL_TRY(ql_gguf_writer_begin(a->w));
+    for (size_t i = 0; i < a->folder.n_pairs; i++) {
+        QL_TRY(write_pair(a, &a->folder.pairs[i]));
+    }
+    return ql_gguf_writer_commit(a->w);
+}
+
+void ql_gguf_adapter_close(ql_gguf_adapter **a)
+{
+    if (*a) {
+        ql_gguf_writer_close(&(*a)->w);
+        ql_adapter_folder_free(&(*a)->folder);
+        ql_config_free(&(*a)->config);
+        ql_free(*a);
+    }
+    *a = NULL;
 }
 
 ql_status ql_export_gguf_adapter(const char *model_dir, const char *adapter_dir,
@@ -242,13 +330,12 @@ ql_status ql_export_gguf_adapter(const char *model_dir, const char *adapter_dir,
                                  ql_export_report *report)
 {
     ql_export_report own;
-    job j = {.opt = opt, .report = report ? report : &own};
+    ql_gguf_adapter *a;
     ql_status st;
 
-    *j.report = (ql_export_report){0};
-    st = run(&j, model_dir, adapter_dir, out_path);
-    ql_gguf_writer_close(&j.w);
-    ql_adapter_folder_free(&j.folder);
-    ql_config_free(&j.config);
+    QL_TRY(ql_gguf_adapter_open(&a, model_dir, adapter_dir, out_path, opt,
+                                report ? report : &own));
+    st = ql_gguf_adapter_finish(a);
+    ql_gguf_adapter_close(&a);
     return st;
 }

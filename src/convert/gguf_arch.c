@@ -88,14 +88,19 @@ ql_status ql_gguf_arch_find(const ql_gguf_arch **out, const ql_config *c)
         }
     }
     QL_FAIL(QL_EUNSUPPORTED,
-            "models of type \"%s\" cannot be written as GGUF; merge instead "
-            "(qlora-export merge)",
+            "models of type \"%s\" cannot be written as GGUF; qlora-export "
+            "merge writes a folder",
             c->arch->model_type);
 }
 
 const char *ql_gguf_arch_name(const ql_gguf_arch *a)
 {
     return a->name;
+}
+
+bool ql_gguf_arch_own_head(const ql_gguf_arch *a)
+{
+    return a->own_head;
 }
 
 /* What follows prefix in text; NULL if it does not begin so. */
@@ -238,7 +243,8 @@ ql_status ql_gguf_place_find(ql_gguf_place *p, const ql_gguf_arch *a,
     }
     if (!p->name[0] || (!a->own_head && after(p->name, "output."))) {
         QL_FAIL(QL_EUNSUPPORTED,
-                "tensor %s has no place in a GGUF file of architecture %s",
+                "tensor %s has no place in a GGUF file of architecture %s; "
+                "qlora-export merge writes a folder, which has one",
                 name, a->name);
     }
     p->exact |= ql_name_ends(p->name, ".bias");

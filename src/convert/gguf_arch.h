@@ -37,6 +37,9 @@ ql_status ql_gguf_arch_find(const ql_gguf_arch **out, const ql_config *c);
 /* "llama". Borrowed, constant. */
 const char *ql_gguf_arch_name(const ql_gguf_arch *a);
 
+/* The head may be another matrix than the embedding. */
+bool ql_gguf_arch_own_head(const ql_gguf_arch *a);
+
 /* The place of a tensor by its name in the model folder. Errors:
  * QL_EUNSUPPORTED for one that has none. */
 ql_status ql_gguf_place_find(ql_gguf_place *p, const ql_gguf_arch *a,

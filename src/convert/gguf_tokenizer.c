@@ -8,6 +8,7 @@
 #include "src/base/file.h"
 #include "src/base/note.h"
 #include "src/convert/gguf_pre.h"
+#include "src/convert/model_files.h"
 #include "src/text/chat_file.h"
 #include "src/text/tokenizer_handle.h"
 
@@ -24,7 +25,6 @@ typedef enum token_type {
 enum {
     NAME_BYTES = 64,
     MAX_TOKEN = 1 << 16,
-    MAX_JSON = 1 << 26,
     MAX_ENDS = 2 /* end tokens beside eos that the format has a name for */
 };
 
@@ -216,32 +216,44 @@ static int64_t named(const job *j, const json_t *tokens, const char *name)
                              : -1;
 }
 
-/* The end tokens of generation_config.json that are not eos; how many. */
-static ql_status read_ends(const job *j, const char *dir,
-                           int64_t ends[MAX_ENDS], size_t *n)
+/* The token that ends texts, and others that do; -1 where there is none. */
+typedef struct ends {
+    int64_t eos, others[MAX_ENDS];
+} ends;
+
+static void add_end(ends *e, int64_t id)
 {
-    json_t *root = NULL;
-    char *path = NULL;
-    const json_t *said;
-    ql_status st;
+    int64_t *place = e->eos < 0 ? &e->eos : NULL;
 
-    *n = 0;
-    st = ql_json_load_optional(&root, &path, dir, "generation_config.json",
-                               MAX_JSON);
-    said = json_object_get(root, "eos_token_id");
-    for (size_t i = 0; st == QL_OK && i < ql_json_count(said); i++) {
-        const int64_t id = json_integer_value(ql_json_item(said, i));
-
-        if (*n < MAX_ENDS && id != j->tok->eos) {
-            ends[(*n)++] = id;
-        } else if (id != j->tok->eos) {
-            ql_note("GGUF has no name for so many end tokens: %lld is left out",
-                    (long long)id);
-        }
+    if (id < 0 || id == e->eos) {
+        return;
     }
-    json_decref(root);
-    ql_free(path);
-    return st;
+    for (size_t i = 0; !place && i < MAX_ENDS; i++) {
+        if (e->others[i] == id) {
+            return;
+        }
+        place = e->others[i] < 0 ? &e->others[i] : NULL;
+    }
+    if (place) {
+        *place = id;
+    } else {
+        ql_note("GGUF has no name for so many end tokens: %lld is left out",
+                (long long)id);
+    }
+}
+
+static ql_status read_ends(const job *j, const char *dir, ends *e)
+{
+    json_t *said = NULL;
+
+    *e = (ends){.eos = -1, .others = {-1, -1}};
+    add_end(e, j->tok->eos);
+    QL_TRY(ql_model_files_ends(&said, dir));
+    for (size_t i = 0; i < ql_json_count(said); i++) {
+        add_end(e, json_integer_value(ql_json_item(said, i)));
+    }
+    json_decref(said);
+    return QL_OK;
 }
 
 static ql_status put_specials(const job *j, const char *dir)
@@ -249,17 +261,16 @@ static ql_status put_specials(const job *j, const char *dir)
     const ql_post_row *row = &j->tok->postprocessor.single;
     const ql_post_item *first = row->n > 0 ? &row->items[0] : NULL;
     const ql_post_item *last = row->n > 0 ? &row->items[row->n - 1] : NULL;
-    int64_t ends[MAX_ENDS];
     json_t *tokens = NULL;
-    size_t n;
+    ends e;
     ql_status st;
 
     QL_TRY_DONE(ql_chat_tokens_read(&tokens, dir));
-    QL_TRY_DONE(read_ends(j, dir, ends, &n));
+    QL_TRY_DONE(read_ends(j, dir, &e));
     QL_TRY_DONE(put_id(j, "bos", j->tok->bos));
-    QL_TRY_DONE(put_id(j, "eos", j->tok->eos));
-    QL_TRY_DONE(put_id(j, "eot", n > 0 ? ends[0] : -1));
-    QL_TRY_DONE(put_id(j, "eom", n > 1 ? ends[1] : -1));
+    QL_TRY_DONE(put_id(j, "eos", e.eos));
+    QL_TRY_DONE(put_id(j, "eot", e.others[0]));
+    QL_TRY_DONE(put_id(j, "eom", e.others[1]));
     QL_TRY_DONE(put_id(j, "unknown",
                        j->tok->model.bpe.unk >= 0
                            ? j->tok->model.bpe.unk

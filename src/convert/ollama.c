@@ -7,9 +7,12 @@
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/base/note.h"
+#include "src/base/quote.h"
+#include "src/convert/gguf_adapter.h"
 #include "src/convert/gguf_model.h"
 #include "src/convert/go_template.h"
 #include "src/convert/model_files.h"
+#include "src/convert/modelfile.h"
 #include "src/text/tokenizer_handle.h"
 
 static const char model_name[] = "model.gguf";
@@ -26,11 +29,16 @@ typedef struct job {
     const char *model, *adapter;
     const ql_export_options *opt;
     ql_export_report *report;
-    const char *dir; /* that is written to */
-    bool merged;     /* the adapter is worked into the model */
+    char *model_path, *adapter_path; /* of the files */
+    ql_export_options adapter_opt;
+    ql_export_report adapter_report;
+    ql_gguf_adapter *adapter_file; /* NULL: it is worked into the model */
+    ql_gguf_model_job what;
+    ql_gguf_model *model_file;
     ql_tokenizer *tok;
     json_t *tokens; /* special tokens by name */
     json_t *generation;
+    json_t *ends; /* ids of tokens that end answers */
     ql_go_template template;
     bool has_template;
     bool dated; /* the template puts the date in */
@@ -38,40 +46,61 @@ typedef struct job {
 } job;
 
 /* The adapter beside the model; where it cannot be said there, in it. */
-static ql_status write_adapter(job *j)
+static ql_status plan_adapter(job *j)
 {
-    char *path = ql_path_join(j->dir, adapter_name);
-    ql_export_options opt = *j->opt;
-    ql_status st = QL_ENOMEM;
+    ql_status st;
 
-    opt.type = QL_EXPORT_TYPE_F32;
-    if (path) {
-        st = ql_export_gguf_adapter(j->model, j->adapter, path, &opt, NULL);
-    }
+    j->adapter_opt = *j->opt;
+    j->adapter_opt.type = QL_EXPORT_TYPE_F32;
+    st = ql_gguf_adapter_open(&j->adapter_file, j->model, j->adapter,
+                              j->adapter_path, &j->adapter_opt,
+                              &j->adapter_report);
     if (st == QL_EUNSUPPORTED) {
         ql_note("the adapter is worked into the model, since %s",
                 ql_last_error());
-        j->merged = true;
-        st = QL_OK;
+        return QL_OK;
     }
-    ql_free(path);
     return st;
 }
 
-static ql_status write_model(job *j)
+static ql_status plan_model(job *j)
 {
-    char *path = ql_path_join(j->dir, model_name);
-    const ql_gguf_model_job what = {.model = j->model,
-                                    .adapter = j->merged ? j->adapter : NULL,
-                                    .trained = j->adapter,
-                                    .out = path,
-                                    .tokenizer = true};
-    const ql_status st =
-        path ? ql_gguf_model_write(&what, j->opt, j->report) : QL_ENOMEM;
+    j->what =
+        (ql_gguf_model_job){.model = j->model,
+                            .adapter = j->adapter_file ? NULL : j->adapter,
+                            .trained = j->adapter,
+                            .out = j->model_path,
+                            .tokenizer = true};
+    return ql_gguf_model_open(&j->model_file, &j->what, j->opt, j->report);
+}
 
-    ql_free(path);
-    j->report->files = j->merged ? 1 : 2;
-    return st;
+/* Both files are checked and have room before one is written. */
+static ql_status plan_files(job *j, const char *dir)
+{
+    j->adapter_path = ql_path_join(dir, adapter_name);
+    j->model_path = ql_path_join(dir, model_name);
+    if (!j->adapter_path || !j->model_path) {
+        return QL_ENOMEM;
+    }
+    QL_TRY(plan_adapter(j));
+    QL_TRY(plan_model(j));
+    return ql_disk_need(
+        dir,
+        ql_gguf_model_bytes(j->model_file) +
+            (j->adapter_file ? ql_gguf_adapter_bytes(j->adapter_file) : 0));
+}
+
+static ql_status write_files(job *j)
+{
+    QL_TRY(ql_gguf_model_finish(j->model_file));
+    if (!j->adapter_file) {
+        return QL_OK;
+    }
+    j->report->files = 2;
+    j->report->tensors += j->adapter_report.tensors;
+    j->report->merged = j->adapter_report.merged;
+    j->report->bytes += j->adapter_report.bytes;
+    return ql_gguf_adapter_finish(j->adapter_file);
 }
 
 /* The text that Ollama puts before a conversation itself. */
@@ -111,7 +140,9 @@ static ql_status read_inputs(job *j)
     st = ql_json_load_optional(&j->generation, &path, j->model,
                                "generation_config.json", MAX_JSON);
     ql_free(path);
-    return st == QL_OK ? read_template(j) : st;
+    QL_TRY(st);
+    QL_TRY(ql_model_files_ends(&j->ends, j->model));
+    return read_template(j);
 }
 
 static ql_status put_template(job *j)
@@ -126,7 +157,7 @@ static ql_status put_template(job *j)
         QL_TRY(ql_buf_puts(&j->out, "# The model's chat template takes no "
                                     "system message: one is left out.\n"));
     }
-    if (g->text) {
+    if (g->text && ql_modelfile_can(g->text)) {
         return ql_buf_printf(&j->out, "TEMPLATE \"\"\"%s\"\"\"\n", g->text);
     }
     if (j->has_template) {
@@ -141,28 +172,55 @@ static ql_status put_template(job *j)
 /* A word that ends an answer, once. */
 static ql_status put_stop(job *j, const char *word)
 {
-    char line[512];
+    ql_buf line;
+    ql_status st;
 
-    if (!word || strpbrk(word, "\"\\\n")) {
-        return QL_OK;
+    ql_buf_init(&line, QL_TAG_TEXT, MAX_MODELFILE);
+    if (!ql_modelfile_can(word)) {
+        QL_TRY_DONE(ql_quote_ascii(&line, word, strlen(word)));
+        ql_note("a Modelfile cannot say the text %s, which ends answers: "
+                "Ollama may write on behind it",
+                line.data);
+        goto done;
     }
-    snprintf(line, sizeof(line), "PARAMETER stop \"%s\"\n", word);
-    return strstr(j->out.data, line) ? QL_OK : ql_buf_puts(&j->out, line);
+    QL_TRY_DONE(ql_buf_puts(&line, "PARAMETER stop "));
+    QL_TRY_DONE(ql_modelfile_quote(&line, word));
+    QL_TRY_DONE(ql_buf_puts(&line, "\n"));
+    if (word[0] && !strstr(j->out.data, line.data)) {
+        st = ql_buf_puts(&j->out, line.data);
+    }
+done:
+    ql_buf_free(&line);
+    return st;
 }
 
-/* The end tokens, and those special tokens that the template puts behind an
- * answer. */
-static ql_status put_stops(job *j)
+/* The same of a token, by the text that it adds to one: a piece may stand for
+ * blanks or bytes. */
+static ql_status put_stop_token(job *j, json_int_t id)
 {
-    const json_t *ends = json_object_get(j->generation, "eos_token_id");
-    const ql_added_set *set = &j->tok->added.raw;
+    const int32_t ids[2] = {(int32_t)id, (int32_t)id};
+    char *one = NULL;
+    char *two = NULL;
+    size_t n = 0;
+    size_t m = 0;
+    ql_status st;
 
-    QL_TRY(put_stop(j, ql_tokenizer_token(j->tok, j->tok->eos)));
-    for (size_t i = 0; i < ql_json_count(ends); i++) {
-        const json_int_t id = json_integer_value(ql_json_item(ends, i));
-
-        QL_TRY(put_stop(j, ql_vocab_get(&j->tok->vocab, id, NULL)));
+    if (id < 0 || id >= (json_int_t)ql_tokenizer_size(j->tok) ||
+        !ql_tokenizer_token(j->tok, (int32_t)id)) {
+        return QL_OK;
     }
+    QL_TRY_DONE(ql_tokenizer_decode(j->tok, ids, 1, false, &one, &n));
+    QL_TRY_DONE(ql_tokenizer_decode(j->tok, ids, 2, false, &two, &m));
+    st = put_stop(j, m > n ? two + n : one);
+done:
+    ql_free(one);
+    ql_free(two);
+    return st;
+}
+
+/* Those special tokens that the template puts behind an answer. */
+static ql_status put_template_stops(job *j, const ql_added_set *set)
+{
     for (size_t i = 0; i < set->n; i++) {
         const ql_added_token *t = &set->tokens[i];
 
@@ -173,6 +231,16 @@ static ql_status put_stops(job *j)
         }
     }
     return QL_OK;
+}
+
+static ql_status put_stops(job *j)
+{
+    QL_TRY(put_stop_token(j, j->tok->eos));
+    for (size_t i = 0; i < ql_json_count(j->ends); i++) {
+        QL_TRY(put_stop_token(j, json_integer_value(ql_json_item(j->ends, i))));
+    }
+    QL_TRY(put_template_stops(j, &j->tok->added.raw));
+    return put_template_stops(j, &j->tok->added.written);
 }
 
 /* How the makers of the model sample from it, if they do. */
@@ -193,29 +261,30 @@ static ql_status put_sampling(job *j)
         const json_t *v = json_object_get(j->generation, names[i][0]);
 
         if (json_is_number(v)) {
-            QL_TRY(ql_buf_printf(&j->out, "PARAMETER %s %g\n", names[i][1],
+            QL_TRY(ql_buf_printf(&j->out, "PARAMETER %s %.15g\n", names[i][1],
                                  json_number_value(v)));
         }
     }
     return QL_OK;
 }
 
-static ql_status write_modelfile(job *j)
+static ql_status make_modelfile(job *j)
 {
-    char *path = ql_path_join(j->dir, modelfile_name);
-    ql_status st = QL_ENOMEM;
-
-    if (path) {
-        QL_TRY_DONE(ql_buf_printf(&j->out, "FROM ./%s\n", model_name));
-        if (!j->merged) {
-            QL_TRY_DONE(ql_buf_printf(&j->out, "ADAPTER ./%s\n", adapter_name));
-        }
-        QL_TRY_DONE(put_template(j));
-        QL_TRY_DONE(put_stops(j));
-        QL_TRY_DONE(put_sampling(j));
-        st = ql_file_write(path, j->out.data, j->out.len);
+    QL_TRY(ql_buf_printf(&j->out, "FROM ./%s\n", model_name));
+    if (j->adapter_file) {
+        QL_TRY(ql_buf_printf(&j->out, "ADAPTER ./%s\n", adapter_name));
     }
-done:
+    QL_TRY(put_template(j));
+    QL_TRY(put_stops(j));
+    return put_sampling(j);
+}
+
+static ql_status write_modelfile(const job *j, const char *dir)
+{
+    char *path = ql_path_join(dir, modelfile_name);
+    const ql_status st =
+        path ? ql_file_write(path, j->out.data, j->out.len) : QL_ENOMEM;
+
     ql_free(path);
     return st;
 }
@@ -230,12 +299,14 @@ static ql_status run(job *j, const char *out_dir)
         ql_model_files_check(j->model, out_dir, modelfile_name, j->opt->force));
     QL_TRY(read_inputs(j));
     QL_TRY(ql_outdir_init(&out, out_dir, j->opt->force));
-    j->dir = out.work;
-    QL_TRY_DONE(write_adapter(j));
-    QL_TRY_DONE(write_model(j));
-    QL_TRY_DONE(write_modelfile(j));
+    QL_TRY_DONE(plan_files(j, out.work));
+    QL_TRY_DONE(make_modelfile(j));
+    QL_TRY_DONE(write_files(j));
+    QL_TRY_DONE(write_modelfile(j, out.work));
     st = ql_outdir_commit(&out);
 done:
+    ql_gguf_adapter_close(&j->adapter_file);
+    ql_gguf_model_close(&j->model_file);
     ql_outdir_free(&out);
     return st;
 }
@@ -254,10 +325,13 @@ ql_status ql_export_ollama(const char *model_dir, const char *adapter_dir,
     *j.report = (ql_export_report){0};
     ql_buf_init(&j.out, QL_TAG_TEXT, MAX_MODELFILE);
     st = run(&j, out_dir);
+    ql_free(j.adapter_path);
+    ql_free(j.model_path);
     ql_go_template_free(&j.template);
     ql_tokenizer_close(&j.tok);
     json_decref(j.tokens);
     json_decref(j.generation);
+    json_decref(j.ends);
     ql_buf_free(&j.out);
     return st;
 }

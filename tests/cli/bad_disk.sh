@@ -25,7 +25,31 @@ refuse 4 "disk/out needs * of disk, but only * are free; free some space *" \
 accept train --lora-r 1
 refuse 4 "disk/out*needs * of disk, but only * are free; free some space or *" \
     qlora-export merge --model d --adapter out --output disk/out
+rm disk/fill
+
+# The forms of llama.cpp: the adapter's file, and for Ollama both together,
+# where the model's alone would have room
+left 4
+refuse 4 "disk/a.gguf needs * of disk, but only * are free; free some space *" \
+    qlora-export gguf-adapter --model d --adapter out --output disk/a.gguf
 rm -r disk/fill out
+stories=$QL_SOURCE/tools/demo/stories260K
+accept qlora-train --quiet --model "$stories" --data data.jsonl --output pair \
+    --max-steps 1 --gradient-accumulation-steps 1 --lora-r 16 --threads 1
+accept qlora-export ollama --model "$stories" --adapter pair --output both \
+    --type q8_0
+bytes=$(wc -c <both/model.gguf)
+left $((bytes / 1024 - 8))
+refuse 4 "disk/m.gguf needs * of disk, but only * are free; free some space *" \
+    qlora-export gguf --model "$stories" --output disk/m.gguf --type q8_0
+rm disk/fill
+left $((bytes / 1024 + 12))
+refuse 4 "disk/o*needs * of disk, but only * are free; free some space or *" \
+    qlora-export ollama --model "$stories" --adapter pair --output disk/o \
+    --type q8_0
+rm disk/fill
+accept qlora-export gguf --model "$stories" --output disk/m.gguf --type q8_0
+rm -r disk/m.gguf pair both
 
 # Room for the adapter, but not for the file of the optimizer
 left 120

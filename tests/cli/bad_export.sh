@@ -48,3 +48,5 @@ gguf 3 "*the adapter was made for another model" --model wide
 refuse 3 "*tokenizer.json*" qlora-export gguf --model wide2 --output o.gguf
 refuse 2 "d holds something else, for there is no Modelfile in it; *" \
     qlora-export ollama --model m --adapter a --output d --force --quiet
+export_ 2 "folders of weights in Q8_0 cannot be written: choose --type f32, *" \
+    --type q8_0

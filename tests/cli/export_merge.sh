@@ -29,6 +29,36 @@ qlora-export merge --model "$demo/stories260K" --adapter adapter --output c \
 grep -q '^base: original weights$' report.txt
 ! cmp -s a/model.safetensors c/model.safetensors
 
+# What differs by more than rounding explains: embeddings that F16 rounds to
+# nothing. The folder stays, the difference is told, the exit code says so.
+cp -R "$demo/stories260K" tiny
+python3 - "$QL_SOURCE/tests/cli" <<'PY'
+import array
+import sys
+
+sys.path.insert(0, sys.argv[1])
+import toy
+
+parts = toy.tensors('tiny/model.safetensors')
+dtype, shape, data = parts['model.embed_tokens.weight']
+assert dtype == 'F32', dtype
+x = array.array('f', data)
+parts['model.embed_tokens.weight'] = (
+    dtype, shape, array.array('f', [1e-9 * v for v in x]).tobytes())
+toy.save('tiny/model.safetensors', parts)
+PY
+toy="python3 $QL_SOURCE/tests/cli/toy.py"
+$toy set tiny/config.json rms_norm_eps 1e-25
+code=0
+qlora-export merge --model tiny --adapter adapter --output t --type f16 \
+    --base original > report.txt 2> said.txt || code=$?
+test $code = 5
+grep -q 'logits differ by at most .* (rounding explains ' report.txt
+grep -q 't is written, but is not what it was made of: .* F16 explains' said.txt
+test -s t/model.safetensors
+qlora-export merge --model tiny --adapter adapter --output t --type bf16 \
+    --base original --force > report.txt
+
 # In shards it is the same model.
 qlora-export merge --model nf4 --adapter adapter --output d --type f32 \
     --max-shard-size 200000 --quiet > /dev/null
