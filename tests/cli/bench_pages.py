@@ -21,6 +21,7 @@ class Page(html.parser.HTMLParser):
         super().__init__()
         self.tables, self.shapes, self.open = {}, [], []
         self.table, self.cell = None, None
+        self.text = ''
         with open(path, encoding='utf-8') as f:
             self.feed(f.read())
         self.close()
@@ -52,6 +53,7 @@ class Page(html.parser.HTMLParser):
             self.cell = None
 
     def handle_data(self, data):
+        self.text += data
         if self.cell is not None:
             self.cell += data
 
@@ -119,6 +121,15 @@ def check_bars(page, root):
                    for t in page.drawn('text', 'data-peak')), row
 
 
+def check_error(page, root):
+    last = root['measured'][-1]['shape']
+    errors = [r['plan_error_percent'] for r in root['measured']
+              if r['shape'] == last]
+    said = f'at {last}: the plan\'s private memory is {min(errors):.1f} to ' \
+        f'{max(errors):.1f} % more'
+    assert said in page.text, said
+
+
 def check_dots(page, root):
     dots = {(d['data-shape'], d['data-way']): d
             for d in page.drawn('circle', 'data-bytes')}
@@ -144,6 +155,8 @@ def check_memory(folder):
     check_numbers(page, root)
     check_bars(page, root)
     check_dots(page, root)
+    if root['measured']:
+        check_error(page, root)
     published = page.body('published')[1:]
     assert len(published) == len(root['published'])
     for cells, p in zip(published, root['published']):

@@ -349,6 +349,35 @@ static void put_dots(bench_page *p, const json_t *list, const char *shape,
     }
 }
 
+/* How much more than was measured the plan says, for the last model that was
+ * measured. */
+static void put_plan_error(bench_page *p, const json_t *list)
+{
+    const size_t n = json_array_size(list);
+    const char *shape =
+        n > 0 ? bench_get_text(json_array_get(list, n - 1), "shape") : "";
+    char name[BENCH_QUOTED];
+    double least = HUGE_VAL;
+    double most = -HUGE_VAL;
+
+    for (size_t i = 0; i < n; i++) {
+        const json_t *row = json_array_get(list, i);
+        const double error = bench_get_real(row, "plan_error_percent");
+
+        if (same_shape(row, shape)) {
+            least = fmin(least, error);
+            most = fmax(most, error);
+        }
+    }
+    if (n > 0) {
+        bench_page_put(p,
+                       "<p class=\"aside\" id=\"error\">Measured beside "
+                       "planned, at %s: the plan's private memory is %.1f to "
+                       "%.1f %% more than the kernel counted.</p>",
+                       bench_quoted(name, shape), least, most);
+    }
+}
+
 static void put_predicted(bench_page *p, const json_t *root)
 {
     const json_t *list = json_object_get(root, "predicted");
@@ -530,6 +559,7 @@ ql_status bench_memory_page(const json_t *root, const char *path)
     put_figures(&p, json_object_get(root, "measured"));
     put_measured(&p, json_object_get(root, "measured"));
     put_predicted(&p, root);
+    put_plan_error(&p, json_object_get(root, "measured"));
     put_floors(&p, json_object_get(root, "floors"));
     put_table(&p, root);
     put_others(&p, json_object_get(root, "published"));

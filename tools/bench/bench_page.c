@@ -28,8 +28,8 @@ static const char common[] =
     ".panel svg{width:100%;min-width:640px;height:auto;display:block}"
     ".panel table{width:100%;border-collapse:collapse;font-size:13px}"
     ".panel th{text-align:right;font-weight:560;color:var(--soft);"
-    "padding:4px 7px;border-bottom:1px solid var(--hair)}"
-    ".panel td{text-align:right;padding:5px 7px;"
+    "padding:4px 5px;border-bottom:1px solid var(--hair)}"
+    ".panel td{text-align:right;padding:5px 5px;white-space:nowrap;"
     "border-bottom:1px solid var(--grid)}"
     ".panel th.t,.panel td.t{text-align:left}"
     ".bad{color:var(--bad);font-weight:600}.good{color:var(--good)}";
