@@ -33,5 +33,8 @@ for name, row in rows.items():
 # the scales in 8 bits change less than the codes of 4 do
 assert abs(before['nf4-dq'] - before['nf4']) < \
     abs(before['nf4'] - before['fp4']), before
-assert len(root['claims']) == 6, root['claims']
+# of FP4 they may change nothing: the toy's weights are BF16, to which products
+# of a scale and one of its few codes are rounded
+assert abs(before['fp4-dq'] / before['fp4'] - 1) < 1e-3, before
+assert len(root['claims']) == 7, root['claims']
 END

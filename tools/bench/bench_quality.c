@@ -106,6 +106,8 @@ static const struct {
     {"NF4 loses no more than FP4", "nf4", "fp4", "eval_before", 0},
     {"double quantization is harmless to NF4", "nf4-dq", "nf4", "eval_before",
      0.5},
+    {"double quantization is harmless to FP4", "fp4-dq", "fp4", "eval_before",
+     0.5},
     {"4 bits cost less than 10 % before training", "nf4-dq", "lora",
      "eval_before", 10},
     {"after training, QLoRA is within 1 % of LoRA", "nf4-dq", "lora",
