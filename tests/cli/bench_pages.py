@@ -118,7 +118,7 @@ def check_bars(page, root):
                  if float(b['width']) > 20]
         assert max(scale) < 1.01 * min(scale), scale
         assert any(float(t['data-peak']) == row['peak']
-                   for t in page.drawn('text', 'data-peak')), row
+                   for t in page.drawn('b', 'data-peak')), row
 
 
 def check_error(page, root):

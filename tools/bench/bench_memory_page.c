@@ -11,11 +11,10 @@
 #include "tools/cli/term.h"
 
 enum {
-    LEFT = 225,   /* where bars begin */
-    RIGHT = 840,  /* and end */
-    WIDTH = 1000, /* of a chart, in its own units */
+    LONGEST = 1000, /* of a bar, in its own units */
+    LEFT = 225,     /* where the axis of plans begins, */
+    WIDTH = 1000,   /* of a chart, in its own units */
     ROW = 46,
-    BAR = 26,
     TOP = 34,
     PARTS = 8 /* of a bar */
 };
@@ -37,6 +36,13 @@ static const char style[] =
     "@media (prefers-color-scheme: dark){:root{--w:#7d9bf0;--p:#b79af0;"
     "--g:#f0c04a;--o:#ff8662;--v:#58c7b8;--k:#a3d65c;--x:#7d7d86;"
     "--f:#465383}}"
+    ".bar{display:grid;grid-template-columns:190px 1fr 84px;gap:14px;"
+    "align-items:center;margin-top:12px;font-size:14px}"
+    ".bar span{text-align:right}.panel b{font-weight:620}"
+    ".bar svg{min-width:0;height:26px;border-radius:4px}"
+    "@media (max-width: 640px){.bar{grid-template-columns:1fr auto;"
+    "gap:4px 12px}.bar span{text-align:left}"
+    ".bar svg{grid-column:1/3;grid-row:2;height:20px}}"
     "svg .mark{stroke:var(--soft);stroke-dasharray:3 4}"
     "svg .hollow{fill:var(--card);stroke-width:2}"
     ".panel th{white-space:nowrap}";
@@ -61,36 +67,35 @@ static void parts_of(double bytes[PARTS], const json_t *row)
     bytes[PARTS - 1] = bench_get_real(row, "file");
 }
 
-static void put_bar(bench_page *p, const json_t *row, double most, size_t at)
+/* A method: its name, its bar, in thousandths of the longest, and its total. */
+static void put_bar(bench_page *p, const json_t *row, double most)
 {
-    const double y = TOP + (double)at * ROW;
     double bytes[PARTS];
     char text[CLI_TEXT_BYTES];
-    double x = LEFT;
+    double x = 0;
 
     parts_of(bytes, row);
-    bench_page_put(p, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>",
-                   LEFT - 12, y + 18, bench_get_text(row, "title"));
+    bench_page_put(p,
+                   "<div class=\"bar\"><span>%s</span><svg viewBox=\"0 0 %d "
+                   "10\" preserveAspectRatio=\"none\">",
+                   bench_get_text(row, "title"), LONGEST);
     for (size_t i = 0; i < PARTS; i++) {
-        const double w = bytes[i] / most * (RIGHT - LEFT);
+        const double w = bytes[i] / most * LONGEST;
 
         if (bytes[i] > 0) {
             bench_page_put(p,
-                           "<rect x=\"%.2f\" y=\"%.1f\" width=\"%.2f\" "
-                           "height=\"%d\" fill=\"var(--%s)\" "
-                           "data-way=\"%s\" data-bytes=\"%.0f\"><title>%s: "
-                           "%s</title></rect>",
-                           x, y, w, BAR, parts[i].style,
-                           bench_get_text(row, "way"), bytes[i], parts[i].name,
+                           "<rect x=\"%.2f\" width=\"%.2f\" height=\"10\" "
+                           "fill=\"var(--%s)\" data-way=\"%s\" "
+                           "data-bytes=\"%.0f\"><title>%s: %s</title></rect>",
+                           x, w, parts[i].style, bench_get_text(row, "way"),
+                           bytes[i], parts[i].name,
                            cli_format_bytes(text, (uint64_t)bytes[i]));
             x += w;
         }
     }
     bench_page_put(
-        p,
-        "<text class=\"big\" x=\"%.1f\" y=\"%.1f\" data-peak=\"%.0f\">"
-        "%s</text>",
-        x + 10, y + 18, bench_get_real(row, "peak"),
+        p, "</svg><b data-peak=\"%.0f\">%s</b></div>",
+        bench_get_real(row, "peak"),
         cli_format_bytes(text, (uint64_t)bench_get_real(row, "peak")));
 }
 
@@ -116,30 +121,22 @@ static void put_bars(bench_page *p, const json_t *list, const char *shape)
 {
     char name[BENCH_QUOTED];
     double most = 0;
-    size_t n = 0;
-    size_t at = 0;
 
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *row = json_array_get(list, i);
 
-        if (same_shape(row, shape)) {
-            most = fmax(most, sum_of(row));
-            n++;
-        }
+        most = same_shape(row, shape) ? fmax(most, sum_of(row)) : most;
     }
-    bench_page_put(p,
-                   "<div class=\"panel\"><svg viewBox=\"0 0 %d %zu\" "
-                   "role=\"img\" aria-label=\"Memory at %s\">"
-                   "<text class=\"big\" x=\"0\" y=\"18\">%s</text>",
-                   WIDTH, TOP + n * ROW, bench_quoted(name, shape), name);
+    bench_page_put(p, "<div class=\"panel\"><b>%s</b>",
+                   bench_quoted(name, shape));
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *row = json_array_get(list, i);
 
         if (same_shape(row, shape)) {
-            put_bar(p, row, most, at++);
+            put_bar(p, row, most);
         }
     }
-    bench_page_put(p, "</svg></div>");
+    bench_page_put(p, "</div>");
 }
 
 /* True if row i is the first of its shape. */
