@@ -92,6 +92,51 @@ static size_t most(const ql_batches *b, size_t *x)
     return sum;
 }
 
+/* Tokens of a sample that have a target. */
+static size_t trained_of(const ql_batches *b, size_t sample)
+{
+    const ql_sample s = ql_dataset_sample(b->ds, sample);
+    size_t sum = s.label > 0;
+
+    for (size_t t = 1; s.label == 0 && t < s.n; t++) {
+        sum += s.train[t];
+    }
+    return sum;
+}
+
+/* The most that any sample of each length has, into longer. */
+static void find_most_trained(ql_batches *b)
+{
+    memset(b->longer, 0, (b->max_length + 1) * sizeof(*b->longer));
+    for (size_t i = 0; i < ql_dataset_size(b->ds); i++) {
+        const size_t n = trained_of(b, i);
+        size_t *most_of = &b->longer[length_of(b, i)];
+
+        *most_of = n > *most_of ? n : *most_of;
+    }
+}
+
+/* Where packs are made by length, any sample that is as long can be in a place
+ * of them. */
+static void measure_trained(ql_batches *b)
+{
+    const bool any = by_length(b);
+
+    if (any) {
+        find_most_trained(b);
+    }
+    for (size_t i = 0; i < b->packs; i++) {
+        b->order[i] = 0;
+        for (size_t j = b->pack.first[i]; j < b->pack.first[i + 1]; j++) {
+            const size_t sample = b->sample[b->pack.member[j]];
+
+            b->order[i] +=
+                any ? b->longer[length_of(b, sample)] : trained_of(b, sample);
+        }
+    }
+    b->max_trained = most(b, b->order);
+}
+
 /* What follows from the packs; length [samples] is of those in sample, and
  * used up. */
 static void measure(ql_batches *b, size_t *length, size_t room)
@@ -114,6 +159,7 @@ static void measure(ql_batches *b, size_t *length, size_t room)
     if (b->opt.packing) {
         b->fill = (double)tokens / ((double)b->packs * (double)room);
     }
+    measure_trained(b);
 }
 
 /* Makes the packs by the lengths of the samples. */
@@ -267,12 +313,7 @@ size_t ql_batches_trained(const ql_batches *b, size_t i)
         const size_t *first = b->pack.first + b->order[from];
 
         for (size_t j = first[0]; j < first[1]; j++) {
-            const ql_sample s = member(b, j);
-
-            sum += s.label > 0;
-            for (size_t t = 1; s.label == 0 && t < s.n; t++) {
-                sum += s.train[t];
-            }
+            sum += trained_of(b, record_of(b, j));
         }
     }
     return sum;

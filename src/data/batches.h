@@ -24,6 +24,8 @@ typedef struct ql_batches {
                              packing 0 */
     size_t max_tokens;    /* of any micro-batch */
     size_t max_sequences; /* samples of any micro-batch */
+    size_t max_trained;   /* tokens of any micro-batch that have a target, or
+                             more than that */
     size_t max_length;    /* of any sample */
     ql_packs pack;        /* of places in sample */
     size_t *sample;       /* [samples] in the order that packs are made of */

@@ -159,7 +159,8 @@ static size_t scratch_bytes(const ql_run *run)
     const ql_weights *w = &run->m->weights;
     const ql_attention_shape shape = largest_shape(run, start);
     const size_t T = run->opt.max_tokens;
-    size_t most = ql_loss_work_bytes(&w->head, T);
+    const size_t trained = run->opt.max_trained;
+    size_t most = ql_loss_work_bytes(&w->head, trained > 0 ? trained : T);
 
     most = larger(most, ql_run_head_bytes(&w->head, T));
     most = larger(most, ql_embed_work_bytes(&w->embed, T));

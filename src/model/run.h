@@ -15,6 +15,7 @@ typedef struct ql_run_options {
     size_t max_tokens;     /* T of the largest batch */
     size_t max_length;     /* longest sequence */
     size_t max_sequences;  /* in a batch */
+    size_t max_trained;    /* tokens of a batch with a target; 0: any may be */
     bool training;         /* backward passes will be run */
     size_t keep_layers;    /* so many layers, the last ones, keep their
                              activations; the forward of the others is repeated

@@ -148,11 +148,13 @@ static ql_status change_batches(ql_batches *b, const choice *c)
         QL_TRY(ql_batches_init(&other, b->ds, &opt));
         b->max_tokens = other.max_tokens;
         b->max_sequences = other.max_sequences;
+        b->max_trained = other.max_trained;
         ql_batches_free(&other);
     }
     if (b->ds && c->made[LENGTH]) {
         b->max_length = lesser(b->max_length, c->value[LENGTH]);
         b->max_tokens = lesser(b->max_tokens, b->opt.size * c->value[LENGTH]);
+        b->max_trained = lesser(b->max_trained, b->max_tokens);
     }
     return QL_OK;
 }

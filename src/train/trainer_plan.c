@@ -20,6 +20,8 @@ ql_run_options ql_trainer_run_options(const ql_trainer *t)
         .max_length = ql_trainer_longest(t),
         .max_sequences = a->max_sequences > b->max_sequences ? a->max_sequences
                                                              : b->max_sequences,
+        .max_trained =
+            a->max_trained > b->max_trained ? a->max_trained : b->max_trained,
         .training = true,
         .keep_layers = t->plan.keep_layers,
         .spill_layers = t->plan.spill_layers,

@@ -14,6 +14,11 @@ with open('data.jsonl', 'w', encoding='utf-8') as out:
     for _ in range(12):
         text = ' '.join(random.choice(words) for _ in range(600))
         out.write(json.dumps({'text': text}) + '\n')
+with open('asked.jsonl', 'w', encoding='utf-8') as out:
+    for _ in range(24):
+        text = [random.choice(words) for _ in range(90)]
+        out.write(json.dumps({'prompt': ' '.join(text[:70]),
+                              'completion': ' ' + ' '.join(text[70:])}) + '\n')
 END
 
 # run NAME MODEL OPTION...: trains two steps, checks the promise
@@ -86,6 +91,7 @@ run unpacked toy4 --max-length 192 --no-packing --per-device-train-batch-size 2
 run saved toy4 --max-length 192 --modules-to-save embed_tokens,lm_head
 run pissa toy --max-length 192 --init-lora-weights pissa_niter_2 --lora-r 32
 run loftq toy --max-length 192 --init-lora-weights loftq --lora-r 32
+run asked toy4 --data asked.jsonl --max-length 256
 run evaluated toy4 --max-length 256 --eval-split 3
 run sixteen-bits toy4 --max-length 384 --activation-dtype bf16 --lora-r 16
 

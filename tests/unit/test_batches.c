@@ -12,29 +12,33 @@
 enum {
     SAMPLES = 101,
     LONGEST = 60,
-    TRAINED = 5 /* every fifth token is not */
+    TRAINED = 5 /* of so many tokens one is not, or in every other sample all
+                   but one */
 };
+
+static bool is_trained(size_t sample, size_t t)
+{
+    return t > 0 && ((t + sample) % TRAINED != 0) == (sample % 2 == 0);
+}
 
 /* Samples of 2 to LONGEST tokens, one of them of LONGEST; the first token is
  * the sample's number. */
 static ql_dataset *make_data(void)
 {
     static int32_t ids[SAMPLES][LONGEST];
-    static uint8_t train[LONGEST];
+    static uint8_t train[SAMPLES][LONGEST];
     ql_sample samples[SAMPLES];
     ql_dataset *ds = NULL;
 
-    for (size_t t = 1; t < LONGEST; t++) {
-        train[t] = t % TRAINED != 0;
-    }
     for (size_t i = 0; i < SAMPLES; i++) {
         const size_t some = 2 + ql_rng_below(7, i, LONGEST / 2);
 
         for (size_t t = 0; t < LONGEST; t++) {
             ids[i][t] = (int32_t)(t == 0 ? i : 1000 + t);
+            train[i][t] = is_trained(i, t);
         }
         samples[i] = (ql_sample){
-            .ids = ids[i], .train = train, .n = i == 50 ? LONGEST : some};
+            .ids = ids[i], .train = train[i], .n = i == 50 ? LONGEST : some};
     }
     check_ok(ql_dataset_of_samples(&ds, samples, SAMPLES));
     return ds;
@@ -57,6 +61,7 @@ static void read_epoch(ql_batches *b, size_t epoch, int32_t *number)
         for (size_t j = 0; j < batch.sequences; j++) {
             const size_t at = batch.start[j];
             const size_t end = batch.start[j + 1];
+            const size_t sample = (size_t)batch.ids[at];
 
             number[n] = batch.ids[at];
             assert_int_equal(ql_dataset_sample(b->ds, (size_t)number[n]).n,
@@ -64,7 +69,7 @@ static void read_epoch(ql_batches *b, size_t epoch, int32_t *number)
             n++;
             for (size_t t = at; t < end; t++) {
                 const size_t next = t + 1 - at;
-                const bool learnt = t + 1 < end && next % TRAINED != 0;
+                const bool learnt = t + 1 < end && is_trained(sample, next);
 
                 assert_int_equal(batch.target[t],
                                  learnt ? 1000 + (int32_t)next : -1);
@@ -72,6 +77,7 @@ static void read_epoch(ql_batches *b, size_t epoch, int32_t *number)
             }
         }
         assert_int_equal(ql_batches_trained(b, i), trained);
+        assert_true(trained <= b->max_trained);
     }
     assert_int_equal(n, SAMPLES);
 }
@@ -158,6 +164,31 @@ static void batches__without_shuffling_keep_the_order(void **state)
     ql_dataset_close(&ds);
 }
 
+/* Without packing it is that of a sample; with it no more than the tokens, for
+ * in every sample some are not. */
+static void batches__tell_how_many_are_trained_at_most(void **state)
+{
+    ql_batches_options opt = {.size = 1, .shuffle = true};
+    ql_dataset *ds = make_data();
+    size_t most = 0;
+    ql_batches b;
+
+    (void)state;
+    check_ok(ql_batches_init(&b, ds, &opt));
+    for (size_t i = 0; i < b.n; i++) {
+        const size_t n = ql_batches_trained(&b, i);
+
+        most = n > most ? n : most;
+    }
+    assert_int_equal(b.max_trained, most);
+    ql_batches_free(&b);
+    opt.packing = true;
+    check_ok(ql_batches_init(&b, ds, &opt));
+    assert_in_range(b.max_trained, most, b.max_tokens - 1);
+    ql_batches_free(&b);
+    ql_dataset_close(&ds);
+}
+
 static void batches__depend_on_the_seed(void **state)
 {
     ql_dataset *ds = make_data();
@@ -241,6 +272,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batches__have_every_sample_once_an_epoch),
         cmocka_unit_test(batches__without_shuffling_keep_the_order),
+        cmocka_unit_test(batches__tell_how_many_are_trained_at_most),
         cmocka_unit_test(batches__depend_on_the_seed),
         cmocka_unit_test(packs__of_an_epoch_have_other_members_than_the_last),
         cmocka_unit_test(batches__survive_want_of_memory),
