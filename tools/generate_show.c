@@ -20,6 +20,22 @@ static void show_memory(const ql_generator *g)
             cli_format_bytes(c, m.cache_most), cli_format_count(d, m.context));
 }
 
+void generate_show_adapter(const ql_model *m)
+{
+    ql_model_info info;
+
+    ql_model_info_read(m, &info);
+    fprintf(stderr, "adapter: %zu pairs, rank %zu", info.pairs, info.rank_low);
+    if (info.rank_high > info.rank_low) {
+        fprintf(stderr, " to %zu", info.rank_high);
+    }
+    fprintf(stderr, ", scale %.6g", info.scale_low);
+    if (info.scale_high > info.scale_low) {
+        fprintf(stderr, " to %.6g", info.scale_high);
+    }
+    fputc('\n', stderr);
+}
+
 bool generate_show_piece(const char *piece, size_t len, void *user)
 {
     generate_show *s = user;

@@ -14,6 +14,9 @@ typedef struct generate_show {
 /* A ql_generate_fn; user is a generate_show. */
 bool generate_show_piece(const char *piece, size_t len, void *user);
 
+/* The adapter that a model has loaded, in a line on standard error. */
+void generate_show_adapter(const ql_model *m);
+
 /* How fast a text came. */
 void generate_show_speed(const ql_generated *r);
 

@@ -141,6 +141,9 @@ static ql_status run(const generate_options *o, const cli_common *common)
     if (st == QL_OK && o->adapter) {
         st = ql_model_load_adapter(m, o->adapter);
     }
+    if (st == QL_OK && o->adapter && !common->quiet) {
+        generate_show_adapter(m);
+    }
     if (st == QL_OK) {
         ql_model_info_read(m, &info);
         st = info.classes > 0 && o->prompt

@@ -45,6 +45,10 @@ typedef struct ql_model_info {
     size_t linear_4bit;   /* of those, in 4 bits */
     size_t weight_bytes;  /* all weights as they lie in memory */
     size_t classes;       /* of a classifier; else 0 */
+    /* Of the pairs of the adapter that was loaded, if it has any. */
+    size_t pairs;
+    size_t rank_low, rank_high;
+    double scale_low, scale_high; /* what B A is multiplied by */
 } ql_model_info;
 
 QL_API void ql_model_info_read(const ql_model *model, ql_model_info *out);

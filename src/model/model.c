@@ -1,6 +1,7 @@
 /* Opening a folder as a model. */
 #include "src/model/model_handle.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "src/base/fail.h"
@@ -118,6 +119,23 @@ static size_t count_linear(const ql_config *c)
     return n * c->layers + (c->arch->names->pooler != NULL);
 }
 
+static void read_pairs(const ql_adapter *a, ql_model_info *out)
+{
+    for (size_t i = 0; i < a->n; i++) {
+        const size_t r = a->entries[i].r;
+        const double scale = (double)a->entries[i].scale;
+        const bool first = out->pairs == 0;
+
+        if (r > 0) {
+            out->pairs++;
+            out->rank_low = first || r < out->rank_low ? r : out->rank_low;
+            out->rank_high = r > out->rank_high ? r : out->rank_high;
+            out->scale_low = first ? scale : fmin(scale, out->scale_low);
+            out->scale_high = fmax(scale, out->scale_high);
+        }
+    }
+}
+
 void ql_model_info_read(const ql_model *model, ql_model_info *out)
 {
     const ql_config *c = &model->config;
@@ -138,6 +156,7 @@ void ql_model_info_read(const ql_model *model, ql_model_info *out)
         .weight_bytes = model->weights.bytes,
         .classes = c->labels.n,
     };
+    read_pairs(&model->adapter, out);
 }
 
 const char *ql_model_dir(const ql_model *model)

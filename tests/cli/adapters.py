@@ -299,6 +299,31 @@ def check_biases(source, model, module):
     print(f'{source.name}: {len(biases)} biases')
 
 
+def check_scales(source, model):
+    """Ranks and scales are told as they are, whatever the settings call
+    them."""
+    copy_model(source, model)
+    for variant, ranks, scales in (('lora', '4', '2'),
+                                   ('lora_rslora', '4', '4'),
+                                   ('lora_patterns', '2 to 8', '1 to 8')):
+        lora = toy.tensors(source / f'{variant}.safetensors')
+        with open(source / f'{variant}.json', encoding='utf-8') as f:
+            config = json.load(f)['adapter_config']
+        tensors = {saved_name(name[len('init.'):]): t
+                   for name, t in lora.items() if name.startswith('init.')}
+        write_peft(pathlib.Path('peft'), tensors, config)
+        folders = ['peft']
+        if write_mlx(pathlib.Path('mlx'), tensors, config):
+            folders.append('mlx')
+        for folder in folders:
+            done = subprocess.run(
+                ['qlora-generate', '--model', model, '--adapter', folder,
+                 '--prompt', letter(5), '--max-new-tokens', '1'], check=True,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            want = f'adapter: 14 pairs, rank {ranks}, scale {scales}\n'
+            assert want in done.stderr.decode(), (want, done.stderr)
+
+
 def check_base(source, model):
     """Embeddings that were others when the adapter was trained are seen."""
     copy_model(source, model)
@@ -353,6 +378,7 @@ def main():
     for name, module in (('qwen2', 'q_proj'), ('gpt2', 'c_attn'),
                          ('gpt_neox', 'query_key_value')):
         check_biases(golden / name, model, module)
+    check_scales(golden / 'llama2', model)
     check_base(golden / 'llama2', model)
     check_shared(golden / 'llama3_gqa_tied_rope31', model)
     print(f'{n} folders')
