@@ -221,6 +221,7 @@ static const cli_opt table[] = {
      .help = "its course over the run"},
     {.name = "lr-scheduler-kwargs",
      CLI_STRING(&o.t.lr_scheduler_kwargs),
+     .json = true,
      .value_name = "JSON",
      .group = "Optimizer (AdamW)",
      .default_text = "none",

@@ -21,7 +21,9 @@ train() {
 # With evaluations, in a folder whose name would be markup; of one step
 out='a <i>b & "c"'
 mkdir -p "$out"
-train --model d --output "$out" --eval-split 3 --eval-steps 4 --max-steps 9
+train --model d --output "$out" --eval-split 3 --eval-steps 4 --max-steps 9 \
+    --lr-scheduler-type cosine_with_restarts \
+    --lr-scheduler-kwargs '{"num_cycles": 2}'
 check "$out"
 grep -q '<h1>a &lt;i&gt;b &amp; &quot;c&quot;</h1>' "$out/report.html"
 grep -q '<dt>eval_split</dt><dd>3</dd>' "$out/report.html"
@@ -34,6 +36,7 @@ cmp "$out/adapter_model.safetensors" again/adapter_model.safetensors
 cut -d, -f1-7 "$out/metrics.csv" >first
 cut -d, -f1-7 again/metrics.csv >second
 cmp first second
+grep -q "^lr_scheduler_kwargs: " again/run.yaml
 
 # A card that is the user's stays; a run that overwrites replaces it
 mkdir mine

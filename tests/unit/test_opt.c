@@ -576,6 +576,39 @@ static void settings__yield_to_the_command_line(void **state)
     cli_args_free(&f.args);
 }
 
+/* Numbers stay numbers, whatever else is a text, as in a trainer's YAML. */
+static void settings__take_a_mapping_as_json(void **state)
+{
+    const char *text = "model:\n"
+                       "  num_cycles: 3\n"
+                       "  min_lr: 2e-5\n"
+                       "  decay_type: 1-sqrt\n"
+                       "  mode: \"7\"\n"
+                       "lora_r: 5\n";
+    fixture f;
+
+    (void)state;
+    for (int given = 0; given < 2; given++) {
+        accept(&f, given ? "--model m" : "--max-length 3");
+        f.opts[0].json = true;
+        check_ok(cli_args_read_settings(&f.args, write_file("m.yaml", text)));
+        assert_int_equal(f.rank, 5);
+        assert_string_equal(
+            f.model, given ? "m"
+                           : "{\"num_cycles\": 3, \"min_lr\": "
+                             "2.0000000000000002e-05, "
+                             "\"decay_type\": \"1-sqrt\", \"mode\": \"7\"}");
+        cli_args_free(&f.args);
+    }
+    accept(&f, "--max-length 3");
+    f.opts[0].json = true;
+    assert_int_equal(cli_args_read_settings(
+                         &f.args, write_file("n.yaml", "model: {a: [1]}\n")),
+                     QL_EINVAL);
+    assert_has(f.args.error, "one value each only");
+    cli_args_free(&f.args);
+}
+
 static void refuse_settings(const char *text, ql_status want,
                             const char *sentence)
 {
@@ -746,6 +779,7 @@ int main(void)
         cmocka_unit_test(usage__shows_groups_and_defaults_in_80_columns),
         cmocka_unit_test(settings__survive_a_round_through_a_file),
         cmocka_unit_test(settings__yield_to_the_command_line),
+        cmocka_unit_test(settings__take_a_mapping_as_json),
         cmocka_unit_test(settings__refuse_with_file_and_line),
         cmocka_unit_test(settings__files_that_cannot_be_read),
         cmocka_unit_test(exit__codes_of_every_status),

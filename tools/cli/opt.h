@@ -95,6 +95,7 @@ typedef struct cli_opt {
     bool positional;          /* an argument by its place */
     bool required;            /* must be given, here or in the settings */
     bool transient;           /* not a setting: neither written nor read */
+    bool json;                /* a text that a file may have as a mapping */
     bool stops;               /* ends the parsing, as --help does */
 } cli_opt;
 

@@ -1,11 +1,13 @@
 /* Settings as a YAML file: one flat mapping, option names to values. The names
  * are written with underscores, as other trainers do. */
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
 
+#include "tools/cli/results.h"
 #include "tools/cli/value.h"
 
 void cli_args_write_settings(const cli_args *args, FILE *out)
@@ -152,6 +154,68 @@ static ql_status take_sequence(reader *r, cli_seen *s)
     return st;
 }
 
+/* The scalar at hand, as JSON has it. */
+static void put_json(FILE *out, const reader *r)
+{
+    const bool plain = r->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+    char *end;
+    const double x = strtod(scalar(r), &end);
+
+    if (plain && end > scalar(r) && !*end && isfinite(x)) {
+        fprintf(out, "%.17g", x);
+    } else {
+        cli_json_string(out, scalar(r));
+    }
+}
+
+/* Writes names and values up to the end of a mapping. */
+static ql_status put_object(reader *r, FILE *out)
+{
+    ql_status st;
+
+    fputc('{', out);
+    for (size_t i = 0;
+         (st = next(r)) == QL_OK && r->event.type != YAML_MAPPING_END_EVENT;
+         i++) {
+        if (r->event.type != YAML_SCALAR_EVENT || !whole(r)) {
+            return refuse(r, "this may hold names with one value each only");
+        }
+        if (i % 2 == 0) {
+            fputs(i > 0 ? ", " : "", out);
+            cli_json_string(out, scalar(r));
+        } else {
+            fputs(": ", out);
+            put_json(out, r);
+        }
+    }
+    fputc('}', out);
+    return st;
+}
+
+/* Gives the mapping at hand to s as a text, unless the command line did so
+ * before. */
+static ql_status take_object(reader *r, cli_seen *s)
+{
+    char *text = NULL;
+    char *copy = NULL;
+    size_t n;
+    FILE *out = open_memstream(&text, &n);
+    ql_status st;
+
+    if (!out) {
+        return cli_args_fail(r->args, QL_ENOMEM, "out of memory");
+    }
+    st = put_object(r, out);
+    fclose(out);
+    if (st == QL_OK && !s->given) {
+        copy = cli_args_strdup(r->args, text);
+        st = copy ? cli_value_set(r->args, s->opt, s->opt->name, copy, false)
+                  : cli_args_fail(r->args, QL_ENOMEM, "out of memory");
+    }
+    free(text);
+    return st;
+}
+
 static ql_status take_entry(reader *r)
 {
     cli_seen *s = NULL;
@@ -179,6 +243,9 @@ static ql_status take_entry(reader *r)
     }
     if (r->event.type == YAML_SEQUENCE_START_EVENT) {
         return take_sequence(r, s);
+    }
+    if (r->event.type == YAML_MAPPING_START_EVENT && s->opt->json) {
+        return take_object(r, s);
     }
     return refuse(r, "a value must be a text, a number or a list of texts");
 }
