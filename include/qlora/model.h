@@ -56,10 +56,10 @@ QL_API void ql_model_info_read(const ql_model *model, ql_model_info *out);
 /* The folder it was opened from. Borrowed. */
 QL_API const char *ql_model_dir(const ql_model *model);
 
-/* Puts a PEFT LoRA folder (adapter_config.json, adapter_model.safetensors) on
- * the model, in place of any before. Errors: QL_ENOTFOUND, QL_EFORMAT;
- * QL_EUNSUPPORTED for a setting that would change the meaning, named;
- * QL_EMISMATCH when it was made for another shape; QL_EIO, QL_ENOMEM. */
+/* Puts a folder with a LoRA adapter, PEFT's or MLX's, on the model, in place of
+ * any before. Errors: QL_ENOTFOUND, QL_EFORMAT; QL_EUNSUPPORTED for a setting
+ * that would change the meaning, named; QL_EMISMATCH when it was made for
+ * another model; QL_EIO, QL_ENOMEM. */
 QL_API ql_status ql_model_load_adapter(ql_model *model, const char *dir);
 
 #endif
