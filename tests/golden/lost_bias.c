@@ -7,6 +7,7 @@
 
 #include "src/base/file.h"
 #include "src/convert/adapter_make.h"
+#include "src/format/names.h"
 #include "tests/check/check.h"
 
 enum {
@@ -33,22 +34,34 @@ typedef struct problem {
     double *move;   /* [n] */
 } problem;
 
-static void bias_name(char *name, size_t layer)
+/* The bias beside a weight c_attn: false if the tensor is none. */
+static bool bias_of(char *name, const char *weight)
 {
-    snprintf(name, NAME_BYTES, "transformer.h.%zu.attn.c_attn.bias", layer);
+    static const char end[] = "attn.c_attn.weight";
+    const size_t n = strlen(weight);
+
+    if (!ql_name_ends(weight, end)) {
+        return false;
+    }
+    snprintf(name, NAME_BYTES, "%.*sbias", (int)(n - strlen("weight")), weight);
+    return true;
 }
 
 bool lost_bias_is(const char *dir)
 {
     ql_safetensors *f = NULL;
-    bool lost;
+    bool lost = false;
 
     if (!ql_path_exists(reference_path(dir, "model.safetensors"))) {
         return false;
     }
     check_ok(ql_safetensors_open(&f, reference_path(dir, "model.safetensors")));
-    lost = ql_safetensors_find(f, "transformer.h.0.attn.c_attn.weight") &&
-           !ql_safetensors_find(f, "transformer.h.0.attn.c_attn.bias");
+    for (size_t i = 0; i < ql_safetensors_count(f); i++) {
+        char name[NAME_BYTES];
+
+        lost |= bias_of(name, ql_safetensors_at(f, i)->name) &&
+                !ql_safetensors_find(f, name);
+    }
     ql_safetensors_close(&f);
     return lost;
 }
@@ -57,10 +70,9 @@ bool lost_bias_is(const char *dir)
 static void copy_tensors(ql_safetensors_writer *w, const ql_safetensors *f,
                          bool data)
 {
-    size_t layer = 0;
-
     for (size_t i = 0; i < ql_safetensors_count(f); i++) {
         const ql_tensor *t = ql_safetensors_at(f, i);
+        char name[NAME_BYTES];
 
         if (data) {
             check_ok(ql_safetensors_writer_put(w, t->name, t->data));
@@ -68,11 +80,9 @@ static void copy_tensors(ql_safetensors_writer *w, const ql_safetensors *f,
             check_ok(ql_safetensors_writer_add(w, t->name, t->dtype, t->shape,
                                                t->rank));
         }
-        if (strstr(t->name, "attn.c_attn.weight")) {
+        if (bias_of(name, t->name)) {
             float *zeros = calloc(t->shape[1], sizeof(float));
-            char name[NAME_BYTES];
 
-            bias_name(name, layer++);
             check_ok(data ? ql_safetensors_writer_put(w, name, zeros)
                           : ql_safetensors_writer_add(w, name, QL_DTYPE_F32,
                                                       &t->shape[1], 1));
@@ -280,7 +290,7 @@ void lost_bias_find(ql_model *m, const char *dir, const reference_rows *rows)
 {
     const size_t T = rows->batch.T;
     const ql_run_options opt = {.max_tokens = T,
-                                .max_length = T,
+                                .max_length = reference_longest(&rows->batch),
                                 .max_sequences = rows->batch.sequences};
     const ql_config *c = &m->config;
     problem p = {.m = m,

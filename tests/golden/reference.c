@@ -283,10 +283,22 @@ void reference_adapter_init(ql_adapter *a, const ql_safetensors *f)
     }
 }
 
+size_t reference_longest(const ql_batch *b)
+{
+    size_t longest = 0;
+
+    for (size_t s = 0; s < b->sequences; s++) {
+        const size_t n = b->start[s + 1] - b->start[s];
+
+        longest = n > longest ? n : longest;
+    }
+    return longest;
+}
+
 ql_run *reference_run(ql_model *m, const ql_batch *b, size_t keep)
 {
     const ql_run_options opt = {.max_tokens = b->T,
-                                .max_length = b->T,
+                                .max_length = reference_longest(b),
                                 .max_sequences = b->sequences,
                                 .training = true,
                                 .keep_layers = keep};

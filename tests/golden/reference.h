@@ -8,7 +8,7 @@
 #include "src/model/run.h"
 
 enum {
-    REFERENCE_ROWS = 15, /* of a batch, at most */
+    REFERENCE_ROWS = 63, /* of a batch, at most */
     REFERENCE_NAMES = 64 /* of all lists of an adapter's options */
 };
 
@@ -24,6 +24,9 @@ typedef struct reference_rows {
 
 void reference_rows_load(reference_rows *b, const ql_safetensors *f);
 void reference_rows_free(reference_rows *b);
+
+/* Tokens of the longest row. */
+size_t reference_longest(const ql_batch *b);
 
 /* A run over that batch, as a training has it. Owned: ql_run_close. */
 ql_run *reference_run(ql_model *m, const ql_batch *b, size_t keep);
