@@ -175,6 +175,7 @@ static const ql_arch archs[] = {
         .names = &llama_names,
         .norm = llama_norms,
         .keys = llama_keys,
+        .defaults = "{\"max_position_embeddings\": 2048}",
         .attention_bias = true,
         .mlp_bias = true,
     },
@@ -183,7 +184,8 @@ static const ql_arch archs[] = {
         .names = &llama_names,
         .norm = llama_norms,
         .keys = llama_keys,
-        .defaults = "{\"sliding_window\": 4096}",
+        .defaults = "{\"sliding_window\": 4096, "
+                    "\"max_position_embeddings\": 131072}",
         .window = QL_WINDOW_ALL,
     },
     {
@@ -191,7 +193,8 @@ static const ql_arch archs[] = {
         .names = &llama_names,
         .norm = llama_norms,
         .keys = llama_keys,
-        .defaults = "{\"sliding_window\": 4096, \"max_window_layers\": 28}",
+        .defaults = "{\"sliding_window\": 4096, \"max_window_layers\": 28, "
+                    "\"max_position_embeddings\": 32768}",
         .bias = QL_MASK_QKV,
         .window = QL_WINDOW_UPPER,
     },
@@ -201,7 +204,8 @@ static const ql_arch archs[] = {
         .norm = qwen3_norms,
         .keys = llama_keys,
         .defaults = "{\"head_dim\": 128, \"sliding_window\": 4096, "
-                    "\"max_window_layers\": 28}",
+                    "\"max_window_layers\": 28, "
+                    "\"max_position_embeddings\": 32768}",
         .attention_bias = true,
         .window = QL_WINDOW_UPPER,
     },
@@ -211,7 +215,8 @@ static const ql_arch archs[] = {
         .norm = llama_norms,
         .keys = llama_keys,
         .defaults = "{\"head_dim\": 256, \"tie_word_embeddings\": true, "
-                    "\"hidden_act\": \"gelu_pytorch_tanh\"}",
+                    "\"hidden_act\": \"gelu_pytorch_tanh\", "
+                    "\"max_position_embeddings\": 8192}",
         .attention_bias = true,
         .norm_plus_one = true,
         .scaled_embed = true,
@@ -229,7 +234,8 @@ static const ql_arch archs[] = {
                     "\"attn_logit_softcapping\": 50.0, "
                     "\"final_logit_softcapping\": 30.0, "
                     "\"sliding_window\": 4096, "
-                    "\"sliding_window_pattern\": 2}",
+                    "\"sliding_window_pattern\": 2, "
+                    "\"max_position_embeddings\": 8192}",
         .attention_bias = true,
         .norm_plus_one = true,
         .scaled_embed = true,
@@ -248,7 +254,8 @@ static const ql_arch archs[] = {
                     "\"rope_theta\": 1000000.0, "
                     "\"rope_local_base_freq\": 10000.0, "
                     "\"sliding_window\": 4096, "
-                    "\"sliding_window_pattern\": 6}",
+                    "\"sliding_window_pattern\": 6, "
+                    "\"max_position_embeddings\": 131072}",
         .attention_bias = true,
         .norm_plus_one = true,
         .scaled_embed = true,
@@ -261,7 +268,8 @@ static const ql_arch archs[] = {
         .names = &llama_names,
         .norm = olmo2_norms,
         .keys = llama_keys,
-        .defaults = "{\"rms_norm_eps\": 1e-05}",
+        .defaults = "{\"rms_norm_eps\": 1e-05, "
+                    "\"max_position_embeddings\": 2048}",
         .attention_bias = true,
         .wide_qk_norm = true,
     },
@@ -271,7 +279,8 @@ static const ql_arch archs[] = {
         .norm = llama_norms,
         .keys = llama_keys,
         .defaults = "{\"tie_word_embeddings\": true, \"rope_theta\": "
-                    "2000000.0, \"no_rope_layer_interval\": 4}",
+                    "2000000.0, \"no_rope_layer_interval\": 4, "
+                    "\"max_position_embeddings\": 32768}",
         .attention_bias = true,
         .mlp_bias = true,
         .nope = true,
@@ -283,10 +292,12 @@ static const ql_arch archs[] = {
         .norm = llama_norms,
         .keys = llama_keys,
         .defaults = "{\"rms_norm_eps\": 1e-05, "
+                    "\"max_position_embeddings\": 4096, "
                     "\"original_max_position_embeddings\": 4096}",
         .qkv = QL_QKV_ROWS,
         .fused_gate = true,
         .partial_rotary = true,
+        .old_longrope = true,
         .window = QL_WINDOW_ALL,
     },
     {
@@ -296,7 +307,7 @@ static const ql_arch archs[] = {
         .keys = gpt2_keys,
         .defaults = "{\"activation_function\": \"gelu_new\", "
                     "\"layer_norm_epsilon\": 1e-05, "
-                    "\"tie_word_embeddings\": true}",
+                    "\"tie_word_embeddings\": true, \"n_positions\": 1024}",
         .bias = QL_MASK_ALL,
         .qkv = QL_QKV_ROWS,
         .transposed = true,
@@ -309,7 +320,8 @@ static const ql_arch archs[] = {
         .keys = neox_keys,
         .defaults = "{\"hidden_act\": \"gelu\", \"rotary_pct\": 0.25, "
                     "\"layer_norm_eps\": 1e-05, \"attention_bias\": true, "
-                    "\"use_parallel_residual\": true}",
+                    "\"use_parallel_residual\": true, "
+                    "\"max_position_embeddings\": 2048}",
         .bias = QL_MASK_MLP,
         .attention_bias = true,
         .qkv = QL_QKV_BY_HEAD,
@@ -322,7 +334,8 @@ static const ql_arch archs[] = {
         .names = &bert_names,
         .norm = bert_norms,
         .keys = bert_keys,
-        .defaults = "{\"hidden_act\": \"gelu\", \"layer_norm_eps\": 1e-12}",
+        .defaults = "{\"hidden_act\": \"gelu\", \"layer_norm_eps\": 1e-12, "
+                    "\"max_position_embeddings\": 512}",
         .bias = QL_MASK_ALL,
         .layer_norm = true,
         .norm_of_sum = true,
@@ -338,35 +351,59 @@ enum {
 static const struct {
     const char *model_type, *reason;
 } others[] = {
+    {"dbrx", "a mixture of experts"},
     {"deepseek_v2", "a mixture of experts"},
     {"deepseek_v3", "a mixture of experts"},
+    {"ernie4_5_moe", "a mixture of experts"},
+    {"glm4_moe", "a mixture of experts"},
     {"gpt_oss", "a mixture of experts"},
+    {"granitemoe", "a mixture of experts"},
+    {"jamba", "a mixture of experts"},
     {"llama4", "a mixture of experts"},
+    {"llama4_text", "a mixture of experts"},
+    {"minimax", "a mixture of experts"},
     {"mixtral", "a mixture of experts"},
     {"olmoe", "a mixture of experts"},
     {"phimoe", "a mixture of experts"},
     {"qwen2_moe", "a mixture of experts"},
     {"qwen3_moe", "a mixture of experts"},
+    {"qwen3_next", "a mixture of experts"},
     {"gemma3", "a model with a vision tower"},
     {"gemma3n", "a model with vision and audio towers"},
+    {"idefics2", "a model with a vision tower"},
     {"idefics3", "a model with a vision tower"},
+    {"internvl", "a model with a vision tower"},
     {"llava", "a model with a vision tower"},
+    {"llava_next", "a model with a vision tower"},
+    {"llava_onevision", "a model with a vision tower"},
     {"mistral3", "a model with a vision tower"},
     {"mllama", "a model with a vision tower"},
     {"paligemma", "a model with a vision tower"},
     {"phi3_v", "a model with a vision tower"},
+    {"phi4_multimodal", "a model with vision and audio towers"},
     {"phi4mm", "a model with vision and audio towers"},
     {"qwen2_vl", "a model with a vision tower"},
     {"qwen2_5_vl", "a model with a vision tower"},
+    {"qwen2_audio", "a model with an audio tower"},
     {"qwen3_vl", "a model with a vision tower"},
     {"smolvlm", "a model with a vision tower"},
+    {"whisper", "a model with an audio tower"},
     {"bloom", "a model with ALiBi positions"},
+    {"falcon", "a model with ALiBi positions, or one matrix for all keys"},
     {"mpt", "a model with ALiBi positions"},
     {"falcon_mamba", "a state space model"},
     {"mamba", "a state space model"},
     {"mamba2", "a state space model"},
-    {"t5", "a model of encoder and decoder"},
     {"bart", "a model of encoder and decoder"},
+    {"t5", "a model of encoder and decoder"},
+    {"cohere", "a model with norms and logits of another kind"},
+    {"cohere2", "a model with norms and logits of another kind"},
+    {"granite", "a model with factors on embeddings, residuals and logits"},
+    {"gpt_neo", "a model with attention to neighbours only"},
+    {"olmo", "a model that clips q, k and v"},
+    {"distilbert", "an encoder of another form than BERT's"},
+    {"roberta", "an encoder of another form than BERT's"},
+    {"modernbert", "an encoder of another form than BERT's"},
 };
 
 const char *ql_name_leaf(const char *name)

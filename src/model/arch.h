@@ -97,6 +97,7 @@ typedef struct ql_arch {
     bool local_rope;     /* windowed layers have a rope of their own */
     bool nope;           /* no_rope_layers is honoured */
     bool old_gelu;       /* "gelu" means the form by tanh */
+    bool old_longrope;   /* rope type "yarn" of the old key means longrope */
     bool classifier;     /* tokens see each other both ways, and the head tells
                             the class of the text from the first of them */
     ql_window_rule window;

@@ -88,7 +88,9 @@ static ql_status read_activation(ql_config *c, const json_t *o,
     } names[] = {{"silu", QL_ACT_SILU},
                  {"swish", QL_ACT_SILU},
                  {"gelu", QL_ACT_GELU},
+                 {"gelu_python", QL_ACT_GELU},
                  {"gelu_new", QL_ACT_GELU_TANH},
+                 {"gelu_fast", QL_ACT_GELU_TANH},
                  {"gelu_pytorch_tanh", QL_ACT_GELU_TANH}};
     const char *name = "silu";
 

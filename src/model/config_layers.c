@@ -46,8 +46,8 @@ static ql_status read_rules(const ql_config *c, const json_t *o,
     if (rule != QL_WINDOW_NONE) {
         QL_TRY(ql_json_size(o, "sliding_window", path, &r->window));
         QL_TRY(ql_json_size(o, "max_window_layers", path, &r->first));
-        QL_TRY(ql_json_size(o, "_sliding_window_pattern", path, &r->pattern));
         QL_TRY(ql_json_size(o, "sliding_window_pattern", path, &r->pattern));
+        QL_TRY(ql_json_size(o, "_sliding_window_pattern", path, &r->pattern));
     }
     r->window = used ? r->window : 0;
     QL_TRY(read_list(c, o, "layer_types", path, &r->types));
@@ -104,6 +104,12 @@ static ql_status windowed_by_type(const ql_config *c, const rules *r, size_t i,
                 "%s: \"layer_types\"[%zu] is \"%s\", which is not supported "
                 "for %s",
                 path, i, type ? type : "no text", c->arch->model_type);
+    }
+    if (*windowed && r->window == 0) {
+        QL_FAIL(QL_EFORMAT,
+                "%s: \"layer_types\"[%zu] is \"%s\", but no "
+                "\"sliding_window\" is in use",
+                path, i, type);
     }
     return QL_OK;
 }

@@ -45,8 +45,8 @@ static ql_status read_longrope(ql_config *c, ql_rope_spec *r, const json_t *o,
     return QL_OK;
 }
 
-static ql_status read_rope_type(ql_rope_spec *r, const json_t *o,
-                                const char *path)
+static ql_status read_rope_type(const ql_config *c, ql_rope_spec *r,
+                                const json_t *o, const char *path)
 {
     static const struct {
         const char *name;
@@ -60,6 +60,9 @@ static ql_status read_rope_type(ql_rope_spec *r, const json_t *o,
     const char *name = "default";
 
     QL_TRY(ql_json_string(o, "type", path, &name));
+    if (c->arch->old_longrope && strcmp(name, "yarn") == 0) {
+        name = "longrope";
+    }
     QL_TRY(ql_json_string(o, "rope_type", path, &name));
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         if (strcmp(types[i].name, name) == 0) {
@@ -129,7 +132,7 @@ static ql_status read_scaling(ql_config *c, ql_rope_spec *r, const json_t *o,
                               const char *path)
 {
     if (json_is_object(o)) {
-        QL_TRY(read_rope_type(r, o, path));
+        QL_TRY(read_rope_type(c, r, o, path));
         QL_TRY(read_rope_numbers(r, o, path));
     } else if (o && !json_is_null(o)) {
         QL_FAIL(QL_EFORMAT, "%s: \"rope_scaling\" must be an object", path);

@@ -12,6 +12,7 @@
 #include "src/format/qstate.h"
 #include "src/model/packed.h"
 #include "src/model/quantized.h"
+#include "src/model/strange.h"
 #include "src/model/transposed.h"
 
 enum {
@@ -441,6 +442,7 @@ ql_status ql_weights_init(ql_weights *w, const ql_config *c, const char *dir,
         QL_TRY_DONE(ql_scratch_open(&w->scratch, load->scratch_dir));
     }
     w->base = ql_weights_base(w->shards, c->arch->names);
+    QL_TRY_DONE(ql_strange_check(w->shards, c, w->base));
     QL_TRY_DONE(load_ends(&l));
     w->embed = (ql_embedding){.w = w->base_embed, .scale = c->embed_scale};
     w->head = (ql_linear){.w = w->base_head, .bias = w->head_bias};

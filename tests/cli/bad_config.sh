@@ -66,7 +66,7 @@ wrong num_attention_heads 6 "$c: hidden_size 64 is no multiple of 6 heads"
 wrong head_dim 15 "$c: head_dim 15 is odd"
 wrong head_dim 16000 \
     "d: tensor model.layers.0.self_attn.q_proj.weight: shape *"
-wrong max_position_embeddings - \
+wrong max_position_embeddings 0 \
     "$c: \"max_position_embeddings\" is missing or 0"
 wrong rms_norm_eps 2 "$c: \"rms_norm_eps\" is absurd"
 wrong rope_theta 0 "$c: \"rope_theta\" must be greater than 1"

@@ -1,0 +1,138 @@
+#include "src/model/strange.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/fail.h"
+#include "src/format/names.h"
+
+enum {
+    NAME_BYTES = 256
+};
+
+/* What stands in a name, and what that is a part of. */
+static const struct {
+    const char *part, *what;
+} tells[] = {
+    {".experts.", "a mixture of experts"},
+    {".block_sparse_moe.", "a mixture of experts"},
+    {"vision_tower.", "a model with a vision tower"},
+    {"vision_model.", "a model with a vision tower"},
+    {"multi_modal_projector.", "a model with a vision tower"},
+    {"audio_tower.", "a model with an audio tower"},
+    {".qweight", "a weight quantized by GPTQ or AWQ"},
+    {".g_idx", "a weight quantized by GPTQ or AWQ"},
+    {".SCB", "an 8-bit weight of bitsandbytes"},
+    {".weight_scale", "a weight quantized with scales beside it"},
+    {".weight_packed", "a weight packed by compressed-tensors"},
+    {".scales", "a weight quantized for MLX"},
+};
+
+/* Behind prefix, if name begins with it, else NULL. */
+static const char *after(const char *name, const char *prefix)
+{
+    const size_t n = strlen(prefix);
+
+    return strncmp(name, prefix, n) == 0 ? name + n : NULL;
+}
+
+/* What is in a block behind its number: "mlp.up_proj.weight"; NULL: the tensor
+ * is in none that is read. */
+static const char *part_of_block(const char *name, const ql_config *c,
+                                 const char *base)
+{
+    const char *rest = after(name, base);
+    char *end = NULL;
+
+    rest = rest ? after(rest, c->arch->names->layers) : NULL;
+    if (!rest || *rest != '.' || !isdigit((unsigned char)rest[1])) {
+        return NULL;
+    }
+    return strtoull(rest + 1, &end, 10) < c->layers && *end == '.' ? end + 1
+                                                                   : NULL;
+}
+
+/* What old checkpoints keep beside their weights: frequencies, masks. */
+static bool is_buffer(const char *part)
+{
+    return strstr(part, "rotary_emb.") || ql_name_ends(part, ".masked_bias") ||
+           strcmp(part, "attn.bias") == 0 ||
+           strcmp(part, "attention.bias") == 0;
+}
+
+static bool is_of_module(const char *part, const ql_config *c)
+{
+    for (int m = 0; m < QL_MODULES; m++) {
+        const char *path = c->arch->names->module[m];
+        const char *leaf = path ? after(part, path) : NULL;
+
+        if (leaf && (strcmp(leaf, ".bias") == 0 || after(leaf, ".weight"))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_of_norm(const char *part, const ql_config *c)
+{
+    const bool shifted = c->arch->layer_norm;
+
+    for (int p = 0; p < QL_NORMS; p++) {
+        const char *path = c->arch->norm[p];
+        const char *leaf = path ? after(part, path) : NULL;
+
+        if (leaf &&
+            (strcmp(leaf, ".weight") == 0 || strcmp(leaf, ".gamma") == 0 ||
+             (shifted &&
+              (strcmp(leaf, ".bias") == 0 || strcmp(leaf, ".beta") == 0)))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A bias behind the blocks, where the architecture has none. */
+static bool is_late_bias(const char *name, const ql_config *c, const char *base)
+{
+    const ql_names *n = c->arch->names;
+    char norm[NAME_BYTES];
+    char head[NAME_BYTES];
+
+    snprintf(norm, sizeof(norm), "%s%s.bias", base,
+             n->final_norm ? n->final_norm : "");
+    snprintf(head, sizeof(head), "%s.bias", n->head);
+    return (!c->arch->layer_norm && strcmp(name, norm) == 0) ||
+           (!c->arch->classifier && strcmp(name, head) == 0);
+}
+
+static ql_status check(const char *name, const ql_config *c, const char *base)
+{
+    const char *part = part_of_block(name, c, base);
+
+    for (size_t i = 0; i < sizeof(tells) / sizeof(tells[0]); i++) {
+        if (strstr(name, tells[i].part)) {
+            QL_FAIL(QL_EUNSUPPORTED, "tensor %s: %s is not supported", name,
+                    tells[i].what);
+        }
+    }
+    if ((part && !is_buffer(part) && !is_of_module(part, c) &&
+         !is_of_norm(part, c)) ||
+        is_late_bias(name, c, base)) {
+        QL_FAIL(QL_EUNSUPPORTED,
+                "tensor %s: architecture \"%s\" has no such part, and a model "
+                "that has it is not supported",
+                name, c->arch->model_type);
+    }
+    return QL_OK;
+}
+
+ql_status ql_strange_check(const ql_shards *s, const ql_config *c,
+                           const char *base)
+{
+    for (size_t i = 0; i < ql_shards_count(s); i++) {
+        QL_TRY(check(ql_shards_at(s, i)->name, c, base));
+    }
+    return QL_OK;
+}
