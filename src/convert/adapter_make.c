@@ -334,16 +334,6 @@ static ql_adapter_options options_of(const ql_train_options *o)
                                 .half = o->dtype == QL_WEIGHT_BF16};
 }
 
-/* Trained whole are models that write text. */
-static ql_status check_method(const ql_config *c, const ql_train_options *o)
-{
-    if (c->arch->classifier && o->method == QL_METHOD_FULL) {
-        QL_FAIL(QL_EUNSUPPORTED, "method full is not supported for a "
-                                 "classifier; use lora or qlora");
-    }
-    return QL_OK;
-}
-
 ql_status ql_adapter_fits(const ql_config *c, const ql_train_options *o)
 {
     const ql_adapter_options opt = options_of(o);
@@ -355,9 +345,6 @@ ql_status ql_adapter_fits(const ql_config *c, const ql_train_options *o)
 
     if (st == QL_OK) {
         st = ql_adapter_principal(&principal, o);
-    }
-    if (st == QL_OK) {
-        st = check_method(c, o);
     }
     if (st == QL_OK && !opt.full) {
         st = plan_options(c, o, &items, &n, &root);
@@ -395,7 +382,6 @@ ql_status ql_adapter_make(ql_adapter *a, const ql_config *c, ql_weights *w,
 
     *a = (ql_adapter){0};
     QL_TRY(ql_adapter_options_check(&opt));
-    QL_TRY(check_method(c, o));
     if (opt.full) {
         return make_full(a, c, w, &opt, trained);
     }
@@ -427,7 +413,6 @@ ql_status ql_adapter_measure(ql_adapter *a, const ql_config *c,
 
     *a = (ql_adapter){0};
     QL_TRY(ql_adapter_options_check(&opt));
-    QL_TRY(check_method(c, o));
     opt.measured = true;
     if (opt.full) {
         return ql_full_init(a, c, &opt, true);

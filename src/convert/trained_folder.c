@@ -197,7 +197,7 @@ ql_status ql_trained_read(ql_adapter *a, const char *dir)
     ql_status st;
 
     QL_TRY(ql_shards_open(&s, dir));
-    st = ql_full_read(a, s);
+    st = ql_full_read(a, s, NULL);
     ql_shards_close(&s);
     return st == QL_OK ? st : ql_fail_prefix(st, "%s: ", dir);
 }

@@ -420,7 +420,7 @@ static ql_status start_magnitudes(const ql_adapter *a,
 ql_status ql_adapter_start(ql_adapter *a, const ql_weights *w)
 {
     if (a->opt.full) {
-        return ql_full_read(a, w->shards);
+        return ql_full_read(a, w->shards, w);
     }
     for (size_t i = 0; i < a->n; i++) {
         const ql_adapter_entry *e = &a->entries[i];

@@ -17,6 +17,8 @@ typedef enum ql_place {
     QL_PLACE_EMBED,
     QL_PLACE_HEAD,
     QL_PLACE_POSITION,
+    QL_PLACE_TYPES, /* of tokens */
+    QL_PLACE_EMBED_NORM,
     QL_PLACE_NORM, /* of a block */
     QL_PLACE_LAST_NORM
 } ql_place;

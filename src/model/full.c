@@ -1,5 +1,6 @@
 #include "src/model/full.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "src/base/alloc.h"
@@ -59,10 +60,23 @@ static void take_layer(list *l, size_t i)
     }
 }
 
+/* A linear layer that has a bias. */
+static void take_biased(list *l, ql_site site)
+{
+    take(l, site);
+    site.bias = true;
+    take(l, site);
+}
+
 static void take_all(list *l)
 {
     take(l, (ql_site){.place = QL_PLACE_EMBED});
-    if (!l->c->tied) {
+    if (l->c->arch->classifier) {
+        take(l, (ql_site){.place = QL_PLACE_TYPES});
+        take_norm(l, (ql_site){.place = QL_PLACE_EMBED_NORM});
+        take_biased(l, (ql_site){.place = QL_PLACE_POOLER});
+        take_biased(l, (ql_site){.place = QL_PLACE_HEAD});
+    } else if (!l->c->tied) {
         take(l, (ql_site){.place = QL_PLACE_HEAD});
     }
     if (l->c->arch->names->position) {
@@ -77,7 +91,7 @@ static void take_all(list *l)
 ql_status ql_full_init(ql_adapter *a, const ql_config *c,
                        const ql_adapter_options *how, bool trained)
 {
-    const size_t most = c->layers * 2 * (QL_MODULES + QL_NORMS) + 5;
+    const size_t most = c->layers * 2 * (QL_MODULES + QL_NORMS) + 11;
     const ql_adapter_options opt = {
         .full = true, .half = how->half, .measured = how->measured};
     list l = {.c = c};
@@ -105,17 +119,33 @@ bool ql_full_turned(const ql_adapter *a, size_t i)
 }
 
 /* A model that was saved without its head lacks the base of the names. */
-const ql_tensor *ql_full_find(const ql_adapter *a, size_t i, const ql_shards *s)
+static const ql_tensor *find_based(const ql_adapter *a, const char *name,
+                                   const ql_shards *s)
 {
     const size_t base = strlen(a->arch->names->base);
-    char name[NAME_BYTES];
-    const ql_tensor *t;
+    const ql_tensor *t = ql_shards_find(s, name);
 
-    ql_adapter_name(a, i, name, sizeof(name));
-    t = ql_shards_find(s, name);
     return t || strncmp(name, a->arch->names->base, base) != 0
                ? t
                : ql_shards_find(s, name + base);
+}
+
+const ql_tensor *ql_full_find(const ql_adapter *a, size_t i, const ql_shards *s)
+{
+    const ql_site site = a->entries[a->tensors[i].entry].site;
+    char name[NAME_BYTES];
+    char path[NAME_BYTES];
+    const ql_tensor *t;
+
+    ql_adapter_name(a, i, name, sizeof(name));
+    t = find_based(a, name, s);
+    if (!t && a->arch->classifier && a->tensors[i].rank == 1) {
+        ql_site_path(a->arch, site, path, sizeof(path)); /* of old files */
+        snprintf(name, sizeof(name), "%.200s.%s", path,
+                 site.bias ? "beta" : "gamma");
+        t = find_based(a, name, s);
+    }
+    return t;
 }
 
 static ql_status check_shape(const ql_adapter *a, size_t i, const ql_tensor *t)
@@ -177,18 +207,36 @@ static ql_status read_tensor(ql_adapter *a, size_t i, const ql_tensor *t)
     return st;
 }
 
-ql_status ql_full_read(ql_adapter *a, const ql_shards *s)
+/* What a folder does not have: a head, as it was made in f32. */
+static ql_status begin_head(ql_adapter *a, size_t i, const ql_weights *made)
+{
+    const ql_site site = a->entries[a->tensors[i].entry].site;
+    char name[NAME_BYTES];
+    ql_tensor t = {
+        .name = name, .dtype = QL_DTYPE_F32, .elements = a->sizes[i]};
+
+    ql_adapter_name(a, i, name, sizeof(name));
+    if (!made || !a->arch->classifier || site.place != QL_PLACE_HEAD) {
+        QL_FAIL(QL_ENOTFOUND, "the model has no tensor %s", name);
+    }
+    t.data = site.bias ? (const unsigned char *)made->head_bias
+                       : (const unsigned char *)made->base_head.data;
+    t.bytes = t.elements * sizeof(float);
+    return read_plain(a, i, &t);
+}
+
+ql_status ql_full_read(ql_adapter *a, const ql_shards *s,
+                       const ql_weights *made)
 {
     for (size_t i = 0; i < a->n_tensors; i++) {
         const ql_tensor *t = ql_full_find(a, i, s);
-        char name[NAME_BYTES];
 
-        if (!t) {
-            ql_adapter_name(a, i, name, sizeof(name));
-            QL_FAIL(QL_ENOTFOUND, "the model has no tensor %s", name);
+        if (t) {
+            QL_TRY(read_tensor(a, i, t));
+            ql_shards_drop(s, t);
+        } else {
+            QL_TRY(begin_head(a, i, made));
         }
-        QL_TRY(read_tensor(a, i, t));
-        ql_shards_drop(s, t);
     }
     ql_adapter_settle(a);
     return QL_OK;
@@ -237,7 +285,8 @@ static void attach_embedding(const piece *p, ql_embedding *e)
 static void attach_piece(const piece *p, ql_site site, ql_weights *w)
 {
     switch (site.place) {
-    case QL_PLACE_POOLER: /* classifiers are not trained whole */
+    case QL_PLACE_POOLER:
+        attach_linear(p, site, &w->pooler);
         break;
     case QL_PLACE_BLOCK:
         attach_linear(p, site, &w->layers[site.layer].linear[site.module]);
@@ -251,6 +300,12 @@ static void attach_piece(const piece *p, ql_site site, ql_weights *w)
         break;
     case QL_PLACE_POSITION:
         attach_embedding(p, &w->position);
+        break;
+    case QL_PLACE_TYPES:
+        attach_embedding(p, &w->types);
+        break;
+    case QL_PLACE_EMBED_NORM:
+        attach_norm(p, site, &w->embed_norm);
         break;
     case QL_PLACE_NORM:
         attach_norm(p, site, &w->layers[site.layer].norm[site.norm]);
@@ -272,6 +327,9 @@ void ql_full_keep(ql_weights *w)
     memcpy(w->base_layers, w->layers, w->n_layers * sizeof(*w->layers));
     w->base_norm = w->final_norm;
     w->base_position = w->position.w;
+    w->base_embed_norm = w->embed_norm;
+    w->base_types = w->types.w;
+    w->base_pooler = w->pooler;
     w->replaced = true;
 }
 
@@ -309,6 +367,11 @@ void ql_full_detach(ql_weights *w)
         w->position.w = w->base_position;
         w->position.dw = NULL;
         w->position.dw16 = NULL;
+        w->embed_norm = w->base_embed_norm;
+        w->types.w = w->base_types;
+        w->types.dw = NULL;
+        w->types.dw16 = NULL;
+        w->pooler = w->base_pooler;
         w->replaced = false;
     }
 }

@@ -136,7 +136,7 @@ static void embed_classifier(ql_run *run, const ql_batch *b, float *x)
     for (size_t t = 0; t < b->T; t++) {
         run->type[t] = b->type ? b->type[t] : 0;
     }
-    ql_embed_add(x, run->type, &w->types, b->T);
+    ql_embed_add(x, run->type, &w->types.w, b->T);
     ql_norm_fwd(run->h[0], run->raw_stats, x, &w->embed_norm, b->T);
 }
 
@@ -244,6 +244,10 @@ static void backward_embed(ql_run *run, const ql_batch *b)
     }
     if (ql_embed_trained(&w->position)) {
         ql_embed_bwd(dx, (const int32_t *)run->pos, &w->position, b->T,
+                     run->scratch.data);
+    }
+    if (ql_embed_trained(&w->types)) {
+        ql_embed_bwd(dx, (const int32_t *)run->type, &w->types, b->T,
                      run->scratch.data);
     }
 }

@@ -59,6 +59,8 @@ ql_site ql_site_at(const ql_config *c, size_t i)
 
 void ql_site_shape(const ql_config *c, ql_site site, size_t *rows, size_t *cols)
 {
+    const ql_names *n = c->arch->names;
+
     *rows = c->V;
     *cols = c->C;
     switch (site.place) {
@@ -66,7 +68,7 @@ void ql_site_shape(const ql_config *c, ql_site site, size_t *rows, size_t *cols)
         ql_config_module(c, site.module, rows, cols);
         break;
     case QL_PLACE_POOLER:
-        *rows = c->C;
+        *rows = n->pooler ? c->C : 0;
         break;
     case QL_PLACE_EMBED:
         break;
@@ -76,12 +78,19 @@ void ql_site_shape(const ql_config *c, ql_site site, size_t *rows, size_t *cols)
     case QL_PLACE_POSITION:
         *rows = c->max_position;
         break;
+    case QL_PLACE_TYPES:
+        *rows = c->types;
+        break;
+    case QL_PLACE_EMBED_NORM:
+        *rows = n->embed_norm ? c->C : 0;
+        *cols = 0;
+        break;
     case QL_PLACE_NORM:
         *rows = ql_config_norm(c, site.norm);
         *cols = 0;
         break;
     case QL_PLACE_LAST_NORM:
-        *rows = c->C;
+        *rows = n->final_norm ? c->C : 0;
         *cols = 0;
         break;
     }
@@ -107,6 +116,12 @@ void ql_site_path(const ql_arch *arch, ql_site site, char *path, size_t bytes)
         break;
     case QL_PLACE_POSITION:
         snprintf(path, bytes, "%s%s", n->base, n->position);
+        break;
+    case QL_PLACE_TYPES:
+        snprintf(path, bytes, "%s%s", n->base, n->types);
+        break;
+    case QL_PLACE_EMBED_NORM:
+        snprintf(path, bytes, "%s%s", n->base, n->embed_norm);
         break;
     case QL_PLACE_NORM:
         snprintf(path, bytes, "%s%s.%zu.%s", n->base, n->layers, site.layer,

@@ -371,7 +371,8 @@ static ql_status load_classifier(loader *l)
     char name[NAME_BYTES];
 
     snprintf(name, sizeof(name), "%s%s.weight", l->w->base, names->types);
-    QL_TRY(load_matrix(l, name, c->types, c->C, &l->w->types));
+    QL_TRY(load_matrix(l, name, c->types, c->C, &l->w->types.w));
+    l->w->types.scale = 1;
     snprintf(path, sizeof(path), "%s%s", l->w->base, names->embed_norm);
     QL_TRY(load_norm(l, path, c->C, &l->w->embed_norm));
     snprintf(path, sizeof(path), "%s%s", l->w->base, names->pooler);

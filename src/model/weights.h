@@ -38,12 +38,15 @@ typedef struct ql_weights {
     ql_qtensor base_embed; /* as the folder has them: what is in embed and */
     ql_qtensor base_head;  /* head without an adapter */
     ql_layer *base_layers; /* [n_layers] as the folder has them, and the last */
-    ql_norm base_norm;     /* norm and positions, while all are replaced */
+    ql_norm base_norm;     /* norm and positions, while all are replaced, */
     ql_qtensor base_position;
+    ql_norm base_embed_norm; /* and what classifiers have */
+    ql_qtensor base_types;
+    ql_linear base_pooler;
     bool replaced;
     ql_embedding position;  /* [max_position, C] when they are learned */
     ql_norm embed_norm;     /* of classifiers, as are: */
-    ql_qtensor types;       /* [types, C] */
+    ql_embedding types;     /* [types, C] */
     ql_linear pooler;       /* [C, C] */
     const float *head_bias; /* [classes] */
     const char *base;       /* what the names of this folder begin with */
