@@ -106,8 +106,8 @@ static ql_status show_samples(const ql_dataset *ds, const ql_tokenizer *tok,
         const ql_sample s = ql_dataset_sample(ds, i);
 
         printf("--- %s:%zu, %zu tokens; trained: %s\n", origin.path,
-               origin.line, s.n, sample_view_mark(coloured));
-        st = sample_view_print(stdout, coloured, tok, s);
+               origin.line, s.n, sample_view_mark(coloured, s));
+        st = sample_view_print(stdout, coloured, tok, ds, s);
     }
     return st;
 }

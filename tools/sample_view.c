@@ -7,6 +7,7 @@
 typedef struct view {
     FILE *out;
     bool coloured;
+    bool classes; /* what is marked is not trained: it is the second text */
 } view;
 
 bool sample_view_coloured(FILE *out)
@@ -18,9 +19,9 @@ bool sample_view_coloured(FILE *out)
            strcmp(term, "dumb") != 0;
 }
 
-const char *sample_view_mark(bool coloured)
+const char *sample_view_mark(bool coloured, ql_sample s)
 {
-    return coloured ? "green" : "between [[ and ]]";
+    return s.label > 0 ? "the class" : coloured ? "green" : "between [[ and ]]";
 }
 
 static void put_text(FILE *out, const char *text, size_t len)
@@ -40,6 +41,7 @@ static void put_part(const char *text, size_t len, bool trained, void *user)
 {
     const view *v = user;
 
+    trained = trained && !v->classes;
     if (trained) {
         fputs(v->coloured ? "\033[32m" : "[[", v->out);
     }
@@ -50,13 +52,15 @@ static void put_part(const char *text, size_t len, bool trained, void *user)
 }
 
 ql_status sample_view_print(FILE *out, bool coloured, const ql_tokenizer *tok,
-                            ql_sample s)
+                            const ql_dataset *ds, ql_sample s)
 {
-    view v = {.out = out, .coloured = coloured};
+    view v = {.out = out, .coloured = coloured, .classes = s.label > 0};
     const ql_status st = ql_sample_show(tok, s, put_part, &v);
+    const char *name = ql_dataset_class(ds, s);
 
-    if (s.label > 0) {
-        fprintf(out, " -> class %d", (int)s.label - 1);
+    if (name) {
+        fputs(" -> ", out);
+        put_text(out, name, strlen(name));
     }
     putc('\n', out);
     return st;

@@ -71,12 +71,12 @@ ql_status train_screen_sample(const ql_tokenizer *tok, const ql_dataset *d)
     s.n = all < MOST ? all : MOST;
     if (s.n < all) {
         fprintf(stderr, "first sample, %zu of %zu tokens; trained: %s\n", s.n,
-                all, sample_view_mark(coloured));
+                all, sample_view_mark(coloured, s));
     } else {
         fprintf(stderr, "first sample, %zu tokens; trained: %s\n", all,
-                sample_view_mark(coloured));
+                sample_view_mark(coloured, s));
     }
-    return sample_view_print(stderr, coloured, tok, s);
+    return sample_view_print(stderr, coloured, tok, d, s);
 }
 
 enum {

@@ -170,6 +170,10 @@ QL_API size_t ql_dataset_size(const ql_dataset *ds);
 
 /* Sample i < ql_dataset_size(ds). Borrowed: lives as long as ds. */
 QL_API ql_sample ql_dataset_sample(const ql_dataset *ds, size_t i);
+
+/* Name of the class of a sample that was read from files; NULL: it has none.
+ * Borrowed: lives as long as ds. */
+QL_API const char *ql_dataset_class(const ql_dataset *ds, ql_sample s);
 QL_API ql_origin ql_dataset_origin(const ql_dataset *ds, size_t i);
 
 /* On all files, and on file i of those that were read. Borrowed. */

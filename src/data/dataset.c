@@ -28,6 +28,7 @@ struct ql_dataset {
     ql_buf places; /* place each */
     ql_buf files;  /* ql_dataset_report each; path and keys are owned */
     ql_buf issues; /* issue each; reason is owned */
+    ql_labels classes;
     size_t max_issues;
     char *chat_template;
     char *date;
@@ -82,9 +83,23 @@ void ql_dataset_close(ql_dataset **out)
     ql_buf_free(&ds->places);
     ql_buf_free(&ds->files);
     ql_buf_free(&ds->issues);
+    ql_labels_free(&ds->classes);
     ql_free(ds->chat_template);
     ql_free(ds->date);
     ql_free(ds);
+}
+
+void ql_dataset_take_labels(ql_dataset *ds, ql_labels *labels)
+{
+    ds->classes = *labels;
+    *labels = (ql_labels){0};
+}
+
+const char *ql_dataset_class(const ql_dataset *ds, ql_sample s)
+{
+    return s.label > 0 && (size_t)s.label <= ds->classes.n
+               ? ds->classes.name[s.label - 1]
+               : NULL;
 }
 
 ql_status ql_dataset_begin_file(ql_dataset *ds, const char *path)

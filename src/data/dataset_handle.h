@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "qlora/dataset.h"
+#include "src/model/labels.h"
 
 /* A data set of n samples, which are copied; n > 0. Errors: QL_ENOMEM. */
 ql_status ql_dataset_of_samples(ql_dataset **out, const ql_sample *samples,
@@ -34,6 +35,9 @@ ql_status ql_dataset_keep(ql_dataset *ds, ql_sample s, size_t line,
 /* Takes note of what became of a record. reason is copied. */
 ql_status ql_dataset_tell(ql_dataset *ds, size_t line, ql_fate fate,
                           const char *reason);
+
+/* The classes that samples have; they are taken over. */
+void ql_dataset_take_labels(ql_dataset *ds, ql_labels *labels);
 
 /* The template that an adapter must bring along; it is copied. */
 ql_status ql_dataset_set_template(ql_dataset *ds, const char *text);

@@ -619,6 +619,7 @@ ql_status ql_dataset_open(ql_dataset **out, const char *const *files, size_t n,
     }
     QL_TRY_DONE(check_result(&l, files[0], n > 1));
     note_result(&l);
+    ql_dataset_take_labels(l.ds, &l.labels);
     *out = l.ds;
     l.ds = NULL;
 done:
