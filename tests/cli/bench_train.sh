@@ -32,3 +32,24 @@ qlora-bench train --shape tiny --max-length 16 --steps 1 --work-dir work \
     >table.txt
 grep -q '^gradient checkpointing *1$' table.txt
 test -z "$(ls work)"
+
+# Each family in its own form, with as many parameters
+for family in llama mistral qwen2 qwen3 gemma gemma2 gemma3_text olmo2 \
+    smollm3 phi3 gpt2 gpt_neox; do
+    qlora-bench train --shape tiny --family $family --max-length 16 --steps 1 \
+        --work-dir work --json >lines.json
+    python3 -c '
+import json
+import sys
+with open("lines.json", encoding="utf-8") as f:
+    run = [json.loads(line) for line in f][1]
+assert run["family"] == sys.argv[1], run
+assert 80e3 < run["product_parameters"] < 130e3, run
+assert 4 < run["loss"] < 9, run
+' $family
+done
+code=0
+qlora-bench train --family bert --work-dir work 2>error.txt || code=$?
+test $code = 2
+grep -q 'the family "bert" is none that writes text; known are: ' error.txt
+test -z "$(ls work)"

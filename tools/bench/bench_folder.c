@@ -18,6 +18,7 @@ enum {
     NAME_BYTES = 160,
     TEXT_BYTES = 4096,
     MAX_POSITION = 1 << 20,
+    MAX_LEARNED = 4096, /* of positions that take memory */
     BF16_ONE = 0x3f80,
     BF16_SMALL = 0x3c80, /* 2^-6; up to twice that with any mantissa */
     BF16_FREE = 0x807f   /* sign and mantissa */
@@ -169,17 +170,44 @@ done:
     return st;
 }
 
+/* A matrix [rows, cols]; turned: x has it transposed. */
+static ql_status put_turned(pass *p, const char *name, size_t rows, size_t cols,
+                            const uint16_t *x, bool turned)
+{
+    uint16_t *y;
+    ql_status st;
+
+    if (!turned) {
+        return put_dense(p, name, rows, cols, x);
+    }
+    y = ql_alloc(QL_TAG_WEIGHTS, rows * cols, sizeof(*y));
+    if (!y) {
+        return QL_ENOMEM;
+    }
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t c = 0; c < cols; c++) {
+            y[r * cols + c] = x[c * rows + r];
+        }
+    }
+    st = put_dense(p, name, rows, cols, y);
+    ql_free(y);
+    return st;
+}
+
 /* The numbers that the 4 bits stand for, which are all in BF16. */
 static ql_status put_dequantized(pass *p, const char *name,
                                  const bench_weight *w)
 {
-    const size_t n = w->view.rows * w->view.cols;
+    const bool turned = p->c->arch->transposed;
+    const size_t rows = turned ? w->view.cols : w->view.rows;
+    const size_t cols = turned ? w->view.rows : w->view.cols;
+    const size_t n = rows * cols;
     float piece[1024];
     uint16_t *x;
     ql_status st;
 
     if (!w->data) {
-        return put_dense(p, name, w->view.rows, w->view.cols, NULL);
+        return put_dense(p, name, rows, cols, NULL);
     }
     x = ql_alloc(QL_TAG_WEIGHTS, n, sizeof(*x));
     if (!x) {
@@ -191,7 +219,7 @@ static ql_status put_dequantized(pass *p, const char *name,
         ql_dequantize(piece, &w->view, i, some);
         ql_floats_to(QL_DTYPE_BF16, x + i, piece, some);
     }
-    st = put_dense(p, name, w->view.rows, w->view.cols, x);
+    st = put_turned(p, name, rows, cols, x, turned);
     ql_free(x);
     return st;
 }
@@ -212,27 +240,49 @@ static ql_status linear(pass *p, const char *name, size_t rows, size_t cols)
     return st;
 }
 
-static ql_status layer(pass *p, size_t i)
+/* A norm: ones, or what stands for about that. */
+static ql_status norm(pass *p, const char *path, size_t n)
 {
-    static const char *const norms[] = {"input_layernorm",
-                                        "post_attention_layernorm"};
+    const ql_arch *arch = p->c->arch;
     char name[NAME_BYTES];
 
-    for (int m = 0; m < 2; m++) {
-        snprintf(name, sizeof(name), "model.layers.%zu.%s.weight", i, norms[m]);
-        QL_TRY(dense(p, name, p->c->C, 0, true));
+    snprintf(name, sizeof(name), "%.140s.weight", path);
+    QL_TRY(dense(p, name, n, 0, !arch->norm_plus_one));
+    if (!arch->layer_norm) {
+        return QL_OK;
+    }
+    snprintf(name, sizeof(name), "%.140s.bias", path);
+    return dense(p, name, n, 0, false);
+}
+
+static ql_status layer(pass *p, size_t i)
+{
+    const ql_config *c = p->c;
+    const ql_names *names = c->arch->names;
+    char path[NAME_BYTES - 8];
+    char name[NAME_BYTES];
+
+    for (int place = 0; place < QL_NORMS; place++) {
+        const size_t n = ql_config_norm(c, (ql_norm_place)place);
+
+        if (n > 0) {
+            snprintf(path, sizeof(path), "%s%s.%zu.%s", names->base,
+                     names->layers, i, c->arch->norm[place]);
+            QL_TRY(norm(p, path, n));
+        }
     }
     for (int m = 0; m < QL_MODULES; m++) {
         size_t rows;
         size_t cols;
 
-        ql_config_module(p->c, (ql_module)m, &rows, &cols);
-        snprintf(name, sizeof(name), "model.layers.%zu.%s.weight", i,
-                 p->c->arch->names->module[m]);
+        if (!ql_config_module(c, (ql_module)m, &rows, &cols)) {
+            continue;
+        }
+        ql_arch_path(c->arch, i, (ql_module)m, path, sizeof(path));
+        snprintf(name, sizeof(name), "%s.weight", path);
         QL_TRY(linear(p, name, rows, cols));
-        if (p->c->bias & 1U << m) {
-            snprintf(name, sizeof(name), "model.layers.%zu.%s.bias", i,
-                     p->c->arch->names->module[m]);
+        if (c->bias & 1U << m) {
+            snprintf(name, sizeof(name), "%s.bias", path);
             QL_TRY(dense(p, name, rows, 0, false));
         }
     }
@@ -242,12 +292,22 @@ static ql_status layer(pass *p, size_t i)
 static ql_status all(pass *p)
 {
     const ql_config *c = p->c;
+    const ql_names *names = c->arch->names;
+    char name[NAME_BYTES];
 
     p->next = 0;
-    QL_TRY(dense(p, "model.embed_tokens.weight", c->V, c->C, false));
-    QL_TRY(dense(p, "model.norm.weight", c->C, 0, true));
+    snprintf(name, sizeof(name), "%s%s.weight", names->base, names->embed);
+    QL_TRY(dense(p, name, c->V, c->C, false));
+    snprintf(name, sizeof(name), "%s%s", names->base, names->final_norm);
+    QL_TRY(norm(p, name, c->C));
+    if (names->position) {
+        snprintf(name, sizeof(name), "%s%s.weight", names->base,
+                 names->position);
+        QL_TRY(dense(p, name, c->max_position, c->C, false));
+    }
     if (!c->tied) {
-        QL_TRY(dense(p, "lm_head.weight", c->V, c->C, false));
+        snprintf(name, sizeof(name), "%s.weight", names->head);
+        QL_TRY(dense(p, name, c->V, c->C, false));
     }
     for (size_t i = 0; i < c->layers; i++) {
         QL_TRY(layer(p, i));
@@ -282,19 +342,23 @@ static ql_status write_config(const char *path, const bench_folder *f)
         ", \"quantization_config\": "
         "{\"quant_method\": \"bitsandbytes\", \"load_in_4bit\": true}";
     const bench_shape *s = f->shape;
+    const ql_arch *a = ql_arch_find(s->model_type);
     char text[TEXT_BYTES];
-    const int n =
-        snprintf(text, sizeof(text),
-                 "{\"model_type\": \"%s\", \"num_hidden_layers\": %zu, "
-                 "\"hidden_size\": %zu, \"intermediate_size\": %zu, "
-                 "\"num_attention_heads\": %zu, \"num_key_value_heads\": %zu, "
-                 "\"vocab_size\": %zu, \"tie_word_embeddings\": %s, "
-                 "\"max_position_embeddings\": %d, \"rms_norm_eps\": 1e-6, "
-                 "\"torch_dtype\": \"%s\"%s}\n",
-                 s->model_type, f->layers ? f->layers : s->layers, s->C, s->F,
-                 s->H, s->KV, s->V, s->tied ? "true" : "false", MAX_POSITION,
-                 f->form == BENCH_FORM_F32 ? "float32" : "bfloat16",
-                 f->form == BENCH_FORM_NF4 ? quantized : "");
+    const int n = snprintf(
+        text, sizeof(text),
+        "{\"model_type\": \"%s\", \"%s\": %zu, \"%s\": %zu, \"%s\": %zu, "
+        "\"%s\": %zu, \"num_key_value_heads\": %zu, \"head_dim\": %zu, "
+        "\"vocab_size\": %zu, \"tie_word_embeddings\": %s, \"%s\": %d, "
+        "\"%s\": 1e-6, \"torch_dtype\": \"%s\"%s}\n",
+        s->model_type, ql_arch_key(a, "num_hidden_layers"),
+        f->layers ? f->layers : s->layers, ql_arch_key(a, "hidden_size"), s->C,
+        ql_arch_key(a, "intermediate_size"), s->F,
+        ql_arch_key(a, "num_attention_heads"), s->H, s->KV, s->C / s->H, s->V,
+        s->tied ? "true" : "false", ql_arch_key(a, "max_position_embeddings"),
+        a->names->position ? MAX_LEARNED : MAX_POSITION,
+        ql_arch_key(a, "norm_eps"),
+        f->form == BENCH_FORM_F32 ? "float32" : "bfloat16",
+        f->form == BENCH_FORM_NF4 ? quantized : "");
 
     return ql_file_write(path, text, (size_t)n);
 }

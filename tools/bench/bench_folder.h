@@ -27,8 +27,8 @@ typedef struct bench_folder {
 } bench_folder;
 
 /* Writes config.json and model.safetensors into dir: embedding and head in
- * BF16, or F32 in that form; norms of ones. Errors: QL_EIO, QL_ENOSPACE (told
- * before anything is written), QL_ENOMEM, QL_ECANCELLED. */
+ * BF16, or F32 in that form; norms of about one. Errors: QL_EIO, QL_ENOSPACE
+ * (told before anything is written), QL_ENOMEM, QL_ECANCELLED. */
 ql_status bench_folder_write(const char *dir, const bench_folder *f);
 
 /* Opens a model of 4 bits from a folder that is made for it and gone when it is

@@ -111,6 +111,13 @@ static const cli_opt table[] = {
      .default_text = "220m; llama-7b for large",
      .help = "model to make, with random weights; names as for --shapes, and "
              "llama-13b, llama-33b, llama-70b"},
+    {.name = "family",
+     CLI_STRING(&o.family),
+     .value_name = "TYPE",
+     .group = "train",
+     .default_text = "that of the shape",
+     .help = "family of the model, as config.json names it, such as gemma2: "
+             "the same sizes in its form, with as many parameters"},
 
     {.name = "max-length",
      CLI_SIZE(&o.max_length),

@@ -33,7 +33,7 @@ typedef struct bench_options {
     size_t heads, kv_heads, length;
 
     /* train, and those that train in processes of their own */
-    const char *shape, *work_dir;
+    const char *shape, *family, *work_dir;
     size_t max_length, batch_size, lora_r, steps;
     double lora_dropout;
     bool gradient_checkpointing, profile;

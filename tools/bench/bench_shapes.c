@@ -125,6 +125,25 @@ ql_status bench_shape_find(const bench_shape **out, const char *name)
             list);
 }
 
+ql_status bench_shape_as(bench_shape *out, const bench_shape *shape,
+                         const char *family)
+{
+    const ql_arch *arch = ql_arch_find(family ? family : shape->model_type);
+
+    if (!arch || arch->classifier) {
+        QL_FAIL(QL_EINVAL,
+                "the family \"%s\" is none that writes text; known are: %s",
+                family, ql_arch_list());
+    }
+    *out = *shape;
+    out->model_type = arch->model_type;
+    if (!arch->names->module[QL_MODULE_GATE] && !arch->fused_gate) {
+        out->F = shape->F / 2 * 3;
+        out->KV = shape->H;
+    }
+    return QL_OK;
+}
+
 size_t bench_product_parameters(const ql_config *c)
 {
     size_t layer = 0;

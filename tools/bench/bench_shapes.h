@@ -15,6 +15,13 @@ typedef struct bench_shape {
  * QL_EINVAL, naming those that there are. */
 ql_status bench_shape_find(const bench_shape **out, const char *name);
 
+/* The same sizes as a model of another family, and with as many parameters: a
+ * feed-forward layer without a gate is wider. Families that have a key and a
+ * value for each head get them. family: model_type of a config.json; NULL: that
+ * of the shape. Errors: QL_EINVAL, naming the families. */
+ql_status bench_shape_as(bench_shape *out, const bench_shape *shape,
+                         const char *family);
+
 /* Parameters in products with frozen matrices: the linear layers and the head,
  * without the embedding and the adapters. */
 size_t bench_product_parameters(const ql_config *c);

@@ -24,7 +24,7 @@ enum {
 /* A run of the command. */
 typedef struct session {
     const bench_options *o;
-    const bench_shape *shape;
+    bench_shape shape;
     const char *work_dir;
     uint64_t seed;
     bool json;
@@ -195,6 +195,7 @@ static void show(session *s)
 {
     static const bench_column columns[] = {
         {"shape", "shape", 0, BENCH_TEXT},
+        {"family", "family", 0, BENCH_TEXT},
         {"parameters", "parameters", 0, 0},
         {"product_parameters", "of these in products", 0, 0},
         {"trainable", "trainable", 0, 0},
@@ -228,7 +229,8 @@ static void show(session *s)
 
     ql_model_info_read(s->model, &info);
     bench_table_list(&t, (const bench_cell[]){
-                             bench_text(s->shape->name),
+                             bench_text(s->shape.name),
+                             bench_text(s->shape.model_type),
                              bench_number((double)info.parameters),
                              bench_number((double)P),
                              bench_number((double)s->adapter.count),
@@ -259,9 +261,9 @@ static ql_status measure(session *s)
 {
     bench_machine_show(s->json, s->o->command);
     bench_peaks_measure(&s->peaks, &pace, false, s->json);
-    QL_TRY(bench_folder_open(&s->model, s->o, s->shape, s->seed));
+    QL_TRY(bench_folder_open(&s->model, s->o, &s->shape, s->seed));
     QL_TRY(bench_data_make(&s->data, (s->o->steps + 1) * s->o->batch_size,
-                           s->o->max_length, s->shape->V, s->seed));
+                           s->o->max_length, s->shape.V, s->seed));
     QL_TRY(prepare(s));
     QL_TRY(run_steps(s));
     if (s->o->profile) {
@@ -275,15 +277,20 @@ static ql_status measure(session *s)
 ql_status bench_train(const bench_options *o, const cli_common *common)
 {
     session s = {.o = o, .seed = common->seed, .json = common->json};
+    const bench_shape *sizes;
     ql_status st;
 
     if (o->steps == 0) {
         QL_FAIL(QL_EINVAL, "--steps 0: train measures at least one");
     }
+    if (o->compare && o->family) {
+        QL_FAIL(QL_EINVAL, "--family: leave it out with --compare");
+    }
     if (o->compare) {
         return bench_compare(o, common);
     }
-    QL_TRY(bench_shape_find(&s.shape, o->shape ? o->shape : "220m"));
+    QL_TRY(bench_shape_find(&sizes, o->shape ? o->shape : "220m"));
+    QL_TRY(bench_shape_as(&s.shape, sizes, o->family));
     s.work_dir = bench_work_dir(o);
     QL_TRY(ql_dir_need(s.work_dir, "give one with room for the model"));
     ql_train_options_init(&s.train);
