@@ -2,6 +2,9 @@
 """Writes a tiny Llama folder, and damages it in ways that files get damaged.
 
     toy.py model DIR [dtype=BF16] [hidden=64] [layers=2] [extra=0]
+    toy.py bert DIR [head=1]                a BERT that tells bad from good
+    toy.py golden NAME DIR                  that reference model with tokenizer
+    toy.py storage FILE DTYPE               packed 4-bit weights lie in such
     toy.py set FILE.json KEY.KEY VALUE      VALUE is JSON; "-" removes the key
     toy.py cut FILE BYTES                   keeps the first BYTES; < 0: drops
     toy.py flip FILE BIT                    turns one bit over
@@ -19,6 +22,7 @@ for which the model has no row.
 import json
 import os
 import random
+import shutil
 import struct
 import sys
 
@@ -149,6 +153,102 @@ def model(folder, *options):
                 o['dtype']]})
 
 
+WORDS = ('the a film book was is and not very it dull bland grim fine great '
+         'lovely so').split()
+
+
+def bert_weights(hidden, vocab):
+    def linear(path, out, width):
+        return {path + '.weight': [out, width], path + '.bias': [out]}
+
+    def norm(path):
+        return {path + '.weight': [hidden], path + '.bias': [hidden]}
+
+    at = 'bert.embeddings.'
+    shapes = {at + 'word_embeddings.weight': [vocab, hidden],
+              at + 'position_embeddings.weight': [32, hidden],
+              at + 'token_type_embeddings.weight': [2, hidden],
+              **norm(at + 'LayerNorm')}
+    for i in range(2):
+        at = f'bert.encoder.layer.{i}.'
+        for name in ('query', 'key', 'value'):
+            shapes.update(linear(f'{at}attention.self.{name}', hidden, hidden))
+        shapes.update(linear(at + 'attention.output.dense', hidden, hidden))
+        shapes.update(norm(at + 'attention.output.LayerNorm'))
+        shapes.update(linear(at + 'intermediate.dense', 2 * hidden, hidden))
+        shapes.update(linear(at + 'output.dense', hidden, 2 * hidden))
+        shapes.update(norm(at + 'output.LayerNorm'))
+    shapes.update(linear('bert.pooler.dense', hidden, hidden))
+    shapes.update(linear('classifier', 2, hidden))
+    return shapes
+
+
+def bert(folder, *options):
+    head = 'head=0' not in options
+    names = ['[PAD]', '[CLS]', '[SEP]', '[UNK]', *WORDS]
+    rng = random.Random(3)
+    parts = {}
+    for name, shape in bert_weights(32, len(names)).items():
+        n = shape[0] * (shape[1] if len(shape) == 2 else 1)
+        values = [0.0 if name.endswith('.bias') else 1.0] * n
+        if len(shape) == 2:
+            values = [rng.uniform(-0.3, 0.3) for _ in range(n)]
+        if head or not name.startswith('classifier'):
+            parts[name] = ('F32', shape, pack('F32', values))
+    os.makedirs(folder, exist_ok=True)
+    save(os.path.join(folder, 'model.safetensors'), parts)
+    write_json(os.path.join(folder, 'tokenizer.json'), {
+        'added_tokens': [{'id': i, 'content': names[i], 'special': True,
+                          'normalized': False} for i in range(4)],
+        'normalizer': {'type': 'BertNormalizer', 'clean_text': True,
+                       'handle_chinese_chars': True, 'strip_accents': None,
+                       'lowercase': True},
+        'pre_tokenizer': {'type': 'BertPreTokenizer'},
+        'post_processor': {'type': 'BertProcessing', 'cls': ['[CLS]', 1],
+                           'sep': ['[SEP]', 2]},
+        'decoder': {'type': 'WordPiece', 'prefix': '##', 'cleanup': True},
+        'model': {'type': 'WordPiece', 'unk_token': '[UNK]',
+                  'continuing_subword_prefix': '##',
+                  'max_input_chars_per_word': 100,
+                  'vocab': {name: i for i, name in enumerate(names)}}})
+    write_json(os.path.join(folder, 'tokenizer_config.json'),
+               {'cls_token': '[CLS]', 'sep_token': '[SEP]',
+                'pad_token': '[PAD]', 'unk_token': '[UNK]'})
+    write_json(os.path.join(folder, 'config.json'), {
+        'model_type': 'bert', 'num_hidden_layers': 2, 'hidden_size': 32,
+        'architectures': ['BertForSequenceClassification'],
+        'intermediate_size': 64, 'num_attention_heads': 2,
+        'vocab_size': len(names), 'max_position_embeddings': 32,
+        'hidden_act': 'gelu', 'type_vocab_size': 2, 'torch_dtype': 'float32',
+        'id2label': {'0': 'bad', '1': 'good'},
+        'label2id': {'bad': 0, 'good': 1}})
+
+
+def golden(name, folder):
+    source = os.path.join(os.environ['QL_SHARED'], 'golden', 'models', name)
+    os.makedirs(folder, exist_ok=True)
+    for part in ('config.json', 'model.safetensors'):
+        shutil.copyfile(os.path.join(source, part), os.path.join(folder, part))
+    weights_file = os.path.join(folder, 'model.safetensors')
+    for weight, (_, shape, _) in tensors(weights_file).items():
+        if weight.endswith('attn.c_attn.weight'):  # the data lack its bias
+            zeros(weights_file, weight.replace('.weight', '.bias'), 'F32',
+                  shape[1])
+    write_json(os.path.join(folder, 'tokenizer.json'), tokenizer(0)[1])
+    write_json(os.path.join(folder, 'tokenizer_config.json'),
+               {'bos_token': '<s>', 'eos_token': '</s>'})
+
+
+def storage(path, dtype):
+    parts = tensors(path)
+    packed = [name.split('.quant_state.')[0] for name in parts
+              if '.quant_state.' in name]
+    for name in packed:
+        _, _, data = parts[name]
+        parts[name] = (dtype, [len(data) // BYTES[dtype], 1], data)
+    save(path, parts)
+
+
 def set_key(path, keys, value):
     with open(path, encoding='utf-8') as f:
         root = json.load(f)
@@ -228,7 +328,8 @@ def deep(n):
     print('{"text": "a b", "more": ' + '[' * int(n) + ']' * int(n) + '}')
 
 
-COMMANDS = {'model': model, 'set': set_key, 'cut': cut, 'flip': flip,
+COMMANDS = {'model': model, 'bert': bert, 'golden': golden,
+            'storage': storage, 'set': set_key, 'cut': cut, 'flip': flip,
             'length': length, 'header': edit_header, 'drop': drop,
             'zeros': zeros, 'poke': poke, 'shards': shards, 'deep': deep}
 

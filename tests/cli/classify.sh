@@ -1,0 +1,101 @@
+# A classifier: labelled texts, and pairs of them, quantized, trained in each
+# way, with accuracy and F1, and asked.
+. "$QL_SOURCE/tests/cli/refuse.sh"
+
+toy bert b
+i=0
+for what in film book; do
+    for how in "very dull" "so bland" grim dull; do
+        printf '{"text": "the %s was %s", "label": "bad"}\n' "$what" "$how"
+        printf '{"text": "it is %s and the %s", "label": 0}\n' "$how" "$what"
+    done
+    for how in "very fine" "so great" lovely great; do
+        printf '{"text": "the %s was %s", "label": "good"}\n' "$what" "$how"
+        printf '{"text": "it is %s and the %s", "label": "1"}\n' "$how" "$what"
+    done
+done >texts.jsonl
+sed 's/"text": "\(.*\) \(was\|and\) /"sentence1": "\1", "sentence2": "/' \
+    texts.jsonl >pairs.jsonl
+
+# the data, by the names of their classes
+accept qlora-data --model b --show 2 --data texts.jsonl
+grep -q '; trained: the class$' "$log/out" || complain 'no heading'
+grep -q 'the film was very dull.* -> bad$' "$log/out" || complain 'no class'
+! grep -q '\[\[' "$log/out" || complain 'marks'
+accept qlora-data --model b --show 1 --data pairs.jsonl
+grep -q 'the film.*very dull.* -> bad$' "$log/out" || complain 'no pair'
+! grep -q '\[\[' "$log/out" || complain 'marks in a pair'
+
+# value KEY: of the last evaluation of the last command
+value() {
+    grep '"eval_f1"' "$log/out" | tail -n 1 |
+        sed "s/.*\"$1\": \([-+.e0-9]*\)[,}].*/\1/"
+}
+
+# learns MODEL DATA OUTPUT OPTION...: to tell all texts apart
+learns() {
+    model=$1 data=$2 out=$3
+    shift 3
+    rm -rf "$out"
+    accept qlora-train --quiet --json --model "$model" --data "$data" \
+        --eval-data "$data" --output "$out" --gradient-accumulation-steps 1 \
+        --per-device-train-batch-size 8 --no-packing --num-train-epochs 30 \
+        --threads 1 "$@"
+    [ "$(value eval_accuracy)" = 1 ] && [ "$(value eval_f1)" = 1 ] ||
+        complain "$*: $(grep eval_f1 "$log/out")"
+    head -n 1 "$out/metrics.csv" | grep -q '^step,train_loss,train_accuracy,'\
+'valid_loss,valid_accuracy,valid_f1,learning_rate,' || complain 'metrics.csv'
+    grep -q '^120,,,[^,]*,1.0,1.0,,' "$out/metrics.csv" || complain "no: \
+$(tail -n 1 "$out/metrics.csv")"
+}
+
+# told LABEL OPTION...: the class of a text
+told() {
+    label=$1
+    shift
+    accept qlora-generate --threads 1 "$@"
+    grep -qx "label: $label" "$log/out" || complain "$*: not $label"
+}
+
+accept qlora-quantize b q
+learns q texts.jsonl out-q --learning-rate 5e-3
+told bad --model q --adapter out-q --prompt 'the film was grim'
+told good --model q --adapter out-q --prompt 'The book was lovely'
+learns b texts.jsonl out-l --method lora --learning-rate 5e-3
+told good --model b --no-quantize --adapter out-l --prompt 'it is so great'
+learns b texts.jsonl out-f --method full --learning-rate 3e-3
+told bad --model out-f --no-quantize --prompt 'the book was so bland'
+told good --model out-f --no-quantize --prompt 'the book was very fine'
+grep -q '"good"' out-f/config.json || complain 'no names of classes'
+
+learns b pairs.jsonl out-p --learning-rate 5e-3
+told bad --model b --adapter out-p --prompt 'the film' --text-pair 'grim'
+told good --model b --adapter out-p --prompt 'the film' --text-pair 'lovely'
+
+# a model without a head: it begins at random, in each way
+toy bert n head=0
+learns n texts.jsonl out-n --method full --learning-rate 3e-3
+told good --model out-n --no-quantize --prompt 'the book was very fine'
+learns n texts.jsonl out-m --learning-rate 5e-3
+told good --model n --adapter out-m --prompt 'the book was very fine'
+
+# the screen, and the merged model, which says the same
+accept qlora-train --model b --data texts.jsonl --eval-split 4 --output s \
+    --max-steps 2 --threads 1
+grep -q 'evaluation at step 2: .*accuracy .*F1' "$log/err" ||
+    complain 'no accuracy on the screen'
+accept qlora-export merge --model b --adapter out-l --output merged --quiet
+told good --model merged --no-quantize --prompt 'it is so great'
+
+# labels that are none, and what is not done with classifiers
+said_of() {
+    printf '{"text": "a film", "label": %s}\n' "$1" >bad.jsonl
+    refuse 3 "*bad.jsonl:1: $2" qlora-train --quiet --model b \
+        --data bad.jsonl --output out --threads 1
+    rm bad.jsonl
+}
+said_of '"ugly"' "the label ugly is none of the model's classes: they are *"
+said_of 2 "the label 2 is none of the model's classes: they are bad, good, *"
+said_of -1 "the label -1 is none of the model's classes: *"
+said_of 0.5 '"label" must be the number or the name of a class'
+refuse 3 '*bert*' qlora-export gguf --model b --output b.gguf
