@@ -22,6 +22,7 @@ enum {
 
 static char out[PATH_BYTES];
 static char adapter[PATH_BYTES];
+static char merged[PATH_BYTES];
 
 /* golden/GROUP/NAME */
 static const char *golden(const char *group, const char *name)
@@ -216,34 +217,91 @@ static void scales__are_those_of_peft(void **state)
     }
 }
 
+/* An adapter of the embedding [128, 64] alone. */
+static void write_embedding_adapter(void)
+{
+    static const toy_tensor t[] = {
+        {.name = "base_model.model.model.embed_tokens.lora_embedding_A",
+         .shape = {2, 128}},
+        {.name = "base_model.model.model.embed_tokens.lora_embedding_B",
+         .shape = {64, 2}},
+    };
+    char path[PATH_BYTES + 64];
+
+    check_ok(ql_dir_remove(adapter));
+    check_ok(ql_dir_make(adapter));
+    snprintf(path, sizeof(path), "%s/adapter_model.safetensors", adapter);
+    toy_tensors_write(path, t, 2);
+    toy_json_write(adapter, "adapter_config.json", "{'r': 2}");
+}
+
+/* What a refusal names is what works: a GGUF file of the merged model, or, for
+ * models whose head is always the embedding there, a folder. */
+static void check_advice(const char *model, bool gguf)
+{
+    const ql_gguf_model_job what = {
+        .model = model, .adapter = adapter, .trained = adapter, .out = out};
+    ql_export_options o;
+    ql_export_report report;
+
+    ql_export_options_init(&o);
+    o.force = true;
+    assert_int_equal(strstr(ql_last_error(), "qlora-export gguf") != NULL,
+                     gguf);
+    assert_non_null(
+        strstr(ql_last_error(), gguf ? ", or merge)" : "(qlora-export merge)"));
+    if (gguf) {
+        check_ok(ql_gguf_model_write(&what, &o, &report));
+        check_ok(ql_dir_remove(out));
+        remove(out);
+    } else {
+        check_fails(ql_gguf_model_write(&what, &o, &report), QL_EUNSUPPORTED,
+                    "; qlora-export merge writes a folder");
+        assert_false(ql_path_exists(out));
+    }
+    check_ok(ql_export_merge(model, adapter, merged, &o, &report));
+    assert_true(report.merged > 0);
+}
+
+static void refuse(const char *model, const char *say, bool gguf)
+{
+    char dir[PATH_BYTES];
+    ql_export_options o;
+
+    print_message("%s: %s\n", model, say);
+    ql_export_options_init(&o);
+    snprintf(dir, sizeof(dir), "%s", golden("models", model));
+    check_fails(ql_export_gguf_adapter(dir, adapter, out, &o, NULL),
+                QL_EUNSUPPORTED, say);
+    assert_false(ql_path_exists(out));
+    check_advice(dir, gguf);
+}
+
 static void adapters__that_cannot_be_said_are_refused(void **state)
 {
-    static const struct {
-        const char *model, *variant, *say;
-    } cases[] = {
-        {"llama2", "lora_dora", "DoRA"},
-        {"llama2", "lora_modsave", "lm_head.weight cannot be said"},
-    };
+    static const char *const tied[] = {"llama3_gqa_tied_rope31", "qwen3",
+                                       "gemma3_text", "gemma1", "gemma2"};
     ql_export_options o;
 
     (void)state;
-    ql_export_options_init(&o);
-    o.force = true;
-    check_ok(ql_dir_remove(out));
     remove(out);
-    for (size_t i = 0; i < 2; i++) {
-        toy_golden_adapter(adapter, cases[i].model, cases[i].variant);
-        check_fails(ql_export_gguf_adapter(golden("models", cases[i].model),
-                                           adapter, out, &o, NULL),
-                    QL_EUNSUPPORTED, cases[i].say);
-        assert_false(ql_path_exists(out));
+    toy_golden_adapter(adapter, "llama2", "lora_dora");
+    refuse("llama2", "DoRA", true);
+    toy_golden_adapter(adapter, "llama2", "lora_modsave");
+    refuse("llama2", "lm_head.weight cannot be said", true);
+    toy_golden_adapter(adapter, "gpt2", "lora_dora");
+    refuse("gpt2", "DoRA", true);
+    write_embedding_adapter();
+    for (size_t i = 0; i < sizeof(tied) / sizeof(tied[0]); i++) {
+        ql_config c;
+
+        check_ok(ql_config_init(&c, golden("models", tied[i])));
+        if (c.tied) {
+            refuse(tied[i], "that is the head, too", i < 3);
+        }
+        ql_config_free(&c);
     }
-    /* the same changes, of a model whose head is its embedding */
-    toy_golden_adapter(adapter, "llama2", "lora_embhead");
-    check_fails(
-        ql_export_gguf_adapter(golden("models", "llama3_gqa_tied_rope31"),
-                               adapter, out, &o, NULL),
-        QL_EUNSUPPORTED, "that is the head, too");
+    ql_export_options_init(&o);
     check_fails(ql_export_gguf_adapter(golden("models", "qwen2"),
                                        golden("gguf", "llama2"), out, &o, NULL),
                 QL_EMISMATCH, "made for another model");
@@ -366,12 +424,93 @@ static void models__are_those_of_the_manifest(void **state)
     assert_int_equal(n, 28);
 }
 
+/* A tensor is that of the same name in a file in F32, rounded. */
+static void check_rounded(const ql_gguf_tensor *t, const ql_gguf *wide)
+{
+    size_t n = 0;
+    float *x = tensor_of(wide, t->name, &n);
+
+    assert_int_equal(n, t->elements);
+    for (size_t i = 0; i < n; i += QL_GGUF_Q8_BLOCK) {
+        unsigned char want[QL_GGUF_Q8_BLOCK * sizeof(float)];
+        const size_t left = n - i < QL_GGUF_Q8_BLOCK ? n - i : QL_GGUF_Q8_BLOCK;
+        const size_t bytes = ql_gguf_bytes(t->type, left);
+
+        assert_true(ql_gguf_pack(t->type, want, x + i, left));
+        assert_memory_equal(t->data + i / QL_GGUF_Q8_BLOCK * bytes, want,
+                            bytes);
+    }
+    free(x);
+}
+
+/* Of the types that the manifest has no file of: all matrices are of that type,
+ * block by block; test_gguf.c has how a block is rounded. */
+static void models__in_other_types_are_those_in_f32(void **state)
+{
+    static const struct {
+        ql_export_type type;
+        ql_gguf_type matrix;
+        uint32_t file_type;
+    } cases[] = {
+        {QL_EXPORT_TYPE_BF16, QL_GGUF_BF16, 32},
+        {QL_EXPORT_TYPE_Q8_0, QL_GGUF_Q8_0, 7},
+    };
+    char wide_path[PATH_BYTES];
+
+    (void)state;
+    snprintf(wide_path, sizeof(wide_path), "%s", check_tmp_path("wide.gguf"));
+    for (size_t i = 0; i < 2 * sizeof(adapters) / sizeof(adapters[0]); i++) {
+        const size_t k = i % 2;
+        ql_gguf_model_job what = {.out = wide_path};
+        ql_export_options o;
+        ql_export_report report;
+        ql_gguf *wide = NULL;
+        ql_gguf *g = NULL;
+        const ql_gguf_value *v;
+        char dir[PATH_BYTES];
+        uint32_t type = 0;
+        size_t matrices = 0;
+
+        snprintf(dir, sizeof(dir), "%s",
+                 golden("models", adapters[i / 2].model));
+        what.model = dir;
+        ql_export_options_init(&o);
+        o.force = true;
+        o.type = QL_EXPORT_TYPE_F32;
+        check_ok(ql_gguf_model_write(&what, &o, &report));
+        what.out = out;
+        o.type = cases[k].type;
+        check_ok(ql_gguf_model_write(&what, &o, &report));
+        check_ok(ql_gguf_open(&wide, wide_path));
+        check_ok(ql_gguf_open(&g, out));
+        assert_int_equal(ql_gguf_tensors(g), ql_gguf_tensors(wide));
+        for (size_t j = 0; j < ql_gguf_tensors(g); j++) {
+            const ql_gguf_tensor *t = ql_gguf_tensor_at(g, j);
+
+            assert_int_equal(t->type,
+                             t->rank < 2 ? QL_GGUF_F32 : cases[k].matrix);
+            matrices += t->rank == 2;
+            check_rounded(t, wide);
+        }
+        assert_true(matrices > 8);
+        v = ql_gguf_find(g, "general.file_type");
+        assert_true(v || strcmp(adapters[i / 2].model, "gpt_neox") == 0);
+        if (v) {
+            memcpy(&type, v->data, sizeof(type));
+            assert_int_equal(type, cases[k].file_type);
+        }
+        ql_gguf_close(&wide);
+        ql_gguf_close(&g);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adapters__are_equal_to_the_byte),
         cmocka_unit_test(adapters__of_gpt2_are_not_turned),
         cmocka_unit_test(models__are_those_of_the_manifest),
+        cmocka_unit_test(models__in_other_types_are_those_in_f32),
         cmocka_unit_test(scales__are_those_of_peft),
         cmocka_unit_test(adapters__that_cannot_be_said_are_refused),
     };
@@ -379,5 +518,7 @@ int main(void)
     check_need_shared();
     snprintf(out, sizeof(out), "%s", check_tmp_path("out.gguf"));
     snprintf(adapter, sizeof(adapter), "%s", check_tmp_path("adapter"));
+    snprintf(merged, sizeof(merged), "%s", check_tmp_path("merged"));
+    check_ok(ql_runtime_open(&check_runtime));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
