@@ -1,4 +1,5 @@
 /* qlora-export: a model and an adapter for other programs. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -90,6 +91,16 @@ static void print_text(const options *o, const ql_export_report *r)
     print_difference(&r->difference);
 }
 
+/* Logits that are not finite have no number in JSON. */
+static void print_number(const char *key, double v)
+{
+    if (isfinite(v)) {
+        printf(", \"%s\": %.9g", key, v);
+    } else {
+        printf(", \"%s\": null", key);
+    }
+}
+
 static void print_json(const options *o, const ql_export_report *r)
 {
     const ql_export_difference *d = &r->difference;
@@ -101,10 +112,12 @@ static void print_json(const options *o, const ql_export_report *r)
            base_of(r), r->untied ? "true" : "false", r->tensors, r->merged,
            (unsigned long long)r->bytes, r->files);
     if (d->tokens > 0) {
-        printf(", \"compared_tokens\": %zu, \"max_logit_difference\": %.9g, "
-               "\"explained_difference\": %.9g, \"logit_range\": %.9g, "
-               "\"kl\": %.9g, \"agreement\": %.9g",
-               d->tokens, d->logit, d->explained, d->range, d->kl, d->agree);
+        printf(", \"compared_tokens\": %zu", d->tokens);
+        print_number("max_logit_difference", d->logit);
+        print_number("explained_difference", d->explained);
+        print_number("logit_range", d->range);
+        print_number("kl", d->kl);
+        print_number("agreement", d->agree);
     }
     puts("}");
 }
