@@ -8,6 +8,7 @@
 #include "src/base/checked.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
+#include "src/base/map.h"
 #include "src/format/gguf.h"
 
 enum {
@@ -263,6 +264,7 @@ static ql_status verify(const ql_gguf_writer *w)
         const ql_gguf_tensor *t = ql_gguf_tensor_at(g, i);
 
         crc = crc32_z(crc, t->data, t->bytes);
+        ql_map_drop(t->data, t->bytes);
     }
     ql_gguf_close(&g);
     if (crc != w->crc) {

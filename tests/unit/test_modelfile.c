@@ -99,8 +99,7 @@ static void texts__come_back_as_they_were(void **state)
         "\nFROM y\n",
         "\xC3\xA9",
         "\xF0\x9F\x98\x80",
-        "\xEF\xBD\x9C"
-        "end",
+        "\xEF\xBD\x9Cstop",
         "\xE2\x96\x81",
         "e\xCC\x81",
     };
@@ -126,16 +125,14 @@ static void texts__come_back_as_they_were(void **state)
 static void texts__that_ollama_would_change_are_none(void **state)
 {
     static const char *const cases[] = {
-        "\x01", /* a control character */
-        "a\xC2\xA0"
-        "b",             /* a blank that does not break */
+        "\x01",          /* a control character */
+        "a\xC2\xA0z",    /* a blank that does not break */
         "a\xE2\x80\x8B", /* no width */
         "\xE2\x80\xA8",  /* a line separator */
         "\xEF\xBF\xBD",  /* what stands for bytes of no character */
         "\xFF",          /* no UTF-8 */
         "a\"\"\"\nb",    /* would end there */
-        "a\"\"\" \t\nb",
-        "\"\"\"\r",
+        "a\"\"\" \t\nb", "\"\"\"\r",
     };
 
     (void)state;
