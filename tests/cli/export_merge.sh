@@ -27,7 +27,7 @@ cmp a/model.safetensors b/model.safetensors
 qlora-export merge --model "$demo/stories260K" --adapter adapter --output c \
     --type f32 --no-compare --quiet --base original > report.txt
 grep -q '^base: original weights$' report.txt
-! cmp -s a/model.safetensors c/model.safetensors
+! cmp -s a/model.safetensors c/model.safetensors || exit 1
 
 # What differs by more than rounding explains: embeddings that F16 rounds to
 # nothing. The folder stays, the difference is told, the exit code says so.

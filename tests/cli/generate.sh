@@ -54,7 +54,7 @@ assert row["prompt"] + row["text"] == whole[:whole.index("little girl")], row
 # The penalty changes what is written; a template of the user is used.
 generate --prompt 'Once upon a time' --max-new-tokens 60 -q \
     --repetition-penalty 1.5 >other
-! cmp -s whole other
+! cmp -s whole other || exit 1
 echo '{% for m in messages %}{{ m.content }}{% endfor %}' >form.jinja
 echo '[{"role": "user", "content": "Once upon a time"}]' |
     generate --messages - --chat-template form.jinja --max-new-tokens 5 -q

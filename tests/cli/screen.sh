@@ -89,5 +89,5 @@ assert samples[0]["prompt"] == "abc def", samples
 rm -rf out
 qlora-train --model d --data data.jsonl --output out --max-steps 1 \
     --sample-prompts 0 2>shown >results
-! grep -q '^sample' shown
+! grep -q '^sample [0-9]' shown || exit 1
 [ ! -e out/samples.json ]

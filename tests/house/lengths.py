@@ -21,6 +21,7 @@ BANNED = {'sprintf', 'vsprintf', 'strcpy', 'strcat', 'strtok', 'gets', 'atoi',
           'atol', 'atof', 'alloca'}
 LIBRARY_BANNED = {'exit', '_exit', 'abort', 'printf', 'fprintf', 'puts',
                   'perror'}
+IDLE = re.compile(r'\s*! (?!.*(\|\||\\$))')
 MAY_REPEAT = {'meson.build', 'README.md', '__init__.py'}
 
 
@@ -33,6 +34,8 @@ def check_text(path, text):
             yield number, 'blanks at the end of the line'
         if path.endswith(CODE) and len(line) > COLUMNS:
             yield number, f'{len(line)} columns (limit {COLUMNS})'
+        if path.endswith('.sh') and IDLE.match(line):
+            yield number, "sh -e goes on after '!': add || and what ends it"
     if text and not text.endswith('\n'):
         yield len(lines), 'no newline at the end of the file'
     if text.endswith('\n\n'):
