@@ -274,9 +274,9 @@ static ql_status compare(const job *j, const char *out_dir)
     if (!(d->logit <= d->explained)) {
         QL_FAIL(QL_ENUMERIC,
                 "%s is written, but is not what it was made of: its logits "
-                "differ by up to %.2g, and rounding to %s explains %.2g; try "
-                "--type f32",
-                out_dir, d->logit, ql_dtype_name(rounding), d->explained);
+                "differ by up to %.2g, and rounding to %s explains %.2g%s",
+                out_dir, d->logit, ql_dtype_name(rounding), d->explained,
+                rounding == QL_DTYPE_F32 ? "" : "; try --type f32");
     }
     return QL_OK;
 }
