@@ -257,6 +257,9 @@ static json_t *skip_list(const ql_arch *arch, const ql_quantize_options *opt)
     list = json_array();
     json_array_append_new(list, json_string(arch->names->head));
     for (size_t i = 0; i < opt->n_skip_modules; i++) {
+        if (strcmp(opt->skip_modules[i], arch->names->head) == 0) {
+            continue;
+        }
         if (json_array_append_new(list, json_string(opt->skip_modules[i]))) {
             json_decref(list); /* a name that is not UTF-8 */
             return NULL;

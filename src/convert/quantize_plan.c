@@ -9,6 +9,7 @@
 #include "quant/codec.h"
 #include "quant/dquant.h"
 #include "src/base/fail.h"
+#include "src/base/note.h"
 #include "src/format/names.h"
 #include "src/format/qstate.h"
 #include "src/model/quantized.h"
@@ -32,16 +33,21 @@ static int by_name(const void *a, const void *b)
 
 /* The rule of transformers: a module is kept when the entry is its name, or
  * stands in its path with a dot behind it. */
-static bool skipped(const char *name, const ql_quantize_options *opt)
+static bool skips(const char *entry, const char *weight)
 {
     char path[NAME_BYTES];
     char key[NAME_BYTES];
-    const size_t len = strlen(name) - strlen(".weight");
+    const size_t len = strlen(weight) - strlen(".weight");
 
-    snprintf(path, sizeof(path), "%.*s", (int)len, name);
+    snprintf(path, sizeof(path), "%.*s", (int)len, weight);
+    snprintf(key, sizeof(key), "%s.", entry);
+    return strcmp(path, entry) == 0 || strstr(path, key);
+}
+
+static bool skipped(const char *name, const ql_quantize_options *opt)
+{
     for (size_t i = 0; i < opt->n_skip_modules; i++) {
-        snprintf(key, sizeof(key), "%s.", opt->skip_modules[i]);
-        if (strcmp(path, opt->skip_modules[i]) == 0 || strstr(path, key)) {
+        if (skips(opt->skip_modules[i], name)) {
             return true;
         }
     }
@@ -54,6 +60,29 @@ static bool is_head(const ql_quantize_plan *p, const char *name)
 
     snprintf(head, sizeof(head), "%s.weight", p->config.arch->names->head);
     return strcmp(head, name) == 0;
+}
+
+/* Tells of entries that keep nothing; the head is none where it is tied. */
+static void tell_idle_entries(const ql_quantize_plan *p,
+                              const ql_quantize_options *opt)
+{
+    for (size_t i = 0; i < opt->n_skip_modules; i++) {
+        const char *entry = opt->skip_modules[i];
+        bool found = strcmp(entry, p->config.arch->names->head) == 0;
+
+        for (size_t k = 0; k < ql_shards_count(p->in) && !found; k++) {
+            const char *name = ql_shards_at(p->in, k)->name;
+
+            found = ql_arch_module(p->config.arch, name) < QL_MODULES &&
+                    skips(entry, name);
+        }
+        if (!found) {
+            ql_note("--skip-modules: no linear layer is kept by '%s': by the "
+                    "rule of transformers an entry is the whole name of a "
+                    "module, or a part of it that a dot follows (self_attn)",
+                    entry);
+        }
+    }
 }
 
 static ql_status make_items(ql_quantize_plan *p, const ql_quantize_options *opt)
@@ -84,6 +113,7 @@ static ql_status make_items(ql_quantize_plan *p, const ql_quantize_options *opt)
         p->items[p->n++] = (ql_quantize_item){.in = t, .group = group};
     }
     qsort(p->items, p->n, sizeof(*p->items), by_name);
+    tell_idle_entries(p, opt);
     return QL_OK;
 }
 
