@@ -306,13 +306,17 @@ static ql_status read_config(ql_merged *m, const char *dir)
     const char *method = "bitsandbytes";
     const char *type = "";
     json_t *root = NULL;
+    const json_t *quantization;
     ql_status st;
 
     QL_TRY_DONE(ql_model_files_config(&root, dir));
+    quantization = json_object_get(root, "quantization_config");
     QL_TRY_DONE(ql_json_string(root, "model_type", dir, &type));
     QL_TRY_DONE(ql_json_bool(root, "tie_word_embeddings", dir, &m->tied));
-    QL_TRY_DONE(ql_json_string(json_object_get(root, "quantization_config"),
-                               "quant_method", dir, &method));
+    QL_TRY_DONE(ql_json_string(quantization, "quant_method", dir, &method));
+    if (json_is_object(quantization)) {
+        m->base.requantize = false; /* what is dense there, is meant to be */
+    }
     m->arch = ql_arch_find(type);
     if (!m->arch && m->base.requantize) {
         st = ql_fail(QL_EUNSUPPORTED,
