@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +17,32 @@
 enum {
     LIMIT = 64 << 20
 };
+
+/* Whether folders of groups come with their files, as the kernel makes them. */
+static bool with_files;
+
+int __real_mkdir(const char *path, mode_t mode);
+int __wrap_mkdir(const char *path, mode_t mode);
+
+/* Takes mkdir's place, by the linker. */
+int __wrap_mkdir(const char *path, mode_t mode)
+{
+    const char *const names[] = {strstr(path, "/cgroup/memory/")
+                                     ? "memory.limit_in_bytes"
+                                     : "memory.max",
+                                 "cgroup.procs"};
+    const int failed = __real_mkdir(path, mode);
+    char file[1100];
+
+    if (failed || !with_files || !strstr(path, "/qlora-bench-")) {
+        return failed;
+    }
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(file, sizeof(file), "%s/%s", path, names[i]);
+        check_ok(ql_file_write(file, "", 0));
+    }
+    return 0;
+}
 
 /* A fresh root with a list of groups, for one case. Borrowed, one buffer. */
 static const char *root_of(const char *name, const char *groups)
@@ -69,7 +96,9 @@ static void check_group(const char *root, const char *where, const char *limit,
     char want[1024];
     char path[1100];
 
+    with_files = true;
     bench_limit_init(&l, LIMIT, root);
+    with_files = false;
     assert_int_equal(l.kind, BENCH_LIMIT_GROUP);
     snprintf(want, sizeof(want), "%s%s/qlora-bench-%ld", root, where,
              (long)getpid());
@@ -136,17 +165,22 @@ static int ask_for_more(const bench_limit *l)
 
 static void limit__without_groups_is_one_on_private_memory(void **state)
 {
-    const char *const groups[] = {"", "0::/gone\n", "7:pids:/a\nnonsense\n"};
+    /* of the last ones the folders are there, but are not the kernel's */
+    const char *const groups[] = {"", "0::/gone\n", "7:pids:/a\nnonsense\n",
+                                  "0::/plain/a\n", "4:memory:/a\n"};
 
     (void)state;
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 5; i++) {
         const char *root = root_of("none", groups[i]);
         int status = 0;
         bench_limit l;
         pid_t pid;
 
+        make(root, "/sys/fs/cgroup/plain/a");
+        make(root, "/sys/fs/cgroup/memory/a");
         bench_limit_init(&l, LIMIT, root);
         assert_int_equal(l.kind, BENCH_LIMIT_PRIVATE);
+        assert_int_equal(access(l.dir, F_OK), -1);
         pid = fork();
         if (pid == 0) {
             _exit(ask_for_more(&l));

@@ -21,8 +21,8 @@ static const version versions[] = {
     {"", "/sys/fs/cgroup", "memory.max", "memory.peak"},
 };
 
-/* Writes a number to a file, which the kernel has put there: where it has not,
- * none can be made. */
+/* Writes a number to a file that the kernel has put there. One that is not
+ * there is not made: in a folder of another kind it would limit nothing. */
 static bool put(const char *dir, const char *name, uint64_t value)
 {
     char path[1088];
@@ -33,7 +33,7 @@ static bool put(const char *dir, const char *name, uint64_t value)
     int fd;
 
     snprintf(path, sizeof(path), "%s/%s", dir, name);
-    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0) {
         return false;
     }
