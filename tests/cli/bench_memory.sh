@@ -69,3 +69,14 @@ lines = [json.loads(line) for line in open("lines.json", encoding="utf-8")]
 kinds = {line["result"] for line in lines}
 assert kinds == {"machine", "measured", "published"}, kinds
 '
+
+# of a real model in bf16, all but full fine-tuning in fp32 is rounded
+qlora-bench memory --isa generic-bf16 --measure none --predict none \
+    --real "$QL_SOURCE/tools/demo/stories260K" --max-length 32 --lora-r 4 \
+    --steps 0 --work-dir work --threads 1 --json >lines.json
+python3 -c '
+import json
+lines = [json.loads(line) for line in open("lines.json", encoding="utf-8")]
+loss = {x["way"]: x["first_loss"] for x in lines if x["result"] == "measured"}
+assert 1e-4 < abs(loss["full"] / loss["lora"] - 1) < 5e-3, loss
+'
