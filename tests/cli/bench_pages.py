@@ -30,9 +30,7 @@ class Page(html.parser.HTMLParser):
     def handle_starttag(self, tag, attrs):
         attrs = dict(attrs)
         assert not any(v and '://' in v for v in attrs.values()), attrs
-        if tag not in ('meta', 'line', 'circle', 'rect', 'br'):
-            self.open.append(tag)
-        elif tag in ('circle', 'rect') and '/' not in (attrs.get('/') or ''):
+        if tag not in ('meta', 'line', 'br'):
             self.open.append(tag)
         self.shapes.append((tag, attrs))
         if tag == 'table':
@@ -72,7 +70,7 @@ def number(x, digits, unit=1):
 def speed(row):
     text = number(row.get('tokens_per_second'), 2)
     spread = row.get('spread_percent')
-    return text if spread is None else f'{text} \u00b1 {spread:.0f} %'
+    return text if spread is None else f'{text}, spread {spread:.0f} %'
 
 
 def rows_of(root):

@@ -200,7 +200,7 @@ static void put_figures(bench_page *p, const json_t *list)
                    bench_quoted(name, shape));
     put_figure(p, "full, fp32", full);
     put_figure(p, "full, bf16", find(list, shape, "full-bf16"));
-    put_figure(p, "LoRA, 16 bits", find(list, shape, "lora"));
+    put_figure(p, "LoRA", find(list, shape, "lora"));
     put_figure(p, "QLoRA", qlora);
     if (full && qlora) {
         bench_page_put(p,
@@ -279,11 +279,13 @@ static void put_axis(bench_page *p, double bottom)
 }
 
 static const struct {
-    const char *way, *style, *title, *published;
-} dots[] = {{"full", "o", "full fine-tuning, fp32", "full_gb"},
-            {"full-bf16", "p", "full fine-tuning, bf16", "full_16bit_gb"},
-            {"lora", "g", "LoRA, 16 bits", "lora_gb"},
-            {"qlora", "w", "QLoRA", "qlora_gb"}};
+    const char *way, *style, *title, *published, *theirs;
+} dots[] = {{"full", "o", "full fine-tuning, fp32", "full_gb",
+             "full fine-tuning, mixed precision"},
+            {"full-bf16", "p", "full fine-tuning, bf16", "full_16bit_gb",
+             "full fine-tuning, 16 bits"},
+            {"lora", "g", "LoRA, 16 bits", "lora_gb", "LoRA, 16 bits"},
+            {"qlora", "w", "QLoRA", "qlora_gb", "QLoRA"}};
 
 enum {
     DOTS = sizeof(dots) / sizeof(dots[0])
@@ -307,7 +309,7 @@ static void put_published(bench_page *p, const json_t *root, const char *shape,
                                "cy=\"%.1f\" r=\"5\" stroke=\"var(--%s)\">"
                                "<title>%s: %s, %g GB</title></circle>",
                                place(gb * 1e9 / gib), y, dots[d].style,
-                               bench_get_text(o, "source"), dots[d].title, gb);
+                               bench_get_text(o, "source"), dots[d].theirs, gb);
             }
         }
     }
@@ -431,7 +433,7 @@ static void put_speed(bench_page *p, const json_t *row)
     const double spread = bench_get_real(row, "spread_percent");
 
     if (isfinite(spread)) {
-        bench_page_put(p, "<td>%.2f &plusmn; %.0f %%</td>",
+        bench_page_put(p, "<td>%.2f, spread %.0f %%</td>",
                        bench_get_real(row, "tokens_per_second"), spread);
     } else {
         put_number(p, bench_get_real(row, "tokens_per_second"), 2);
@@ -493,9 +495,11 @@ static void put_others(bench_page *p, const json_t *list)
                                        "full_16bit_gb"};
 
     bench_page_put(p, "<h2>Published by others <span class=\"aside\">GB, on "
-                      "GPUs</span></h2><div class=\"panel\"><table "
+                      "GPUs; mixed: bf16 or fp16, parameters in 32 bits; 16 "
+                      "bits: pure bf16, or as the source says</span></h2><div "
+                      "class=\"panel\"><table "
                       "id=\"published\"><thead><tr><th class=\"t\">model</th>"
-                      "<th>QLoRA</th><th>LoRA, 16 bits</th><th>full, fp32</th>"
+                      "<th>QLoRA</th><th>LoRA, 16 bits</th><th>full, mixed</th>"
                       "<th>full, 16 bits</th><th class=\"t\">source</th></tr>"
                       "</thead><tbody>");
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -545,8 +549,9 @@ ql_status bench_memory_page(const json_t *root, const char *path)
     bench_page_put(&p,
                    "<p class=\"lead\">Sequences of %.0f tokens, %.0f in a "
                    "step, adapters of rank %.0f on all linear layers, %s; the "
-                   "same weights, data and AdamW for all methods of a "
-                   "model.</p>",
+                   "same weights, data and AdamW for all methods of a model, "
+                   "but that full fine-tuning in bf16 rounds weights, "
+                   "gradients and moments to it.</p>",
                    bench_get_real(root, "max_length"),
                    bench_get_real(root, "batch_size"),
                    bench_get_real(root, "lora_r"),

@@ -30,8 +30,10 @@ static const struct {
      600},
     {"33B", "llama-33b", "QLoRA paper, arXiv 2305.14314: one card of 24 GB", 24,
      (double)NAN, (double)NAN, (double)NAN},
-    {"65B", "", "QLoRA paper, arXiv 2305.14314: full in 16 bits", 48,
-     (double)NAN, (double)NAN, 780},
+    {"65B", "",
+     "QLoRA paper, arXiv 2305.14314: one card of 48 GB; 16-bit fine-tuning: "
+     "more than 780",
+     48, (double)NAN, (double)NAN, 780},
     {"7B", "", "QLoRA paper: 4-bit base alone", 5.048, (double)NAN, (double)NAN,
      (double)NAN},
 };
@@ -278,7 +280,8 @@ static void show_published(const json_t *list)
     };
     const bench_table t = {"published", heads, 6, false};
 
-    puts("\nPublished, on GPUs, GB");
+    puts("\nPublished, on GPUs, GB; full: mixed precision, bf16 or fp16, "
+         "parameters in 32 bits; full 16: pure bf16, or as the source says");
     bench_table_head(&t);
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *o = json_array_get(list, i);
