@@ -80,3 +80,23 @@ lines = [json.loads(line) for line in open("lines.json", encoding="utf-8")]
 loss = {x["way"]: x["first_loss"] for x in lines if x["result"] == "measured"}
 assert 1e-4 < abs(loss["full"] / loss["lora"] - 1) < 5e-3, loss
 '
+
+# what is asked of the plans at 512 tokens and rank 16
+qlora-bench memory --measure none --predict tinyllama,llama-7b \
+    --work-dir work --json >lines.json
+python3 -c '
+import json
+lines = [json.loads(line) for line in open("lines.json", encoding="utf-8")]
+floors = [x for x in lines if x["result"] == "floor"]
+assert [x["limit"] for x in floors] == [0.55, 1.3, 13, 1.5, 5.2, 100], floors
+assert all(x["holds"] for x in floors), floors
+plans = {(x["shape"], x["way"]): x for x in lines if x["result"] == "predicted"}
+small, large = plans["llama-7b", "qlora"], plans["llama-7b", "full"]
+assert small["plan_anonymous"] <= 1.5 * 2 ** 30, small
+assert small["plan_total"] <= 5.2 * 2 ** 30, small
+assert large["plan_total"] > 100 * 2 ** 30, large
+small, large = plans["tinyllama", "qlora"], plans["tinyllama", "full"]
+assert small["plan_anonymous"] <= 0.55 * 2 ** 30, small
+assert small["plan_total"] <= 1.3 * 2 ** 30, small
+assert large["plan_total"] >= 13 * small["plan_total"], (small, large)
+'
