@@ -164,6 +164,8 @@ static size_t scratch_bytes(const ql_run *run)
 
     most = larger(most, ql_run_head_bytes(&w->head, T));
     most = larger(most, ql_embed_work_bytes(&w->embed, T));
+    most = larger(most, ql_embed_work_bytes(&w->position, T));
+    most = larger(most, ql_embed_work_bytes(&w->types, T));
     most = larger(most, refresh_bytes(&w->head));
     if (c->arch->classifier) {
         most = larger(most, ql_run_classify_bytes(w, run->opt.max_sequences));

@@ -13,8 +13,10 @@
 #include "src/op/parallel.h"
 
 enum {
-    PIECE = 512, /* elements of a row at a time */
-    COLUMNS = 64 /* of dw, added to by one thread for all rows */
+    PIECE = 512,  /* elements of a row at a time */
+    COLUMNS = 64, /* of dw, added to by one thread for all rows */
+    DIGIT = 8,    /* bits of an id that are sorted by at a time */
+    DIGITS = 1 << DIGIT
 };
 
 static float *product_of(const ql_embedding *e, size_t T, void *work)
@@ -30,6 +32,7 @@ static ql_qtensor up_of(const ql_embedding *e)
     return ql_qtensor_dense(e->lora.b, e->w.cols, e->lora.r);
 }
 
+/* The order of the tokens takes the place of what the pair needs. */
 size_t ql_embed_work_bytes(const ql_embedding *e, size_t T)
 {
     const ql_qtensor up = up_of(e);
@@ -37,9 +40,11 @@ size_t ql_embed_work_bytes(const ql_embedding *e, size_t T)
     const size_t r = e->lora.r;
     const size_t product = r > 0 ? ql_qgemm_work_bytes(&term, 1, T) : 0;
     const size_t grad = r > 0 ? ql_lora_grad_work_bytes(r, T) : 0;
+    const size_t pair = ql_arena_piece(T * r, sizeof(float)) +
+                        (product > grad ? product : grad);
+    const size_t order = ql_arena_piece(2 * T, sizeof(uint32_t));
 
-    return ql_arena_piece(T * r, sizeof(float)) +
-           (product > grad ? product : grad);
+    return pair > order ? pair : order;
 }
 
 /* xa[t,:] = scale s A[:,ids[t]]. */
@@ -94,23 +99,91 @@ static void scatter(const float *dxa, const int32_t *ids, const ql_embedding *e,
     }
 }
 
+/* Moves from[T] to to[T] by one digit of their ids, else as they are. */
+static void sort_digit(uint32_t *to, const uint32_t *from, const int32_t *ids,
+                       size_t T, int shift)
+{
+    size_t end[DIGITS] = {0};
+
+    for (size_t t = 0; t < T; t++) {
+        end[(uint32_t)ids[t] >> shift & (DIGITS - 1)]++;
+    }
+    for (size_t d = 1; d < DIGITS; d++) {
+        end[d] += end[d - 1];
+    }
+    for (size_t i = T; i-- > 0;) {
+        const uint32_t id = (uint32_t)ids[from[i]];
+
+        to[--end[id >> shift & (DIGITS - 1)]] = from[i];
+    }
+}
+
+/* The tokens by their ids, those of one id in order of t; in work, [2, T]. */
+static const uint32_t *order_of(const int32_t *ids, const ql_embedding *e,
+                                size_t T, uint32_t *work)
+{
+    uint32_t *order = work;
+    uint32_t *spare = work + T;
+
+    for (size_t t = 0; t < T; t++) {
+        order[t] = (uint32_t)t;
+    }
+    for (int i = 0; i < 32 && (e->w.rows - 1) >> i > 0; i += DIGIT) {
+        uint32_t *sorted = spare;
+
+        sort_digit(sorted, order, ids, T, i);
+        spare = order;
+        order = sorted;
+    }
+    return order;
+}
+
+static size_t columns_from(size_t first, size_t C)
+{
+    return C - first < COLUMNS ? C - first : COLUMNS;
+}
+
 /* Some columns of dw, rows in order of t. */
 static void add_rows(const float *dy, const int32_t *ids, const ql_embedding *e,
                      size_t T, size_t first)
 {
     const size_t C = e->w.cols;
-    const size_t n = C - first < COLUMNS ? C - first : COLUMNS;
+    const size_t n = columns_from(first, C);
 
     for (size_t t = 0; t < T; t++) {
-        const size_t at = (size_t)ids[t] * C + first;
+        float *to = e->dw + (size_t)ids[t] * C + first;
         const float *from = dy + t * C + first;
 
-        for (size_t c = 0; e->dw && c < n; c++) {
-            e->dw[at + c] += e->scale * from[c];
+        for (size_t c = 0; c < n; c++) {
+            to[c] += e->scale * from[c];
         }
-        for (size_t c = 0; e->dw16 && c < n; c++) {
-            e->dw16[at + c] = ql_f32_to_bf16(ql_bf16_to_f32(e->dw16[at + c]) +
-                                             e->scale * from[c]);
+    }
+}
+
+/* The same in bf16: the sum over the tokens of a row is taken in f32, and
+ * rounded where it is added. */
+static void add_rows_half(const float *dy, const int32_t *ids,
+                          const uint32_t *order, const ql_embedding *e,
+                          size_t T, size_t first)
+{
+    const size_t C = e->w.cols;
+    const size_t n = columns_from(first, C);
+    size_t i = 0;
+
+    while (i < T) {
+        const int32_t id = ids[order[i]];
+        uint16_t *to = e->dw16 + (size_t)id * C + first;
+        float sum[COLUMNS] = {0};
+
+        for (; i < T && ids[order[i]] == id; i++) {
+            const float *from = dy + order[i] * C + first;
+
+            for (size_t c = 0; c < n; c++) {
+                sum[c] += e->scale * from[c];
+            }
+        }
+        for (size_t c = 0; c < n; c++) {
+            to[c] = ql_f32_to_bf16(ql_bf16_to_f32(to[c]) + sum[c]);
         }
     }
 }
@@ -129,10 +202,18 @@ void ql_embed_bwd(const float *dy, const int32_t *ids, const ql_embedding *e,
         ql_qgemm_bwd(work, &term, 1, T, false, product);
         scatter(work, ids, e, T);
     }
-    if (e->dw || e->dw16) {
+    if (e->dw) {
 #pragma omp parallel for schedule(static) if (T * C > QL_SMALL)
         for (size_t c = 0; c < C; c += COLUMNS) {
             add_rows(dy, ids, e, T, c);
+        }
+    }
+    if (e->dw16) {
+        const uint32_t *order = order_of(ids, e, T, work);
+
+#pragma omp parallel for schedule(static) if (T * C > QL_SMALL)
+        for (size_t c = 0; c < C; c += COLUMNS) {
+            add_rows_half(dy, ids, order, e, T, c);
         }
     }
 }

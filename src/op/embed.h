@@ -13,7 +13,7 @@ typedef struct ql_embedding {
     float scale;    /* 1, but for Gemma */
     ql_lora lora;   /* A [R, V], B [C, R]; r is 0 when there is none */
     float *dw;      /* [V, C] gradient of w, added to; NULL: frozen */
-    uint16_t *dw16; /* that of w in bf16 */
+    uint16_t *dw16; /* that of w in bf16, each sum rounded once */
 } ql_embedding;
 
 /* Bytes of scratch for either direction. */

@@ -2,6 +2,7 @@
  * double. */
 #include "src/op/embed.h"
 
+#include "quant/half.h"
 #include "src/op/gemm.h"
 #include "tests/grad/grad.h"
 
@@ -176,6 +177,75 @@ static void embed__does_not_depend_on_threads(void **state)
     }
 }
 
+/* Fails unless dw16 [V, C] is what it was, base, and the sum of dy over the
+ * tokens of each row, but for one rounding: relative to the row's largest. */
+static void check_half(const lookup *l, const uint16_t *dw16, float base)
+{
+    const shape s = l->s;
+    double *want = malloc(s.V * s.C * sizeof *want);
+
+    for (size_t i = 0; i < s.V * s.C; i++) {
+        want[i] = (double)base;
+    }
+    for (size_t i = 0; i < s.T * s.C; i++) {
+        const size_t at = (size_t)l->ids[i / s.C] * s.C + i % s.C;
+
+        want[at] += (double)s.scale * (double)l->dy[i];
+    }
+    for (size_t v = 0; v < s.V; v++) {
+        double largest = 0;
+
+        for (size_t c = 0; c < s.C; c++) {
+            largest = fmax(largest, fabs(want[v * s.C + c]));
+        }
+        for (size_t i = v * s.C; i < (v + 1) * s.C; i++) {
+            assert_true(fabs((double)ql_bf16_to_f32(dw16[i]) - want[i]) <=
+                        0x1p-8 * largest);
+        }
+    }
+    free(want);
+}
+
+/* One token occurs 1000 times, scattered among others; ids have one and three
+ * digits to sort by; gradients of equal sign, which get lost one by one. */
+static void embed__rounds_sums_to_bf16_once(void **state)
+{
+    static const shape shapes16[] = {{1500, 2, 70, 0, 1, true},
+                                     {1500, 200, 70, 0, 2, true},
+                                     {1500, 70000, 3, 0, 1, true}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof shapes16 / sizeof *shapes16; i++) {
+        const shape s = shapes16[i];
+        const size_t n = s.V * s.C;
+        lookup l = lookup_open(s);
+        uint16_t *dw16[2];
+
+        for (size_t t = 0; t < s.T; t++) {
+            l.ids[t] = (int32_t)(t % 3 < 2 ? s.V - 1 : t * 7919 % s.V);
+        }
+        for (size_t j = 0; j < s.T * s.C; j++) {
+            l.dy[j] = 1 + 0.5F * l.dy[j];
+        }
+        l.e.dw = NULL;
+        for (int k = 0; k < 2; k++) {
+            dw16[k] = malloc((n + 1) * sizeof(uint16_t));
+            for (size_t j = 0; j <= n; j++) {
+                dw16[k][j] = ql_f32_to_bf16(3);
+            }
+            l.e.dw16 = dw16[k];
+            omp_set_num_threads(1 + 2 * k);
+            ql_embed_bwd(l.dy, l.ids, &l.e, s.T, l.work);
+        }
+        check_half(&l, dw16[0], 3);
+        assert_true(ql_bf16_to_f32(dw16[0][n]) == 3);
+        assert_memory_equal(dw16[0], dw16[1], n * sizeof(uint16_t));
+        free(dw16[0]);
+        free(dw16[1]);
+        lookup_close(&l);
+    }
+}
+
 static void embed__adds_positions(void **state)
 {
     enum {
@@ -256,6 +326,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(embed__agrees_with_double),
         cmocka_unit_test(embed__does_not_depend_on_threads),
+        cmocka_unit_test(embed__rounds_sums_to_bf16_once),
         cmocka_unit_test(embed__adds_positions),
         cmocka_unit_test(noise__is_uniform_within_its_bound),
         cmocka_unit_test(noise__does_not_depend_on_threads),
