@@ -246,9 +246,10 @@ static ql_dtype rounding_of(const job *j)
 
     for (size_t i = 0; i < j->merged.n; i++) {
         const ql_merged_item *item = &j->merged.items[i];
+        const ql_tensor *source = item->whole ? item->whole : item->base;
         const ql_dtype dtype = type_of(j, item);
 
-        if (ql_merged_untouched(item) && item->base->dtype == dtype) {
+        if (ql_merged_untouched(item) && source->dtype == dtype) {
             continue;
         }
         if (dtype == QL_DTYPE_BF16 ||
