@@ -10,6 +10,7 @@
 #include "src/base/note.h"
 #include "src/convert/gguf_values.h"
 #include "src/format/names.h"
+#include "src/model/strange.h"
 
 /* Parts of a block's names, by module and by place of the norm. */
 static const char *const modules[QL_MODULES] = {
@@ -201,23 +202,6 @@ static void find_outside(ql_gguf_place *p, const ql_config *c, const char *rest)
     }
 }
 
-/* Tensors that old files carry and that say nothing of their own. */
-static bool is_buffer(const char *name)
-{
-    static const char *const endings[] = {
-        ".rotary_emb.inv_freq",   ".attn.bias",
-        ".attn.masked_bias",      ".attention.bias",
-        ".attention.masked_bias",
-    };
-
-    for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
-        if (ql_name_ends(name, endings[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
 ql_status ql_gguf_place_find(ql_gguf_place *p, const ql_gguf_arch *a,
                              const ql_config *c, const char *name)
 {
@@ -226,7 +210,7 @@ ql_status ql_gguf_place_find(ql_gguf_place *p, const ql_gguf_arch *a,
     const char *block;
 
     *p = (ql_gguf_place){.order = QL_GGUF_AS_IS};
-    if (is_buffer(name)) {
+    if (ql_is_buffer(name)) {
         return QL_OK;
     }
     rest = rest ? rest : name;

@@ -13,6 +13,8 @@
 #include "src/convert/gguf_general.h"
 #include "src/convert/gguf_tokenizer.h"
 #include "src/convert/model_files.h"
+#include "src/model/strange.h"
+#include "src/model/weights.h"
 
 enum {
     EXTRAS = 2 /* tensors that no tensor of the model stands for */
@@ -344,6 +346,9 @@ static ql_status open_inputs(job *j)
     }
     QL_TRY(ql_merged_init(&j->merged, j->what->model,
                           adapter ? &j->folder : NULL, &j->base));
+    QL_TRY(ql_strange_check(
+        j->merged.shards, &j->config,
+        ql_weights_base(j->merged.shards, j->config.arch->names)));
     return ql_export_base_check(&j->merged, j->what->model, j->opt);
 }
 

@@ -54,12 +54,12 @@ static const char *part_of_block(const char *name, const ql_config *c,
                                                                    : NULL;
 }
 
-/* What old checkpoints keep beside their weights: frequencies, masks. */
-static bool is_buffer(const char *part)
+bool ql_is_buffer(const char *name)
 {
-    return strstr(part, "rotary_emb.") || ql_name_ends(part, ".masked_bias") ||
-           strcmp(part, "attn.bias") == 0 ||
-           strcmp(part, "attention.bias") == 0;
+    return strstr(name, "rotary_emb.") || ql_name_ends(name, ".masked_bias") ||
+           strcmp(name, "attn.bias") == 0 || ql_name_ends(name, ".attn.bias") ||
+           strcmp(name, "attention.bias") == 0 ||
+           ql_name_ends(name, ".attention.bias");
 }
 
 static bool is_of_module(const char *part, const ql_config *c)
@@ -70,6 +70,20 @@ static bool is_of_module(const char *part, const ql_config *c)
 
         if (leaf && (strcmp(leaf, ".bias") == 0 || after(leaf, ".weight"))) {
             return true;
+        }
+    }
+    return false;
+}
+
+/* A bias of a layer that has none by config.json. */
+static bool is_extra_bias(const char *part, const ql_config *c)
+{
+    for (int m = 0; m < QL_MODULES; m++) {
+        const char *path = c->arch->names->module[m];
+        const char *leaf = path ? after(part, path) : NULL;
+
+        if (leaf && strcmp(leaf, ".bias") == 0) {
+            return !(c->bias & 1U << m);
         }
     }
     return false;
@@ -117,7 +131,12 @@ static ql_status check(const char *name, const ql_config *c, const char *base)
                     tells[i].what);
         }
     }
-    if ((part && !is_buffer(part) && !is_of_module(part, c) &&
+    if (part && is_extra_bias(part, c)) {
+        QL_FAIL(QL_EUNSUPPORTED,
+                "tensor %s: config.json says that this layer has no bias",
+                name);
+    }
+    if ((part && !ql_is_buffer(part) && !is_of_module(part, c) &&
          !is_of_norm(part, c)) ||
         is_late_bias(name, c, base)) {
         QL_FAIL(QL_EUNSUPPORTED,

@@ -3,6 +3,8 @@
 #ifndef QL_MODEL_STRANGE_H
 #define QL_MODEL_STRANGE_H
 
+#include <stdbool.h>
+
 #include "src/format/shards.h"
 #include "src/model/config.h"
 
@@ -12,5 +14,9 @@
  * base: what names begin with. Errors: QL_EUNSUPPORTED, naming the tensor. */
 ql_status ql_strange_check(const ql_shards *s, const ql_config *c,
                            const char *base);
+
+/* What old checkpoints keep beside their weights, and nothing reads:
+ * frequencies, masks. name: of a tensor, or of a part of a block. */
+bool ql_is_buffer(const char *name);
 
 #endif

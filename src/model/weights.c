@@ -254,15 +254,7 @@ static ql_status load_bias(loader *l, const char *path, bool there, size_t rows,
     char name[NAME_BYTES];
 
     snprintf(name, sizeof(name), "%s.bias", path);
-    if (there) {
-        return load_vector(l, name, rows, 0, out);
-    }
-    if (ql_shards_find(l->w->shards, name)) {
-        QL_FAIL(QL_EUNSUPPORTED,
-                "tensor %s: config.json says that this layer has no bias",
-                name);
-    }
-    return QL_OK;
+    return there ? load_vector(l, name, rows, 0, out) : QL_OK;
 }
 
 /* A weight that the folder holds in 16 or 32 bits: in 4 bits if it is to be,

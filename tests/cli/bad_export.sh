@@ -50,3 +50,21 @@ refuse 2 "d holds something else, for there is no Modelfile in it; *" \
     qlora-export ollama --model m --adapter a --output d --force --quiet
 export_ 2 "folders of weights in Q8_0 cannot be written: choose --type f32, *" \
     --type q8_0
+
+# Parts that the architecture has not go into no file.
+for name in lm_head.bias model.norm.bias model.layers.0.mlp.up_proj.scales \
+    model.layers.0.input_layernorm.bias; do
+    damaged
+    toy zeros d/model.safetensors "$name" F32 8
+    refuse 3 "*tensor $name: *not supported" \
+        qlora-export gguf --model d --output o.gguf --quiet
+done
+damaged
+toy zeros d/model.safetensors model.layers.1.self_attn.q_proj.bias F32 8
+refuse 3 "*tensor model.layers.1.self_attn.q_proj.bias: *no bias" \
+    qlora-export gguf --model d --output o.gguf --quiet
+rm -rf d
+cp -R "$QL_SOURCE/tools/demo/stories260K" d
+toy zeros d/model.safetensors model.layers.1.self_attn.rotary_emb.cos_cached \
+    F32 8
+accept qlora-export gguf --model d --output o.gguf --quiet
