@@ -161,6 +161,7 @@ def check_classes(model, adapter, golden, logits):
     pair = ['--text-pair', ''.join(map(letter, ids[first:n]))]
     got = generate(model, ids[:first], '--adapter', adapter,
                    *(pair if first < n else []))
+    assert len(got['scores']) == len(shares), (got, shares)
     for share, (name, x) in zip(shares, got['scores'].items()):
         assert abs(x - share / sum(shares)) < 1e-4, (name, got, shares)
 

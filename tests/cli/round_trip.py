@@ -41,7 +41,8 @@ class Near(tuple):
     """Numbers that are equal where they are close."""
 
     def __eq__(self, other):
-        return all(abs(a - b) < 1e-5 for a, b in zip(self, other))
+        return (len(self) == len(other) and
+                all(abs(a - b) < 1e-5 for a, b in zip(self, other)))
 
     def __ne__(self, other):
         return not self == other
