@@ -209,6 +209,61 @@ static void magnitudes__begin_as_norms(void **state)
     ql_adapter_free(&a);
 }
 
+/* Sums of the second and fourth powers of A's values, each by what it is to be
+ * divided by; all of B is zero. Returns their number. */
+static size_t moments_of(const ql_adapter *a, bool gaussian, double sum[2])
+{
+    size_t count = 0;
+
+    sum[0] = sum[1] = 0;
+    for (size_t i = 0; i < a->n; i++) {
+        const ql_adapter_entry *e = &a->entries[i];
+        const double by =
+            gaussian ? (double)e->r : sqrt((double)e->in); /* PEFT's */
+        const float *x = a->param + a->tensors[e->first].at;
+        const float *b = a->param + a->tensors[e->first + 1].at;
+
+        for (size_t k = 0; k < e->r * e->in; k++) {
+            const double z = (double)x[k] * by;
+
+            sum[0] += z * z;
+            sum[1] += z * z * z * z;
+        }
+        for (size_t k = 0; k < e->r * e->out; k++) {
+            assert_true(b[k] == 0);
+        }
+        count += e->r * e->in;
+    }
+    return count;
+}
+
+/* Source: PEFT, reset_lora_parameters: normal with 1 / r, or Kaiming's uniform
+ * with a = sqrt(5), which is within 1 / sqrt(in). */
+static void pairs__begin_as_those_of_peft(void **state)
+{
+    static const struct {
+        const char *init;
+        double second, fourth;
+    } cases[] = {{"gaussian", 1, 3}, {"true", 1 / 3.0, 1 / 5.0}};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        ql_train_options o = options();
+        ql_adapter a;
+        double sum[2];
+        size_t n;
+
+        o.lora_r = 64;
+        o.init_lora_weights = cases[i].init;
+        a = make(&o);
+        n = moments_of(&a, i == 0, sum);
+        assert_true(n > 10000);
+        assert_true(fabs(sum[0] / (double)n / cases[i].second - 1) < 0.05);
+        assert_true(fabs(sum[1] / (double)n / cases[i].fourth - 1) < 0.15);
+        ql_adapter_free(&a);
+    }
+}
+
 static void options__that_fit_no_model_are_refused(void **state)
 {
     static const struct {
@@ -296,6 +351,7 @@ int main(void)
         cmocka_unit_test(patterns__give_ranks_and_alphas),
         cmocka_unit_test(modules__can_be_trained_whole),
         cmocka_unit_test(magnitudes__begin_as_norms),
+        cmocka_unit_test(pairs__begin_as_those_of_peft),
         cmocka_unit_test(options__that_fit_no_model_are_refused),
         cmocka_unit_test(dora__of_an_embedding_is_refused),
         cmocka_unit_test(adapter__survives_lack_of_memory),
