@@ -1,5 +1,8 @@
 #include "src/convert/trained_folder.h"
 
+#include <string.h>
+
+#include "quant/half.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/convert/model_files.h"
@@ -8,7 +11,8 @@
 #include "src/op/vec.h"
 
 enum {
-    NAME_BYTES = 256
+    NAME_BYTES = 256,
+    PIECE = 4096 /* weights on their way from one type to another */
 };
 
 const char *ql_trained_config(bool full)
@@ -53,69 +57,62 @@ static ql_status announce(const job *j)
     return ql_safetensors_writer_begin(j->w);
 }
 
-/* A tensor as it is stored, in work, which has room for its floats; wide has,
- * too, where the tensor is in bf16. */
-static ql_status convert(const job *j, size_t i, float *work, float *wide)
+/* Elements [first, first + n) of a tensor in the order of the file. */
+static void gather(const job *j, size_t i, float *to, size_t first, size_t n)
 {
     const ql_adapter_tensor *t = &j->a->tensors[i];
     const float *p = j->a->param + t->at;
-    const ql_dtype type = type_of(j, i);
+    const uint16_t *p16 = (const uint16_t *)(const void *)p;
+    const bool half = i < j->a->n_half;
 
-    if (wide) {
-        ql_vec_from_bf16(wide, (const uint16_t *)(const void *)p,
-                         j->a->sizes[i]);
-        p = wide;
-    }
     if (ql_full_turned(j->a, i)) {
-        for (size_t r = 0; r < t->shape[0]; r++) {
-            for (size_t c = 0; c < t->shape[1]; c++) {
-                work[c * t->shape[0] + r] = p[r * t->shape[1] + c];
-            }
-        }
-        p = work;
-    }
-    if (!ql_floats_to(type, work, p, j->a->sizes[i])) {
-        char name[NAME_BYTES];
+        for (size_t k = 0; k < n; k++) {
+            const size_t row = (first + k) % t->shape[0];
+            const size_t at = row * t->shape[1] + (first + k) / t->shape[0];
 
-        ql_adapter_name(j->a, i, name, sizeof(name));
+            to[k] = half ? ql_bf16_to_f32(p16[at]) : p[at];
+        }
+    } else if (half) {
+        ql_vec_from_bf16(to, p16 + first, n);
+    } else {
+        memcpy(to, p + first, n * sizeof(*to));
+    }
+}
+
+static ql_status put_piece(const job *j, size_t i, const char *name,
+                           size_t first, size_t n)
+{
+    const ql_dtype type = type_of(j, i);
+    float wide[PIECE];
+    float stored[PIECE]; /* room for any type */
+
+    gather(j, i, wide, first, n);
+    if (!ql_floats_to(type, stored, wide, n)) {
         QL_FAIL(QL_EUNSUPPORTED,
                 "%s: a weight is beyond what %s can hold, the type that the "
                 "model has it in",
                 name, ql_dtype_name(type));
     }
-    return QL_OK;
+    return ql_safetensors_writer_append(j->w, name, stored,
+                                        n * (ql_dtype_bits(type) / 8));
 }
 
-/* Gradients are not needed between steps: their place is work space, as far as
- * it goes. */
 static ql_status put_tensor(const job *j, size_t i)
 {
-    const ql_adapter_tensor *t = &j->a->tensors[i];
     const bool half = i < j->a->n_half;
     const size_t n = j->a->sizes[i];
-    const size_t need = half ? 2 * n : n;
-    float *own = NULL;
-    float *work = j->a->grad;
     char name[NAME_BYTES];
-    ql_status st;
 
     ql_adapter_name(j->a, i, name, sizeof(name));
     if (type_of(j, i) == (half ? QL_DTYPE_BF16 : QL_DTYPE_F32) &&
         !ql_full_turned(j->a, i)) {
-        return ql_safetensors_writer_put(j->w, name, j->a->param + t->at);
+        return ql_safetensors_writer_put(j->w, name,
+                                         j->a->param + j->a->tensors[i].at);
     }
-    if (!work || need > j->a->count) {
-        work = own = ql_alloc(QL_TAG_WORK, need, sizeof(*own));
-        if (!own) {
-            return QL_ENOMEM;
-        }
+    for (size_t at = 0; at < n; at += PIECE) {
+        QL_TRY(put_piece(j, i, name, at, n - at < PIECE ? n - at : PIECE));
     }
-    st = convert(j, i, work, half ? work + n : NULL);
-    if (st == QL_OK) {
-        st = ql_safetensors_writer_put(j->w, name, work);
-    }
-    ql_free(own);
-    return st;
+    return QL_OK;
 }
 
 static ql_status write_weights(const job *j)

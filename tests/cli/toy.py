@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes a tiny Llama folder, and damages it in ways that files get damaged.
 
-    toy.py model DIR [dtype=BF16] [hidden=64] [layers=2] [extra=0]
+    toy.py model DIR [dtype=BF16] [hidden=64] [layers=2] [extra=0] [spare=0]
     toy.py bert DIR [head=1]                a BERT that tells bad from good
     toy.py golden NAME DIR                  that reference model with tokenizer
     toy.py storage FILE DTYPE               packed 4-bit weights lie in such
@@ -17,7 +17,8 @@
     toy.py deep N                           prints a record nested N deep
 
 The same arguments give the same bytes. extra=N adds N words to the tokenizer
-for which the model has no row.
+for which the model has no row; spare=N adds N rows to the model that no word
+has.
 """
 import json
 import os
@@ -124,10 +125,12 @@ def tokenizer(extra):
 
 
 def model(folder, *options):
-    o = {'dtype': 'BF16', 'hidden': '64', 'layers': '2', 'extra': '0'}
+    o = {'dtype': 'BF16', 'hidden': '64', 'layers': '2', 'extra': '0',
+         'spare': '0'}
     o.update(option.split('=', 1) for option in options)
     hidden, layers = int(o['hidden']), int(o['layers'])
     vocab, tokens = tokenizer(int(o['extra']))
+    vocab += int(o['spare'])
     rng = random.Random(1)
     parts = {}
     for name, shape in weights(hidden, layers, vocab).items():
