@@ -1,6 +1,7 @@
 /* Each thing that can be changed takes memory off the plan. They are made as
- * small as can be, one after the other, until the plan fits; those that it fits
- * without are taken back; and what is left is made as large as it can be. */
+ * small as can be, one after the other, until the plan fits; then, from the
+ * last to the first, each is taken back if it fits without it, or else made as
+ * large as it can be: what changes the result most is given back first. */
 #include "src/train/advice.h"
 
 #include <stdio.h>
@@ -21,7 +22,9 @@ enum {
 /* In the order in which they are tried. */
 typedef enum change {
     RECOMPUTE, /* the same to the bit: activations are made anew */
-    PAGE,      /* the same to the bit: the optimizer's state in a file */
+    PAGE,      /* the optimizer's state in a file: the same to the bit, unless
+                  it is that of adamw_torch for weights in 16 bits, whose
+                  moments are in 16 bits, too */
     BATCH,     /* the same but for rounding: smaller micro-batches */
     HALF,      /* inputs of blocks in 16 bits */
     EIGHT,     /* the optimizer's state in 8 bits */
@@ -40,7 +43,8 @@ typedef struct choice {
 
 typedef struct adviser {
     const ql_trainer *t;
-    uint64_t least; /* bytes of the last plan */
+    uint64_t margin; /* bytes that must be left */
+    uint64_t least;  /* bytes of the last plan */
 } adviser;
 
 static bool is_paged(ql_optim optim)
@@ -103,12 +107,21 @@ static bool applies(const ql_trainer *t, change c)
     return false;
 }
 
+/* Whether paging, which begins, would be held to a size that was given for
+ * none, and may be too small. */
+static bool frees_pages(const ql_train_options *o, const choice *c)
+{
+    return o->optimizer_memory > 0 &&
+           (c->made[PAGE] || (c->made[EIGHT] && is_paged(o->optim)));
+}
+
 static void change_options(ql_train_options *o, const choice *c)
 {
     const bool paged = c->made[PAGE] || is_paged(o->optim);
     const bool eight = c->made[EIGHT] || is_eight(o->optim);
     const size_t batch = o->per_device_train_batch_size;
 
+    o->optimizer_memory = frees_pages(o, c) ? 0 : o->optimizer_memory;
     if (c->made[RECOMPUTE]) {
         o->gradient_checkpointing = QL_CHECKPOINTING_AUTO;
     }
@@ -162,7 +175,6 @@ static ql_status change_batches(ql_batches *b, const choice *c)
 static bool fits(adviser *a, const choice *c)
 {
     const uint64_t budget = a->t->plan.budget;
-    const uint64_t margin = MARGIN + budget / MARGIN_SHARE;
     ql_trainer t = *a->t;
     ql_train_options o = *t.opt;
     bool fit;
@@ -170,7 +182,7 @@ static bool fits(adviser *a, const choice *c)
     t.plan = (ql_plan){0};
     t.opt = &o;
     change_options(&o, c);
-    o.memory = budget > margin ? budget - margin : 1;
+    o.memory = budget > a->margin ? budget - a->margin : 1;
     fit = change_batches(&t.batches, c) == QL_OK &&
           change_batches(&t.eval, c) == QL_OK &&
           ql_trainer_try_plan(&t) == QL_OK;
@@ -196,16 +208,6 @@ static bool shrink(adviser *a, choice *c)
         fit = fits(a, c);
     }
     return fit;
-}
-
-static void take_back(adviser *a, choice *c)
-{
-    for (int i = 0; i < CHANGES; i++) {
-        if (c->made[i]) {
-            c->made[i] = false;
-            c->made[i] = !fits(a, c);
-        }
-    }
 }
 
 /* The next smaller value: a batch must be cut into equal ones. */
@@ -239,6 +241,24 @@ static void enlarge(adviser *a, choice *c, change which, size_t was)
     }
 }
 
+/* Makes less of the changes. */
+static void take_back(adviser *a, choice *c)
+{
+    const size_t was[CHANGES] = {
+        [BATCH] = a->t->opt->per_device_train_batch_size,
+        [RANK] = a->t->opt->lora_r,
+        [LENGTH] = longest(a->t),
+    };
+
+    for (int i = CHANGES - 1; i >= 0; i--) {
+        if (c->made[i]) {
+            c->made[i] = false;
+            c->made[i] = !fits(a, c);
+            enlarge(a, c, (change)i, was[i]);
+        }
+    }
+}
+
 static void add(char *text, size_t bytes, const char *flag, size_t value)
 {
     const size_t n = strlen(text);
@@ -258,12 +278,13 @@ static void write_flags(const adviser *a, const choice *c, char *text,
     ql_train_options o = *a->t->opt;
 
     change_options(&o, c);
-    snprintf(text, bytes, "%s%s%s%s%s",
+    snprintf(text, bytes, "%s%s%s%s%s%s",
              c->made[WEIGHTS] ? " --dtype bfloat16" : "",
              c->made[RECOMPUTE] ? " --gradient-checkpointing auto" : "",
              c->made[HALF] ? " --activation-dtype bf16" : "",
              c->made[PAGE] || c->made[EIGHT] ? " --optim " : "",
-             c->made[PAGE] || c->made[EIGHT] ? optims[o.optim] : "");
+             c->made[PAGE] || c->made[EIGHT] ? optims[o.optim] : "",
+             frees_pages(a->t->opt, c) ? " --optimizer-memory 0" : "");
     if (c->made[BATCH]) {
         add(text, bytes, "per-device-train-batch-size",
             o.per_device_train_batch_size);
@@ -280,9 +301,10 @@ static void write_flags(const adviser *a, const choice *c, char *text,
 
 ql_status ql_advise(ql_trainer *t)
 {
-    adviser a = {.t = t};
+    adviser a = {.t = t, .margin = MARGIN + t->plan.budget / MARGIN_SHARE};
     choice c = {0};
-    char flags[256];
+    const char *how = "it fits";
+    char flags[320];
     char *why = ql_strdup(QL_TAG_MISC, ql_last_error());
 
     if (!why) {
@@ -290,13 +312,14 @@ ql_status ql_advise(ql_trainer *t)
     }
     if (shrink(&a, &c)) {
         take_back(&a, &c);
-        enlarge(&a, &c, BATCH, t->opt->per_device_train_batch_size);
-        enlarge(&a, &c, RANK, t->opt->lora_r);
-        enlarge(&a, &c, LENGTH, longest(t));
-        write_flags(&a, &c, flags, sizeof(flags));
-        ql_fail(QL_ENOMEM, "%s; it fits with%s", why, flags);
     } else {
-        write_flags(&a, &c, flags, sizeof(flags));
+        a.margin = 0;
+        how = fits(&a, &c) ? "it fits, but barely," : NULL;
+    }
+    write_flags(&a, &c, flags, sizeof(flags));
+    if (how) {
+        ql_fail(QL_ENOMEM, "%s; %s with%s", why, how, flags);
+    } else {
         ql_fail(
             QL_ENOMEM,
             "%s; with%s it takes %.1f MiB, and less with no flags: it needs "

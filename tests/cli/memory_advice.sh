@@ -65,10 +65,17 @@ advised keep 2000000 '--gradient-checkpointing auto' --model toy4 \
     --max-length 512 --gradient-checkpointing false
 advised page 2000000 '--optim paged_adamw_32bit' --model toy4 \
     --max-length 256 --lora-r 64 --optim adamw_32bit
+advised pages 2000000 '--optim paged_adamw_32bit --optimizer-memory 0' \
+    --model toy4 --max-length 256 --lora-r 64 --optim adamw_32bit \
+    --optimizer-memory 1000
 advised batch 1000000 \
     '--per-device-train-batch-size ? --gradient-accumulation-steps *' \
     --model toy4 --max-length 256 --per-device-train-batch-size 6
 advised length 3000000 '*--max-length ??*' --model toy4 --max-length 1024
+# what changes no result is kept for the sake of what does
+advised first 40000000 '*--optim paged_adamw_32bit --max-length [6-9]??' \
+    --model toy4 --max-length 1024 --gradient-checkpointing false \
+    --optim adamw_32bit
 advised lean 2000000 '*--max-length *' --model toy4 --max-length 512 \
     --gradient-checkpointing --optim paged_adamw_8bit --activation-dtype bf16
 advised rank 12000000 '*--lora-r *' --model toy4 --max-length 128 --lora-r 512
@@ -96,6 +103,21 @@ PY
 # What no flags can do is told, too, after the table
 refused 8M none --model toy4
 grep -q 'it takes [0-9.]* MiB, and less with no flags' refusal
+# and only if it is so: near the least, too, which is in MiB
+least=$(sed -n 's/.* it takes \([0-9.]*\) MiB, .*/\1/p' refusal)
+for more in 0 100000 200000 300000; do
+    refused "$(python3 -c "print(int($least * 2**20) + $more)")" none \
+        --model toy4
+    python3 - <<'PY'
+import re
+
+told = open('refusal', encoding='utf-8').read()
+has = float(re.search(r'the ([0-9.]+) MiB that it may have', told)[1])
+takes = re.search(r' it takes ([0-9.]+) MiB, and less with no', told)
+print(has, takes and takes[1])
+assert (float(takes[1]) >= has if takes else '; it fits' in told), told
+PY
+done
 code=0
 qlora-train --model toy4 --data data.jsonl --output none --memory 8M \
     >out.txt 2>err.txt || code=$?
