@@ -70,12 +70,13 @@ static bool has(const ql_schedule *s, unsigned schedulers)
 
 static ql_status read_number(ql_schedule *s, const json_t *o, size_t i)
 {
+    const json_t *given = json_object_get(o, numbers[i].key);
     const double low = numbers[i].low;
     const double high = numbers[i].high;
     double *x = (double *)(void *)((char *)s + numbers[i].offset);
 
     QL_TRY(ql_json_real(o, numbers[i].key, where, x));
-    if (json_object_get(o, numbers[i].key) && !(*x >= low && *x <= high)) {
+    if (given && !json_is_null(given) && !(*x >= low && *x <= high)) {
         QL_FAIL(QL_EINVAL, "%s: %s %g: give a number from %g to %g", where,
                 numbers[i].key, *x, low, high);
     }

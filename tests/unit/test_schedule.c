@@ -178,7 +178,8 @@ static const struct {
      {0.3, 0.6499999999999999, 0.9989329134654208, 0.8083761361951722,
       0.44355811180393767, 0.2, 0.20106708653457936}},
     {QL_SCHEDULER_WARMUP_STABLE_DECAY,
-     "{\"num_decay_steps\": 20}",
+     "{\"num_decay_steps\": 20, \"num_stable_steps\": null, "
+     "\"warmup_type\": null}",
      {0.0, 0.42857142857142855, 1.0, 1.0, 0.9455032620941839,
       0.00615582970243117, 0.0}},
     {QL_SCHEDULER_WARMUP_STABLE_DECAY,
