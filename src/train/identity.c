@@ -239,11 +239,12 @@ ql_status ql_identity_make(json_t **out, const ql_train_options *opt,
     return QL_OK;
 }
 
-/* Appends "NAME was OLD, is NEW", unless they are the same. */
+/* Appends "NAME was OLD, is NEW", unless they are the same: what a checkpoint
+ * of before there was such a thing has not is as if not given. */
 static ql_status tell_change(ql_buf *out, const char *name, const json_t *old,
                              const json_t *now)
 {
-    if (json_equal(old, now)) {
+    if (json_equal(old, now) || (!old && json_is_null(now))) {
         return QL_OK;
     }
     QL_TRY(ql_buf_printf(out, "%s%s was ", out->len ? ", " : "", name));

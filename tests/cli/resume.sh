@@ -93,6 +93,27 @@ expect 0 'checkpoint-22/adapter_model.safetensors is damaged'
 expect 0 'going on from out/checkpoint-20, after step 20 of 24'
 same out
 
+# One of before there was a setting, which is not given, is of the same run
+half
+rm -r out/checkpoint-24
+python3 - out/checkpoint-22/checkpoint.json <<'PY'
+import json
+import sys
+import zlib
+
+with open(sys.argv[1], encoding='utf-8') as f:
+    made = json.load(f)
+del made['run']['identity']['settings']['lr-scheduler-kwargs']
+text = json.dumps(made['run'], indent=2, sort_keys=True)
+made['crc32'] = f'{zlib.crc32(text.encode()):08x}'
+with open(sys.argv[1], 'w', encoding='utf-8') as f:
+    json.dump(made, f)
+PY
+go --output out
+expect 0 'going on from out/checkpoint-22'
+! grep 'lr-scheduler-kwargs' "$log/err" || complain "a setting that is the same"
+same out
+
 # One of another run is refused, and stays
 half
 rm -r out/checkpoint-20
