@@ -250,7 +250,11 @@ static ql_status read_ends(const job *j, const char *dir, ends *e)
     add_end(e, j->tok->eos);
     QL_TRY(ql_model_files_ends(&said, dir));
     for (size_t i = 0; i < ql_json_count(said); i++) {
-        add_end(e, json_integer_value(ql_json_item(said, i)));
+        const json_t *id = ql_json_item(said, i);
+
+        if (json_is_integer(id)) { /* null: none */
+            add_end(e, json_integer_value(id));
+        }
     }
     json_decref(said);
     return QL_OK;

@@ -237,7 +237,11 @@ static ql_status put_stops(job *j)
 {
     QL_TRY(put_stop_token(j, j->tok->eos));
     for (size_t i = 0; i < ql_json_count(j->ends); i++) {
-        QL_TRY(put_stop_token(j, json_integer_value(ql_json_item(j->ends, i))));
+        const json_t *id = ql_json_item(j->ends, i);
+
+        if (json_is_integer(id)) { /* null: none */
+            QL_TRY(put_stop_token(j, json_integer_value(id)));
+        }
     }
     QL_TRY(put_template_stops(j, &j->tok->added.raw));
     return put_template_stops(j, &j->tok->added.written);
