@@ -99,6 +99,19 @@ ql_status ql_not_finite(const ql_tensor *t, size_t i)
             t->name, i);
 }
 
+/* Quantizes the scales, too, if they are to be; after a failure nothing is
+ * left. */
+static ql_status finish(ql_quantized *q, bool double_quant, ql_status st)
+{
+    if (st != QL_OK) {
+        ql_quantized_free(q);
+    } else if (double_quant) {
+        ql_dquantize(q->absmax, q->blocks, q->absmax_u8, q->nested_absmax,
+                     &q->offset);
+    }
+    return st;
+}
+
 ql_status ql_quantized_init(ql_quantized *q, const ql_tensor *t,
                             ql_codebook_id book, size_t block,
                             bool double_quant)
@@ -113,17 +126,9 @@ ql_status ql_quantized_init(ql_quantized *q, const ql_tensor *t,
     bad = ql_quantize_dense(q->packed, q->absmax, &view, book, block);
     if (bad != SIZE_MAX) {
         st = ql_not_finite(t, bad);
-        goto done;
-    }
-    if (double_quant) {
-        ql_dquantize(q->absmax, q->blocks, q->absmax_u8, q->nested_absmax,
-                     &q->offset);
     }
 done:
-    if (st != QL_OK) {
-        ql_quantized_free(q);
-    }
-    return st;
+    return finish(q, double_quant, st);
 }
 
 /* Rows of a matrix that is cols wide, so many that blocks end with them. */
@@ -188,15 +193,8 @@ ql_status ql_quantized_turned(ql_quantized *q, const ql_tensor *t,
     QL_TRY(ql_dense_view(&w, t));
     QL_TRY_DONE(allocate(q, block, double_quant));
     QL_TRY_DONE(turn_panels(q, t, &w, book, block));
-    if (double_quant) {
-        ql_dquantize(q->absmax, q->blocks, q->absmax_u8, q->nested_absmax,
-                     &q->offset);
-    }
 done:
-    if (st != QL_OK) {
-        ql_quantized_free(q);
-    }
-    return st;
+    return finish(q, double_quant, st);
 }
 
 ql_qtensor ql_quantized_view(const ql_quantized *q, size_t rows, size_t cols,

@@ -62,31 +62,28 @@ bool ql_is_buffer(const char *name)
            ql_name_ends(name, ".attention.bias");
 }
 
-static bool is_of_module(const char *part, const ql_config *c)
+/* What is behind the path of a module, whose number is in m; NULL: the part is
+ * of none. */
+static const char *leaf_of_module(const char *part, const ql_config *c, int *m)
 {
-    for (int m = 0; m < QL_MODULES; m++) {
-        const char *path = c->arch->names->module[m];
+    for (*m = 0; *m < QL_MODULES; (*m)++) {
+        const char *path = c->arch->names->module[*m];
         const char *leaf = path ? after(part, path) : NULL;
 
         if (leaf && (strcmp(leaf, ".bias") == 0 || after(leaf, ".weight"))) {
-            return true;
+            return leaf;
         }
     }
-    return false;
+    return NULL;
 }
 
 /* A bias of a layer that has none by config.json. */
 static bool is_extra_bias(const char *part, const ql_config *c)
 {
-    for (int m = 0; m < QL_MODULES; m++) {
-        const char *path = c->arch->names->module[m];
-        const char *leaf = path ? after(part, path) : NULL;
+    int m;
+    const char *leaf = leaf_of_module(part, c, &m);
 
-        if (leaf && strcmp(leaf, ".bias") == 0) {
-            return !(c->bias & 1U << m);
-        }
-    }
-    return false;
+    return leaf && strcmp(leaf, ".bias") == 0 && !(c->bias & 1U << m);
 }
 
 static bool is_of_norm(const char *part, const ql_config *c)
@@ -124,6 +121,7 @@ static bool is_late_bias(const char *name, const ql_config *c, const char *base)
 static ql_status check(const char *name, const ql_config *c, const char *base)
 {
     const char *part = part_of_block(name, c, base);
+    int module;
 
     for (size_t i = 0; i < sizeof(tells) / sizeof(tells[0]); i++) {
         if (strstr(name, tells[i].part)) {
@@ -136,7 +134,7 @@ static ql_status check(const char *name, const ql_config *c, const char *base)
                 "tensor %s: config.json says that this layer has no bias",
                 name);
     }
-    if ((part && !ql_is_buffer(part) && !is_of_module(part, c) &&
+    if ((part && !ql_is_buffer(part) && !leaf_of_module(part, c, &module) &&
          !is_of_norm(part, c)) ||
         is_late_bias(name, c, base)) {
         QL_FAIL(QL_EUNSUPPORTED,
