@@ -181,7 +181,7 @@ static ql_status open_file(ql_tensorboard *t, const char *folder)
     if (gethostname(host, sizeof(host) - 1) != 0 || strchr(host, '/')) {
         snprintf(host, sizeof(host), "host");
     }
-    snprintf(name, sizeof(name), "events.out.tfevents.%.0f.%s.%ld.0",
+    snprintf(name, sizeof(name), "events.out.tfevents.%.6f.%s.%ld.0",
              ql_wall_s(), host, (long)getpid());
     t->path = ql_path_join(folder, name);
     if (!t->path) {

@@ -1,7 +1,7 @@
 /* Event files of TensorBoard: runs/events.out.tfevents.TIME.HOST.PID. A run
- * that is resumed goes on in a new one. Each row is in the file as soon as it
- * is added. Source of the format: tensorflow's record_writer.cc, event.proto
- * and summary.proto. */
+ * that is resumed goes on in a new one; names sort as the runs began. Each row
+ * is in the file as soon as it is added. Source of the format: tensorflow's
+ * record_writer.cc, event.proto and summary.proto. */
 #ifndef QL_TRAIN_TENSORBOARD_H
 #define QL_TRAIN_TENSORBOARD_H
 

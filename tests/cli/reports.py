@@ -115,9 +115,12 @@ def message(data):
 
 
 def events(path):
-    """(step, scalars, start) of each event behind the first."""
+    """(step, scalars, start) of each event behind the first; none where a run
+    was killed before it wrote one."""
     with open(path, 'rb') as f:
         bodies = list(records(f.read()))
+    if not bodies:
+        return
     first = dict(message(bodies[0]))
     assert first[3] == b'brain.Event:2', first
     for body in bodies[1:]:
