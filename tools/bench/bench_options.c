@@ -117,7 +117,7 @@ static const cli_opt table[] = {
      .group = "train",
      .default_text = "that of the shape",
      .help = "family of the model, as config.json names it, such as gemma2: "
-             "the same sizes in its form, with as many parameters"},
+             "the same sizes in its form, with as many parameters in products"},
 
     {.name = "max-length",
      CLI_SIZE(&o.max_length),

@@ -138,8 +138,10 @@ ql_status bench_shape_as(bench_shape *out, const bench_shape *shape,
     *out = *shape;
     out->model_type = arch->model_type;
     if (!arch->names->module[QL_MODULE_GATE] && !arch->fused_gate) {
-        out->F = shape->F / 2 * 3;
+        const size_t narrower = shape->H - shape->KV; /* of keys, and values */
+
         out->KV = shape->H;
+        out->F = (3 * shape->F - 2 * narrower * (shape->C / shape->H)) / 2;
     }
     return QL_OK;
 }

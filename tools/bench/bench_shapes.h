@@ -15,10 +15,11 @@ typedef struct bench_shape {
  * QL_EINVAL, naming those that there are. */
 ql_status bench_shape_find(const bench_shape **out, const char *name);
 
-/* The same sizes as a model of another family, and with as many parameters: a
- * feed-forward layer without a gate is wider. Families that have a key and a
- * value for each head get them. family: model_type of a config.json; NULL: that
- * of the shape. Errors: QL_EINVAL, naming the families. */
+/* The same sizes as a model of another family, and with as many parameters in
+ * products: families without a gate have a key and a value for each head, and a
+ * feed-forward layer of the width that makes up for both. family: model_type of
+ * a config.json; NULL: that of the shape. Errors: QL_EINVAL, naming the
+ * families. */
 ql_status bench_shape_as(bench_shape *out, const bench_shape *shape,
                          const char *family);
 
