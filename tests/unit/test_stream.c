@@ -1,8 +1,10 @@
 /* Layers that are brought into memory before their turn: what is resident
- * stays within the budget, what is read is what was written, and no walk
- * stops. Resident bytes are those that the kernel counts for the file. */
+ * stays within the budget, what is read is what was written, no walk stops, and
+ * what comes next is there before it is asked for. Resident bytes are those
+ * that the kernel counts for the file. */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "src/base/alloc.h"
 #include "src/base/file.h"
@@ -14,7 +16,8 @@ enum {
     LAYERS = 9,
     PARTS = LAYERS + 1, /* the head is the last one */
     PART = 1 << 20,
-    FAULT = 1 << 16 /* what a page fault may bring of the neighbours */
+    PATIENCE = 60000, /* looks, of a millisecond, until a helper is given up */
+    FAULT = 1 << 16   /* what a page fault may bring of the neighbours */
 };
 
 static ql_weights weights;
@@ -208,8 +211,111 @@ static void stream__keeps_what_it_can(void **state)
     assert_int_equal(used.bytes % PART, 0);
     assert_in_range(used.bytes / PART, PARTS + (steps - 1) * 2 * (PARTS - k),
                     PARTS + steps * 2 * (PARTS - k + 2));
-    assert_true(used.stalls <= steps * (2 * LAYERS + 1));
-    assert_true(used.stall_s >= 0);
+}
+
+/* The parts in the order of their use: turns of it, again and again. */
+typedef struct walk {
+    size_t part[2 * PARTS];
+    ql_stream_way way[2 * PARTS];
+    size_t n;
+} walk;
+
+static void walk_add(walk *w, size_t part, ql_stream_way way)
+{
+    w->part[w->n] = part;
+    w->way[w->n++] = way;
+}
+
+static walk walk_of(bool training)
+{
+    walk w = {.n = 0};
+
+    for (size_t i = 0; i < PARTS; i++) {
+        walk_add(&w, i, training ? QL_STREAM_UP : QL_STREAM_ROUND);
+    }
+    for (size_t i = LAYERS; training && i-- > 0;) {
+        walk_add(&w, i, QL_STREAM_DOWN);
+    }
+    return w;
+}
+
+/* Turns from one until a part is used. */
+static size_t wait_of(const walk *w, size_t turn, size_t part)
+{
+    size_t n = 0;
+
+    while (w->part[(turn + n) % w->n] != part) {
+        n++;
+    }
+    return n;
+}
+
+/* Of all parts, the k that are used next: those that should be in memory when
+ * a turn is over. Returns how many of them were not before. */
+static size_t bring(bool here[PARTS], const walk *w, size_t turn, size_t k)
+{
+    size_t brought = 0;
+
+    for (size_t i = 0; i < PARTS; i++) {
+        size_t sooner = 0;
+        bool kept;
+
+        for (size_t j = 0; j < PARTS; j++) {
+            sooner += wait_of(w, turn, j) < wait_of(w, turn, i);
+        }
+        kept = sooner < k;
+        brought += kept && !here[i];
+        here[i] = kept;
+    }
+    return brought;
+}
+
+/* Lets the helper do what it does beside a layer that takes long: until it has
+ * read so much. It goes on by itself, or never. */
+static ql_stream_use let_read(ql_stream *s, uint64_t bytes)
+{
+    const struct timespec moment = {.tv_nsec = 1000 * 1000};
+
+    for (int i = 0; i < PATIENCE && ql_stream_used(s).bytes < bytes; i++) {
+        nanosleep(&moment, NULL);
+    }
+    return ql_stream_used(s);
+}
+
+/* Beside the part in use, all that there is room for is read, and just that;
+ * so nothing is waited for. */
+static void check_ahead(const walk *w, size_t k)
+{
+    bool here[PARTS] = {false};
+    uint64_t bytes = bring(here, w, 0, k) * PART;
+    ql_stream *s;
+
+    check_ok(ql_stream_open(&s, &weights, k * PART));
+    let_read(s, bytes);
+    for (size_t turn = 0; turn < 3 * w->n; turn++) {
+        const size_t at = turn % w->n;
+        ql_stream_use used;
+
+        ql_stream_enter(s, w->part[at], w->way[at]);
+        bytes += bring(here, w, turn, k) * PART;
+        used = let_read(s, bytes);
+        assert_int_equal(used.bytes, bytes);
+        assert_int_equal(used.stalls, 0);
+        check_part(w->part[at]);
+    }
+    ql_stream_close(&s);
+}
+
+static void stream__reads_ahead_of_use(void **state)
+{
+    const walk training = walk_of(true);
+    const walk evaluation = walk_of(false);
+
+    (void)state;
+    for (size_t k = 2; k < PARTS; k++) {
+        check_ahead(&training, k);
+        check_ahead(&evaluation, k);
+    }
 }
 
 static void stream__does_nothing_when_all_fits(void **state)
@@ -217,15 +323,24 @@ static void stream__does_nothing_when_all_fits(void **state)
     ql_stream *s;
     size_t all;
     size_t least;
+    size_t before;
 
     (void)state;
     ql_stream_needs(&weights, &all, &least);
     assert_int_equal(all, PARTS * PART);
     assert_int_equal(least, 2 * PART);
+    check_ok(ql_stream_open(&s, &weights, all - 1));
+    assert_non_null(s); /* which begins with nothing in memory */
+    ql_stream_close(&s);
+    before = count_resident();
     check_ok(ql_stream_open(&s, &weights, all));
     assert_null(s);
-    ql_stream_enter(s, 0, QL_STREAM_UP);
+    for (size_t i = 0; i < PARTS; i++) {
+        ql_stream_enter(s, i, QL_STREAM_UP);
+    }
     assert_int_equal(ql_stream_used(s).bytes, 0);
+    assert_int_equal(ql_stream_used(s).stalls, 0);
+    assert_int_equal(count_resident(), before);
     ql_stream_close(&s);
 }
 
@@ -267,6 +382,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stream__stays_within_its_budget),
         cmocka_unit_test(stream__keeps_what_it_can),
+        cmocka_unit_test(stream__reads_ahead_of_use),
         cmocka_unit_test(stream__does_nothing_when_all_fits),
         cmocka_unit_test(stream__leaves_other_memory_alone),
         cmocka_unit_test(stream__fails_without_memory),
