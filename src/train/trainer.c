@@ -67,7 +67,7 @@ void ql_trainer_complete(const ql_trainer *t, ql_train_event *e)
     const ql_history_sum *all = &t->history.all;
 
     e->total_steps = t->length.total;
-    e->trainable = t->adapter.elements;
+    e->trainable = t->trainable;
     e->sequences = t->batches.packs;
     e->fill = t->batches.fill;
     e->epoch = (double)e->step / (double)t->length.steps_per_epoch;
@@ -460,7 +460,7 @@ static void begin_publishing(ql_trainer *t)
         .history = &t->history,
         .opt = t->opt,
         .length = t->length,
-        .trainable = t->adapter.elements,
+        .trainable = t->trainable,
         .model = t->m,
         .adapter = &t->adapter,
         .plan = &t->plan,

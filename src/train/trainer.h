@@ -30,6 +30,7 @@ typedef struct ql_trainer {
     ql_history history;
     ql_profile profile; /* of this process, since training began */
     ql_plan plan;
+    size_t trainable; /* parameters, known with the plan */
     ql_publish publish;
     ql_progress progress;
     size_t saved;   /* step whose checkpoint is on disk; 0: none */

@@ -86,6 +86,7 @@ ql_status ql_trainer_try_plan(ql_trainer *t)
     ql_status st;
 
     QL_TRY(ql_adapter_measure(&like, &t->m->config, t->opt));
+    t->trainable = like.elements;
     ql_model_use_adapter(t->m, &like);
     st = plan_with(t, &like);
     ql_model_use_adapter(t->m, NULL);

@@ -156,3 +156,9 @@ qlora-train --model toy4 --data data.jsonl --output dry --dry-run --quiet \
 grep -q '^memory plan:$' table.txt
 grep -q '^  gradients  ' table.txt
 [ ! -e dry ]
+for dry in --dry-run --no-dry-run; do
+    qlora-train --model toy4 --data data.jsonl --output dry --quiet --json \
+        --max-steps 1 $dry | grep -o '"trainable_parameters": [1-9][0-9]*' \
+        >"params$dry"
+done
+cmp params--dry-run params--no-dry-run
