@@ -211,6 +211,10 @@ static ql_status settle(ql_schedule *s, double rate)
     if (isnan(s->num_stable_steps)) {
         s->num_stable_steps = s->total - s->warmup - s->num_decay_steps;
     }
+    if (s->plateau.factor >= 1) {
+        QL_FAIL(QL_EINVAL, "%s: factor %g: give less than 1: the rate falls",
+                where, s->plateau.factor);
+    }
     if (s->kind == QL_SCHEDULER_POLYNOMIAL && s->peak <= s->lr_end) {
         QL_FAIL(QL_EINVAL,
                 "learning-rate %g: the polynomial schedule falls to %g; give "

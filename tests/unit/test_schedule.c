@@ -313,6 +313,21 @@ static void kwargs__that_cannot_be_are_refused(void **state)
     check_refused(QL_SCHEDULER_REDUCE_LR_ON_PLATEAU, NULL, "--eval-steps");
 }
 
+static void plateau__must_fall(void **state)
+{
+    ql_train_options o;
+    ql_schedule s;
+
+    (void)state;
+    ql_train_options_init(&o);
+    o.lr_scheduler_type = QL_SCHEDULER_REDUCE_LR_ON_PLATEAU;
+    o.lr_scheduler_kwargs = "{\"factor\": 0.999}";
+    check_ok(ql_schedule_init(&s, &o, 5, 100));
+    o.lr_scheduler_kwargs = "{\"factor\": 1}";
+    check_fails(ql_schedule_init(&s, &o, 5, 100), QL_EINVAL,
+                "factor 1: give less than 1");
+}
+
 static void warmup__has_all_forms_of_transformers(void **state)
 {
     static const struct {
@@ -394,6 +409,7 @@ int main(void)
         cmocka_unit_test(schedule__is_that_of_transformers),
         cmocka_unit_test(schedule__takes_the_kwargs_of_transformers),
         cmocka_unit_test(plateau__is_that_of_torch),
+        cmocka_unit_test(plateau__must_fall),
         cmocka_unit_test(kwargs__that_cannot_be_are_refused),
         cmocka_unit_test(warmup__has_all_forms_of_transformers),
         cmocka_unit_test(length__counts_steps_as_the_trainer_does),
