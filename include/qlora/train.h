@@ -226,6 +226,9 @@ typedef struct ql_train_event {
     bool log;              /* logging_steps says that this step is shown */
     double eval_loss;      /* nats per trained token */
     double eval_accuracy;  /* as accuracy */
+    bool closing;          /* an evaluation that is made only because the run
+                              ends: neither the learning rate nor the patience
+                              goes by it */
     bool classifies;       /* the model is a classifier: what is said of trained
                               tokens is of texts, and there is */
     double eval_f1;        /* of two classes that of the second, else the mean

@@ -60,7 +60,6 @@ static const struct {
     {"evaluated", COUNT, FIELD(evaluated)},
     {"finished", TRUTH, FIELD(finished)},
     {"best_step", COUNT, FIELD(best_step)},
-    {"evaluations_since_best", COUNT, FIELD(waited)},
     {"next_learning_rate", REAL, FIELD(next_rate)},
     {"tokens", COUNT, FIELD(result.tokens)},
     {"trained_tokens", COUNT, FIELD(result.trained_tokens)},

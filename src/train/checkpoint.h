@@ -29,7 +29,6 @@ typedef struct ql_progress {
     size_t evaluated; /* 1 + the step of the last evaluation; 0: none yet */
     bool finished;    /* there was nothing left to train */
     size_t best_step; /* of the best evaluation loss; 0: none yet */
-    size_t waited;    /* evaluations since then */
     double next_rate; /* learning rate of the step to come */
     ql_train_result result;
 } ql_progress;

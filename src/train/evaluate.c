@@ -8,6 +8,23 @@
 #include "src/train/blame.h"
 #include "src/train/trainer.h"
 
+/* True if the options ask for an evaluation after the steps done so far. */
+static bool is_due(const ql_trainer *t)
+{
+    const ql_train_options *o = t->opt;
+    const size_t step = t->progress.step;
+
+    return o->eval_strategy == QL_STRATEGY_EPOCH
+               ? step % t->length.steps_per_epoch == 0
+               : o->eval_steps > 0 && step % o->eval_steps == 0;
+}
+
+/* All steps are done, and that is the only reason to evaluate. */
+static bool is_closing(const ql_trainer *t)
+{
+    return t->progress.step == t->length.total && !is_due(t);
+}
+
 bool ql_trainer_must_evaluate(const ql_trainer *t)
 {
     const ql_train_options *o = t->opt;
@@ -17,12 +34,7 @@ bool ql_trainer_must_evaluate(const ql_trainer *t)
         t->progress.evaluated == step + 1) {
         return false;
     }
-    if (step == 0 || step == t->length.total) {
-        return true;
-    }
-    return o->eval_strategy == QL_STRATEGY_EPOCH
-               ? step % t->length.steps_per_epoch == 0
-               : o->eval_steps > 0 && step % o->eval_steps == 0;
+    return step == 0 || is_due(t) || is_closing(t);
 }
 
 static ql_status not_finite(ql_trainer *t, const ql_batch *batch)
@@ -77,12 +89,14 @@ static ql_status measure(ql_trainer *t, ql_loss *sum, ql_train_event *e)
     return st;
 }
 
-/* The loss of the untrained model is no candidate for the best. */
+/* The loss of the untrained model is no candidate for the best. As with
+ * transformers, the learning rate goes by evaluations that are due: a run that
+ * goes on beyond its end does what one does that was to be longer. */
 static ql_status judge(ql_trainer *t, double loss)
 {
     ql_progress *s = &t->progress;
 
-    if (s->step > 0) {
+    if (s->step > 0 && !is_closing(t)) {
         ql_schedule_see(&t->schedule, loss);
     }
     if (s->step == 0) {
@@ -91,9 +105,6 @@ static ql_status judge(ql_trainer *t, double loss)
         QL_TRY(ql_trainer_save_best(t, NULL));
         s->best_step = s->result.best_step = s->step;
         s->result.best_eval_loss = loss;
-        s->waited = 0;
-    } else {
-        s->waited++;
     }
     s->result.last_eval_loss = loss;
     return QL_OK;
@@ -102,8 +113,10 @@ static ql_status judge(ql_trainer *t, double loss)
 ql_status ql_trainer_evaluate(ql_trainer *t)
 {
     const double started = ql_now_s();
-    ql_train_event e = {
-        .kind = QL_TRAIN_EVAL, .step = t->progress.step, .log = true};
+    ql_train_event e = {.kind = QL_TRAIN_EVAL,
+                        .step = t->progress.step,
+                        .closing = is_closing(t),
+                        .log = true};
     ql_loss sum;
 
     QL_TRY(measure(t, &sum, &e));

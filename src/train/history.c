@@ -1,5 +1,7 @@
 #include "src/train/history.h"
 
+#include <math.h>
+
 void ql_history_init(ql_history *h)
 {
     *h = (ql_history){0};
@@ -60,6 +62,22 @@ ql_status ql_history_add(ql_history *h, const ql_train_event *e)
         h->last = (ql_history_sum){0};
     }
     return ql_buf_append(&h->rows, e, sizeof(*e));
+}
+
+size_t ql_history_waited(const ql_history *h)
+{
+    double best = HUGE_VAL;
+    size_t waited = 0;
+
+    for (size_t i = 0; i < ql_history_size(h); i++) {
+        const ql_train_event *e = ql_history_row(h, i);
+
+        if (e->kind == QL_TRAIN_EVAL && e->step > 0 && !e->closing) {
+            waited = e->eval_loss < best ? 0 : waited + 1;
+            best = fmin(best, e->eval_loss);
+        }
+    }
+    return waited;
 }
 
 const ql_train_event *ql_history_best(const ql_history *h)

@@ -221,7 +221,7 @@ static void restore_schedule(ql_trainer *t)
     for (size_t i = 0; i < ql_history_size(&t->history); i++) {
         const ql_train_event *e = ql_history_row(&t->history, i);
 
-        if (e->kind == QL_TRAIN_EVAL && e->step > 0) {
+        if (e->kind == QL_TRAIN_EVAL && e->step > 0 && !e->closing) {
             ql_schedule_see(&t->schedule, e->eval_loss);
         }
     }

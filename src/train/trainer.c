@@ -450,7 +450,7 @@ static bool is_over(const ql_trainer *t)
 
     return !ql_trainer_must_evaluate(t) &&
            (t->progress.step >= t->length.total ||
-            (patience > 0 && t->progress.waited >= patience));
+            (patience > 0 && ql_history_waited(&t->history) >= patience));
 }
 
 static void begin_publishing(ql_trainer *t)

@@ -64,6 +64,8 @@ static ql_status put_rows(ql_textfile *file, const ql_history *h)
         const ql_train_event *e = ql_history_row(h, i);
 
         QL_TRY(ql_buf_puts(out, i > 0 ? ",\n    {" : "\n    {"));
+        QL_TRY(
+            ql_buf_puts(out, e->closing ? "\n      \"closing\": true," : ""));
         QL_TRY(put_fields(out, ql_row_fields, QL_ROW_FIELDS, 1 << e->kind, e, 6,
                           e->classifies));
         QL_TRY(ql_buf_puts(out, "\n    }"));
@@ -185,12 +187,13 @@ static ql_status read_fields(const json_t *o, const ql_row_field *f, size_t n,
 /* A row is told from others by what only it has. */
 static ql_status read_row(ql_history *h, const json_t *row, const char *where)
 {
-    ql_train_event e = {.kind = json_object_get(row, "loss") ? QL_TRAIN_STEP
-                                : json_object_get(row, "eval_loss")
-                                    ? QL_TRAIN_EVAL
-                                    : QL_TRAIN_DONE,
-                        .classifies = json_object_get(row, "eval_f1") != NULL,
-                        .log = true};
+    ql_train_event e = {
+        .kind = json_object_get(row, "loss")        ? QL_TRAIN_STEP
+                : json_object_get(row, "eval_loss") ? QL_TRAIN_EVAL
+                                                    : QL_TRAIN_DONE,
+        .closing = json_is_true(json_object_get(row, "closing")),
+        .classifies = json_object_get(row, "eval_f1") != NULL,
+        .log = true};
 
     if (!json_is_object(row)) {
         QL_FAIL(QL_EFORMAT, "%s: a row of \"log_history\" is no object", where);

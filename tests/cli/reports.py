@@ -141,7 +141,7 @@ def as_float(x):
 def scalars_of(row):
     named = {}
     for key, value in row.items():
-        if key != 'step':
+        if key not in ('step', 'closing'):
             name = ('eval/' + key[5:] if key.startswith('eval_')
                     else 'train/' + key)
             named[name] = as_float(value)

@@ -263,6 +263,68 @@ static void rate__falls_on_a_plateau(void **state)
                 QL_EINVAL, "give --eval-data or --eval-split");
 }
 
+/* A run of so many steps to a folder, from a checkpoint if there is one. */
+static course go_on(ql_train_options *o, const char *from, const char *out,
+                    int steps)
+{
+    char at[96];
+    course c;
+
+    if (from) {
+        snprintf(at, sizeof(at), "%s", check_tmp_path(from));
+        o->resume = at;
+    }
+    o->max_steps = steps;
+    c = train(o, out, NULL);
+    o->resume = NULL;
+    return c;
+}
+
+/* The evaluation at the end of a run that was to be shorter makes no other run
+ * of the longer one: neither its rate nor its patience goes by it. */
+static void closing__changes_no_longer_run(void **state)
+{
+    ql_train_options o;
+    course shorter;
+
+    (void)state;
+    overfit(&o);
+    o.lr_scheduler_type = QL_SCHEDULER_REDUCE_LR_ON_PLATEAU;
+    o.lr_scheduler_kwargs = "{\"patience\": 0, \"factor\": 0.5}";
+    go_on(&o, NULL, "long", 30);
+    shorter = go_on(&o, NULL, "short", 21);
+    assert_int_equal(shorter.steps[shorter.n - 1], 21);
+    assert_true(shorter.loss[shorter.n - 1] > shorter.loss[best_of(&shorter)]);
+    go_on(&o, "short/checkpoint-21", "longer", 25);
+    go_on(&o, "longer/checkpoint-25", "longest", 30);
+    check_same_adapter(check_tmp_path("long/checkpoint-30"),
+                       check_tmp_path("longest/checkpoint-30"), true);
+}
+
+static void closing__is_not_waited_for(void **state)
+{
+    ql_train_options o;
+    ql_train_result want;
+    ql_train_result got;
+    char from[96];
+    size_t best;
+
+    (void)state;
+    overfit(&o);
+    o.early_stopping_patience = 2;
+    train(&o, "waits", &want);
+    assert_true(want.steps == want.best_step + 4);
+    best = want.best_step;
+    o.max_steps = (int)best + 1;
+    train(&o, "waits less", NULL);
+    snprintf(from, sizeof(from), "%s/checkpoint-%zu",
+             check_tmp_path("waits less"), best + 1);
+    o.resume = from;
+    o.max_steps = 30;
+    train(&o, "waits again", &got);
+    assert_int_equal(got.steps, want.steps);
+}
+
 /* A best adapter that an earlier run left is no result of this one. */
 static void best__of_another_run_is_removed(void **state)
 {
@@ -321,6 +383,8 @@ int main(void)
         cmocka_unit_test(patience__ends_a_run),
         cmocka_unit_test(patience__lasts_over_a_stop),
         cmocka_unit_test(rate__falls_on_a_plateau),
+        cmocka_unit_test(closing__changes_no_longer_run),
+        cmocka_unit_test(closing__is_not_waited_for),
         cmocka_unit_test(best__of_another_run_is_removed),
         cmocka_unit_test(adapter__is_gone_on_from),
     };
