@@ -113,8 +113,8 @@ static ql_status write_tensor(job *j, const ql_merged_item *item,
     const ql_tensor *source = item->whole ? item->whole : item->base;
     ql_status st;
 
-    if (item->elements == 0 ||
-        (ql_merged_untouched(item) && source->dtype == type_of(j, item))) {
+    if (item->elements == 0 || (ql_merged_untouched(item) && source->data &&
+                                source->dtype == type_of(j, item))) {
         return ql_safetensors_writer_put(w, item->name, source->data);
     }
     QL_TRY(ql_merged_open(&j->merged, item, false));

@@ -34,11 +34,6 @@ static ql_status open_pair(ql_merged *m, const ql_merged_item *item)
     return (m->crossed ? ql_tensor_turn : ql_tensor_to_f32)(m->a, right);
 }
 
-static const ql_tensor *source_of(const ql_merged_item *item)
-{
-    return item->whole ? item->whole : item->base;
-}
-
 /* Rows without DoRA's last step. */
 static ql_status read_rows(const ql_merged *m, size_t row, size_t n, float *out)
 {
@@ -47,7 +42,7 @@ static ql_status read_rows(const ql_merged *m, size_t row, size_t n, float *out)
     const size_t count = n * m->cols;
 
     if (m->view.rows == 0) {
-        const ql_tensor part = ql_tensor_slice(source_of(item), first, count);
+        const ql_tensor part = ql_tensor_slice(&m->source, first, count);
 
         QL_TRY(ql_tensor_to_f32(out, &part));
     } else if (m->across) {
@@ -116,7 +111,7 @@ static ql_status requantize(ql_merged *m, const ql_merged_item *item)
     const bool turn = item->conv1d;
 
     QL_TRY((turn ? ql_quantized_turned : ql_quantized_init)(
-        &m->quantized, item->base, book, q->block_size, q->double_quant));
+        &m->quantized, &m->source, book, q->block_size, q->double_quant));
     m->view = ql_quantized_view(&m->quantized, turn ? item->cols : item->rows,
                                 turn ? item->rows : item->cols, book,
                                 q->block_size, item->base->dtype);
@@ -138,7 +133,7 @@ static ql_status open_view(ql_merged *m, const ql_merged_item *item, bool turn)
         return requantize(m, item);
     }
     m->across = turn;
-    return turn ? ql_dense_view(&m->view, source_of(item)) : QL_OK;
+    return turn ? ql_dense_view(&m->view, &m->source) : QL_OK;
 }
 
 ql_status ql_merged_open(ql_merged *m, const ql_merged_item *item, bool turn)
@@ -149,6 +144,8 @@ ql_status ql_merged_open(ql_merged *m, const ql_merged_item *item, bool turn)
     m->rows = turn ? item->cols : item->rows;
     m->cols = turn ? item->rows : item->cols;
     m->crossed = item->turned != turn;
+    QL_TRY_DONE(ql_shards_whole(&m->source, &m->parts, m->shards,
+                                item->whole ? item->whole : item->base));
     QL_TRY_DONE(open_view(m, item, turn));
     if (item->pair) {
         QL_TRY_DONE(open_pair(m, item));
@@ -191,6 +188,8 @@ void ql_merged_close(ql_merged *m)
     ql_free(m->b);
     ql_free(m->magnitude);
     ql_free(m->gain);
+    ql_free(m->parts);
+    m->parts = NULL;
     ql_packed_free(&m->codes);
     ql_quantized_free(&m->quantized);
     m->a = m->b = m->magnitude = NULL;

@@ -55,9 +55,11 @@ typedef struct ql_merged {
     size_t rows, cols;          /* as they are had */
     ql_packed codes;
     ql_quantized quantized;
-    ql_qtensor view; /* of the weight; no rows: it is read as stored */
-    bool across;     /* the rows are columns of the view */
-    bool crossed;    /* the pair changes the transpose of what is had */
+    ql_qtensor view;  /* of the weight; no rows: it is read as stored */
+    ql_tensor source; /* or of this, with what it is made of in parts */
+    void *parts;
+    bool across;  /* the rows are columns of the view */
+    bool crossed; /* the pair changes the transpose of what is had */
     float *a, *b, *magnitude; /* [r, cols], [rows, r]: the pair as the rows
                                  are had */
     double *gain;             /* of columns, with DoRA */

@@ -16,6 +16,7 @@
 #include "src/format/names.h"
 #include "src/format/qstate.h"
 #include "src/model/arch.h"
+#include "src/model/fusion.h"
 
 enum {
     NAME_BYTES = 1024
@@ -244,7 +245,7 @@ static ql_merged_item *find_name(ql_merged *m, const char *name)
 static ql_status check_repeat(const ql_adapter_folder *f,
                               const ql_merged_item *item, const ql_tensor *t)
 {
-    if (item->base->dtype == t->dtype &&
+    if (item->base->dtype == t->dtype && item->base->data &&
         memcmp(item->base->data, t->data, t->bytes) != 0) {
         QL_FAIL(QL_EMISMATCH,
                 "%s: %s is not the model's %s: its embeddings were changed "
@@ -336,12 +337,28 @@ done:
     return st;
 }
 
+/* Projections go where a model that we know has them. */
+static ql_status apply_fusion(ql_merged *m, const char *dir)
+{
+    ql_config c;
+    ql_status st;
+
+    if (!m->arch || ql_config_init(&c, dir) != QL_OK) {
+        return QL_OK;
+    }
+    st = ql_fusion_apply(m->shards, &c);
+    ql_config_free(&c);
+    return st;
+}
+
 ql_status ql_merged_list(ql_merged *m, const char *dir,
                          const ql_adapter_folder *adapter)
 {
-    const size_t n = ql_shards_count(m->shards);
+    size_t n;
 
     QL_TRY(read_config(m, dir));
+    QL_TRY(apply_fusion(m, dir));
+    n = ql_shards_count(m->shards);
     m->items = ql_calloc(QL_TAG_MISC, n + 1, sizeof(*m->items));
     if (!m->items) {
         return QL_ENOMEM;

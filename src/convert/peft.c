@@ -361,7 +361,7 @@ static ql_status check_repeats(const ql_adapter_folder *f, const ql_weights *w)
         if (!t && strncmp(a->name, w->base, skip) == 0) {
             t = ql_shards_find(w->shards, a->name + skip);
         }
-        if (a->repeats && t && t->dtype == a->tensor.dtype &&
+        if (a->repeats && t && t->data && t->dtype == a->tensor.dtype &&
             (t->bytes != a->tensor.bytes ||
              memcmp(t->data, a->tensor.data, t->bytes) != 0)) {
             QL_FAIL(QL_EMISMATCH,

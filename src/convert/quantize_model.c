@@ -114,13 +114,14 @@ static const void *part_data(const job *j, const ql_quantized *q, size_t i)
     return data[i];
 }
 
-/* Calls visit for every output tensor of an item that is given quantized
- * (or kept, q NULL). */
+/* Calls visit for every output tensor of an item that is given quantized, or
+ * kept, with data. */
 typedef ql_status visit_fn(void *user, const char *name, ql_dtype dtype,
                            const size_t *shape, size_t rank, const void *data);
 
 static ql_status visit_item(job *j, const ql_quantize_item *item,
-                            const ql_quantized *q, visit_fn *visit, void *user)
+                            const void *data, const ql_quantized *q,
+                            visit_fn *visit, void *user)
 {
     ql_quantize_part parts[QL_QUANTIZE_PARTS];
     const ql_tensor *in = item->in;
@@ -128,7 +129,7 @@ static ql_status visit_item(job *j, const ql_quantize_item *item,
 
     QL_TRY(ql_quantize_parts(&j->plan, item, parts, &n, &j->state));
     if (n == 0) {
-        return visit(user, in->name, in->dtype, in->shape, in->rank, in->data);
+        return visit(user, in->name, in->dtype, in->shape, in->rank, data);
     }
     for (size_t i = 0; i < n; i++) {
         char name[NAME_BYTES];
@@ -201,14 +202,14 @@ static ql_status write_item(job *j, const ql_quantize_item *item,
     void *data = NULL;
     ql_tensor t;
 
-    if (item->group == QL_MODULES) {
-        QL_TRY(visit_item(j, item, NULL, put, w));
-        return advance(j, item);
-    }
     QL_TRY(ql_quantize_source(&j->plan, item, &t, &data));
-    QL_TRY_DONE(quantize_item(j, item, &t, &q));
-    QL_TRY_DONE(visit_item(j, item, &q, put, w));
-    QL_TRY_DONE(measure_error(j, item, &t, &q));
+    if (item->group < QL_MODULES) {
+        QL_TRY_DONE(quantize_item(j, item, &t, &q));
+    }
+    QL_TRY_DONE(visit_item(j, item, t.data, &q, put, w));
+    if (item->group < QL_MODULES) {
+        QL_TRY_DONE(measure_error(j, item, &t, &q));
+    }
     st = advance(j, item);
 done:
     ql_quantized_free(&q);
@@ -229,7 +230,8 @@ static ql_status write_shard(job *j, size_t shard, const char *dir)
     QL_TRY_DONE(ql_safetensors_writer_metadata(w, "format", "pt"));
     for (size_t i = 0; i < j->plan.n; i++) {
         if (j->plan.items[i].shard == shard) {
-            QL_TRY_DONE(visit_item(j, &j->plan.items[i], NULL, announce, w));
+            QL_TRY_DONE(
+                visit_item(j, &j->plan.items[i], NULL, NULL, announce, w));
         }
     }
     QL_TRY_DONE(ql_safetensors_writer_begin(w));
@@ -341,14 +343,14 @@ static ql_status verify(job *j, const char *dir)
         void *data = NULL;
         ql_tensor t;
 
-        if (item->group < QL_MODULES) {
-            st = ql_quantize_source(&j->plan, item, &t, &data);
-            st = st == QL_OK ? quantize_item(j, item, &t, &q) : st;
-            ql_free(data);
+        st = ql_quantize_source(&j->plan, item, &t, &data);
+        if (st == QL_OK && item->group < QL_MODULES) {
+            st = quantize_item(j, item, &t, &q);
         }
         if (st == QL_OK) {
-            st = visit_item(j, item, &q, compare, &c);
+            st = visit_item(j, item, t.data, &q, compare, &c);
         }
+        ql_free(data);
         ql_quantized_free(&q);
         ql_shards_drop(j->plan.in, item->in);
     }

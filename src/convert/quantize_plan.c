@@ -12,6 +12,7 @@
 #include "src/base/note.h"
 #include "src/format/names.h"
 #include "src/format/qstate.h"
+#include "src/model/fusion.h"
 #include "src/model/quantized.h"
 #include "src/model/transposed.h"
 #include "src/model/weights.h"
@@ -121,10 +122,9 @@ ql_status ql_quantize_source(const ql_quantize_plan *p,
                              const ql_quantize_item *item, ql_tensor *t,
                              void **data)
 {
-    *t = *item->in;
-    *data = NULL;
-    return p->config.arch->transposed ? ql_tensor_transpose(t, data, item->in)
-                                      : QL_OK;
+    return item->group < QL_MODULES && p->config.arch->transposed
+               ? ql_tensor_transpose(t, data, item->in)
+               : ql_shards_whole(t, data, p->in, item->in);
 }
 
 /* The means of the scales of a weight, with double quantization. */
@@ -302,7 +302,7 @@ ql_status ql_quantize_plan_init(ql_quantize_plan *p, const char *dir,
         goto done;
     }
     QL_TRY_DONE(check_model(p, dir));
-    QL_TRY_DONE(ql_shards_open(&p->in, dir));
+    QL_TRY_DONE(ql_fusion_open(&p->in, dir, &p->config));
     QL_TRY_DONE(ql_shard_plan_open(&p->shards, opt->max_shard_bytes));
     QL_TRY_DONE(make_items(p, opt));
     st = plan_items(p);

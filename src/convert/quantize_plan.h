@@ -50,7 +50,7 @@ ql_status ql_quantize_plan_init(ql_quantize_plan *p, const char *dir,
                                 const ql_quantize_options *opt);
 void ql_quantize_plan_free(ql_quantize_plan *p);
 
-/* The weight of an item that is quantized, [out, in] also where the model
+/* The tensor of an item, one that is quantized [out, in] also where the model
  * stores it [in, out]. *data is Owned: ql_free; NULL where t borrows the
  * item's. Errors: QL_EUNSUPPORTED (a type), QL_ENOMEM. */
 ql_status ql_quantize_source(const ql_quantize_plan *p,

@@ -19,7 +19,8 @@ typedef struct ql_tensor {
     size_t shape[QL_MAX_RANK]; /* outermost first */
     size_t elements;           /* product of shape; 1 for rank 0 */
     size_t bytes;
-    const unsigned char *data; /* mapped; any alignment */
+    const unsigned char *data; /* mapped; any alignment; NULL: it is made of
+                                  others (ql_shards_join) */
 } ql_tensor;
 
 /* Name ("BF16") of a dtype, the dtype of a name (QL_DTYPE_COUNT if unknown),

@@ -10,6 +10,7 @@
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
+#include "src/base/map.h"
 #include "src/format/names.h"
 
 static const char single_name[] = "model.safetensors";
@@ -25,9 +26,17 @@ typedef struct shard {
     ql_safetensors *st;
 } shard;
 
+/* Tensors that others are made into, or parts of. */
+typedef struct made {
+    ql_tensor tensor;
+    const ql_tensor *part[QL_SHARDS_PARTS]; /* its rows; NULL: it is a slice */
+    char name[];
+} made;
+
 typedef struct member {
     const ql_tensor *tensor;
     const shard *from;
+    const made *made; /* NULL: it is as the file has it */
 } member;
 
 struct ql_shards {
@@ -35,6 +44,8 @@ struct ql_shards {
     size_t shard_count;
     member *members; /* by name of the tensor */
     size_t count;
+    made **made;
+    size_t made_count;
 };
 
 static int by_text(const void *a, const void *b)
@@ -319,6 +330,10 @@ void ql_shards_close(ql_shards **s)
         ql_free((*s)->shards[i].name);
         ql_safetensors_close(&(*s)->shards[i].st);
     }
+    for (size_t i = 0; i < (*s)->made_count; i++) {
+        ql_free((*s)->made[i]);
+    }
+    ql_free((*s)->made);
     ql_free((*s)->shards);
     ql_free((*s)->members);
     ql_free(*s);
@@ -354,9 +369,127 @@ void ql_shards_drop(const ql_shards *s, const ql_tensor *t)
 {
     const member *found = find(s, t->name);
 
-    if (found) {
+    if (found && found->tensor->data) {
         ql_safetensors_drop(found->from->st, t);
     }
+    for (size_t i = 0; found && found->made && i < QL_SHARDS_PARTS; i++) {
+        const ql_tensor *part = found->made->part[i];
+
+        if (part) {
+            ql_map_drop(part->data, part->bytes);
+        }
+    }
+}
+
+/* A copy of t of another name and so many rows, which has a place among the
+ * members; the caller gives it data. */
+static ql_status make(ql_shards *s, const char *name, const ql_tensor *t,
+                      size_t rows, made **out)
+{
+    const size_t bytes = strlen(name) + 1;
+    made *m = ql_calloc(QL_TAG_TEXT, 1, sizeof(*m) + bytes);
+    made **grown =
+        ql_realloc(QL_TAG_TEXT, s->made, s->made_count + 1, sizeof(*s->made));
+    member *more =
+        ql_realloc(QL_TAG_TEXT, s->members, s->count + 1, sizeof(*s->members));
+
+    s->made = grown ? grown : s->made;
+    s->members = more ? more : s->members;
+    if (!m || !grown || !more) {
+        ql_free(m);
+        return QL_ENOMEM;
+    }
+    memcpy(m->name, name, bytes);
+    m->tensor = *t;
+    m->tensor.name = m->name;
+    m->tensor.shape[0] = rows;
+    m->tensor.data = NULL;
+    s->made[s->made_count++] = *out = m;
+    return ql_shape_bytes(t->dtype, m->tensor.shape, t->rank,
+                          &m->tensor.elements, &m->tensor.bytes);
+}
+
+static void take_out(ql_shards *s, const ql_tensor *t)
+{
+    const size_t at = (size_t)(find(s, t->name) - s->members);
+
+    memmove(s->members + at, s->members + at + 1,
+            (--s->count - at) * sizeof(*s->members));
+}
+
+/* make has made room for it. */
+static void put_in(ql_shards *s, const made *m, const shard *from)
+{
+    const member new = {&m->tensor, from, m};
+    size_t at = 0;
+
+    while (at < s->count && by_tensor(&s->members[at], &new) < 0) {
+        at++;
+    }
+    memmove(s->members + at + 1, s->members + at,
+            (s->count++ - at) * sizeof(*s->members));
+    s->members[at] = new;
+}
+
+ql_status ql_shards_join(ql_shards *s, const char *name,
+                         const ql_tensor *const *parts, size_t n)
+{
+    size_t rows = 0;
+    made *m;
+
+    for (size_t i = 0; i < n; i++) {
+        rows += parts[i]->shape[0];
+    }
+    QL_TRY(make(s, name, parts[0], rows, &m));
+    for (size_t i = 0; i < n; i++) {
+        m->part[i] = parts[i];
+        take_out(s, parts[i]);
+    }
+    put_in(s, m, NULL);
+    return QL_OK;
+}
+
+ql_status ql_shards_split(ql_shards *s, const ql_tensor *t,
+                          const char *const *names, const size_t *rows,
+                          size_t n)
+{
+    const shard *from = find(s, t->name)->from;
+    const unsigned char *data = t->data;
+
+    take_out(s, t);
+    for (size_t i = 0; i < n; i++) {
+        made *m;
+
+        QL_TRY(make(s, names[i], t, rows[i], &m));
+        m->tensor.data = data;
+        data += m->tensor.bytes;
+        put_in(s, m, from);
+    }
+    return QL_OK;
+}
+
+ql_status ql_shards_whole(ql_tensor *out, void **data, const ql_shards *s,
+                          const ql_tensor *t)
+{
+    const member *found = t->data ? NULL : find(s, t->name);
+    const made *m = found ? found->made : NULL;
+    unsigned char *y;
+
+    *out = *t;
+    *data = NULL;
+    if (!m) {
+        return QL_OK;
+    }
+    *data = y = ql_alloc(QL_TAG_WEIGHTS, t->bytes, 1);
+    if (!y) {
+        return QL_ENOMEM;
+    }
+    out->data = y;
+    for (size_t i = 0; i < QL_SHARDS_PARTS && m->part[i]; i++) {
+        memcpy(y, m->part[i]->data, m->part[i]->bytes);
+        y += m->part[i]->bytes;
+    }
+    return QL_OK;
 }
 
 bool ql_shards_maps(const ql_shards *s, const void *p)

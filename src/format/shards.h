@@ -7,6 +7,10 @@
 
 typedef struct ql_shards ql_shards;
 
+enum {
+    QL_SHARDS_PARTS = 3 /* of a tensor that is made of others, at most */
+};
+
 /* Opens all files: model.safetensors if there is one; else those of the
  * index; else a single other *.safetensors file, adapter_model.safetensors
  * excepted. With an index, each tensor it names must be in the file it names
@@ -24,6 +28,24 @@ const ql_tensor *ql_shards_find(const ql_shards *s, const char *name);
 
 /* As ql_safetensors_drop, for a tensor of any shard. */
 void ql_shards_drop(const ql_shards *s, const ql_tensor *t);
+
+/* Puts one tensor in place of n others, which are its rows: matrices of one
+ * width and type. It has no data but by ql_shards_whole. What was said of the
+ * order and of pointers to these n is void. Errors: QL_EFORMAT (sizes that
+ * overflow), QL_ENOMEM. */
+ql_status ql_shards_join(ql_shards *s, const char *name,
+                         const ql_tensor *const *parts, size_t n);
+
+/* The other way: n tensors in place of t, of so many of its rows each, which
+ * are all that it has. Errors: QL_ENOMEM. */
+ql_status ql_shards_split(ql_shards *s, const ql_tensor *t,
+                          const char *const *names, const size_t *rows,
+                          size_t n);
+
+/* A tensor with its data. *data is Owned: ql_free; NULL where t has data of its
+ * own. Errors: QL_ENOMEM. */
+ql_status ql_shards_whole(ql_tensor *out, void **data, const ql_shards *s,
+                          const ql_tensor *t);
 
 /* Whether p lies in one of the mapped files. */
 bool ql_shards_maps(const ql_shards *s, const void *p);

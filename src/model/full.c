@@ -191,18 +191,17 @@ static ql_status read_plain(ql_adapter *a, size_t i, const ql_tensor *t)
                          : ql_tensor_to_f32(to, t);
 }
 
-static ql_status read_tensor(ql_adapter *a, size_t i, const ql_tensor *t)
+static ql_status read_tensor(ql_adapter *a, size_t i, const ql_shards *s,
+                             const ql_tensor *t)
 {
-    ql_tensor turned;
+    ql_tensor made;
     void *data;
     ql_status st;
 
     QL_TRY(check_shape(a, i, t));
-    if (!ql_full_turned(a, i)) {
-        return read_plain(a, i, t);
-    }
-    QL_TRY(ql_tensor_transpose(&turned, &data, t));
-    st = read_plain(a, i, &turned);
+    QL_TRY(ql_full_turned(a, i) ? ql_tensor_transpose(&made, &data, t)
+                                : ql_shards_whole(&made, &data, s, t));
+    st = read_plain(a, i, &made);
     ql_free(data);
     return st;
 }
@@ -232,7 +231,7 @@ ql_status ql_full_read(ql_adapter *a, const ql_shards *s,
         const ql_tensor *t = ql_full_find(a, i, s);
 
         if (t) {
-            QL_TRY(read_tensor(a, i, t));
+            QL_TRY(read_tensor(a, i, s, t));
             ql_shards_drop(s, t);
         } else {
             QL_TRY(begin_head(a, i, made));

@@ -6,6 +6,7 @@
 #include "quant/dquant.h"
 #include "src/base/fail.h"
 #include "src/format/qstate.h"
+#include "src/model/fusion.h"
 
 enum {
     NAME_BYTES = 256
@@ -28,14 +29,14 @@ static void add_matrix(ql_load_need *need, const ql_tensor *t,
                        const ql_config *c, const ql_load *load)
 {
     const bool quantize = load->quantize && !c->quantized;
-    const bool turned = c->arch->transposed;
+    const bool made = c->arch->transposed || !t->data;
     uint64_t scales = 0;
-    uint64_t more = turned || quantize ? t->bytes : 0;
+    uint64_t more = made || quantize ? t->bytes : 0;
 
     if (quantize) {
         need->kept += packed_bytes(t->elements, load, &scales);
-        more += (turned ? t->bytes : 0) + scales;
-    } else if (turned) {
+        more += (made ? t->bytes : 0) + scales;
+    } else if (made) {
         need->kept += t->bytes;
     }
     need->more = more > need->more ? more : need->more;
@@ -110,7 +111,7 @@ ql_status ql_load_needs(ql_load_need *need, const ql_config *c, const char *dir,
     ql_shards *s;
 
     *need = (ql_load_need){.kept = norm + c->layers * vector_bytes(c)};
-    QL_TRY(ql_shards_open(&s, dir));
+    QL_TRY(ql_fusion_open(&s, dir, c));
     for (size_t i = 0; i < c->layers; i++) {
         add_layer(need, s, i, ql_weights_base(s, c->arch->names), c, load);
     }

@@ -167,15 +167,20 @@ static ql_status read_base(const starter *s, const ql_adapter_entry *e,
 {
     const ql_qtensor *w = &linear_of(s->w, e->site)->w;
     const ql_tensor *t = source_of(s, e->site);
+    ql_tensor whole;
+    void *data;
+    ql_status st;
 
     if (w->storage != QL_STORAGE_4BIT) {
         ql_dequantize(x, w, 0, e->in * e->out);
         return QL_OK;
     }
-    QL_TRY(s->c->arch->transposed ? ql_tensor_turn(x, t)
-                                  : ql_tensor_to_f32(x, t));
+    QL_TRY(ql_shards_whole(&whole, &data, s->w->shards, t));
+    st =
+        (s->c->arch->transposed ? ql_tensor_turn : ql_tensor_to_f32)(x, &whole);
+    ql_free(data);
     ql_shards_drop(s->w->shards, t);
-    return QL_OK;
+    return st;
 }
 
 /* The parts of a quantized weight become the weights' own, in place of those of

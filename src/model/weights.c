@@ -10,6 +10,7 @@
 #include "src/base/note.h"
 #include "src/base/rng.h"
 #include "src/format/qstate.h"
+#include "src/model/fusion.h"
 #include "src/model/packed.h"
 #include "src/model/quantized.h"
 #include "src/model/strange.h"
@@ -217,10 +218,15 @@ static ql_status quantize(loader *l, const ql_tensor *t, size_t rows,
     const ql_load *load = l->load;
     ql_quantized q;
     ql_quantized kept;
+    ql_tensor whole;
+    void *data;
     ql_status st;
 
-    QL_TRY((turned ? ql_quantized_turned : ql_quantized_init)(
-        &q, t, load->book, load->block, load->double_quant));
+    QL_TRY(ql_shards_whole(&whole, &data, l->w->shards, t));
+    st = (turned ? ql_quantized_turned : ql_quantized_init)(
+        &q, &whole, load->book, load->block, load->double_quant);
+    ql_free(data);
+    QL_TRY(st);
     st = own_quantized(l->w, &q, &kept);
     *out =
         ql_quantized_view(&kept, rows, cols, load->book, load->block, t->dtype);
@@ -264,26 +270,26 @@ static ql_status load_plain(loader *l, const char *name, size_t rows,
 {
     const bool turn = l->c->arch->transposed;
     const ql_tensor *t;
-    ql_tensor turned;
+    ql_tensor made;
     void *data;
     void *kept;
 
     QL_TRY(need(l->w, name, &t));
     QL_TRY(turn ? check_shape(t, cols, rows) : check_shape(t, rows, cols));
-    if (turn && l->load->check) {
+    if (l->load->check) {
         return ql_dense_view(out, t);
     }
     if (to_quantize(l)) {
         return quantize(l, t, rows, cols, turn, out);
     }
-    if (!turn) {
-        return load_dense(l, t, rows, cols, out);
+    QL_TRY(turn ? ql_tensor_transpose(&made, &data, t)
+                : ql_shards_whole(&made, &data, l->w->shards, t));
+    if (data) {
+        ql_shards_drop(l->w->shards, t);
+        QL_TRY(own_part(l->w, &data, made.bytes, &kept));
+        made.data = kept;
     }
-    QL_TRY(ql_tensor_transpose(&turned, &data, t));
-    ql_shards_drop(l->w->shards, t);
-    QL_TRY(own_part(l->w, &data, turned.bytes, &kept));
-    turned.data = kept;
-    return load_dense(l, &turned, rows, cols, out);
+    return load_dense(l, &made, rows, cols, out);
 }
 
 /* The linear layer at path. */
@@ -430,7 +436,7 @@ ql_status ql_weights_init(ql_weights *w, const ql_config *c, const char *dir,
         st = QL_ENOMEM;
         goto done;
     }
-    QL_TRY_DONE(ql_shards_open(&w->shards, dir));
+    QL_TRY_DONE(ql_fusion_open(&w->shards, dir, c));
     if (load->scratch_dir) {
         QL_TRY_DONE(ql_scratch_open(&w->scratch, load->scratch_dir));
     }

@@ -173,10 +173,94 @@ static void put_more(const pass *p)
     }
 }
 
+/* The name of t with one word of it replaced. */
+static void reword(char *name, const char *t, const char *from, const char *to)
+{
+    const char *at = strstr(t, from);
+
+    assert_non_null(at);
+    snprintf(name, NAME_BYTES, "%.*s%s%s", (int)(at - t), t, to,
+             at + strlen(from));
+}
+
+/* Tensors of the names that t has with each part in place of the word, as one
+ * of the name with whole; from t on, which has the first. */
+static void put_joined(const pass *p, const ql_tensor *t, char **part, size_t n)
+{
+    unsigned char *data = malloc(n * 3 * t->bytes);
+    char name[NAME_BYTES];
+    ql_tensor out = *t;
+
+    out.bytes = out.shape[0] = 0;
+    for (size_t i = 0; i < n; i++) {
+        const ql_tensor *from;
+
+        reword(name, t->name, part[0], part[i]);
+        from = reference_need(p->f, name);
+        assert_true(from->bytes <= t->bytes);
+        memcpy(data + out.bytes, from->data, from->bytes);
+        out.bytes += from->bytes;
+        out.shape[0] += from->shape[0];
+    }
+    reword(name, t->name, part[0], p->how->whole);
+    out.name = name;
+    out.data = data;
+    put(p, &out);
+    free(data);
+}
+
+static void put_apart(const pass *p, const ql_tensor *t, char **part, size_t n)
+{
+    const size_t row = t->bytes / t->shape[0];
+    char name[NAME_BYTES];
+    ql_tensor out = *t;
+
+    for (size_t i = 0; i < n; i++) {
+        reword(name, t->name, p->how->whole, part[i]);
+        out.name = name;
+        out.shape[0] = p->how->rows[i];
+        put(p, &out);
+        out.data += row * out.shape[0];
+    }
+}
+
+/* False: the tensor is of no such matrix. */
+static bool put_fused(const pass *p, const ql_tensor *t)
+{
+    char text[NAME_BYTES];
+    char *part[4];
+    size_t n = 0;
+    char *rest;
+
+    if (!p->how->whole) {
+        return false;
+    }
+    snprintf(text, sizeof(text), "%s", p->how->parts);
+    for (char *w = strtok_r(text, " ", &rest); w;
+         w = strtok_r(NULL, " ", &rest)) {
+        part[n++] = w;
+    }
+    if (p->how->rows[0] > 0 && strstr(t->name, p->how->whole)) {
+        put_apart(p, t, part, n);
+        return true;
+    }
+    for (size_t i = 0; p->how->rows[0] == 0 && i < n; i++) {
+        if (strstr(t->name, part[i])) {
+            if (i == 0) {
+                put_joined(p, t, part, n);
+            }
+            return true;
+        }
+    }
+    return false;
+}
+
 static void put_all(const pass *p)
 {
     for (size_t i = 0; i < ql_safetensors_count(p->f); i++) {
-        put_one(p, ql_safetensors_at(p->f, i));
+        if (!put_fused(p, ql_safetensors_at(p->f, i))) {
+            put_one(p, ql_safetensors_at(p->f, i));
+        }
     }
     put_more(p);
 }

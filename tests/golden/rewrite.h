@@ -14,6 +14,10 @@ typedef struct rewrite {
     const char *copy, *as; /* a tensor to store once more, as that; or NULL */
     const char *dense;     /* 4-bit weights in whose names this stands are
                                stored as F32; or NULL */
+    const char *whole;     /* matrices in whose names parts stand, a blank */
+    const char *parts;     /* between them, and their biases become one of
+                              this name; with rows, the other way; or NULL */
+    size_t rows[4];        /* of the parts */
     bool packed_as;        /* packed weights are stored in this type: */
     ql_dtype storage;
 } rewrite;

@@ -1,0 +1,19 @@
+/* Folders that have projections in one matrix where their architecture has them
+ * apart, or apart where it has them in one. */
+#ifndef QL_MODEL_FUSION_H
+#define QL_MODEL_FUSION_H
+
+#include "src/format/shards.h"
+#include "src/model/config.h"
+
+/* Opens the weights of dir with each projection where the architecture has it:
+ * rows of one matrix are seen as tensors of their own, and matrices that are
+ * rows of one as that (ql_shards_whole). 4-bit weights stay as they are.
+ * Errors: those of ql_shards_open; QL_EFORMAT for rows that do not fit
+ * config.json. */
+ql_status ql_fusion_open(ql_shards **out, const char *dir, const ql_config *c);
+
+/* The same of shards that are open. */
+ql_status ql_fusion_apply(ql_shards *s, const ql_config *c);
+
+#endif
