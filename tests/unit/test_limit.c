@@ -27,9 +27,10 @@ int __wrap_mkdir(const char *path, mode_t mode);
 /* Takes mkdir's place, by the linker. */
 int __wrap_mkdir(const char *path, mode_t mode)
 {
-    const char *const names[] = {strstr(path, "/cgroup/memory/")
-                                     ? "memory.limit_in_bytes"
-                                     : "memory.max",
+    const bool first = strstr(path, "/cgroup/memory/") != NULL;
+    const char *const names[] = {first ? "memory.limit_in_bytes" : "memory.max",
+                                 first ? "memory.memsw.limit_in_bytes"
+                                       : "memory.swap.max",
                                  "cgroup.procs"};
     const int failed = __real_mkdir(path, mode);
     char file[1100];
@@ -37,7 +38,7 @@ int __wrap_mkdir(const char *path, mode_t mode)
     if (failed || !with_files || !strstr(path, "/qlora-bench-")) {
         return failed;
     }
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 3; i++) {
         snprintf(file, sizeof(file), "%s/%s", path, names[i]);
         check_ok(ql_file_write(file, "", 0));
     }
@@ -89,12 +90,35 @@ static unsigned long long number_in(const bench_limit *l, const char *name)
     return n;
 }
 
-static void check_group(const char *root, const char *where, const char *limit,
-                        const char *peak)
+/* What the kernel tells in a file of the group. */
+static void tell(const bench_limit *l, const char *name, const char *text)
+{
+    char path[1100];
+
+    snprintf(path, sizeof(path), "%s/%s", l->dir, name);
+    check_ok(ql_file_write(path, text, strlen(text)));
+}
+
+/* Names of files of a version, and what they tell. */
+typedef struct files {
+    const char *limit, *peak, *swap_limit, *swap, *swap_text;
+    unsigned long long swap_most; /* limit on it */
+} files;
+
+static const files old = {"memory.limit_in_bytes",
+                          "memory.max_usage_in_bytes",
+                          "memory.memsw.limit_in_bytes",
+                          "memory.stat",
+                          "cache 9\nrss 8\nswap 4096\ntotal_swap 7\n",
+                          LIMIT};
+static const files new = {"memory.max",      "memory.peak",
+                          "memory.swap.max", "memory.swap.current",
+                          "4096\n",          0};
+
+static void check_group(const char *root, const char *where, const files *of)
 {
     bench_limit l;
     char want[1024];
-    char path[1100];
 
     with_files = true;
     bench_limit_init(&l, LIMIT, root);
@@ -103,13 +127,16 @@ static void check_group(const char *root, const char *where, const char *limit,
     snprintf(want, sizeof(want), "%s%s/qlora-bench-%ld", root, where,
              (long)getpid());
     assert_string_equal(l.dir, want);
-    assert_true(number_in(&l, limit) == LIMIT);
+    assert_true(number_in(&l, of->limit) == LIMIT);
+    assert_true(number_in(&l, of->swap_limit) == of->swap_most);
     assert_true(bench_limit_enter(&l));
     assert_true(number_in(&l, "cgroup.procs") == (unsigned long long)getpid());
     assert_true(bench_limit_peak(&l) == 0);
-    snprintf(path, sizeof(path), "%s/%s", l.dir, peak);
-    check_ok(ql_file_write(path, "12345\n", 6));
+    tell(&l, of->peak, "12345\n");
     assert_true(bench_limit_peak(&l) == 12345);
+    assert_true(bench_limit_swapped(&l) == 0);
+    tell(&l, of->swap, of->swap_text);
+    assert_true(bench_limit_swapped(&l) == 4096);
     check_ok(ql_dir_remove(l.dir));
 }
 
@@ -119,8 +146,7 @@ static void group__of_version_1_is_made_below_our_own(void **state)
 
     (void)state;
     make(root, "/sys/fs/cgroup/memory/a/b");
-    check_group(root, "/sys/fs/cgroup/memory/a/b", "memory.limit_in_bytes",
-                "memory.max_usage_in_bytes");
+    check_group(root, "/sys/fs/cgroup/memory/a/b", &old);
 }
 
 static void group__of_version_2_is_made_below_our_own(void **state)
@@ -129,7 +155,7 @@ static void group__of_version_2_is_made_below_our_own(void **state)
 
     (void)state;
     make(root, "/sys/fs/cgroup/user/me");
-    check_group(root, "/sys/fs/cgroup/user/me", "memory.max", "memory.peak");
+    check_group(root, "/sys/fs/cgroup/user/me", &new);
 }
 
 /* As where ours may have no groups with limits below it: the name of the one to
@@ -144,7 +170,7 @@ static void group__is_made_beside_our_own_where_that_fails(void **state)
     snprintf(path, sizeof(path), "%s/sys/fs/cgroup/user/me/qlora-bench-%ld",
              root, (long)getpid());
     check_ok(ql_file_write(path, "", 0));
-    check_group(root, "/sys/fs/cgroup/user/me/..", "memory.max", "memory.peak");
+    check_group(root, "/sys/fs/cgroup/user/me/..", &new);
 }
 
 /* What a process under the limit cannot have: as much private memory, beside
@@ -189,6 +215,7 @@ static void limit__without_groups_is_one_on_private_memory(void **state)
         assert_true(WIFEXITED(status));
         assert_int_equal(WEXITSTATUS(status), 0);
         assert_true(bench_limit_peak(&l) == 0);
+        assert_true(bench_limit_swapped(&l) == 0);
         bench_limit_free(&l);
     }
 }

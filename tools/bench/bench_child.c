@@ -105,10 +105,16 @@ static void look(bench_child *c, pid_t pid)
             raise_to(&c->anonymous, kib);
         } else if (sscanf(line, "RssFile: %llu", &kib) == 1) {
             raise_to(&c->file, kib);
+        } else if (sscanf(line, "VmSwap: %llu", &kib) == 1) {
+            raise_to(&c->swap, kib);
+            c->swap_known = true;
         }
     }
     if (f) {
         fclose(f);
+    }
+    if (c->limit) {
+        raise_to(&c->swap, bench_limit_swapped(c->limit) / 1024);
     }
 }
 

@@ -32,7 +32,8 @@ typedef struct bench_child {
     void *user; /* handed to line */
 
     /* what the kernel said of it, the largest seen; bytes */
-    uint64_t peak, anonymous, file;
+    uint64_t peak, anonymous, file, swap;
+    bool swap_known;
     uint64_t group_peak; /* of the limit's group */
     double seconds;
 } bench_child;

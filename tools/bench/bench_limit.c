@@ -13,12 +13,17 @@
 typedef struct version {
     const char *controller; /* in /proc/self/cgroup */
     const char *mount, *limit, *peak;
+    const char *swap_limit, *swap;
+    const char *swap_line; /* what its line begins with */
+    bool with_memory;      /* swap_limit is one on the sum of both */
 } version;
 
 static const version versions[] = {
     {"memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes",
-     "memory.max_usage_in_bytes"},
-    {"", "/sys/fs/cgroup", "memory.max", "memory.peak"},
+     "memory.max_usage_in_bytes", "memory.memsw.limit_in_bytes", "memory.stat",
+     "swap ", true},
+    {"", "/sys/fs/cgroup", "memory.max", "memory.peak", "memory.swap.max",
+     "memory.swap.current", "", false},
 };
 
 /* Writes a number to a file that the kernel has put there. One that is not
@@ -58,6 +63,7 @@ static bool make_group(bench_limit *l, const char *root, const version *v,
             continue;
         }
         if (put(l->dir, v->limit, l->bytes)) {
+            put(l->dir, v->swap_limit, v->with_memory ? l->bytes : 0);
             return true;
         }
         rmdir(l->dir);
@@ -117,24 +123,39 @@ bool bench_limit_enter(const bench_limit *l)
     }
 }
 
-uint64_t bench_limit_peak(const bench_limit *l)
+/* The number in the first line of a file that begins so; 0: none. */
+static uint64_t number_in(const bench_limit *l, const char *name,
+                          const char *begin)
 {
-    unsigned long long peak = 0;
+    bool found = false;
+    uint64_t n = 0;
     char path[1088];
+    char line[128];
     FILE *f;
 
     if (l->kind != BENCH_LIMIT_GROUP) {
         return 0;
     }
-    snprintf(path, sizeof(path), "%s/%s", l->dir, versions[l->v2].peak);
+    snprintf(path, sizeof(path), "%s/%s", l->dir, name);
     f = fopen(path, "r");
+    while (f && !found && fgets(line, sizeof(line), f)) {
+        found = strncmp(line, begin, strlen(begin)) == 0;
+        n = found ? strtoull(line + strlen(begin), NULL, 10) : 0;
+    }
     if (f) {
-        if (fscanf(f, "%llu", &peak) != 1) {
-            peak = 0;
-        }
         fclose(f);
     }
-    return peak;
+    return n;
+}
+
+uint64_t bench_limit_peak(const bench_limit *l)
+{
+    return number_in(l, versions[l->v2].peak, "");
+}
+
+uint64_t bench_limit_swapped(const bench_limit *l)
+{
+    return number_in(l, versions[l->v2].swap, versions[l->v2].swap_line);
 }
 
 void bench_limit_free(bench_limit *l)

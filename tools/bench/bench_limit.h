@@ -1,6 +1,6 @@
 /* A limit on the memory of a process, its cached files included: a control
- * group of its own where this process may make one, else a limit on private
- * memory, beside which the caller watches the rest. */
+ * group of its own, which may not swap, where this process may make one; else a
+ * limit on private memory, beside which the caller watches the rest. */
 #ifndef QL_BENCH_LIMIT_H
 #define QL_BENCH_LIMIT_H
 
@@ -30,6 +30,9 @@ bool bench_limit_enter(const bench_limit *l);
 /* The most that the group has held, cached files included; 0 where that is
  * not known. */
 uint64_t bench_limit_peak(const bench_limit *l);
+
+/* What the group has swapped out now; 0 where that is not known. */
+uint64_t bench_limit_swapped(const bench_limit *l);
 
 /* Removes the group, which must be empty. */
 void bench_limit_free(bench_limit *l);
