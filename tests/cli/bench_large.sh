@@ -13,7 +13,10 @@ free, tight = lines[1:]
 assert free["limit_gib"] is None and free["enforced_by"] == "none", free
 assert tight["limit_gib"] == 1, tight
 assert tight["enforced_by"] in ("control group", "private memory"), tight
+counts_swap = "VmSwap:" in open("/proc/self/status", encoding="ascii").read()
 for run in free, tight:
+    assert run["swap_gib"] == 0 if counts_swap else run["swap_gib"] is None, run
+    assert 0 <= run["peak_spread_percent"] < 50, run
     assert run["steps"] == 4 and run["step_tokens"] == 16, run
     assert 0 < run["anonymous_gib"] < run["peak_gib"] < 1, run
     assert run["tokens_per_second"] > 0, run

@@ -5,8 +5,8 @@ mkdir work
 real='<b>"real" & more'
 python3 "$QL_SOURCE/tests/cli/toy.py" model "$real" hidden=64
 qlora-bench memory --measure tiny --predict tiny,llama-7b --real "$real" \
-    --max-length 32 --lora-r 4 --steps 2 --work-dir work --threads 2 \
-    --output out >table.txt
+    --max-length 32 --lora-r 4 --steps 2 --rounds 2 --work-dir work \
+    --threads 2 --output out >table.txt
 test -z "$(ls work)"
 grep -q '^qlora-bench memory --measure tiny ' table.txt
 grep -q '^tiny *qlora *measured ' table.txt
@@ -25,8 +25,11 @@ for shape in 'tiny', '<b>"real" & more':
     lora, qlora = measured[shape, 'lora'], measured[shape, 'qlora']
     assert lora['linear_4bit'] == 0 < qlora['linear_4bit']
     assert lora['trainable'] == qlora['trainable']
+counts_swap = 'VmSwap:' in open('/proc/self/status', encoding='ascii').read()
 for row in root['measured']:
     assert len(row['losses']) == 3, row
+    assert row['rounds'] == 2, row
+    assert row['swap'] == 0 if counts_swap else row['swap'] is None, row
     assert 0 < row['anonymous'] < row['peak'], row
     assert row['anonymous'] <= row['plan_anonymous'], row
     # parts, each at its largest, are all that the kernel counts, but for what
@@ -62,7 +65,7 @@ assert abs(lora['plan']['weights, mapped'] / want - 1) < 1e-3, lora
 END
 
 qlora-bench memory --measure tiny --predict none --max-length 32 --steps 0 \
-    --work-dir work --json >lines.json
+    --rounds 1 --work-dir work --json >lines.json
 python3 -c '
 import json
 lines = [json.loads(line) for line in open("lines.json", encoding="utf-8")]
@@ -73,7 +76,7 @@ assert kinds == {"machine", "measured", "published"}, kinds
 # of a real model in bf16, all but full fine-tuning in fp32 is rounded
 qlora-bench memory --isa generic-bf16 --measure none --predict none \
     --real "$QL_SOURCE/tools/demo/stories260K" --max-length 32 --lora-r 4 \
-    --steps 0 --work-dir work --threads 1 --json >lines.json
+    --steps 0 --rounds 1 --work-dir work --threads 1 --json >lines.json
 python3 -c '
 import json
 lines = [json.loads(line) for line in open("lines.json", encoding="utf-8")]

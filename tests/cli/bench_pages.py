@@ -16,6 +16,7 @@ import re
 import statistics
 import sys
 
+MIB = 2 ** 20
 GIB = 2 ** 30
 MUTANTS = 60
 DASH = '\u2013'
@@ -293,6 +294,16 @@ def memory_table(root):
     return out
 
 
+def rounds_table(root):
+    out = []
+    for row in root['measured']:
+        out += [row['shape'], row['title'], number(row['rounds'], 0)]
+        out += [number(row[key], 1, MIB) for key in
+                ('peak_least', 'peak', 'peak_most', 'anonymous_least',
+                 'anonymous', 'anonymous_most', 'swap')]
+    return out
+
+
 def published(root):
     out = prose('bf16 fp16 32 16 bf16') + prose('16') + prose('16')  # bits
     for p in root['published']:
@@ -308,7 +319,7 @@ def memory_tokens(root):
                  '16')  # of bf16
     return lead + headline(root) + bars(root) + dots(root) + \
         plan_error(root) + floors(root) + memory_table(root) + \
-        published(root) + machine(root['machine'])
+        rounds_table(root) + published(root) + machine(root['machine'])
 
 
 def check_derived(row):
@@ -318,7 +329,13 @@ def check_derived(row):
     error = 100 * (sum(row['held'].values()) / row['anonymous'] - 1)
     assert math.isclose(error, row['parts_error_percent'], abs_tol=1e-9), row
     assert row['first_loss'] == row['losses'][0], row
-    seconds = row['seconds'][1:] or row['seconds']
+    for key in 'peak', 'anonymous':
+        assert row[f'{key}_least'] <= row[key] <= row[f'{key}_most'], row
+        assert row['rounds'] > 1 or \
+            row[f'{key}_least'] == row[f'{key}_most'], row
+    seconds = row['step_seconds']
+    steps = max(len(row['seconds']) - 1, 1)
+    assert len(seconds) == row['rounds'] * steps, row
     middle = statistics.median(seconds)
     assert math.isclose(row['tokens_per_second'],
                         row['step_tokens'] / middle), row
@@ -334,7 +351,9 @@ def memory_csv(root):
 
     lines = ['shape,way,kind,parameters,trainable,total_gib,anonymous_gib,'
              'file_gib,plan_total_gib,plan_anonymous_gib,plan_error_percent,'
-             'parts_error_percent,first_loss,tokens_per_second,spread_percent']
+             'parts_error_percent,first_loss,tokens_per_second,spread_percent,'
+             'rounds,total_least_gib,total_most_gib,anonymous_least_gib,'
+             'anonymous_most_gib,swap_gib']
     for row in rows_of(root):
         sizes = [row.get('peak', row['plan_total']),
                  row.get('anonymous', row['plan_anonymous']), row.get('file'),
@@ -346,7 +365,10 @@ def memory_csv(root):
             [cell(x if x is None else x / GIB) for x in sizes] +
             [cell(row.get(key)) for key in
              ('plan_error_percent', 'parts_error_percent', 'first_loss',
-              'tokens_per_second', 'spread_percent')]))
+              'tokens_per_second', 'spread_percent', 'rounds')] +
+            [cell(row[key] / GIB if row.get(key) is not None else None)
+             for key in ('peak_least', 'peak_most', 'anonymous_least',
+                         'anonymous_most', 'swap')]))
     return ''.join(line + '\n' for line in lines)
 
 

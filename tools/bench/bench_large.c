@@ -23,7 +23,9 @@ static const double gib = 1024.0 * 1024 * 1024;
 typedef struct course {
     uint64_t bytes; /* 0: no limit */
     bench_limit_kind enforced;
-    uint64_t peak, anonymous, file, group;
+    uint64_t peak, anonymous, file, group, swap;
+    uint64_t least; /* peak of all rounds */
+    bool swap_known;
     double kept, read, weights_read, stalls, stall_s;
     double seconds[SAMPLES], cpu[SAMPLES]; /* [n] of steps */
     size_t n;
@@ -46,6 +48,11 @@ typedef struct session {
 } session;
 
 static const bench_pace pace = {.least = 3, .race_s = 0.5, .sample_s = 0.02};
+
+static size_t rounds_of(const session *s)
+{
+    return s->o->rounds > 0 ? s->o->rounds : 1;
+}
 
 static ql_status read_limits(session *s)
 {
@@ -125,6 +132,9 @@ static void take(session *s, course *c, const bench_task *t)
     size_t n = c->n;
 
     c->enforced = t->enforced;
+    c->least = c->n > 0 && c->least < t->child.peak ? c->least : t->child.peak;
+    c->swap = more(c->swap, t->child.swap);
+    c->swap_known = t->child.swap_known;
     c->peak = more(c->peak, t->child.peak);
     c->anonymous = more(c->anonymous, t->child.anonymous);
     c->file = more(c->file, t->child.file);
@@ -177,6 +187,14 @@ static double last_loss(const course *c)
     return json_number_value(json_array_get(c->losses, n - 1));
 }
 
+/* How far the peaks of the rounds lie apart, %. */
+static double peak_spread(const session *s, const course *c)
+{
+    return rounds_of(s) > 1
+               ? 100 * (double)(c->peak - c->least) / (double)c->peak
+               : (double)NAN;
+}
+
 static void show(session *s)
 {
     static const bench_column columns[] = {
@@ -184,9 +202,11 @@ static void show(session *s)
         {"limit_gib", "limit, GiB", 10, 1},
         {"enforced_by", "by", -14, BENCH_TEXT},
         {"peak_gib", "peak, GiB", 9, 3},
+        {"peak_spread_percent", "spread %", 8, 1},
         {"anonymous_gib", "private", 8, 3},
         {"file_gib", "files", 7, 3},
         {"group_peak_gib", "with cache", 10, 3},
+        {"swap_gib", "swapped", 7, 3},
         {"weight_memory_gib", "kept", 7, 3},
         {"read_gib", "read, GiB", 9, 3},
         {"weights_read_gib", "streamed", 8, 3},
@@ -227,9 +247,12 @@ static void show(session *s)
                 bench_number(c->bytes ? (double)c->bytes / gib : (double)NAN),
                 bench_text(bench_limit_name(c->enforced)),
                 bench_number((double)c->peak / gib),
+                bench_number(peak_spread(s, c)),
                 bench_number((double)c->anonymous / gib),
                 bench_number((double)c->file / gib),
                 bench_number(c->group ? (double)c->group / gib : (double)NAN),
+                bench_number(c->swap_known ? (double)c->swap / gib
+                                           : (double)NAN),
                 bench_number(c->kept > 0 ? c->kept / gib : (double)NAN),
                 bench_number(c->read < 0 ? (double)NAN : c->read / gib),
                 bench_number(c->weights_read / gib),
@@ -275,7 +298,7 @@ static ql_status measure(session *s)
     QL_TRY(write_folder(s));
     bench_machine_show(s->common->json, s->o->command);
     bench_peaks_measure(&s->peaks, &pace, false, s->common->json);
-    for (size_t round = 0; round < s->o->rounds; round++) {
+    for (size_t round = 0; round < rounds_of(s); round++) {
         for (size_t i = 0; i < s->n; i++) {
             QL_TRY(run_one(s, &s->courses[i]));
         }

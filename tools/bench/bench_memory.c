@@ -40,6 +40,7 @@ static const way ways[] = {
 enum {
     WAYS = sizeof(ways) / sizeof(ways[0]),
     PAGED_MIB = 8,     /* memory of a paged optimizer */
+    ROUNDS = 3,        /* as is usual */
     RESERVE_SHARE = 16 /* of free memory, that a training leaves alone */
 };
 
@@ -185,19 +186,13 @@ static double held_in_all(const json_t *row)
 static void complete(json_t *row, const bench_task *t)
 {
     const double planned = bench_get_real(row, "plan_anonymous");
-    double seconds[BENCH_STEPS];
-    size_t n = 0;
-    bench_rate rate;
 
-    bench_task_steps(t, "seconds", seconds, &n, BENCH_STEPS);
-    rate = bench_rate_of(seconds, n, bench_get_real(row, "step_tokens"));
     bench_set_text(row, "result", "measured");
     bench_set_size(row, "peak", t->child.peak);
     bench_set_size(row, "anonymous", t->child.anonymous);
     bench_set_size(row, "file", t->child.file);
-    bench_set_real(row, "tokens_per_second", rate.median);
-    bench_set_real(row, "spread_percent",
-                   n > 1 ? 100 * rate.spread : (double)NAN);
+    bench_set_real(row, "swap",
+                   t->child.swap_known ? (double)t->child.swap : (double)NAN);
     bench_set_real(row, "plan_error_percent",
                    100 * (planned / (double)t->child.anonymous - 1));
     bench_set_real(row, "parts_error_percent",
@@ -207,14 +202,29 @@ static void complete(json_t *row, const bench_task *t)
         json_number_value(json_array_get(json_object_get(row, "losses"), 0)));
 }
 
-/* Trains, if the plan says that there is room. */
-static ql_status measure(session *s, const subject *u, const way *w)
+/* Trains once more. */
+static ql_status measure(const session *s, json_t *rounds, const subject *u,
+                         const way *w)
 {
-    const uint64_t room = ql_memory_room("");
     char what[128];
     json_t *row;
     bench_task t;
-    ql_status st;
+
+    snprintf(what, sizeof(what), "%s, %s", u->name, w->title);
+    t = task_of(s, u, w, what);
+    QL_TRY(run_task(&row, u, w, &t));
+    complete(row, &t);
+    json_array_append_new(rounds, row);
+    return QL_OK;
+}
+
+/* An empty list of rounds, if the plan says that there is room; else that plan
+ * is what is told, and *rounds is NULL. Owned: json_decref. */
+static ql_status prepare(session *s, json_t **rounds, const subject *u,
+                         const way *w)
+{
+    const uint64_t room = ql_memory_room("");
+    json_t *row;
 
     QL_TRY(plan(&row, s, u, w));
     if (bench_get_real(row, "plan_total") >
@@ -224,26 +234,44 @@ static ql_status measure(session *s, const subject *u, const way *w)
         return QL_OK;
     }
     json_decref(row);
-    snprintf(what, sizeof(what), "%s, %s", u->name, w->title);
-    t = task_of(s, u, w, what);
-    st = run_task(&row, u, w, &t);
-    if (st == QL_OK) {
-        complete(row, &t);
-        json_array_append_new(s->measured, row);
+    *rounds = json_array();
+    return QL_OK;
+}
+
+/* All ways that fit take their turn, so many times. */
+static ql_status measure_ways(session *s, const subject *u)
+{
+    const size_t rounds = s->o->rounds > 0 ? s->o->rounds : ROUNDS;
+    json_t *of[WAYS] = {NULL};
+    ql_status st = QL_OK;
+
+    for (size_t i = 0; i < WAYS && st == QL_OK; i++) {
+        st = prepare(s, &of[i], u, &ways[i]);
+    }
+    for (size_t i = 0; i < WAYS * rounds && st == QL_OK; i++) {
+        const size_t w = i % WAYS;
+
+        st = of[w] ? measure(s, of[w], u, &ways[w]) : QL_OK;
+    }
+    for (size_t i = 0; i < WAYS; i++) {
+        json_t *row = NULL;
+
+        if (of[i] && st == QL_OK) {
+            st = bench_memory_rounds(&row, of[i]);
+        }
+        if (row) {
+            json_array_append_new(s->measured, row);
+        }
+        json_decref(of[i]);
     }
     return st;
 }
 
-/* The same for each way. */
-static ql_status each_way(session *s, const subject *u, bool only_plan)
+static ql_status plan_ways(session *s, const subject *u)
 {
     for (size_t i = 0; i < WAYS; i++) {
         json_t *row;
 
-        if (!only_plan) {
-            QL_TRY(measure(s, u, &ways[i]));
-            continue;
-        }
         QL_TRY(plan(&row, s, u, &ways[i]));
         json_array_append_new(s->predicted, row);
     }
@@ -258,7 +286,7 @@ static ql_status do_shape(session *s, const char *name, bool only_plan)
     QL_TRY(bench_shape_find(&u.shape, name));
     u.name = u.shape->name;
     QL_TRY_DONE(make_subject(s, &u, only_plan));
-    st = each_way(s, &u, only_plan);
+    st = only_plan ? plan_ways(s, &u) : measure_ways(s, &u);
 done:
     drop_subject(&u);
     return st;
@@ -271,7 +299,7 @@ static ql_status do_real(session *s, const char *dir)
     ql_status st;
 
     QL_TRY_DONE(quantize_subject(s, &u, dir));
-    st = each_way(s, &u, false);
+    st = measure_ways(s, &u);
 done:
     drop_subject(&u);
     return st;

@@ -19,6 +19,7 @@ enum {
     PARTS = 8 /* of a bar */
 };
 
+static const double mib = 1024.0 * 1024;
 static const double gib = 1024.0 * 1024 * 1024;
 
 /* What a bar is made of, from the left. */
@@ -219,8 +220,9 @@ static void put_measured(bench_page *p, const json_t *list)
         return;
     }
     bench_page_put(p, "<h2>Measured <span class=\"aside\">each in a process of "
-                      "its own; total: the kernel's largest resident size; "
-                      "parts: the allocator's, each at its largest</span></h2>"
+                      "its own; total: the kernel's largest resident size, the "
+                      "middle one where there are several rounds; parts: the "
+                      "allocator's, each at its largest</span></h2>"
                       "<div class=\"keys\">");
     for (size_t i = 0; i < PARTS; i++) {
         bench_page_put(p,
@@ -489,6 +491,40 @@ static void put_table(bench_page *p, const json_t *root)
     bench_page_put(p, "</tbody></table></div>");
 }
 
+/* How far the peaks of all rounds lie apart. */
+static void put_rounds(bench_page *p, const json_t *list)
+{
+    static const char *const keys[] = {
+        "peak_least", "peak",           "peak_most", "anonymous_least",
+        "anonymous",  "anonymous_most", "swap"};
+    char name[BENCH_QUOTED];
+
+    if (json_array_size(list) == 0) {
+        return;
+    }
+    bench_page_put(p, "<h2>Peaks of all rounds <span class=\"aside\">MiB; "
+                      "memory elsewhere is that of the middle one, but floors "
+                      "have the worst for them</span></h2><div "
+                      "class=\"panel\"><table id=\"rounds\"><thead><tr><th "
+                      "class=\"t\">model</th><th class=\"t\">method</th><th>"
+                      "rounds</th><th>all, least</th><th>middle</th><th>most"
+                      "</th><th>private, least</th><th>middle</th><th>most</th>"
+                      "<th>swapped</th></tr></thead><tbody>");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *row = json_array_get(list, i);
+
+        bench_page_put(p, "<tr><td class=\"t\">%s</td><td class=\"t\">%s</td>",
+                       bench_quoted(name, bench_get_text(row, "shape")),
+                       bench_get_text(row, "title"));
+        put_number(p, bench_get_real(row, "rounds"), 0);
+        for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++) {
+            put_number(p, bench_get_real(row, keys[k]) / mib, 1);
+        }
+        bench_page_put(p, "</tr>");
+    }
+    bench_page_put(p, "</tbody></table></div>");
+}
+
 static void put_others(bench_page *p, const json_t *list)
 {
     static const char *const keys[] = {"qlora_gb", "lora_gb", "full_gb",
@@ -564,6 +600,7 @@ ql_status bench_memory_page(const json_t *root, const char *path)
     put_plan_error(&p, json_object_get(root, "measured"));
     put_floors(&p, json_object_get(root, "floors"));
     put_table(&p, root);
+    put_rounds(&p, json_object_get(root, "measured"));
     put_others(&p, json_object_get(root, "published"));
     return bench_page_end(&p, json_object_get(root, "machine"), path);
 }

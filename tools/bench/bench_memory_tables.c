@@ -93,6 +93,20 @@ static double memory_of(const json_t *row, bool all)
     return bench_get_real(row, all ? "plan_total" : "plan_anonymous");
 }
 
+/* The same of the round that had the most. */
+static double most_of(const json_t *row, bool all)
+{
+    return is_measured(row)
+               ? bench_get_real(row, all ? "peak_most" : "anonymous_most")
+               : memory_of(row, all);
+}
+
+static double least_of_all(const json_t *row)
+{
+    return is_measured(row) ? bench_get_real(row, "peak_least")
+                            : memory_of(row, true);
+}
+
 static void add_floor(json_t *list, const char *what, const json_t *row,
                       double value, double bound, bool at_most)
 {
@@ -118,14 +132,14 @@ static void tinyllama_floors(json_t *list, const json_t *root)
         return;
     }
     add_floor(list, "TinyLlama shape, QLoRA, private memory, GiB", q,
-              memory_of(q, false) / gib, 0.55, true);
+              most_of(q, false) / gib, 0.55, true);
     add_floor(list, "TinyLlama shape, QLoRA, all memory, GiB", q,
-              memory_of(q, true) / gib, 1.3, true);
+              most_of(q, true) / gib, 1.3, true);
     if (full) {
         add_floor(list,
                   "TinyLlama shape, full fine-tuning to QLoRA, all memory",
                   is_measured(full) ? q : full,
-                  memory_of(full, true) / memory_of(q, true), 13, false);
+                  least_of_all(full) / most_of(q, true), 13, false);
     }
 }
 
@@ -138,16 +152,16 @@ static void llama_floors(json_t *list, const json_t *root)
         return;
     }
     add_floor(list, "Llama-7B shape, QLoRA, private memory, GiB", q,
-              memory_of(q, false) / gib, 1.5, true);
+              most_of(q, false) / gib, 1.5, true);
     add_floor(list, "Llama-7B shape, QLoRA, all memory, GiB", q,
-              memory_of(q, true) / gib, 5.2, true);
+              most_of(q, true) / gib, 5.2, true);
     if (full) {
         add_floor(list, "Llama-7B shape, full fine-tuning, all memory, GiB",
-                  full, memory_of(full, true) / gib, 100, false);
+                  full, least_of_all(full) / gib, 100, false);
     }
 }
 
-/* They are those of 512 tokens and rank 16. */
+/* They are those of 512 tokens and rank 16, and for the worst of all rounds. */
 void bench_memory_floors(json_t *root)
 {
     json_t *list = json_array();
@@ -177,10 +191,19 @@ static const bench_column columns[] = {
     {"first_loss", "first loss", 10, 5},
     {"tokens_per_second", "tokens/s", 9, 2},
     {"spread_percent", "spread %", 8, 1},
+
+    /* of the file alone */
+    {"rounds", "", 0, 0},
+    {"total_least_gib", "", 0, 0},
+    {"total_most_gib", "", 0, 0},
+    {"anonymous_least_gib", "", 0, 0},
+    {"anonymous_most_gib", "", 0, 0},
+    {"swap_gib", "", 0, 0},
 };
 
 enum {
-    COLUMNS = sizeof(columns) / sizeof(columns[0])
+    COLUMNS = sizeof(columns) / sizeof(columns[0]),
+    SHOWN = COLUMNS - 6
 };
 
 static void fill_cells(bench_cell *cells, const json_t *row)
@@ -204,6 +227,12 @@ static void fill_cells(bench_cell *cells, const json_t *row)
         bench_number(bench_get_real(row, "first_loss")),
         bench_number(bench_get_real(row, "tokens_per_second")),
         bench_number(bench_get_real(row, "spread_percent")),
+        bench_number(bench_get_real(row, "rounds")),
+        bench_number(bench_get_real(row, "peak_least") / gib),
+        bench_number(bench_get_real(row, "peak_most") / gib),
+        bench_number(bench_get_real(row, "anonymous_least") / gib),
+        bench_number(bench_get_real(row, "anonymous_most") / gib),
+        bench_number(bench_get_real(row, "swap") / gib),
     };
 
     memcpy(cells, all, sizeof(all));
@@ -216,6 +245,42 @@ static void show_list(const json_t *list, const bench_table *t)
 
         fill_cells(cells, json_array_get(list, i));
         bench_table_row(t, cells);
+    }
+}
+
+/* How far the peaks of what was measured several times lie apart, MiB. */
+static void show_rounds(const json_t *list)
+{
+    static const bench_column heads[] = {
+        {"shape", "shape", -13, BENCH_TEXT},
+        {"way", "method", -12, BENCH_TEXT},
+        {"rounds", "rounds", 6, 0},
+        {"peak_least", "all, least", 10, 1},
+        {"peak", "middle", 9, 1},
+        {"peak_most", "most", 9, 1},
+        {"anonymous_least", "private, least", 14, 1},
+        {"anonymous", "middle", 9, 1},
+        {"anonymous_most", "most", 9, 1},
+        {"swap", "swapped", 7, 1},
+    };
+    const bench_table t = {"rounds", heads, sizeof(heads) / sizeof(heads[0]),
+                           false};
+    const double mib = 1 << 20;
+
+    puts("\nPeaks of all rounds, MiB; memory elsewhere is that of the middle "
+         "one");
+    bench_table_head(&t);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *row = json_array_get(list, i);
+        bench_cell cells[sizeof(heads) / sizeof(heads[0])];
+
+        cells[0] = bench_text(bench_get_text(row, "shape"));
+        cells[1] = bench_text(bench_get_text(row, "way"));
+        cells[2] = bench_number(bench_get_real(row, "rounds"));
+        for (size_t k = 3; k < t.n; k++) {
+            cells[k] = bench_number(bench_get_real(row, heads[k].key) / mib);
+        }
+        bench_table_row(&t, cells);
     }
 }
 
@@ -324,7 +389,7 @@ static void show_machine(const json_t *m)
 
 void bench_memory_text(const json_t *root, bool json)
 {
-    const bench_table t = {"memory", columns, COLUMNS, false};
+    const bench_table t = {"memory", columns, SHOWN, false};
     const json_t *measured = json_object_get(root, "measured");
     const json_t *predicted = json_object_get(root, "predicted");
 
@@ -341,6 +406,7 @@ void bench_memory_text(const json_t *root, bool json)
     show_list(measured, &t);
     show_list(predicted, &t);
     if (json_array_size(measured) > 0) {
+        show_rounds(measured);
         show_parts(measured);
     }
     show_published(json_object_get(root, "published"));

@@ -52,7 +52,7 @@ typedef struct bench_options {
 
     /* large */
     cli_list limits;
-    size_t rounds;
+    size_t rounds; /* 0: as many as is usual */
 
     /* generate */
     cli_list contexts;
