@@ -169,6 +169,14 @@ static ql_status put_whole(ql_adapter_folder *f, const ql_adapter_settings *s,
     return QL_OK;
 }
 
+/* Where all biases are trained, PEFT saves that of a module which is trained
+ * whole twice more: as it was, and by the name of what it wraps it in. */
+static bool is_of_wrapper(const ql_adapter_settings *s, const char *rest)
+{
+    return s->biases && (ql_name_ends(rest, ".original_module.bias") ||
+                         ql_name_ends(rest, ".modules_to_save.bias"));
+}
+
 static ql_status put_tensor(ql_adapter_folder *f, const ql_adapter_settings *s,
                             const ql_tensor *t)
 {
@@ -187,7 +195,7 @@ static ql_status put_tensor(ql_adapter_folder *f, const ql_adapter_settings *s,
             return QL_OK;
         }
     }
-    return put_whole(f, s, t, rest);
+    return is_of_wrapper(s, rest) ? QL_OK : put_whole(f, s, t, rest);
 }
 
 ql_status ql_adapter_folder_room(ql_adapter_folder *f, const char *path)

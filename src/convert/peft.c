@@ -347,6 +347,10 @@ static void find_biases(const ql_config *c, const ql_adapter_folder *f,
     if (c->arch->layer_norm && c->arch->names->final_norm) {
         add_bias(c, f, (ql_site){.place = QL_PLACE_LAST_NORM}, items, n);
     }
+    if (c->arch->classifier) {
+        add_bias(c, f, (ql_site){.place = QL_PLACE_EMBED_NORM}, items, n);
+        add_bias(c, f, (ql_site){.place = QL_PLACE_POOLER}, items, n);
+    }
 }
 
 /* What PEFT has saved of the base beside a pair must be this base. */
@@ -510,7 +514,7 @@ static ql_status read_folder(ql_adapter *a, const ql_config *c,
                                     .rslora = f->rslora,
                                     .dora = f->dora};
     const size_t most =
-        ql_site_count(c) + c->layers * (QL_MODULES + QL_NORMS) + 2;
+        ql_site_count(c) + c->layers * (QL_MODULES + QL_NORMS) + 4;
     ql_adapter_item *items = ql_calloc(QL_TAG_MISC, most, sizeof(*items));
     size_t n = 0;
     bool shared;

@@ -310,18 +310,25 @@ static ql_linear *linear_of(ql_weights *w, ql_site site)
                : &w->layers[site.layer].linear[site.module];
 }
 
+/* The norm of a site; NULL for another. */
+static ql_norm *norm_of(ql_weights *w, ql_site site)
+{
+    return site.place == QL_PLACE_LAST_NORM    ? &w->final_norm
+           : site.place == QL_PLACE_EMBED_NORM ? &w->embed_norm
+           : site.place == QL_PLACE_NORM
+               ? &w->layers[site.layer].norm[site.norm]
+               : NULL;
+}
+
 /* Biases are those of linear layers, or of norms. */
 static void attach_bias(const ql_adapter *a, const ql_adapter_entry *e,
                         ql_weights *w)
 {
     float *bias = part_of(a, e, 0, a->param);
     float *grad = part_of(a, e, 0, a->grad);
-    const bool last = e->site.place == QL_PLACE_LAST_NORM;
+    ql_norm *norm = norm_of(w, e->site);
 
-    if (last || e->site.place == QL_PLACE_NORM) {
-        ql_norm *norm = last ? &w->final_norm
-                             : &w->layers[e->site.layer].norm[e->site.norm];
-
+    if (norm) {
         norm->b = bias;
         norm->db = grad;
     } else {

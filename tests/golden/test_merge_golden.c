@@ -8,6 +8,7 @@
 
 #include "qlora/export.h"
 #include "src/base/file.h"
+#include "src/base/json.h"
 #include "src/convert/adapter_folder.h"
 #include "src/format/names.h"
 #include "src/format/shards.h"
@@ -338,11 +339,129 @@ static void text__is_the_same_after_merging(void **state)
     assert_int_equal(ran, 2 * CASES);
 }
 
+/* The name under which PEFT saves the bias that is called so in the model,
+ * where linear layers of the blocks and the pooler are adapted. */
+static const char *saved_bias(const char *name)
+{
+    static char saved[NAME_BYTES];
+    const size_t n = strlen(name) - strlen(".bias");
+    const bool norm = strstr(name, "LayerNorm") != NULL;
+
+    snprintf(saved, sizeof(saved), "base_model.model.%.*s%s.bias", (int)n, name,
+             norm ? "" : ".base_layer");
+    return saved;
+}
+
+/* The adapter becomes one beside which all biases of the classifier were
+ * trained, which are random then. Those of the head, which is trained whole,
+ * are in it three times. */
+static void add_biases(const ql_safetensors *model)
+{
+    static const char *const again[] = {
+        "base_model.model.classifier.original_module.bias",
+        "base_model.model.classifier.modules_to_save.bias"};
+    const char *path = check_tmp_path("biases.safetensors");
+    char file[4400];
+    char config[4400];
+    ql_safetensors *f = NULL;
+    json_t *root;
+    toy_tensor *t;
+    size_t n;
+
+    snprintf(file, sizeof(file), "%s/adapter_model.safetensors", adapter);
+    snprintf(config, sizeof(config), "%s/adapter_config.json", adapter);
+    check_ok(ql_safetensors_open(&f, file));
+    n = ql_safetensors_count(f);
+    t = calloc(n + ql_safetensors_count(model) + 2, sizeof(*t));
+    for (size_t i = 0; i < n; i++) {
+        const ql_tensor *from = ql_safetensors_at(f, i);
+
+        t[i] = (toy_tensor){.name = strdup(from->name),
+                            .shape = {from->shape[0], from->shape[1]},
+                            .rank = from->rank,
+                            .values = (const float *)(const void *)from->data};
+    }
+    for (size_t i = 0; i < ql_safetensors_count(model); i++) {
+        const ql_tensor *from = ql_safetensors_at(model, i);
+
+        if (ql_name_ends(from->name, ".bias") &&
+            strcmp(from->name, "classifier.bias") != 0) {
+            t[n++] = (toy_tensor){.name = strdup(saved_bias(from->name)),
+                                  .shape = {from->shape[0]},
+                                  .rank = 1};
+        }
+    }
+    for (size_t i = 0; i < 2; i++) {
+        t[n++] =
+            (toy_tensor){.name = strdup(again[i]), .shape = {3}, .rank = 1};
+    }
+    toy_tensors_write(path, t, n);
+    ql_safetensors_close(&f);
+    check_ok(ql_file_copy(path, file));
+    for (size_t i = 0; i < n; i++) {
+        free((void *)(uintptr_t)t[i].name);
+    }
+    free(t);
+    check_ok(ql_json_load(&root, config, 1 << 20));
+    json_object_set_new(root, "bias", json_string("all"));
+    assert_int_equal(json_dump_file(root, config, 0), 0);
+    json_decref(root);
+}
+
+/* Every bias of a classifier may be trained beside the pairs: what is merged
+ * has those of the adapter, to the bit, and computes what the model with the
+ * adapter does. */
+static void biases__of_classifiers_are_changed(void **state)
+{
+    const char *base = check_shared("golden/models/bert_cls");
+    ql_export_options opt;
+    ql_export_report report;
+    ql_safetensors *m = NULL;
+    ql_safetensors *a = NULL;
+    ql_safetensors *out = NULL;
+    char path[4400];
+    size_t n = 0;
+
+    (void)state;
+    ql_export_options_init(&opt);
+    opt.base = QL_EXPORT_BASE_ORIGINAL;
+    opt.type = QL_EXPORT_TYPE_F32;
+    opt.force = true;
+    toy_golden_adapter(adapter, "bert_cls", "lora");
+    snprintf(path, sizeof(path), "%s/model.safetensors", base);
+    check_ok(ql_safetensors_open(&m, path));
+    add_biases(m);
+    check_ok(ql_export_merge(base, adapter, merged, &opt, &report));
+    assert_true(report.difference.tokens > 0);
+    assert_true(report.difference.logit < 1e-5);
+    snprintf(path, sizeof(path), "%s/adapter_model.safetensors", adapter);
+    check_ok(ql_safetensors_open(&a, path));
+    snprintf(path, sizeof(path), "%s/model.safetensors", merged);
+    check_ok(ql_safetensors_open(&out, path));
+    for (size_t i = 0; i < ql_safetensors_count(m); i++) {
+        const ql_tensor *t = ql_safetensors_at(m, i);
+        const ql_tensor *want = ql_safetensors_find(a, saved_bias(t->name));
+        const ql_tensor *got = ql_safetensors_find(out, t->name);
+
+        if (ql_name_ends(t->name, ".bias") && want) {
+            assert_int_equal(got->bytes, want->bytes);
+            assert_memory_equal(got->data, want->data, want->bytes);
+            assert_memory_not_equal(got->data, t->data, t->bytes);
+            n++;
+        }
+    }
+    assert_int_equal(n, 2 * 8 + 2); /* of blocks, pooler and embeddings */
+    ql_safetensors_close(&m);
+    ql_safetensors_close(&a);
+    ql_safetensors_close(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(weights__are_those_of_the_formula),
         cmocka_unit_test(text__is_the_same_after_merging),
+        cmocka_unit_test(biases__of_classifiers_are_changed),
     };
 
     check_need_shared();
