@@ -69,32 +69,6 @@ static ql_status put(pass *p, const char *name, ql_dtype dtype, size_t rows,
     return QL_OK;
 }
 
-/* A tensor of 16 bits as it is, or as F32 in that form. */
-static ql_status put_dense(pass *p, const char *name, size_t rows, size_t cols,
-                           const uint16_t *x)
-{
-    const size_t n = rows * (cols ? cols : 1);
-    uint32_t *wide;
-    ql_status st;
-
-    if (p->f->form != BENCH_FORM_F32) {
-        return put(p, name, QL_DTYPE_BF16, rows, cols, x);
-    }
-    if (!x) {
-        return put(p, name, QL_DTYPE_F32, rows, cols, NULL);
-    }
-    wide = ql_alloc(QL_TAG_WEIGHTS, n, sizeof(*wide));
-    if (!wide) {
-        return QL_ENOMEM;
-    }
-    for (size_t i = 0; i < n; i++) {
-        wide[i] = (uint32_t)x[i] << 16;
-    }
-    st = put(p, name, QL_DTYPE_F32, rows, cols, wide);
-    ql_free(wide);
-    return st;
-}
-
 /* A dense tensor: small random numbers, or ones. */
 static ql_status dense(pass *p, const char *name, size_t rows, size_t cols,
                        bool ones)
@@ -105,7 +79,7 @@ static ql_status dense(pass *p, const char *name, size_t rows, size_t cols,
     ql_status st;
 
     if (!p->data || (p->f->hollow && !ones)) {
-        return put_dense(p, name, rows, cols, NULL);
+        return put(p, name, QL_DTYPE_BF16, rows, cols, NULL);
     }
     x = ql_alloc(QL_TAG_WEIGHTS, n, sizeof(*x));
     if (!x) {
@@ -115,7 +89,7 @@ static ql_status dense(pass *p, const char *name, size_t rows, size_t cols,
     for (size_t i = 0; i < n; i++) {
         x[i] = ones ? BF16_ONE : BF16_SMALL | (x[i] & BF16_FREE);
     }
-    st = put_dense(p, name, rows, cols, x);
+    st = put(p, name, QL_DTYPE_BF16, rows, cols, x);
     ql_free(x);
     return st;
 }
@@ -170,44 +144,19 @@ done:
     return st;
 }
 
-/* A matrix [rows, cols]; turned: x has it transposed. */
-static ql_status put_turned(pass *p, const char *name, size_t rows, size_t cols,
-                            const uint16_t *x, bool turned)
-{
-    uint16_t *y;
-    ql_status st;
-
-    if (!turned) {
-        return put_dense(p, name, rows, cols, x);
-    }
-    y = ql_alloc(QL_TAG_WEIGHTS, rows * cols, sizeof(*y));
-    if (!y) {
-        return QL_ENOMEM;
-    }
-    for (size_t r = 0; r < rows; r++) {
-        for (size_t c = 0; c < cols; c++) {
-            y[r * cols + c] = x[c * rows + r];
-        }
-    }
-    st = put_dense(p, name, rows, cols, y);
-    ql_free(y);
-    return st;
-}
-
 /* The numbers that the 4 bits stand for, which are all in BF16. */
 static ql_status put_dequantized(pass *p, const char *name,
                                  const bench_weight *w)
 {
-    const bool turned = p->c->arch->transposed;
-    const size_t rows = turned ? w->view.cols : w->view.rows;
-    const size_t cols = turned ? w->view.rows : w->view.cols;
+    const size_t rows = w->view.rows;
+    const size_t cols = w->view.cols;
     const size_t n = rows * cols;
     float piece[1024];
     uint16_t *x;
     ql_status st;
 
     if (!w->data) {
-        return put_dense(p, name, rows, cols, NULL);
+        return put(p, name, QL_DTYPE_BF16, rows, cols, NULL);
     }
     x = ql_alloc(QL_TAG_WEIGHTS, n, sizeof(*x));
     if (!x) {
@@ -219,7 +168,7 @@ static ql_status put_dequantized(pass *p, const char *name,
         ql_dequantize(piece, &w->view, i, some);
         ql_floats_to(QL_DTYPE_BF16, x + i, piece, some);
     }
-    st = put_turned(p, name, rows, cols, x, turned);
+    st = put(p, name, QL_DTYPE_BF16, rows, cols, x);
     ql_free(x);
     return st;
 }
@@ -349,16 +298,14 @@ static ql_status write_config(const char *path, const bench_folder *f)
         "{\"model_type\": \"%s\", \"%s\": %zu, \"%s\": %zu, \"%s\": %zu, "
         "\"%s\": %zu, \"num_key_value_heads\": %zu, \"head_dim\": %zu, "
         "\"vocab_size\": %zu, \"tie_word_embeddings\": %s, \"%s\": %d, "
-        "\"%s\": 1e-6, \"torch_dtype\": \"%s\"%s}\n",
+        "\"%s\": 1e-6, \"torch_dtype\": \"bfloat16\"%s}\n",
         s->model_type, ql_arch_key(a, "num_hidden_layers"),
         f->layers ? f->layers : s->layers, ql_arch_key(a, "hidden_size"), s->C,
         ql_arch_key(a, "intermediate_size"), s->F,
         ql_arch_key(a, "num_attention_heads"), s->H, s->KV, s->C / s->H, s->V,
         s->tied ? "true" : "false", ql_arch_key(a, "max_position_embeddings"),
         a->names->position ? MAX_LEARNED : MAX_POSITION,
-        ql_arch_key(a, "norm_eps"),
-        f->form == BENCH_FORM_F32 ? "float32" : "bfloat16",
-        f->form == BENCH_FORM_NF4 ? quantized : "");
+        ql_arch_key(a, "norm_eps"), f->form == BENCH_FORM_NF4 ? quantized : "");
 
     return ql_file_write(path, text, (size_t)n);
 }

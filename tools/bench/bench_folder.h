@@ -8,9 +8,8 @@
 
 /* How the linear layers lie in the folder. */
 typedef enum bench_form {
-    BENCH_FORM_NF4,  /* NF4, double quantization */
-    BENCH_FORM_BF16, /* the very same numbers, dequantized */
-    BENCH_FORM_F32
+    BENCH_FORM_NF4, /* NF4, double quantization */
+    BENCH_FORM_BF16 /* the very same numbers, dequantized */
 } bench_form;
 
 /* Bytes written of all; told after each tensor. */
@@ -27,8 +26,9 @@ typedef struct bench_folder {
 } bench_folder;
 
 /* Writes config.json and model.safetensors into dir: embedding and head in
- * BF16, or F32 in that form; norms of about one. Errors: QL_EIO, QL_ENOSPACE
- * (told before anything is written), QL_ENOMEM, QL_ECANCELLED. */
+ * BF16; norms of about one. A family whose stored matrices are transposed is
+ * written as NF4 only. Errors: QL_EIO, QL_ENOSPACE (told before anything is
+ * written), QL_ENOMEM, QL_ECANCELLED. */
 ql_status bench_folder_write(const char *dir, const bench_folder *f);
 
 /* Opens a model of 4 bits from a folder that is made for it and gone when it is
