@@ -29,6 +29,10 @@ b '--steps 0: train measures at least one' train --steps 0
 b "the shape \"huge\" is unknown; $shapes" memory --measure huge
 b "the shape \"huge\" is unknown; $shapes" memory --predict huge
 b 'quality needs --real, --data and --eval-data' quality --data x
+b '--real tiny: a shape is called so, too; write ./tiny' memory --real tiny
+b '--real a/x: it is there twice' memory --real a/x --real b/x --real a/x
+b '--real x: it is there twice' quality --real x --real x --data x --eval-data x
+b 'the shape "llama-7b" is there twice' memory --predict 7b,llama-7b
 b '*--model: give a model folder*' job
 b '--head-sizes 0: give *from 1 to 1024' attention --head-sizes 0
 b '--sequences 9: give *from 1 to 8' attention --length 8 --sequences 2,9

@@ -73,6 +73,17 @@ kinds = {line["result"] for line in lines}
 assert kinds == {"machine", "measured", "published"}, kinds
 '
 
+# one that is called as a shape is told from it by its path
+python3 "$QL_SOURCE/tests/cli/toy.py" model tiny hidden=64
+qlora-bench memory --measure tiny --predict none --real ./tiny --steps 0 \
+    --max-length 32 --rounds 1 --work-dir work --json >lines.json
+python3 -c '
+import json
+lines = [json.loads(line) for line in open("lines.json", encoding="utf-8")]
+shapes = [x["shape"] for x in lines if x["result"] == "measured"]
+assert shapes.count("tiny") == shapes.count("./tiny") == 5, shapes
+'
+
 # of a real model in bf16, all but full fine-tuning in fp32 is rounded
 qlora-bench memory --isa generic-bf16 --measure none --predict none \
     --real "$QL_SOURCE/tools/demo/stories260K" --max-length 32 --lora-r 4 \

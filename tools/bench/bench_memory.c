@@ -12,6 +12,7 @@
 #include "tools/bench/bench_folder.h"
 #include "tools/bench/bench_json.h"
 #include "tools/bench/bench_machine.h"
+#include "tools/bench/bench_names.h"
 #include "tools/bench/bench_race.h"
 #include "tools/bench/bench_task.h"
 
@@ -292,13 +293,12 @@ done:
     return st;
 }
 
-static ql_status do_real(session *s, const char *dir)
+static ql_status do_real(session *s, size_t i)
 {
-    const char *slash = strrchr(dir, '/');
-    subject u = {.name = slash && slash[1] ? slash + 1 : dir};
+    subject u = {.name = bench_name_real(s->o, i)};
     ql_status st;
 
-    QL_TRY_DONE(quantize_subject(s, &u, dir));
+    QL_TRY_DONE(quantize_subject(s, &u, s->o->real.items[i]));
     st = measure_ways(s, &u);
 done:
     drop_subject(&u);
@@ -315,7 +315,7 @@ static ql_status do_all(session *s)
     const bench_options *o = s->o;
 
     for (size_t i = 0; i < o->real.n; i++) {
-        QL_TRY(do_real(s, o->real.items[i]));
+        QL_TRY(do_real(s, i));
     }
     for (size_t i = 0; i < o->measure.n && !is_none(&o->measure); i++) {
         QL_TRY(do_shape(s, o->measure.items[i], false));
@@ -423,9 +423,17 @@ static ql_status run(session *s)
 static ql_status check_names(const cli_list *list)
 {
     const bench_shape *shape;
+    const bench_shape *other;
 
     for (size_t i = 0; i < list->n && !is_none(list); i++) {
         QL_TRY(bench_shape_find(&shape, list->items[i]));
+        for (size_t j = 0; j < i; j++) {
+            QL_TRY(bench_shape_find(&other, list->items[j]));
+            if (shape == other) {
+                QL_FAIL(QL_EINVAL, "the shape \"%s\" is there twice",
+                        list->items[i]);
+            }
+        }
     }
     return QL_OK;
 }
@@ -441,6 +449,7 @@ ql_status bench_memory(const bench_options *o, const cli_common *common)
 
     QL_TRY_DONE(check_names(&o->measure));
     QL_TRY_DONE(check_names(&o->predict));
+    QL_TRY_DONE(bench_names_check(o));
     QL_TRY_DONE(ql_dir_need(bench_work_dir(o), "give a folder to work in"));
     QL_TRY_DONE(bench_work_folder(o, &s.work));
     st = run(&s);

@@ -9,6 +9,7 @@
 #include "src/base/json.h"
 #include "tools/bench/bench_json.h"
 #include "tools/bench/bench_machine.h"
+#include "tools/bench/bench_names.h"
 #include "tools/bench/bench_table.h"
 #include "tools/bench/bench_task.h"
 
@@ -41,30 +42,29 @@ typedef struct session {
     json_t *root, *rows, *claims;
 } session;
 
-static const char *name_of(const char *dir)
+/* Trains a form of folder i. What the first one says of the data and the model
+ * is true of all. */
+static ql_status run_form(session *s, size_t i, const form *f)
 {
-    const char *slash = strrchr(dir, '/');
-
-    return slash && slash[1] ? slash + 1 : dir;
-}
-
-static ql_status run_form(session *s, const char *dir, const form *f)
-{
+    const char *name = bench_name_real(s->o, i);
     const bool full = f->method == QL_METHOD_FULL;
     const double rate = s->o->learning_rate / (full ? FULL_SLOWER : 1);
     char what[160];
     bench_task t = {.o = s->o,
                     .common = s->common,
                     .what = what,
-                    .model = dir,
+                    .model = s->o->real.items[i],
                     .method = f->method,
                     .optim = QL_OPTIM_ADAMW_32BIT};
     ql_status st;
 
-    snprintf(what, sizeof(what), "%s, %s", name_of(dir), f->title);
+    snprintf(what, sizeof(what), "%s, %s", name, f->title);
     bench_args_add(&t.more, "--data=%s", s->o->data);
     bench_args_add(&t.more, "--eval-data=%s", s->o->eval_data);
     bench_args_add(&t.more, "--learning-rate=%.9g", rate);
+    if (f != forms && !s->common->quiet) {
+        bench_args_add(&t.more, "--quiet");
+    }
     if (f->type) {
         bench_args_add(&t.more, "--quant-type=%s", f->type);
         bench_args_add(&t.more, "--double-quant=%s", f->double_quant);
@@ -75,7 +75,7 @@ static ql_status run_form(session *s, const char *dir, const form *f)
         return st;
     }
     bench_set_text(t.out, "result", "quality");
-    bench_set_text(t.out, "model", name_of(dir));
+    bench_set_text(t.out, "model", name);
     bench_set_text(t.out, "form", f->name);
     bench_set_text(t.out, "title", f->title);
     bench_set_real(t.out, "learning_rate", rate);
@@ -219,16 +219,16 @@ static ql_status run(session *s)
     bench_set_size(s->root, "lora_r", o->lora_r);
     bench_set_size(s->root, "steps", o->steps + 1);
     bench_set_real(s->root, "learning_rate", o->learning_rate);
-    bench_set_text(s->root, "data", name_of(o->data));
-    bench_set_text(s->root, "eval_data", name_of(o->eval_data));
+    bench_set_text(s->root, "data", bench_name_of(o->data));
+    bench_set_text(s->root, "eval_data", bench_name_of(o->eval_data));
     json_object_set_new(s->root, "machine", bench_machine_facts(o->command));
     json_object_set(s->root, "rows", s->rows);
     json_object_set(s->root, "claims", s->claims);
     for (size_t i = 0; i < o->real.n; i++) {
         for (size_t f = 0; f < FORMS; f++) {
-            QL_TRY(run_form(s, o->real.items[i], &forms[f]));
+            QL_TRY(run_form(s, i, &forms[f]));
         }
-        judge(s, name_of(o->real.items[i]));
+        judge(s, bench_name_real(o, i));
     }
     if (s->common->json) {
         bench_put_line(json_object_get(s->root, "machine"));
@@ -250,6 +250,7 @@ ql_status bench_quality(const bench_options *o, const cli_common *common)
     if (o->real.n == 0 || !o->data || !o->eval_data) {
         QL_FAIL(QL_EINVAL, "quality needs --real, --data and --eval-data");
     }
+    QL_TRY(bench_names_check(o));
     QL_TRY(ql_dir_need(bench_work_dir(o), "give a folder to work in"));
     s.root = json_object();
     s.rows = json_array();
