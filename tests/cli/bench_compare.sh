@@ -1,13 +1,23 @@
 # The same step in PyTorch has the same loss, to fp32; or else it is told what
-# is missing.
-mkdir work
+# is missing, as for one that cannot be imported, or what failed.
+. "$QL_SOURCE/tests/cli/refuse.sh"
+mkdir work none broken
 options='--shape tiny --max-length 16 --batch-size 2 --steps 2 --lora-r 4'
+echo 'raise ImportError("none")' >none/torch.py
+echo >broken/torch.py
+# shellcheck disable=SC2086
+refuse 3 '*python3 has no torch; install it: apt install python3-torch' \
+    env PYTHONPATH=none \
+    qlora-bench train --compare torch $options --work-dir work
+# shellcheck disable=SC2086
+run env PYTHONPATH=broken \
+    qlora-bench train --compare torch $options --work-dir work
+said 'qlora-bench: PyTorch: LoRA, fp32: */torch_lora.py ended with exit code 1'
+test $code = 1
+test -z "$(ls work)"
 if ! /usr/bin/python3 -c 'import torch' 2>/dev/null; then
-    . "$QL_SOURCE/tests/cli/refuse.sh"
-    # shellcheck disable=SC2086
-    refuse 3 '*python3 has no torch; install it: apt install python3-torch' \
-        qlora-bench train --compare torch $options --work-dir work
-    exit 0
+    echo 'no python3-torch: only that it is missing was tested'
+    exit 77
 fi
 # shellcheck disable=SC2086
 qlora-bench train --compare torch $options --work-dir work --threads 2 \

@@ -10,6 +10,8 @@ assert [r["context"] for r in rows] == [5, 300], rows
 for r in rows:
     assert 0 < r["tokens_per_second"] <= r["best_tokens_per_second"], r
     assert r["prompt_tokens_per_second"] > 0, r
+    assert r["prompt_spread_percent"] >= 0, r
+    assert r["spread_percent"] >= 0, r
     bytes_read = (r["weights_mb"] + r["cache_mb"]) / 1e3
     assert abs(bytes_read * r["best_tokens_per_second"] / r["gbytes"] - 1) \
         < 1e-6, r

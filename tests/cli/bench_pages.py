@@ -274,12 +274,6 @@ def floors(root):
     return out
 
 
-def speed(row):
-    text = number(row.get('tokens_per_second'), 2)
-    spread = row.get('spread_percent')
-    return text if spread is None else f'{text}, spread {spread:.0f} %'
-
-
 def memory_table(root):
     out = prose('10') + prose('6')  # of parameters
     for row in rows_of(root):
@@ -290,7 +284,9 @@ def memory_table(root):
                 number(row['plan_anonymous'], 3, GIB),
                 number(row.get('plan_error_percent'), 1),
                 number(row.get('parts_error_percent'), 1),
-                number(row.get('first_loss'), 4), speed(row)]
+                number(row.get('first_loss'), 4),
+                number(row.get('tokens_per_second'), 2),
+                number(row.get('spread_percent'), 0)]
     return out
 
 

@@ -14,7 +14,8 @@
 #include "tools/cli/term.h"
 
 enum {
-    BATCH = 256, /* tokens of a pass, as qlora-generate has it */
+    BATCH = 256,  /* tokens of a pass, as qlora-generate has it */
+    READINGS = 3, /* of a prompt */
     MOST_CONTEXT = 1 << 17
 };
 
@@ -37,7 +38,9 @@ static const bench_column columns[] = {
     {"shape", "shape", -14, BENCH_TEXT},
     {"context", "context", 8, 0},
     {"prompt_tokens_per_second", "prompt tok/s", 13, 1},
+    {"prompt_spread_percent", "+-%", 5, 1},
     {"tokens_per_second", "text tok/s", 11, 2},
+    {"spread_percent", "+-%", 5, 1},
     {"best_tokens_per_second", "best", 8, 2},
     {"weights_mb", "weights MB", 11, 1},
     {"cache_mb", "cache MB", 9, 1},
@@ -62,14 +65,29 @@ static ql_status open_run(session *s, size_t longest)
     return ql_run_open(&s->run, s->model, &opt);
 }
 
-/* Seconds of a prompt and of each token behind it. */
-static ql_status time_text(session *s, ql_cache *cache, size_t context,
-                           double *prompt_s, double *text_s)
+/* Seconds of each reading of a prompt; *cache then holds it. */
+static ql_status time_prompt(session *s, ql_cache *cache, size_t context,
+                             double prompt_s[READINGS])
 {
-    double start = ql_now_s();
+    for (size_t i = 0; i < READINGS; i++) {
+        double start;
 
-    QL_TRY(ql_run_feed(s->run, cache, s->ids, context, s->logits));
-    *prompt_s = ql_now_s() - start;
+        ql_cache_free(cache);
+        QL_TRY(ql_cache_init(cache, &s->model->config,
+                             context + s->o->new_tokens, BATCH));
+        start = ql_now_s();
+        QL_TRY(ql_run_feed(s->run, cache, s->ids, context, s->logits));
+        prompt_s[i] = ql_now_s() - start;
+    }
+    return QL_OK;
+}
+
+/* Seconds of each token behind a prompt. */
+static ql_status time_text(session *s, ql_cache *cache, size_t context,
+                           double *text_s)
+{
+    double start;
+
     for (size_t i = 0; i < s->o->new_tokens; i++) {
         if (cli_interrupted()) {
             QL_FAIL(QL_ECANCELLED, "stopped");
@@ -87,15 +105,17 @@ static ql_status measure_context(session *s, const bench_table *t,
     const ql_config *c = &s->model->config;
     const size_t n = s->o->new_tokens;
     double *text_s = ql_alloc(QL_TAG_MISC, n, sizeof(*text_s));
-    double prompt_s;
+    double prompt_s[READINGS];
     double bytes;
+    bench_rate prompt;
     bench_rate rate;
     ql_cache cache = {0};
     ql_status st;
 
     QL_TRY_DONE(text_s ? QL_OK : QL_ENOMEM);
-    QL_TRY_DONE(ql_cache_init(&cache, c, context + n, BATCH));
-    QL_TRY_DONE(time_text(s, &cache, context, &prompt_s, text_s));
+    QL_TRY_DONE(time_prompt(s, &cache, context, prompt_s));
+    QL_TRY_DONE(time_text(s, &cache, context, text_s));
+    prompt = bench_rate_of(prompt_s, READINGS, (double)context);
     rate = bench_rate_of(text_s, n, 1);
     bytes = (double)(s->weights + ql_cache_bytes(c, context, BATCH));
     bench_table_row(
@@ -103,8 +123,10 @@ static ql_status measure_context(session *s, const bench_table *t,
         (bench_cell[]){
             bench_text(s->shape->name),
             bench_number((double)context),
-            bench_number((double)context / prompt_s),
+            bench_number(prompt.median),
+            bench_number(100 * prompt.spread),
             bench_number(rate.median),
+            bench_number(100 * rate.spread),
             bench_number(rate.best),
             bench_number(1e-6 * (double)s->weights),
             bench_number(1e-6 * (double)ql_cache_bytes(c, context, BATCH)),

@@ -221,8 +221,8 @@ static void put_measured(bench_page *p, const json_t *list)
     }
     bench_page_put(p, "<h2>Measured <span class=\"aside\">each in a process of "
                       "its own; total: the kernel's largest resident size, the "
-                      "middle one where there are several rounds; parts: the "
-                      "allocator's, each at its largest</span></h2>"
+                      "middle one of all rounds; parts: the allocator's, each "
+                      "at its largest</span></h2>"
                       "<div class=\"keys\">");
     for (size_t i = 0; i < PARTS; i++) {
         bench_page_put(p,
@@ -430,18 +430,6 @@ static void put_number(bench_page *p, double x, int decimals)
     }
 }
 
-static void put_speed(bench_page *p, const json_t *row)
-{
-    const double spread = bench_get_real(row, "spread_percent");
-
-    if (isfinite(spread)) {
-        bench_page_put(p, "<td>%.2f, spread %.0f %%</td>",
-                       bench_get_real(row, "tokens_per_second"), spread);
-    } else {
-        put_number(p, bench_get_real(row, "tokens_per_second"), 2);
-    }
-}
-
 static void put_rows(bench_page *p, const json_t *list)
 {
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -459,7 +447,8 @@ static void put_rows(bench_page *p, const json_t *list)
         put_number(p, bench_get_real(row, "plan_error_percent"), 1);
         put_number(p, bench_get_real(row, "parts_error_percent"), 1);
         put_number(p, bench_get_real(row, "first_loss"), 4);
-        put_speed(p, row);
+        put_number(p, bench_get_real(row, "tokens_per_second"), 2);
+        put_number(p, bench_get_real(row, "spread_percent"), 0);
         bench_page_put(p, "</tr>");
     }
 }
@@ -474,7 +463,8 @@ static void put_table(bench_page *p, const json_t *root)
                                         "error, %",
                                         "parts, %",
                                         "first loss",
-                                        "tokens/s"};
+                                        "tokens/s",
+                                        "spread, %"};
 
     bench_page_put(p, "<h2>Numbers <span class=\"aside\">error: of the planned "
                       "private memory; parts: what they sum to, beside the "
