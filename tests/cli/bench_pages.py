@@ -284,9 +284,7 @@ def memory_table(root):
                 number(row['plan_anonymous'], 3, GIB),
                 number(row.get('plan_error_percent'), 1),
                 number(row.get('parts_error_percent'), 1),
-                number(row.get('first_loss'), 4),
-                number(row.get('tokens_per_second'), 2),
-                number(row.get('spread_percent'), 0)]
+                number(row.get('first_loss'), 4)]
     return out
 
 
@@ -297,6 +295,8 @@ def rounds_table(root):
         out += [number(row[key], 1, MIB) for key in
                 ('peak_least', 'peak', 'peak_most', 'anonymous_least',
                  'anonymous', 'anonymous_most', 'swap')]
+        out += [number(row['tokens_per_second'], 2),
+                number(row['spread_percent'], 0)]
     return out
 
 

@@ -447,8 +447,6 @@ static void put_rows(bench_page *p, const json_t *list)
         put_number(p, bench_get_real(row, "plan_error_percent"), 1);
         put_number(p, bench_get_real(row, "parts_error_percent"), 1);
         put_number(p, bench_get_real(row, "first_loss"), 4);
-        put_number(p, bench_get_real(row, "tokens_per_second"), 2);
-        put_number(p, bench_get_real(row, "spread_percent"), 0);
         bench_page_put(p, "</tr>");
     }
 }
@@ -462,9 +460,7 @@ static void put_table(bench_page *p, const json_t *root)
                                         "private",
                                         "error, %",
                                         "parts, %",
-                                        "first loss",
-                                        "tokens/s",
-                                        "spread, %"};
+                                        "first loss"};
 
     bench_page_put(p, "<h2>Numbers <span class=\"aside\">error: of the planned "
                       "private memory; parts: what they sum to, beside the "
@@ -481,7 +477,7 @@ static void put_table(bench_page *p, const json_t *root)
     bench_page_put(p, "</tbody></table></div>");
 }
 
-/* How far the peaks of all rounds lie apart. */
+/* How far the peaks and the steps of all rounds lie apart. */
 static void put_rounds(bench_page *p, const json_t *list)
 {
     static const char *const keys[] = {
@@ -492,14 +488,16 @@ static void put_rounds(bench_page *p, const json_t *list)
     if (json_array_size(list) == 0) {
         return;
     }
-    bench_page_put(p, "<h2>Peaks of all rounds <span class=\"aside\">MiB; "
-                      "memory elsewhere is that of the middle one, but floors "
-                      "have the worst for them</span></h2><div "
-                      "class=\"panel\"><table id=\"rounds\"><thead><tr><th "
-                      "class=\"t\">model</th><th class=\"t\">method</th><th>"
-                      "rounds</th><th>all, least</th><th>middle</th><th>most"
-                      "</th><th>private, least</th><th>middle</th><th>most</th>"
-                      "<th>swapped</th></tr></thead><tbody>");
+    bench_page_put(
+        p, "<h2>All rounds <span class=\"aside\">peaks, MiB; "
+           "memory elsewhere is that of the middle one, but floors "
+           "have the worst for them; speed of all steps</span></h2><div "
+           "class=\"panel\"><table id=\"rounds\"><thead><tr><th "
+           "class=\"t\">model</th><th class=\"t\">method</th><th>"
+           "rounds</th><th>all, least</th><th>middle</th><th>most"
+           "</th><th>private, least</th><th>middle</th><th>most</th>"
+           "<th>swapped</th><th>tokens/s</th><th>spread, %%</th>"
+           "</tr></thead><tbody>");
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *row = json_array_get(list, i);
 
@@ -510,6 +508,8 @@ static void put_rounds(bench_page *p, const json_t *list)
         for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++) {
             put_number(p, bench_get_real(row, keys[k]) / mib, 1);
         }
+        put_number(p, bench_get_real(row, "tokens_per_second"), 2);
+        put_number(p, bench_get_real(row, "spread_percent"), 0);
         bench_page_put(p, "</tr>");
     }
     bench_page_put(p, "</tbody></table></div>");
