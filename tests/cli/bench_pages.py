@@ -391,6 +391,15 @@ def losses(root, model):
     return out
 
 
+def excesses(a, b):
+    """The least and the most of all rounds; what has one round has it for
+    all."""
+    a, b = a['eval_afters'], b['eval_afters']
+    every = [100 * (a[i] / b[i if len(b) > 1 else 0] - 1)
+             for i in range(len(a))]
+    return min(every), max(every)
+
+
 def claims(root):
     loss = {(r['model'], r['form']): r for r in root['rows']}
     out = []
@@ -399,8 +408,12 @@ def claims(root):
         excess = 100 * (a / b - 1)
         assert math.isclose(excess, o['excess_percent'], abs_tol=1e-9), o
         assert o['holds'] is (excess <= o['most_percent']), o
-        out += [o['model'], o['what'], f'{excess:+.2f} %',
-                f"at most {o['most_percent']:g} %",
+        out += [o['model'], o['what'], f'{excess:+.2f} %']
+        if o['key'] == 'eval_after':
+            low, high = excesses(loss[o['model'], o['a']],
+                                 loss[o['model'], o['b']])
+            out.append(f'{low:+.2f} to {high:+.2f} %')
+        out += [f"at most {o['most_percent']:g} %",
                 'so it is' if o['holds'] else 'our figures disagree']
     return out
 
@@ -409,14 +422,17 @@ def quality_tokens(root):
     out = ['4']  # bits
     out += prose(f"{root['steps']} {root['batch_size']}", root['data'],
                  f"{root['lora_r']} {root['learning_rate']:g}",
-                 root['eval_data'])
+                 root['eval_data'], str(root['rounds']))
     for model in unique(r['model'] for r in root['rows']):
         out += losses(root, model)
     out += claims(root)
     for row in root['rows']:
         out += [row['model'], row['title'], number(row['parameters'], 0),
-                number(row['trainable'], 0), number(row['eval_before'], 5),
-                number(row['eval_after'], 5)]
+                number(row['trainable'], 0), number(row['eval_before'], 5)]
+        ends = sorted(row['eval_afters'])
+        assert len(ends) == (root['rounds'] if row['form'] != 'full' else 1)
+        assert row['eval_after'] == ends[(len(ends) - 1) // 2], row
+        out += [number(x, 5) for x in (row['eval_after'], ends[0], ends[-1])]
     return out + machine(root['machine'])
 
 

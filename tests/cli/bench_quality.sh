@@ -13,7 +13,8 @@ head -n 16 all.jsonl >data.jsonl
 tail -n 8 all.jsonl >eval.jsonl
 qlora-bench quality --real real --real other/real --data data.jsonl \
     --eval-data eval.jsonl \
-    --max-length 64 --batch-size 4 --steps 2 --lora-r 4 --learning-rate 0.01 \
+    --max-length 64 --batch-size 4 --steps 2 --rounds 2 --lora-r 4 \
+    --learning-rate 0.01 \
     --work-dir work --threads 2 --output out >table.txt 2>notes.txt
 test -z "$(ls work)"
 test -z "$(sort notes.txt | uniq -d)"
@@ -34,6 +35,8 @@ assert abs(before['full'] - before['lora']) < 1e-6, before
 assert len({before[f] for f in ('lora', 'nf4', 'nf4-dq', 'fp4')}) == 4, before
 for name, row in rows.items():
     assert row['eval_after'] < row['eval_before'], row
+    # adapters that begin elsewhere end elsewhere
+    assert len(set(row['eval_afters'])) == 2 or name == 'full', row
     assert len(row['losses']) == 3, row
     four = row['linear_4bit'] == row['linear_layers'] == 14
     assert four == (name != 'lora' and name != 'full'), row

@@ -1,6 +1,4 @@
 /* Trainings that were measured several times: how far they lie apart. */
-#include <stdlib.h>
-
 #include "src/base/fail.h"
 #include "tools/bench/bench_json.h"
 #include "tools/bench/bench_memory.h"
@@ -9,14 +7,6 @@
 enum {
     SAMPLES = BENCH_STEPS * BENCH_TURNS
 };
-
-static int ascending(const void *a, const void *b)
-{
-    const double x = *(const double *)a;
-    const double y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
 
 /* A number of all rounds, in ascending order. Returns how many there are. */
 static size_t sorted(double to[BENCH_TURNS], const json_t *rounds,
@@ -27,7 +17,7 @@ static size_t sorted(double to[BENCH_TURNS], const json_t *rounds,
     for (size_t i = 0; i < n; i++) {
         to[i] = bench_get_real(json_array_get(rounds, i), key);
     }
-    qsort(to, n, sizeof(*to), ascending);
+    bench_sort(to, n);
     return n;
 }
 

@@ -215,8 +215,8 @@ static const cli_opt table[] = {
      .min = 1,
      .max = BENCH_TURNS,
      .value_name = "N",
-     .group = "large, memory",
-     .default_text = "1; memory: 3",
+     .group = "large, memory, quality",
+     .default_text = "large: 1; else 3",
      .help = "times that all limits, or methods, take their turn"},
 
     {.name = "measure",

@@ -10,6 +10,7 @@
 #include "tools/bench/bench_json.h"
 #include "tools/bench/bench_machine.h"
 #include "tools/bench/bench_names.h"
+#include "tools/bench/bench_race.h"
 #include "tools/bench/bench_table.h"
 #include "tools/bench/bench_task.h"
 
@@ -33,6 +34,7 @@ static const form forms[] = {
 
 enum {
     FORMS = sizeof(forms) / sizeof(forms[0]),
+    ROUNDS = 3,      /* as is usual */
     FULL_SLOWER = 10 /* the rate of adapters is too much for all weights */
 };
 
@@ -42,27 +44,34 @@ typedef struct session {
     json_t *root, *rows, *claims;
 } session;
 
-/* Trains a form of folder i. What the first one says of the data and the model
- * is true of all. */
-static ql_status run_form(session *s, size_t i, const form *f)
+static double rate_of(const session *s, const form *f)
 {
-    const char *name = bench_name_real(s->o, i);
-    const bool full = f->method == QL_METHOD_FULL;
-    const double rate = s->o->learning_rate / (full ? FULL_SLOWER : 1);
+    return s->o->learning_rate /
+           (f->method == QL_METHOD_FULL ? FULL_SLOWER : 1);
+}
+
+/* Trains a form of folder i, with adapters that begin as those of a round do.
+ * What the first training of a folder says of the data and the model is true of
+ * all. *out is Owned: json_decref. */
+static ql_status train(const session *s, json_t **out, size_t i, const form *f,
+                       size_t round)
+{
+    cli_common common = *s->common;
     char what[160];
     bench_task t = {.o = s->o,
-                    .common = s->common,
+                    .common = &common,
                     .what = what,
                     .model = s->o->real.items[i],
                     .method = f->method,
                     .optim = QL_OPTIM_ADAMW_32BIT};
     ql_status st;
 
-    snprintf(what, sizeof(what), "%s, %s", name, f->title);
+    common.seed += round;
+    snprintf(what, sizeof(what), "%s, %s", bench_name_real(s->o, i), f->title);
     bench_args_add(&t.more, "--data=%s", s->o->data);
     bench_args_add(&t.more, "--eval-data=%s", s->o->eval_data);
-    bench_args_add(&t.more, "--learning-rate=%.9g", rate);
-    if (f != forms && !s->common->quiet) {
+    bench_args_add(&t.more, "--learning-rate=%.9g", rate_of(s, f));
+    if (f != forms && !common.quiet) {
         bench_args_add(&t.more, "--quiet");
     }
     if (f->type) {
@@ -70,32 +79,69 @@ static ql_status run_form(session *s, size_t i, const form *f)
         bench_args_add(&t.more, "--double-quant=%s", f->double_quant);
     }
     st = bench_task_run(&t);
-    if (st != QL_OK) {
-        json_decref(t.out);
-        return st;
-    }
-    bench_set_text(t.out, "result", "quality");
-    bench_set_text(t.out, "model", name);
-    bench_set_text(t.out, "form", f->name);
-    bench_set_text(t.out, "title", f->title);
-    bench_set_real(t.out, "learning_rate", rate);
-    json_array_append_new(s->rows, t.out);
-    return QL_OK;
+    *out = t.out;
+    return st;
 }
 
-/* A loss of a form of a model. */
-static double loss_of(const session *s, const char *model, const char *name,
-                      const char *key)
+/* All rounds of a form of folder i: how far they end apart, and where the
+ * middle one does. Full fine-tuning begins as the others do, so that its rounds
+ * would be the same. */
+static ql_status run_form(session *s, size_t i, const form *f)
+{
+    const size_t rounds = f->method == QL_METHOD_FULL ? 1
+                          : s->o->rounds              ? s->o->rounds
+                                                      : ROUNDS;
+    json_t *list = json_array();
+    json_t *row = NULL;
+    double after[BENCH_TURNS];
+    ql_status st = QL_OK;
+
+    for (size_t round = 0; round < rounds && st == QL_OK; round++) {
+        json_t *out = NULL;
+
+        st = train(s, &out, i, f, round);
+        after[round] = bench_get_real(out, "eval_after");
+        json_array_append_new(list, json_real(after[round]));
+        row = row ? row : json_incref(out);
+        json_decref(out);
+    }
+    if (st == QL_OK) {
+        bench_sort(after, rounds);
+        bench_set_text(row, "result", "quality");
+        bench_set_text(row, "model", bench_name_real(s->o, i));
+        bench_set_text(row, "form", f->name);
+        bench_set_text(row, "title", f->title);
+        bench_set_real(row, "learning_rate", rate_of(s, f));
+        bench_set_real(row, "eval_after", after[(rounds - 1) / 2]);
+        bench_set_real(row, "after_least", after[0]);
+        bench_set_real(row, "after_most", after[rounds - 1]);
+        json_object_set(row, "eval_afters", list);
+        json_array_append(s->rows, row);
+    }
+    json_decref(list);
+    json_decref(row);
+    return st;
+}
+
+static const json_t *row_of(const session *s, const char *model,
+                            const char *name)
 {
     for (size_t i = 0; i < json_array_size(s->rows); i++) {
         const json_t *row = json_array_get(s->rows, i);
 
         if (strcmp(bench_get_text(row, "model"), model) == 0 &&
             strcmp(bench_get_text(row, "form"), name) == 0) {
-            return bench_get_real(row, key);
+            return row;
         }
     }
-    return (double)NAN;
+    return NULL;
+}
+
+/* A loss of a form of a model. */
+static double loss_of(const session *s, const char *model, const char *name,
+                      const char *key)
+{
+    return bench_get_real(row_of(s, model, name), key);
 }
 
 /* What is known: the loss of a exceeds that of b by less than most, %. */
@@ -118,6 +164,32 @@ static const struct {
      "eval_after", 0},
 };
 
+/* The loss at the end of a round; one that has no rounds has one for all. */
+static double round_of(const json_t *row, size_t round)
+{
+    const json_t *list = json_object_get(row, "eval_afters");
+    const size_t n = json_array_size(list);
+
+    return json_number_value(json_array_get(list, round < n ? round : n - 1));
+}
+
+/* By how much the loss of a exceeds that of b in the rounds, %. */
+static void set_range(json_t *o, const json_t *a, const json_t *b)
+{
+    const size_t n = json_array_size(json_object_get(a, "eval_afters"));
+    double least = HUGE_VAL;
+    double most = -HUGE_VAL;
+
+    for (size_t i = 0; i < n; i++) {
+        const double excess = 100 * (round_of(a, i) / round_of(b, i) - 1);
+
+        least = fmin(least, excess);
+        most = fmax(most, excess);
+    }
+    bench_set_real(o, "excess_least", least);
+    bench_set_real(o, "excess_most", most);
+}
+
 static void judge(session *s, const char *model)
 {
     for (size_t i = 0; i < sizeof(claims) / sizeof(claims[0]); i++) {
@@ -137,6 +209,10 @@ static void judge(session *s, const char *model)
         bench_set_text(o, "b", claims[i].b);
         bench_set_text(o, "key", claims[i].key);
         bench_set_real(o, "excess_percent", excess);
+        if (strcmp(claims[i].key, "eval_after") == 0) {
+            set_range(o, row_of(s, model, claims[i].a),
+                      row_of(s, model, claims[i].b));
+        }
         bench_set_real(o, "most_percent", claims[i].most);
         json_object_set_new(o, "holds", json_boolean(excess <= claims[i].most));
         json_array_append_new(s->claims, o);
@@ -153,8 +229,10 @@ static void show_losses(const session *s)
         {"before_percent", "to stored, %", 12, 2},
         {"eval_after", "after", 9, 5},
         {"after_percent", "to LoRA, %", 10, 2},
+        {"after_least", "least", 9, 5},
+        {"after_most", "most", 9, 5},
     };
-    const bench_table t = {"quality", columns, 7, false};
+    const bench_table t = {"quality", columns, 9, false};
 
     bench_table_head(&t);
     for (size_t i = 0; i < json_array_size(s->rows); i++) {
@@ -165,15 +243,18 @@ static void show_losses(const session *s)
         const double base = loss_of(s, model, "lora", "eval_before");
         const double lora = loss_of(s, model, "lora", "eval_after");
 
-        bench_table_row(&t, (const bench_cell[]){
-                                bench_text(model),
-                                bench_text(bench_get_text(row, "title")),
-                                bench_number(bench_get_real(row, "trainable")),
-                                bench_number(before),
-                                bench_number(100 * (before / base - 1)),
-                                bench_number(after),
-                                bench_number(100 * (after / lora - 1)),
-                            });
+        bench_table_row(&t,
+                        (const bench_cell[]){
+                            bench_text(model),
+                            bench_text(bench_get_text(row, "title")),
+                            bench_number(bench_get_real(row, "trainable")),
+                            bench_number(before),
+                            bench_number(100 * (before / base - 1)),
+                            bench_number(after),
+                            bench_number(100 * (after / lora - 1)),
+                            bench_number(bench_get_real(row, "after_least")),
+                            bench_number(bench_get_real(row, "after_most")),
+                        });
     }
 }
 
@@ -182,11 +263,15 @@ static void show_claims(const session *s)
     for (size_t i = 0; i < json_array_size(s->claims); i++) {
         const json_t *o = json_array_get(s->claims, i);
 
-        printf("%s%s: %s: %+.2f %% of at most %g %%: %s\n",
+        printf("%s%s: %s: %+.2f %%",
                i ? "" : "\nWhat is known, and what is found here\n",
                bench_get_text(o, "model"), bench_get_text(o, "what"),
-               bench_get_real(o, "excess_percent"),
-               bench_get_real(o, "most_percent"),
+               bench_get_real(o, "excess_percent"));
+        if (json_object_get(o, "excess_least")) {
+            printf(" (%+.2f to %+.2f)", bench_get_real(o, "excess_least"),
+                   bench_get_real(o, "excess_most"));
+        }
+        printf(" of at most %g %%: %s\n", bench_get_real(o, "most_percent"),
                json_is_true(json_object_get(o, "holds"))
                    ? "so it is"
                    : "OUR FIGURES DISAGREE");
@@ -219,6 +304,7 @@ static ql_status run(session *s)
     bench_set_size(s->root, "lora_r", o->lora_r);
     bench_set_size(s->root, "steps", o->steps + 1);
     bench_set_real(s->root, "learning_rate", o->learning_rate);
+    bench_set_size(s->root, "rounds", o->rounds ? o->rounds : ROUNDS);
     bench_set_text(s->root, "data", bench_name_of(o->data));
     bench_set_text(s->root, "eval_data", bench_name_of(o->eval_data));
     json_object_set_new(s->root, "machine", bench_machine_facts(o->command));

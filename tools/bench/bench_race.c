@@ -127,11 +127,16 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+void bench_sort(double *x, size_t n)
+{
+    qsort(x, n, sizeof(*x), ascending);
+}
+
 bench_rate bench_rate_of(double *seconds, size_t n, double work)
 {
     double median;
 
-    qsort(seconds, n, sizeof(*seconds), ascending);
+    bench_sort(seconds, n);
     median = (seconds[(n - 1) / 2] + seconds[n / 2]) / 2;
     return (bench_rate){.median = work / median,
                         .best = work / seconds[0],

@@ -40,6 +40,9 @@ typedef struct bench_rate {
     double spread;       /* (slowest - fastest) / median duration */
 } bench_rate;
 
+/* Puts numbers in ascending order. */
+void bench_sort(double *x, size_t n);
+
 /* For samples in which `work` took so many seconds; they are sorted. */
 bench_rate bench_rate_of(double *seconds, size_t n, double work);
 
