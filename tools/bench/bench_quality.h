@@ -13,6 +13,9 @@
  * QL_ENOSPACE, QL_ENOMEM, QL_ECANCELLED. */
 ql_status bench_quality(const bench_options *o, const cli_common *common);
 
+/* Whether a claim is found to hold: "so it is", for one. Borrowed, constant. */
+const char *bench_quality_verdict(const json_t *claim);
+
 /* The result as a page that needs nothing but itself. */
 ql_status bench_quality_page(const json_t *root, const char *path);
 

@@ -122,7 +122,8 @@ static void put_claims(bench_page *p, const json_t *list)
                       "class=\"panel\"><table id=\"claims\"><tbody>");
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *o = json_array_get(list, i);
-        const bool holds = json_is_true(json_object_get(o, "holds"));
+        const char *verdict = bench_quality_verdict(o);
+        const bool good = strcmp(verdict, "so it is") == 0;
 
         bench_page_put(p, "<tr><td class=\"t\">");
         bench_page_quote(p, bench_get_text(o, "model"));
@@ -133,9 +134,8 @@ static void put_claims(bench_page *p, const json_t *list)
         bench_page_put(p,
                        "<td class=\"t\">at most %g %%</td><td class=\"t %s\">%s"
                        "</td></tr>",
-                       bench_get_real(o, "most_percent"),
-                       holds ? "good" : "bad",
-                       holds ? "so it is" : "our figures disagree");
+                       bench_get_real(o, "most_percent"), good ? "good" : "bad",
+                       verdict);
     }
     bench_page_put(p, "</tbody></table></div>");
 }
