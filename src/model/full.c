@@ -9,7 +9,8 @@
 
 enum {
     NAME_BYTES = 256,
-    PIECE = 4096 /* elements of a tensor, made bf16 at a time */
+    PIECE = 4096,   /* elements of a tensor, made bf16 at a time */
+    SLICE = 1 << 18 /* read before the file's pages are let go */
 };
 
 /* A list under construction: first all matrices, then all vectors. */
@@ -183,12 +184,30 @@ static ql_status read_half(uint16_t *to, const ql_tensor *t)
     return QL_OK;
 }
 
-static ql_status read_plain(ql_adapter *a, size_t i, const ql_tensor *t)
+/* The elements of tensor i from the given one on. */
+static ql_status read_plain(ql_adapter *a, size_t i, size_t first,
+                            const ql_tensor *t)
 {
     float *to = a->param + a->tensors[i].at;
+    uint16_t *to16 = (uint16_t *)(void *)to;
 
-    return i < a->n_half ? read_half((uint16_t *)(void *)to, t)
-                         : ql_tensor_to_f32(to, t);
+    return i < a->n_half ? read_half(to16 + first, t)
+                         : ql_tensor_to_f32(to + first, t);
+}
+
+/* What is read is not in memory twice. */
+static ql_status read_slices(ql_adapter *a, size_t i, const ql_tensor *t,
+                             const ql_shards *s)
+{
+    for (size_t at = 0; at < t->elements; at += SLICE) {
+        const size_t left = t->elements - at;
+        const ql_tensor part =
+            ql_tensor_slice(t, at, left < SLICE ? left : SLICE);
+
+        QL_TRY(read_plain(a, i, at, &part));
+        ql_shards_drop(s, &part);
+    }
+    return QL_OK;
 }
 
 static ql_status read_tensor(ql_adapter *a, size_t i, const ql_shards *s,
@@ -201,7 +220,7 @@ static ql_status read_tensor(ql_adapter *a, size_t i, const ql_shards *s,
     QL_TRY(check_shape(a, i, t));
     QL_TRY(ql_full_turned(a, i) ? ql_tensor_transpose(&made, &data, t)
                                 : ql_shards_whole(&made, &data, s, t));
-    st = read_plain(a, i, &made);
+    st = data ? read_plain(a, i, 0, &made) : read_slices(a, i, &made, s);
     ql_free(data);
     return st;
 }
@@ -221,7 +240,7 @@ static ql_status begin_head(ql_adapter *a, size_t i, const ql_weights *made)
     t.data = site.bias ? (const unsigned char *)made->head_bias
                        : (const unsigned char *)made->base_head.data;
     t.bytes = t.elements * sizeof(float);
-    return read_plain(a, i, &t);
+    return read_plain(a, i, 0, &t);
 }
 
 ql_status ql_full_read(ql_adapter *a, const ql_shards *s,

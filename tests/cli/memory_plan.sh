@@ -87,6 +87,7 @@ run full-bf16 toy --method full --max-length 256 --dtype bfloat16 \
 rm -rf wide
 python3 "$toy" model wide hidden=64 layers=1 dtype=F32 spare=60000
 run full-embedding wide --method full --max-length 64 --dtype bfloat16
+run full-wide wide --method full --max-length 64 --optim adamw_8bit
 run dora toy4 --max-length 256 --use-dora
 run batches toy4 --max-length 128 --per-device-train-batch-size 3
 run accumulated toy4 --max-length 256 --gradient-accumulation-steps 3
