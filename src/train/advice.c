@@ -45,6 +45,7 @@ typedef struct adviser {
     const ql_trainer *t;
     uint64_t margin; /* bytes that must be left */
     uint64_t least;  /* bytes of the last plan */
+    ql_status st;    /* what made a plan fail but that it does not fit */
 } adviser;
 
 static bool is_paged(ql_optim optim)
@@ -177,17 +178,21 @@ static bool fits(adviser *a, const choice *c)
     const uint64_t budget = a->t->plan.budget;
     ql_trainer t = *a->t;
     ql_train_options o = *t.opt;
-    bool fit;
+    ql_status st;
 
+    if (a->st != QL_OK) {
+        return false;
+    }
     t.plan = (ql_plan){0};
     t.opt = &o;
     change_options(&o, c);
     o.memory = budget > a->margin ? budget - a->margin : 1;
-    fit = change_batches(&t.batches, c) == QL_OK &&
-          change_batches(&t.eval, c) == QL_OK &&
-          ql_trainer_try_plan(&t) == QL_OK;
+    st = change_batches(&t.batches, c);
+    st = st == QL_OK ? change_batches(&t.eval, c) : st;
+    st = st == QL_OK ? ql_trainer_try_plan(&t) : st;
     a->least = t.plan.total;
-    return fit;
+    a->st = ql_plan_over(&t.plan) > 0 ? QL_OK : st;
+    return st == QL_OK;
 }
 
 /* Makes changes until it fits. */
@@ -317,6 +322,10 @@ ql_status ql_advise(ql_trainer *t)
         how = fits(&a, &c) ? "it fits, but barely," : NULL;
     }
     write_flags(&a, &c, flags, sizeof(flags));
+    if (a.st != QL_OK) {
+        ql_free(why);
+        return a.st;
+    }
     if (how) {
         ql_fail(QL_ENOMEM, "%s; %s with%s", why, how, flags);
     } else {

@@ -136,7 +136,7 @@ static void set_weights(planner *pl, uint64_t memory)
     add_up(pl->p);
 }
 
-static uint64_t over(const ql_plan *p)
+uint64_t ql_plan_over(const ql_plan *p)
 {
     return p->total > p->budget ? p->total - p->budget : 0;
 }
@@ -153,7 +153,7 @@ static void choose_layers(planner *pl)
     }
     for (size_t n = all;; n--) {
         keep_layers(pl, n, 0);
-        if (n == 0 || over(pl->p) == 0 ||
+        if (n == 0 || ql_plan_over(pl->p) == 0 ||
             pl->f->checkpointing == QL_CHECKPOINTING_OFF) {
             return;
         }
@@ -168,10 +168,10 @@ static ql_status page_optimizer(planner *pl)
     uint64_t want;
 
     QL_TRY(ql_optimizer_plan(&need, &pl->f->optimizer, pl->f->sizes, pl->f->n));
-    if (over(p) == 0 || need.least >= need.memory) {
+    if (ql_plan_over(p) == 0 || need.least >= need.memory) {
         return QL_OK;
     }
-    want = need.memory > over(p) ? need.memory - over(p) : 0;
+    want = need.memory > ql_plan_over(p) ? need.memory - ql_plan_over(p) : 0;
     return set_optimizer(pl, want > need.least ? want : need.least);
 }
 
@@ -185,7 +185,7 @@ static void spill_inputs(planner *pl)
     if (pl->p->keep_layers > 0) {
         return;
     }
-    for (size_t n = 1; n <= all && over(pl->p) > 0; n++) {
+    for (size_t n = 1; n <= all && ql_plan_over(pl->p) > 0; n++) {
         keep_layers(pl, 0, n);
     }
     if (pl->p->total >= before) {
@@ -195,7 +195,7 @@ static void spill_inputs(planner *pl)
 
 static void stream_weights(planner *pl)
 {
-    const uint64_t excess = over(pl->p);
+    const uint64_t excess = ql_plan_over(pl->p);
 
     if (excess > 0 && pl->mapped > pl->least) {
         set_weights(pl, excess < pl->mapped - pl->least ? pl->mapped - excess
@@ -220,7 +220,8 @@ static ql_status refuse(const ql_plan *p)
     QL_FAIL(QL_ENOMEM,
             "training takes at least %.1f MiB, %.1f MiB more than the %.1f "
             "MiB that it may have (--memory)",
-            (double)p->total / (double)mib, (double)over(p) / (double)mib,
+            (double)p->total / (double)mib,
+            (double)ql_plan_over(p) / (double)mib,
             (double)p->budget / (double)mib);
 }
 
@@ -238,6 +239,7 @@ ql_status ql_plan_make(ql_plan *p, const ql_plan_facts *f)
 {
     const ql_weights *w = &f->model->weights;
     planner pl = {.p = p, .f = f};
+    ql_status st;
 
     *p = (ql_plan){.layers = f->model->config.layers};
     ql_memory_read(&pl.now);
@@ -254,7 +256,11 @@ ql_status ql_plan_make(ql_plan *p, const ql_plan_facts *f)
     pl.embed =
         w->embed.w.data != w->head.w.data ? ql_stream_bytes(w, &w->embed.w) : 0;
     ql_stream_needs(w, &pl.mapped, &pl.least);
-    QL_TRY(choose(&pl));
+    st = choose(&pl);
+    if (st != QL_OK) {
+        *p = (ql_plan){0};
+        return st;
+    }
     p->peak = p->total > pl.now.peak ? p->total : pl.now.peak;
-    return over(p) > 0 ? refuse(p) : QL_OK;
+    return ql_plan_over(p) > 0 ? refuse(p) : QL_OK;
 }

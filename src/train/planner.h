@@ -29,10 +29,13 @@ typedef struct ql_plan_facts {
  * and what is free, less a margin. */
 uint64_t ql_plan_budget(uint64_t given, const ql_memory_use *now);
 
+/* Bytes that it takes beyond its budget; 0: it fits. */
+uint64_t ql_plan_over(const ql_plan *p);
+
 /* Makes the plan: memory held now counts as it is, what the facts are about
  * comes on top. Errors: QL_ENOMEM when even the leanest plan, which p then is,
- * exceeds the budget, saying by how much; QL_EINVAL (the optimizer's memory is
- * less than paging takes). */
+ * exceeds the budget, saying by how much. Else p is all zero: QL_EINVAL (the
+ * optimizer's memory is less than paging takes), QL_ENOMEM. */
 ql_status ql_plan_make(ql_plan *p, const ql_plan_facts *f);
 
 #endif

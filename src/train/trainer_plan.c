@@ -98,6 +98,5 @@ ql_status ql_trainer_plan(ql_trainer *t)
 {
     const ql_status st = ql_trainer_try_plan(t);
 
-    return st == QL_ENOMEM && t->plan.total > t->plan.budget ? ql_advise(t)
-                                                             : st;
+    return st == QL_ENOMEM && ql_plan_over(&t->plan) > 0 ? ql_advise(t) : st;
 }

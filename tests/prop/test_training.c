@@ -521,6 +521,40 @@ static void training__that_explodes_keeps_the_last_sound_adapter(void **state)
     ql_model_close(&m);
 }
 
+/* What else fails while flags are tried is not taken for a plan that does not
+ * fit. */
+static void advice__tells_of_no_memory(void **state)
+{
+    ql_train_options o;
+    ql_tokenizer *tok;
+    ql_dataset *data;
+    ql_model *m;
+    uint64_t calls;
+
+    (void)state;
+    options(&o);
+    o.memory = 1;
+    o.optim = QL_OPTIM_ADAMW_32BIT;
+    check_ok(ql_model_open(&m, toy_model(), NULL));
+    check_ok(ql_tokenizer_open(&tok, toy_model()));
+    data = toy_data(tok, SAMPLES);
+    calls = ql_alloc_calls();
+    check_fails(
+        ql_train(m, data, NULL, check_tmp_path("no"), &o, NULL, NULL, NULL),
+        QL_ENOMEM, "and less with no flags");
+    calls = ql_alloc_calls() - calls;
+    for (uint64_t n = 0; n < calls; n++) {
+        ql_alloc_fail_after((long)n);
+        check_fails(
+            ql_train(m, data, NULL, check_tmp_path("no"), &o, NULL, NULL, NULL),
+            QL_ENOMEM, "out of memory");
+        ql_alloc_fail_after(-1);
+    }
+    ql_dataset_close(&data);
+    ql_tokenizer_close(&tok);
+    ql_model_close(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -536,6 +570,7 @@ int main(void)
         cmocka_unit_test(step__does_not_depend_on_its_cutting),
         cmocka_unit_test(adapter__is_read_back_as_written),
         cmocka_unit_test(training__stopped_saves_a_checkpoint),
+        cmocka_unit_test(advice__tells_of_no_memory),
         cmocka_unit_test(training__that_explodes_keeps_the_last_sound_adapter),
     };
 
