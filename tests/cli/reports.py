@@ -73,10 +73,13 @@ def masked(data):
 
 
 def records(data):
+    """One that is cut, as a kill may leave it, ends the file."""
     at = 0
-    while at < len(data):
+    while at + 12 <= len(data):
         length, crc = struct.unpack_from('<QI', data, at)
         assert masked(data[at:at + 8]) == crc, 'sum of a length'
+        if at + 16 + length > len(data):
+            return
         body = data[at + 12:at + 12 + length]
         crc, = struct.unpack_from('<I', data, at + 12 + length)
         assert masked(body) == crc, 'sum of an event'
