@@ -14,8 +14,15 @@ static const char sample[] =
     "Her friend wrote: for (i = 0; i < n; i++) sum += x[i];";
 
 enum {
-    MAX_TOKENS = 32
+    MAX_TOKENS = 32,
+    GAIN = 6
 };
+
+/* How far numbers go in a model. */
+typedef struct extent {
+    size_t layers, width; /* of the widest matrix, a row */
+    size_t logits;        /* of a token, or a text */
+} extent;
 
 typedef struct sample_ids {
     int32_t ids[MAX_TOKENS];
@@ -108,7 +115,7 @@ static ql_status run_classifier(ql_model *m, const sample_ids *s,
  * taken by the first. */
 static ql_status run_folder(const char *dir, const char *adapter,
                             const char *scratch_dir, const ql_merged_base *base,
-                            sample_ids *s, size_t *vocab, float **logits)
+                            sample_ids *s, extent *e, float **logits)
 {
     ql_model_options opt;
     ql_model_info info;
@@ -127,7 +134,10 @@ static ql_status run_folder(const char *dir, const char *adapter,
                                                     : MAX_TOKENS,
                     info.vocab);
     }
-    *vocab = info.classes > 0 ? info.classes : info.vocab;
+    *e =
+        (extent){.layers = m->config.layers,
+                 .width = m->config.F > m->config.C ? m->config.F : m->config.C,
+                 .logits = info.classes > 0 ? info.classes : info.vocab};
     QL_TRY_DONE(adapter ? ql_model_load_adapter(m, adapter) : QL_OK);
     st = info.classes > 0 ? run_classifier(m, s, logits)
                           : run_model(m, s, logits);
@@ -172,18 +182,25 @@ static void count(ql_export_difference *d, const float *p, const float *q,
     d->agree += first == second;
 }
 
-/* So much of what logits span may rounding cost, and a sixteenth of that of the
- * largest of them. On models from 260 thousand to 3 million weights it cost up
- * to 2^-20 (sums in another order), 2^-8.7 and 2^-6; errors grow with depth and
- * width. */
-static double explained_by(ql_dtype rounding)
+/* The share of what logits span that rounding may cost, as the theory of
+ * rounding has it. What is rounded to a relative error of at most u, evenly
+ * spread, is off by u / sqrt(3) on average; a product of K terms, summed in
+ * another order, by about sqrt(K) roundings of f32. Of the products on the way,
+ * four of each layer and the head, each does so independently of the others.
+ * GAIN is for what theory does not know: how far the largest of all logits is
+ * from the average one, and what layers make of errors. */
+static double explained_by(const extent *e, ql_dtype rounding)
 {
+    const double products = 4 * (double)e->layers + 1;
+    const double sums = sqrt((double)e->width) * 0x1p-24;
+    double u = rounding == QL_DTYPE_BF16  ? 0x1p-8
+               : rounding == QL_DTYPE_F16 ? 0x1p-11
+                                          : 0;
+
     if (strcmp(ql_runtime_compute(), "bf16") == 0) {
-        rounding = QL_DTYPE_BF16;
+        u = 0x1p-8;
     }
-    return rounding == QL_DTYPE_BF16  ? 0x1p-4
-           : rounding == QL_DTYPE_F16 ? 0x1p-7
-                                      : 0x1p-14;
+    return GAIN * sqrt(products / 3) * (u + sums);
 }
 
 ql_status ql_merge_compare(ql_export_difference *d, const char *model_dir,
@@ -195,13 +212,15 @@ ql_status ql_merge_compare(ql_export_difference *d, const char *model_dir,
     float *after = NULL;
     float least = INFINITY;
     float most = -INFINITY;
+    extent e;
     size_t V;
     ql_status st;
 
     *d = (ql_export_difference){0};
     QL_TRY_DONE(
-        run_folder(model_dir, adapter_dir, merged_dir, base, &s, &V, &before));
-    QL_TRY_DONE(run_folder(merged_dir, NULL, merged_dir, NULL, &s, &V, &after));
+        run_folder(model_dir, adapter_dir, merged_dir, base, &s, &e, &before));
+    QL_TRY_DONE(run_folder(merged_dir, NULL, merged_dir, NULL, &s, &e, &after));
+    V = e.logits;
     for (size_t i = 0; i < s.n; i++) {
         count(d, before + i * V, after + i * V, V, &least, &most);
     }
@@ -209,7 +228,7 @@ ql_status ql_merge_compare(ql_export_difference *d, const char *model_dir,
     d->range = (double)most - (double)least;
     d->explained =
         fmax(d->range, fmax(fabs((double)least), fabs((double)most)) / 16) *
-        explained_by(rounding);
+        explained_by(&e, rounding);
     d->kl /= (double)s.n;
     d->agree /= (double)s.n;
 done:
