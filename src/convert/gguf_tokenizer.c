@@ -10,6 +10,7 @@
 #include "src/convert/gguf_pre.h"
 #include "src/convert/model_files.h"
 #include "src/text/chat_file.h"
+#include "src/text/end_ids.h"
 #include "src/text/tokenizer_handle.h"
 
 /* Types of tokens, as llama.cpp numbers them. */
@@ -244,19 +245,15 @@ static void add_end(ends *e, int64_t id)
 
 static ql_status read_ends(const job *j, const char *dir, ends *e)
 {
-    json_t *said = NULL;
+    ql_end_ids said;
 
     *e = (ends){.eos = -1, .others = {-1, -1}};
     add_end(e, j->tok->eos);
-    QL_TRY(ql_model_files_ends(&said, dir));
-    for (size_t i = 0; i < ql_json_count(said); i++) {
-        const json_t *id = ql_json_item(said, i);
-
-        if (json_is_integer(id)) { /* null: none */
-            add_end(e, json_integer_value(id));
-        }
+    QL_TRY(ql_end_ids_init(&said, dir));
+    for (size_t i = 0; i < said.n; i++) {
+        add_end(e, said.ids[i]);
     }
-    json_decref(said);
+    ql_end_ids_free(&said);
     return QL_OK;
 }
 

@@ -131,25 +131,3 @@ ql_status ql_model_files_put_config(const json_t *config, const char *dir)
     ql_free(path);
     return st;
 }
-
-ql_status ql_model_files_ends(json_t **out, const char *dir)
-{
-    static const char *const names[] = {"generation_config.json",
-                                        "config.json"};
-    ql_status st = QL_OK;
-
-    *out = NULL;
-    for (size_t i = 0; st == QL_OK && !*out && i < 2; i++) {
-        json_t *root = NULL;
-        char *path = NULL;
-        json_t *v;
-
-        st = ql_json_load_optional(&root, &path, dir, names[i],
-                                   MAX_CONFIG_BYTES);
-        v = json_object_get(root, "eos_token_id");
-        *out = json_is_null(v) ? NULL : json_incref(v);
-        json_decref(root);
-        ql_free(path);
-    }
-    return st;
-}

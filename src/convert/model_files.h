@@ -27,9 +27,4 @@ ql_status ql_model_files_carry(const char *in_dir, const char *out_dir);
 ql_status ql_model_files_config(json_t **out, const char *dir);
 ql_status ql_model_files_put_config(const json_t *config, const char *dir);
 
-/* "eos_token_id", the id of a token or a list of them, of
- * generation_config.json, or of config.json where it says nothing; NULL if none
- * does. Owned: json_decref. Errors: QL_EFORMAT, QL_EIO, QL_ENOMEM. */
-ql_status ql_model_files_ends(json_t **out, const char *dir);
-
 #endif

@@ -13,6 +13,7 @@
 #include "src/convert/go_template.h"
 #include "src/convert/model_files.h"
 #include "src/convert/modelfile.h"
+#include "src/text/end_ids.h"
 #include "src/text/tokenizer_handle.h"
 
 static const char model_name[] = "model.gguf";
@@ -38,7 +39,7 @@ typedef struct job {
     ql_tokenizer *tok;
     json_t *tokens; /* special tokens by name */
     json_t *generation;
-    json_t *ends; /* ids of tokens that end answers */
+    ql_end_ids ends;
     ql_go_template template;
     bool has_template;
     bool dated; /* the template puts the date in */
@@ -141,7 +142,7 @@ static ql_status read_inputs(job *j)
                                "generation_config.json", MAX_JSON);
     ql_free(path);
     QL_TRY(st);
-    QL_TRY(ql_model_files_ends(&j->ends, j->model));
+    QL_TRY(ql_end_ids_init(&j->ends, j->model));
     return read_template(j);
 }
 
@@ -196,17 +197,16 @@ done:
 
 /* The same of a token, by the text that it adds to one: a piece may stand for
  * blanks or bytes. */
-static ql_status put_stop_token(job *j, json_int_t id)
+static ql_status put_stop_token(job *j, int32_t id)
 {
-    const int32_t ids[2] = {(int32_t)id, (int32_t)id};
+    const int32_t ids[2] = {id, id};
     char *one = NULL;
     char *two = NULL;
     size_t n = 0;
     size_t m = 0;
     ql_status st;
 
-    if (id < 0 || id >= (json_int_t)ql_tokenizer_size(j->tok) ||
-        !ql_tokenizer_token(j->tok, (int32_t)id)) {
+    if (id < 0 || !ql_tokenizer_token(j->tok, id)) {
         return QL_OK;
     }
     QL_TRY_DONE(ql_tokenizer_decode(j->tok, ids, 1, false, &one, &n));
@@ -236,12 +236,8 @@ static ql_status put_template_stops(job *j, const ql_added_set *set)
 static ql_status put_stops(job *j)
 {
     QL_TRY(put_stop_token(j, j->tok->eos));
-    for (size_t i = 0; i < ql_json_count(j->ends); i++) {
-        const json_t *id = ql_json_item(j->ends, i);
-
-        if (json_is_integer(id)) { /* null: none */
-            QL_TRY(put_stop_token(j, json_integer_value(id)));
-        }
+    for (size_t i = 0; i < j->ends.n; i++) {
+        QL_TRY(put_stop_token(j, j->ends.ids[i]));
     }
     QL_TRY(put_template_stops(j, &j->tok->added.raw));
     return put_template_stops(j, &j->tok->added.written);
@@ -335,7 +331,7 @@ ql_status ql_export_ollama(const char *model_dir, const char *adapter_dir,
     ql_tokenizer_close(&j.tok);
     json_decref(j.tokens);
     json_decref(j.generation);
-    json_decref(j.ends);
+    ql_end_ids_free(&j.ends);
     ql_buf_free(&j.out);
     return st;
 }

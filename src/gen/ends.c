@@ -1,13 +1,8 @@
 #include "src/gen/ends.h"
 
+#include "src/base/alloc.h"
 #include "src/base/fail.h"
-#include "src/base/json.h"
-
-enum {
-    FILE_BYTES = 1 << 26
-};
-
-static const char key[] = "eos_token_id";
+#include "src/text/end_ids.h"
 
 static ql_status add(ql_ends *e, int32_t id)
 {
@@ -23,34 +18,6 @@ static ql_status add(ql_ends *e, int32_t id)
     e->ids = ids;
     e->ids[e->n++] = id;
     return QL_OK;
-}
-
-static ql_status add_value(ql_ends *e, const json_t *v, const char *path)
-{
-    if (!json_is_integer(v) || json_integer_value(v) > INT32_MAX) {
-        QL_FAIL(QL_EFORMAT, "%s: \"%s\" must be the id of a token, or a list",
-                path, key);
-    }
-    return add(e, (int32_t)json_integer_value(v));
-}
-
-/* What a file says; *said is false where it says nothing. */
-static ql_status read_file(ql_ends *e, const char *dir, const char *name,
-                           bool *said)
-{
-    json_t *root = NULL;
-    char *path = NULL;
-    const json_t *v;
-    ql_status st = ql_json_load_optional(&root, &path, dir, name, FILE_BYTES);
-
-    v = json_object_get(root, key);
-    *said = v && !json_is_null(v);
-    for (size_t i = 0; st == QL_OK && i < ql_json_count(v); i++) {
-        st = add_value(e, ql_json_item(v, i), path);
-    }
-    json_decref(root);
-    ql_free(path);
-    return st;
 }
 
 /* Rows that only pad the matrix, and ids that no token has. */
@@ -73,16 +40,24 @@ static ql_status find_holes(ql_ends *e, size_t V, const ql_tokenizer *tok)
     return QL_OK;
 }
 
+/* Adds what the model's files say. */
+static ql_status add_said(ql_ends *e, const char *dir)
+{
+    ql_end_ids said;
+    ql_status st = ql_end_ids_init(&said, dir);
+
+    for (size_t i = 0; st == QL_OK && i < said.n; i++) {
+        st = add(e, said.ids[i]);
+    }
+    ql_end_ids_free(&said);
+    return st;
+}
+
 ql_status ql_ends_init(ql_ends *e, const ql_model *m, const ql_tokenizer *tok)
 {
-    bool said;
-
     *e = (ql_ends){0};
     QL_TRY(add(e, ql_tokenizer_eos(tok)));
-    QL_TRY(read_file(e, m->dir, "generation_config.json", &said));
-    if (!said) {
-        QL_TRY(read_file(e, m->dir, "config.json", &said));
-    }
+    QL_TRY(add_said(e, m->dir));
     return find_holes(e, m->config.V, tok);
 }
 

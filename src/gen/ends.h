@@ -13,9 +13,8 @@ typedef struct ql_ends {
     size_t n_holes;
 } ql_ends;
 
-/* End tokens: that of the tokenizer, and "eos_token_id" of
- * generation_config.json, or of config.json where it says nothing, a number or
- * a list. Errors: QL_EFORMAT, QL_EIO, QL_ENOMEM. */
+/* End tokens: that of the tokenizer, and those of end_ids.h. Errors:
+ * QL_EFORMAT, QL_EIO, QL_ENOMEM. */
 ql_status ql_ends_init(ql_ends *e, const ql_model *m, const ql_tokenizer *tok);
 void ql_ends_free(ql_ends *e);
 

@@ -121,6 +121,7 @@ static void ends__are_all_that_the_model_has(void **state)
         {"{}", -1, -1},
         {"{'eos_token_id': 4}", 4, -1},
         {"{'eos_token_id': [5]}", 5, -1},
+        {"{'eos_token_id': [null, 5, -1]}", 5, -1},
         {"{'eos_token_id': [5, 2, 4]}", 5, 4},
         {"{'eos_token_id': [5, 4, 3]}", 5, 4},
     };

@@ -163,6 +163,7 @@ static void ends__are_texts(void **state)
     } cases[] = {
         {"{'eos_token_id': [2]}", "PARAMETER stop \"</s>\"\n"},
         {"{'eos_token_id': 6}", "PARAMETER stop \" b\"\n"},
+        {"{'eos_token_id': [null, 6]}", "PARAMETER stop \" b\"\n"},
         {"{'eos_token_id': 7}", "PARAMETER stop \"\"\"\n\"\"\"\n"},
         {"{'eos_token_id': [3, 8]}", "PARAMETER stop \"\"\"say \"\"\"\"\n"},
         {"{'eos_token_id': 9}", "PARAMETER stop \"\\\"\n"},
