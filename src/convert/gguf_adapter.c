@@ -11,20 +11,14 @@
 #include <string.h>
 
 #include "src/base/fail.h"
-#include "src/base/file.h"
-#include "src/convert/adapter_folder.h"
-#include "src/convert/gguf_arch.h"
 #include "src/convert/gguf_general.h"
-#include "src/convert/model_files.h"
+#include "src/convert/gguf_inputs.h"
 #include "src/format/names.h"
 
 struct ql_gguf_adapter {
     const ql_export_options *opt;
     ql_export_report *report;
-    ql_adapter_folder folder;
-    ql_config config;
-    const ql_gguf_arch *arch;
-    ql_gguf_type type;
+    ql_gguf_inputs in;
     double alpha;
     ql_gguf_writer *w;
 };
@@ -34,7 +28,7 @@ typedef ql_gguf_adapter job;
 /* The path of the embedding, or of the head. */
 static bool is_end(const job *j, const char *path)
 {
-    const ql_names *n = j->config.arch->names;
+    const ql_names *n = j->in.config.arch->names;
 
     return ql_name_ends(path, n->embed) || strcmp(path, n->head) == 0;
 }
@@ -56,7 +50,7 @@ static bool is_end_tensor(const job *j, const char *name)
 /* Merging makes two matrices of the one that is embedding and head. */
 static bool unties(const job *j)
 {
-    const ql_adapter_folder *f = &j->folder;
+    const ql_adapter_folder *f = &j->in.folder;
     bool changes = false;
 
     for (size_t i = 0; i < f->n_pairs; i++) {
@@ -65,22 +59,22 @@ static bool unties(const job *j)
     for (size_t i = 0; i < f->n_wholes; i++) {
         changes |= !f->wholes[i].repeats && is_end_tensor(j, f->wholes[i].name);
     }
-    return changes && j->config.tied && !f->tied;
+    return changes && j->in.config.tied && !f->tied;
 }
 
 static ql_status refuse(const job *j, const char *what)
 {
-    if (unties(j) && !ql_gguf_arch_own_head(j->arch)) {
+    if (unties(j) && !ql_gguf_arch_own_head(j->in.arch)) {
         QL_FAIL(QL_EUNSUPPORTED,
                 "%s: %s cannot be said in a GGUF adapter, and GGUF files of "
                 "architecture %s have no place for a head of its own: merge "
                 "it into a folder (qlora-export merge)",
-                j->folder.path, what, ql_gguf_arch_name(j->arch));
+                j->in.folder.path, what, ql_gguf_arch_name(j->in.arch));
     }
     QL_FAIL(QL_EUNSUPPORTED,
             "%s: %s cannot be said in a GGUF adapter; merge it into the model "
             "(qlora-export gguf --adapter, or merge)",
-            j->folder.path, what);
+            j->in.folder.path, what);
 }
 
 /* Where a pair goes; the name of its weight stands for the pair. */
@@ -90,7 +84,7 @@ static ql_status place_of(const job *j, const ql_adapter_pair *p,
     char name[1024];
 
     snprintf(name, sizeof(name), "%s.weight", p->path);
-    QL_TRY(ql_gguf_place_find(place, j->arch, &j->config, name));
+    QL_TRY(ql_gguf_place_find(place, j->in.arch, &j->in.config, name));
     if (strlen(place->name) + strlen(".lora_a") >= sizeof(place->name)) {
         QL_FAIL(QL_EUNSUPPORTED, "tensor name %s is too long", place->name);
     }
@@ -101,7 +95,7 @@ static ql_status place_of(const job *j, const ql_adapter_pair *p,
  * which serves as the head as well; but the pair does not. */
 static ql_status check_plain(const job *j)
 {
-    const ql_adapter_folder *f = &j->folder;
+    const ql_adapter_folder *f = &j->in.folder;
 
     if (f->dora) {
         return refuse(j, "DoRA (\"use_dora\")");
@@ -112,7 +106,7 @@ static ql_status check_plain(const job *j)
         }
     }
     for (size_t i = 0; i < f->n_pairs; i++) {
-        if (is_end(j, f->pairs[i].path) && j->config.tied) {
+        if (is_end(j, f->pairs[i].path) && j->in.config.tied) {
             return refuse(j,
                           "a change of the embedding that is the head, too,");
         }
@@ -123,7 +117,7 @@ static ql_status check_plain(const job *j)
 /* Every pair fits a module of the model. */
 static ql_status check_shape(const job *j, const ql_adapter_pair *p)
 {
-    const ql_config *c = &j->config;
+    const ql_config *c = &j->in.config;
     char name[1024];
     size_t want[2] = {c->V, c->C};
     ql_module m;
@@ -140,16 +134,9 @@ static ql_status check_shape(const job *j, const ql_adapter_pair *p)
         QL_FAIL(QL_EMISMATCH,
                 "%s: %s has shape [%zu, %zu], but the model's weight is [%zu, "
                 "%zu]; the adapter was made for another model",
-                j->folder.path, p->path, p->out, p->in, want[0], want[1]);
+                j->in.folder.path, p->path, p->out, p->in, want[0], want[1]);
     }
     return QL_OK;
-}
-
-/* A row no longer than a block of Q8_0 stays in 16 bits. */
-static ql_gguf_type type_for(const job *j, size_t cols)
-{
-    return j->type == QL_GGUF_Q8_0 && cols % QL_GGUF_Q8_BLOCK != 0 ? QL_GGUF_F16
-                                                                   : j->type;
 }
 
 /* Announces A and B of a pair; of an embedding, A goes in transposed. */
@@ -164,9 +151,11 @@ static ql_status announce(job *j, const ql_adapter_pair *p)
     QL_TRY(place_of(j, p, &place));
     QL_TRY(check_shape(j, p));
     snprintf(name, sizeof(name), "%s.lora_a", place.name);
-    QL_TRY(ql_gguf_writer_add(j->w, name, type_for(j, a[0]), a, 2));
+    QL_TRY(ql_gguf_writer_add(j->w, name, ql_gguf_inputs_type(&j->in, a[0]), a,
+                              2));
     snprintf(name, sizeof(name), "%s.lora_b", place.name);
-    QL_TRY(ql_gguf_writer_add(j->w, name, type_for(j, b[0]), b, 2));
+    QL_TRY(ql_gguf_writer_add(j->w, name, ql_gguf_inputs_type(&j->in, b[0]), b,
+                              2));
     j->report->tensors += 2;
     j->report->merged++;
     return QL_OK;
@@ -176,7 +165,7 @@ static ql_status announce(job *j, const ql_adapter_pair *p)
 static ql_status write_matrix(job *j, const float *x, size_t rows, size_t cols,
                               const ql_gguf_place *place)
 {
-    const ql_gguf_type type = type_for(j, cols);
+    const ql_gguf_type type = ql_gguf_inputs_type(&j->in, cols);
     const size_t bytes = ql_gguf_bytes(type, cols);
     unsigned char *row = ql_alloc(QL_TAG_WORK, bytes, 1);
     ql_status st = row ? QL_OK : QL_ENOMEM;
@@ -189,7 +178,7 @@ static ql_status write_matrix(job *j, const float *x, size_t rows, size_t cols,
                 ql_fail(QL_EUNSUPPORTED,
                         "%s: a number is beyond the range of %s; choose --type "
                         "f32",
-                        j->folder.path, ql_gguf_type_name(type));
+                        j->in.folder.path, ql_gguf_type_name(type));
             break;
         }
         st = ql_gguf_writer_write(j->w, row, bytes);
@@ -227,7 +216,7 @@ done:
  * would mean to llama.cpp that there is none. */
 static void choose_alpha(job *j)
 {
-    const ql_adapter_folder *f = &j->folder;
+    const ql_adapter_folder *f = &j->in.folder;
 
     j->alpha = f->rslora ? f->alpha * sqrt((double)f->r) : f->alpha;
     j->alpha = j->alpha != 0 ? j->alpha : 1;
@@ -239,7 +228,7 @@ static ql_status put_values(job *j, const char *adapter_dir)
 
     ql_gguf_title(adapter_dir, title);
     QL_TRY(ql_gguf_put_string(j->w, "general.architecture",
-                              ql_gguf_arch_name(j->arch)));
+                              ql_gguf_arch_name(j->in.arch)));
     QL_TRY(ql_gguf_put_string(j->w, "general.type", "adapter"));
     QL_TRY(ql_gguf_put_string(j->w, "adapter.type", "lora"));
     if (title[0]) {
@@ -253,25 +242,11 @@ static ql_status put_values(job *j, const char *adapter_dir)
 static ql_status plan(job *j, const char *adapter_dir)
 {
     QL_TRY(put_values(j, adapter_dir));
-    for (size_t i = 0; i < j->folder.n_pairs; i++) {
-        QL_TRY(announce(j, &j->folder.pairs[i]));
+    for (size_t i = 0; i < j->in.folder.n_pairs; i++) {
+        QL_TRY(announce(j, &j->in.folder.pairs[i]));
     }
     j->report->bytes = ql_gguf_writer_size(j->w);
     j->report->files = 1;
-    return QL_OK;
-}
-
-static ql_status open_inputs(job *j, const char *model_dir,
-                             const char *adapter_dir, const char *out_path)
-{
-    QL_TRY(ql_dir_need(model_dir, "give a Hugging Face model folder"));
-    QL_TRY(ql_model_files_check_file(out_path, j->opt->force));
-    QL_TRY(ql_gguf_type_of(j->opt->type, QL_GGUF_F32, &j->type));
-    QL_TRY(ql_config_init(&j->config, model_dir));
-    QL_TRY(ql_gguf_arch_find(&j->arch, &j->config));
-    QL_TRY(ql_adapter_folder_init(&j->folder, adapter_dir));
-    QL_TRY(check_plain(j));
-    choose_alpha(j);
     return QL_OK;
 }
 
@@ -289,7 +264,10 @@ ql_status ql_gguf_adapter_open(ql_gguf_adapter **out, const char *model_dir,
         return QL_ENOMEM;
     }
     *j = (job){.opt = opt, .report = report};
-    QL_TRY_DONE(open_inputs(j, model_dir, adapter_dir, out_path));
+    QL_TRY_DONE(ql_gguf_inputs_init(&j->in, model_dir, adapter_dir, out_path,
+                                    opt, QL_GGUF_F32));
+    QL_TRY_DONE(check_plain(j));
+    choose_alpha(j);
     QL_TRY_DONE(ql_gguf_writer_open(&j->w, out_path));
     st = plan(j, adapter_dir);
 done:
@@ -307,8 +285,8 @@ uint64_t ql_gguf_adapter_bytes(const ql_gguf_adapter *a)
 ql_status ql_gguf_adapter_finish(ql_gguf_adapter *a)
 {
     QL_TRY(ql_gguf_writer_begin(a->w));
-    for (size_t i = 0; i < a->folder.n_pairs; i++) {
-        QL_TRY(write_pair(a, &a->folder.pairs[i]));
+    for (size_t i = 0; i < a->in.folder.n_pairs; i++) {
+        QL_TRY(write_pair(a, &a->in.folder.pairs[i]));
     }
     return ql_gguf_writer_commit(a->w);
 }
@@ -317,8 +295,7 @@ void ql_gguf_adapter_close(ql_gguf_adapter **a)
 {
     if (*a) {
         ql_gguf_writer_close(&(*a)->w);
-        ql_adapter_folder_free(&(*a)->folder);
-        ql_config_free(&(*a)->config);
+        ql_gguf_inputs_free(&(*a)->in);
         ql_free(*a);
     }
     *a = NULL;

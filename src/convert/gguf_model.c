@@ -7,10 +7,9 @@
 #include <string.h>
 
 #include "src/base/fail.h"
-#include "src/base/file.h"
 #include "src/convert/export_base.h"
-#include "src/convert/gguf_arch.h"
 #include "src/convert/gguf_general.h"
+#include "src/convert/gguf_inputs.h"
 #include "src/convert/gguf_tokenizer.h"
 #include "src/convert/model_files.h"
 #include "src/model/strange.h"
@@ -31,13 +30,10 @@ struct ql_gguf_model {
     const ql_gguf_model_job *what;
     const ql_export_options *opt;
     ql_export_report *report;
+    ql_gguf_inputs in;
     ql_merged_base base;
-    ql_adapter_folder folder;
     ql_merged merged;
-    ql_config config;
     json_t *root;
-    const ql_gguf_arch *arch;
-    ql_gguf_type type;
     ql_gguf_place *places; /* [merged.n] */
     extra extras[EXTRAS];
     size_t n_extras;
@@ -91,7 +87,7 @@ static float llama3_divisor(const ql_rope_spec *r, size_t i)
 
 static ql_status add_llama3(job *j)
 {
-    const ql_rope_spec *r = &j->config.rope[0];
+    const ql_rope_spec *r = &j->in.config.rope[0];
     float *x;
 
     QL_TRY(add_extra(j, "rope_freqs.weight", r->dim / 2, &x));
@@ -103,7 +99,7 @@ static ql_status add_llama3(job *j)
 
 static ql_status add_longrope(job *j)
 {
-    const ql_rope_spec *r = &j->config.rope[0];
+    const ql_rope_spec *r = &j->in.config.rope[0];
     float *x;
 
     QL_TRY(add_extra(j, "rope_factors_long.weight", r->dim / 2, &x));
@@ -119,7 +115,7 @@ static ql_status add_longrope(job *j)
 
 static ql_status add_extras(job *j)
 {
-    switch (j->config.rope[0].type) {
+    switch (j->in.config.rope[0].type) {
     case QL_ROPE_LLAMA3:
         return add_llama3(j);
     case QL_ROPE_LONGROPE:
@@ -154,8 +150,7 @@ static ql_gguf_type type_of(const job *j, const ql_merged_item *item,
     if (item->rank < 2 || p->exact) {
         return QL_GGUF_F32;
     }
-    return j->type == QL_GGUF_Q8_0 && cols % QL_GGUF_Q8_BLOCK != 0 ? QL_GGUF_F16
-                                                                   : j->type;
+    return ql_gguf_inputs_type(&j->in, cols);
 }
 
 static ql_status announce(job *j, const ql_merged_item *item,
@@ -191,7 +186,7 @@ static ql_status find_places(job *j, uint64_t *parameters)
         return QL_ENOMEM;
     }
     for (size_t i = 0; i < m->n; i++) {
-        QL_TRY(ql_gguf_place_find(&j->places[i], j->arch, &j->config,
+        QL_TRY(ql_gguf_place_find(&j->places[i], j->in.arch, &j->in.config,
                                   m->items[i].name));
         *parameters += j->places[i].name[0] ? m->items[i].elements : 0;
     }
@@ -208,12 +203,12 @@ static ql_status write_values(job *j, uint64_t parameters)
 
     ql_gguf_title(j->what->model, title);
     ql_gguf_size_label(parameters, label);
-    QL_TRY(ql_gguf_arch_values(j->w, j->arch, &j->config, j->root,
+    QL_TRY(ql_gguf_arch_values(j->w, j->in.arch, &j->in.config, j->root,
                                title[0] ? title : NULL, label,
-                               file_type_of(j->type)));
+                               file_type_of(j->in.type)));
     if (j->what->tokenizer) {
         QL_TRY(ql_gguf_put_tokenizer(j->w, j->what->model, j->what->trained,
-                                     j->config.V));
+                                     j->in.config.V));
     }
     return ql_gguf_put_u32(j->w, "general.quantization_version",
                            QL_GGUF_QUANTIZATION);
@@ -334,21 +329,15 @@ static ql_status open_inputs(job *j)
 {
     const char *adapter = j->what->adapter;
 
-    QL_TRY(ql_dir_need(j->what->model, "give a Hugging Face model folder"));
-    QL_TRY(ql_model_files_check_file(j->what->out, j->opt->force));
-    QL_TRY(ql_gguf_type_of(j->opt->type, QL_GGUF_F16, &j->type));
-    QL_TRY(ql_config_init(&j->config, j->what->model));
+    QL_TRY(ql_gguf_inputs_init(&j->in, j->what->model, adapter, j->what->out,
+                               j->opt, QL_GGUF_F16));
     QL_TRY(ql_model_files_config(&j->root, j->what->model));
-    QL_TRY(ql_gguf_arch_find(&j->arch, &j->config));
     QL_TRY(ql_export_base_find(&j->base, j->what->trained, j->opt));
-    if (adapter) {
-        QL_TRY(ql_adapter_folder_init(&j->folder, adapter));
-    }
     QL_TRY(ql_merged_init(&j->merged, j->what->model,
-                          adapter ? &j->folder : NULL, &j->base));
+                          adapter ? &j->in.folder : NULL, &j->base));
     QL_TRY(ql_strange_check(
-        j->merged.shards, &j->config,
-        ql_weights_base(j->merged.shards, j->config.arch->names)));
+        j->merged.shards, &j->in.config,
+        ql_weights_base(j->merged.shards, j->in.config.arch->names)));
     return ql_export_base_check(&j->merged, j->what->model, j->opt);
 }
 
@@ -366,7 +355,7 @@ ql_status ql_gguf_model_open(ql_gguf_model **out, const ql_gguf_model_job *what,
     }
     *j = (job){.what = what, .opt = opt, .report = report};
     QL_TRY_DONE(open_inputs(j));
-    ql_gguf_arch_doubts(j->arch, &j->config);
+    ql_gguf_arch_doubts(j->in.arch, &j->in.config);
     QL_TRY_DONE(ql_gguf_writer_open(&j->w, what->out));
     st = plan(j);
 done:
@@ -405,8 +394,7 @@ void ql_gguf_model_close(ql_gguf_model **m)
     }
     ql_free(j->places);
     ql_merged_free(&j->merged);
-    ql_adapter_folder_free(&j->folder);
-    ql_config_free(&j->config);
+    ql_gguf_inputs_free(&j->in);
     json_decref(j->root);
     ql_free(j);
     *m = NULL;

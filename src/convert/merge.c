@@ -8,6 +8,7 @@
 #include "src/convert/export_base.h"
 #include "src/convert/merge_compare.h"
 #include "src/convert/model_files.h"
+#include "src/convert/peft.h"
 
 /* One call of ql_export_merge. */
 typedef struct job {
@@ -294,6 +295,20 @@ static ql_status check_type(ql_export_type type)
     return QL_OK;
 }
 
+/* As loading does. A model that we cannot run can be merged into. */
+static ql_status check_adapter(const job *j)
+{
+    ql_config c;
+    ql_status st = ql_config_init(&c, j->model);
+
+    if (st == QL_OK) {
+        st = ql_peft_check(&j->folder, &c);
+        ql_config_free(&c);
+        return st;
+    }
+    return st == QL_ENOMEM ? st : QL_OK;
+}
+
 static ql_status run(job *j, const char *out_dir)
 {
     QL_TRY(check_type(j->opt->type));
@@ -302,6 +317,7 @@ static ql_status run(job *j, const char *out_dir)
         ql_model_files_check(j->model, out_dir, ql_model_mark, j->opt->force));
     QL_TRY(ql_export_base_find(&j->base, j->adapter, j->opt));
     QL_TRY(ql_adapter_folder_init(&j->folder, j->adapter));
+    QL_TRY(check_adapter(j));
     QL_TRY(ql_merged_init(&j->merged, j->model, &j->folder, &j->base));
     QL_TRY(ql_export_base_check(&j->merged, j->model, j->opt));
     QL_TRY(plan(j));

@@ -244,51 +244,50 @@ static ql_status asked(const ql_adapter_folder *f, ql_site site,
     return ql_adapter_settings_targets(&s, path, yes);
 }
 
+static const char *embed_path(const ql_config *c, char path[NAME_BYTES])
+{
+    ql_site_path(c->arch, (ql_site){.place = QL_PLACE_EMBED}, path, NAME_BYTES);
+    return path;
+}
+
 /* Where embedding and head are one matrix and shall stay so, the head changes
- * as the embedding does: W + s (B A)^T is W + s A^T B^T. There is room, since
- * each tensor has room for a pair and for a whole one. */
-static ql_status share_embedding(ql_adapter_folder *f, const ql_config *c,
-                                 bool *shared)
+ * as the embedding does, unless the folder has something of its own for it. */
+static bool head_follows(const ql_adapter_folder *f, const ql_config *c)
+{
+    const char *head = c->arch->names->head;
+    char embed[NAME_BYTES];
+
+    embed_path(c, embed);
+    return f->tied && c->tied && !ql_adapter_folder_pair(f, head) &&
+           !find_whole(f, head, false) &&
+           (ql_adapter_folder_pair(f, embed) || find_whole(f, embed, false));
+}
+
+/* Makes the head change so: W + s (B A)^T is W + s A^T B^T. There is room,
+ * since each tensor has room for a pair and for a whole one. */
+static ql_status share_embedding(ql_adapter_folder *f, const ql_config *c)
 {
     const char *head = c->arch->names->head;
     const ql_adapter_pair *p;
-    const ql_tensor *w;
-    char path[NAME_BYTES];
+    char embed[NAME_BYTES];
 
-    *shared = false;
-    if (!f->tied || !c->tied || ql_adapter_folder_pair(f, head) ||
-        find_whole(f, head, false)) {
-        return QL_OK;
-    }
-    ql_site_path(c->arch, (ql_site){.place = QL_PLACE_EMBED}, path,
-                 sizeof(path));
-    p = ql_adapter_folder_pair(f, path);
-    w = find_whole(f, path, false);
-    *shared = p || w;
-    return p   ? ql_adapter_folder_turn_pair(f, p, head)
-           : w ? ql_adapter_folder_repeat(f, w, head)
-               : QL_OK;
+    embed_path(c, embed);
+    p = ql_adapter_folder_pair(f, embed);
+    return p ? ql_adapter_folder_turn_pair(f, p, head)
+             : ql_adapter_folder_repeat(f, find_whole(f, embed, false), head);
 }
 
 /* What the folder changes of the model, in order of its sites. */
-static ql_status find_items(const ql_config *c, const ql_adapter_folder *f,
-                            ql_adapter_item *items, size_t *n)
+static void find_items(const ql_config *c, const ql_adapter_folder *f,
+                       ql_adapter_item *items, size_t *n)
 {
     for (size_t i = 0; i < ql_site_count(c); i++) {
         ql_adapter_item item = {.site = ql_site_at(c, i)};
         const ql_adapter_pair *p;
         char path[NAME_BYTES];
-        bool yes;
 
         ql_site_path(c->arch, item.site, path, sizeof(path));
         p = ql_adapter_folder_pair(f, path);
-        QL_TRY(asked(f, item.site, path, &yes));
-        if (yes && !p) {
-            QL_FAIL(QL_EMISMATCH,
-                    "%s: %s.lora_A must be there, for adapter_config.json "
-                    "asks for it; the adapter was made for another model",
-                    f->path, path);
-        }
         if (p) {
             item.r = p->r;
             item.alpha = p->alpha;
@@ -304,7 +303,6 @@ static ql_status find_items(const ql_config *c, const ql_adapter_folder *f,
             items[(*n)++] = item;
         }
     }
-    return QL_OK;
 }
 
 /* Adds the bias of a module, if the folder has it. */
@@ -478,14 +476,28 @@ static ql_status read_tensors(ql_adapter *a, const ql_adapter_folder *f)
     return QL_OK;
 }
 
-/* Settings that belong to another kind of model. */
-static ql_status check_kind(const ql_config *c, const ql_adapter_folder *f)
+ql_status ql_peft_check(const ql_adapter_folder *f, const ql_config *c)
 {
     if (f->fan_in_fan_out && !c->arch->transposed) {
         QL_FAIL(QL_EMISMATCH,
                 "%s: \"fan_in_fan_out\" is set, but the model stores no "
                 "weight that way; the adapter was made for another one",
                 f->path);
+    }
+    for (size_t i = 0; i < ql_site_count(c); i++) {
+        const ql_site site = ql_site_at(c, i);
+        char path[NAME_BYTES];
+        bool yes;
+
+        ql_site_path(c->arch, site, path, sizeof(path));
+        QL_TRY(asked(f, site, path, &yes));
+        if (yes && !ql_adapter_folder_pair(f, path) &&
+            !(site.place == QL_PLACE_HEAD && head_follows(f, c))) {
+            QL_FAIL(QL_EMISMATCH,
+                    "%s: %s.lora_A must be there, for adapter_config.json "
+                    "asks for it; the adapter was made for another model",
+                    f->path, path);
+        }
     }
     return QL_OK;
 }
@@ -517,12 +529,12 @@ static ql_status read_folder(ql_adapter *a, const ql_config *c,
         ql_site_count(c) + c->layers * (QL_MODULES + QL_NORMS) + 4;
     ql_adapter_item *items = ql_calloc(QL_TAG_MISC, most, sizeof(*items));
     size_t n = 0;
-    bool shared;
+    const bool shared = head_follows(f, c);
     ql_status st = QL_ENOMEM;
 
     QL_TRY_DONE(items ? QL_OK : QL_ENOMEM);
-    QL_TRY_DONE(share_embedding(f, c, &shared));
-    QL_TRY_DONE(find_items(c, f, items, &n));
+    QL_TRY_DONE(shared ? share_embedding(f, c) : QL_OK);
+    find_items(c, f, items, &n);
     find_biases(c, f, items, &n);
     QL_TRY_DONE(check_used(c, f, items, n));
     QL_TRY_DONE(ql_adapter_init(a, c, &opt, items, n, 0, false));
@@ -542,7 +554,7 @@ static ql_status load(ql_adapter *a, const ql_config *c, const ql_weights *w,
 
     *a = (ql_adapter){0};
     QL_TRY(ql_adapter_folder_init(&f, dir));
-    QL_TRY_DONE(check_kind(c, &f));
+    QL_TRY_DONE(ql_peft_check(&f, c));
     QL_TRY_DONE(w ? check_repeats(&f, w) : QL_OK);
     st = read_folder(a, c, &f);
 done:

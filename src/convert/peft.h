@@ -5,6 +5,7 @@
 #define QL_CONVERT_PEFT_H
 
 #include "qlora/model.h"
+#include "src/convert/adapter_folder.h"
 #include "src/model/adapter.h"
 
 /* Writes the two files into an existing folder; of an adapter that has taken
@@ -23,6 +24,11 @@ ql_status ql_peft_load(ql_adapter *a, const ql_config *c, const char *dir);
  * pairs must be the model's. */
 ql_status ql_peft_load_onto(ql_adapter *a, const ql_model *model,
                             const char *dir);
+
+/* Whether a folder is one for a model of config c, whatever is to be made of
+ * it: it has a pair for each module that its settings ask for, and no setting
+ * of another kind of model. Reading sees it too. Errors: QL_EMISMATCH. */
+ql_status ql_peft_check(const ql_adapter_folder *f, const ql_config *c);
 
 /* A number as Python has it: the integer 16, not 16.0, where it is whole.
  * Owned: json_decref; NULL without memory. */

@@ -451,6 +451,42 @@ static void adapters__of_another_model_are_refused(void **state)
     toy_check_no_rest();
 }
 
+/* What loading refuses, for settings that are not of this adapter or model, is
+ * made nothing else of, either. */
+static void settings__that_do_not_fit_are_refused_by_all(void **state)
+{
+    static const char *const cases[][2] = {
+        {"{'r': 2, 'fan_in_fan_out': true}", "\"fan_in_fan_out\" is set"},
+        {"{'r': 2, 'target_modules': ['q_proj', 'v_proj']}",
+         "layers.0.self_attn.v_proj.lora_A must be there"},
+    };
+    const toy_folder how = {.dtype = QL_DTYPE_F32};
+    const char *file = check_tmp_path("x.gguf");
+    ql_export_options o;
+    ql_model *m = NULL;
+
+    (void)state;
+    toy_folder_write(toy_in(), &how);
+    check_ok(ql_model_open(&m, toy_in(), NULL));
+    check_ok(ql_dir_remove(toy_out()));
+    options(&o);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *say = cases[i][1];
+
+        write_adapter(cases[i][0], both, 4);
+        check_fails(ql_model_load_adapter(m, adapter_dir), QL_EMISMATCH, say);
+        check_fails(merge(&o), QL_EMISMATCH, say);
+        check_fails(ql_export_gguf(toy_in(), adapter_dir, file, &o, NULL),
+                    QL_EMISMATCH, say);
+        check_fails(
+            ql_export_gguf_adapter(toy_in(), adapter_dir, file, &o, NULL),
+            QL_EMISMATCH, say);
+        assert_false(ql_path_exists(toy_out()) || ql_path_exists(file));
+    }
+    ql_model_close(&m);
+    toy_check_no_rest();
+}
+
 static bool stop(uint64_t done, uint64_t total, void *user)
 {
     size_t *left = user;
@@ -542,6 +578,7 @@ int main(void)
         cmocka_unit_test(base__is_the_one_of_the_training),
         cmocka_unit_test(files__go_along),
         cmocka_unit_test(adapters__of_another_model_are_refused),
+        cmocka_unit_test(settings__that_do_not_fit_are_refused_by_all),
         cmocka_unit_test(progress__can_stop),
         cmocka_unit_test(folders__are_not_replaced_unasked),
         cmocka_unit_test(memory__that_is_lacking_ends_it_cleanly),
