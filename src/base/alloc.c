@@ -19,8 +19,9 @@ typedef struct header {
     ql_tag tag;
 } header;
 
-static atomic_size_t held[QL_TAG_COUNT];
-static atomic_size_t peak[QL_TAG_COUNT];
+/* The last ones are of all tags. */
+static atomic_size_t held[QL_TAG_COUNT + 1];
+static atomic_size_t peak[QL_TAG_COUNT + 1];
 static atomic_uint_fast64_t calls;
 static atomic_long fail_after = -1;
 
@@ -37,14 +38,26 @@ static header *header_of(void *p)
     return (header *)(void *)((char *)p - LINE);
 }
 
-static void count_up(ql_tag tag, size_t bytes)
+static void add(ql_tag tag, size_t bytes)
 {
     const size_t now = atomic_fetch_add(&held[tag], bytes) + bytes;
     size_t top = atomic_load(&peak[tag]);
 
     while (now > top && !atomic_compare_exchange_weak(&peak[tag], &top, now)) {
     }
+}
+
+static void count_up(ql_tag tag, size_t bytes)
+{
+    add(tag, bytes);
+    add(QL_TAG_COUNT, bytes);
     atomic_fetch_add(&calls, 1);
+}
+
+static void count_down(ql_tag tag, size_t bytes)
+{
+    atomic_fetch_sub(&held[tag], bytes);
+    atomic_fetch_sub(&held[QL_TAG_COUNT], bytes);
 }
 
 /* True when the test hook wants this allocation to fail. */
@@ -122,7 +135,7 @@ void ql_free(void *p)
     }
     h = header_of(p);
     assert(h->tag < QL_TAG_COUNT);
-    atomic_fetch_sub(&held[h->tag], h->bytes);
+    count_down(h->tag, h->bytes);
     free(h);
 }
 

@@ -36,7 +36,8 @@ void *ql_realloc(ql_tag tag, void *p, size_t n, size_t size);
 char *ql_strdup(ql_tag tag, const char *s);
 char *ql_strndup(ql_tag tag, const char *s, size_t n);
 
-/* Bytes now held under a tag, and the most ever held. */
+/* Bytes now held under a tag, and the most ever held; QL_TAG_COUNT: under all
+ * of them together. */
 size_t ql_alloc_bytes(ql_tag tag);
 size_t ql_alloc_peak(ql_tag tag);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "qlora/export.h"
+#include "qlora/quantize.h"
 #include "src/base/file.h"
 #include "src/convert/gguf_model.h"
 #include "tests/check/check.h"
@@ -32,6 +33,7 @@ typedef struct maker {
 } maker;
 
 static char adapter[PATH_BYTES];
+static char packed[PATH_BYTES];
 static char file[PATH_BYTES];
 
 static void add(maker *m, const char *name, size_t rows, size_t cols)
@@ -84,13 +86,14 @@ static void write_folder(maker *m, const char *config)
     free(m->ones);
 }
 
-static void write_llama(void)
+static void write_llama(size_t vocab)
 {
     static maker m;
+    char config[400];
 
     m.n = 0;
     fill(&m);
-    add(&m, "model.embed_tokens.weight", V, C);
+    add(&m, "model.embed_tokens.weight", vocab, C);
     add(&m, "model.norm.weight", C, 0);
     for (size_t i = 0; i < LAYERS; i++) {
         add_in(&m, "model.layers", i, "input_layernorm.weight", C, 0);
@@ -103,12 +106,15 @@ static void write_llama(void)
         add_in(&m, "model.layers", i, "mlp.up_proj.weight", F, C);
         add_in(&m, "model.layers", i, "mlp.down_proj.weight", C, F);
     }
-    write_folder(
-        &m, "{'model_type': 'llama', 'hidden_size': 512, "
-            "'intermediate_size': 1536, 'num_hidden_layers': 6, "
-            "'num_attention_heads': 8, 'num_key_value_heads': 1, 'vocab_size': "
-            "64, 'max_position_embeddings': 64, 'rms_norm_eps': 1e-5, "
-            "'hidden_act': 'silu', 'tie_word_embeddings': true}");
+    snprintf(
+        config, sizeof(config),
+        "{'model_type': 'llama', 'hidden_size': 512, "
+        "'intermediate_size': 1536, 'num_hidden_layers': 6, "
+        "'num_attention_heads': 8, 'num_key_value_heads': 1, 'vocab_size': "
+        "%zu, 'max_position_embeddings': 64, 'rms_norm_eps': 1e-5, "
+        "'hidden_act': 'silu', 'tie_word_embeddings': true}",
+        vocab);
+    write_folder(&m, config);
 }
 
 static void write_gpt2(void)
@@ -141,54 +147,54 @@ static void write_gpt2(void)
                      "'activation_function': 'gelu_new'}");
 }
 
-/* A pair for a module of each layer, whose weight is [out, in] for PEFT. */
-static void write_adapter(const char *blocks, const char *path,
-                          const char *config, size_t out, size_t in)
+/* Tensors of an adapter, of which the config is. */
+static void write_tensors(const toy_tensor *t, size_t n, const char *config)
 {
-    char names[2 * LAYERS][NAME_BYTES + 48];
-    toy_tensor t[2 * LAYERS];
-    char name[PATH_BYTES];
+    char path[PATH_BYTES];
 
-    for (size_t i = 0; i < LAYERS; i++) {
-        char module[NAME_BYTES];
-
-        snprintf(module, sizeof(module), "%s.%zu.%s", blocks, i, path);
-        snprintf(names[2 * i], sizeof(names[0]),
-                 "base_model.model.%s.lora_A.weight", module);
-        snprintf(names[2 * i + 1], sizeof(names[0]),
-                 "base_model.model.%s.lora_B.weight", module);
-        t[2 * i] = (toy_tensor){.name = names[2 * i], .shape = {2, in}};
-        t[2 * i + 1] =
-            (toy_tensor){.name = names[2 * i + 1], .shape = {out, 2}};
-    }
     check_ok(ql_dir_remove(adapter));
     check_ok(ql_dir_make(adapter));
-    snprintf(name, sizeof(name), "%.4000s/adapter_model.safetensors", adapter);
-    toy_tensors_write(name, t, (size_t)2 * LAYERS);
+    snprintf(path, sizeof(path), "%.4000s/adapter_model.safetensors", adapter);
+    toy_tensors_write(path, t, n);
     toy_json_write(adapter, "adapter_config.json", config);
 }
 
-/* The most that was ever held, over all purposes. */
-static size_t peak(void)
+/* A pair for a module of each layer, whose weight is [out, in] for PEFT; with
+ * magnitudes, if the config says DoRA. */
+static void write_adapter(const char *blocks, const char *path,
+                          const char *config, size_t out, size_t in)
 {
-    size_t sum = 0;
+    static const char *const parts[] = {"lora_A.weight", "lora_B.weight",
+                                        "lora_magnitude_vector"};
+    const size_t shapes[][2] = {{2, in}, {out, 2}, {out}};
+    const size_t n = strstr(config, "'use_dora': true") ? 3 : 2;
+    char names[3 * LAYERS][NAME_BYTES + 48];
+    toy_tensor t[3 * LAYERS];
 
-    for (int tag = 0; tag < QL_TAG_COUNT; tag++) {
-        sum += ql_alloc_peak((ql_tag)tag);
+    for (size_t i = 0; i < n * LAYERS; i++) {
+        const size_t part = i % n;
+
+        snprintf(names[i], sizeof(names[0]), "base_model.model.%s.%zu.%s.%s",
+                 blocks, i / n, path, parts[part]);
+        t[i] = (toy_tensor){.name = names[i],
+                            .shape = {shapes[part][0], shapes[part][1]},
+                            .rank = part == 2 ? 1 : 2};
     }
-    return sum;
+    write_tensors(t, n * LAYERS, config);
 }
 
 static void check_peak(size_t largest)
 {
-    if (peak() > 2 * largest) {
-        fail_msg("%zu bytes, more than twice %zu", peak(), largest);
+    const size_t peak = ql_alloc_peak(QL_TAG_COUNT);
+
+    if (peak > 2 * largest) {
+        fail_msg("%zu bytes, more than twice %zu", peak, largest);
     }
 }
 
-/* From both bases, in each type. Compared where it is in f32: rounding is
- * another test's subject. */
-static void check_merges(size_t largest)
+/* So many tensors change. From both bases, in each type. Compared where it is
+ * in f32: rounding is another test's subject. */
+static void check_merges(size_t merged, size_t largest)
 {
     static const ql_export_type types[] = {QL_EXPORT_TYPE_F32,
                                            QL_EXPORT_TYPE_BF16};
@@ -203,14 +209,14 @@ static void check_merges(size_t largest)
         o.type = types[i % 2];
         o.compare = i % 2 == 0;
         check_ok(ql_export_merge(toy_in(), adapter, toy_out(), &o, &report));
-        assert_int_equal(report.merged, LAYERS);
+        assert_int_equal(report.merged, merged);
         assert_int_equal(report.dequantized, i / 2);
         assert_int_equal(report.difference.tokens > 0, o.compare);
         check_peak(largest);
     }
 }
 
-static void check_gguf(size_t largest)
+static void check_gguf(size_t merged, size_t largest)
 {
     const ql_gguf_model_job what = {
         .model = toy_in(), .adapter = adapter, .out = file};
@@ -222,29 +228,98 @@ static void check_gguf(size_t largest)
     o.base = QL_EXPORT_BASE_DEQUANTIZED;
     o.type = QL_EXPORT_TYPE_F32;
     check_ok(ql_gguf_model_write(&what, &o, &report));
-    assert_int_equal(report.merged, LAYERS);
+    assert_int_equal(report.merged, merged);
     check_peak(largest);
 }
 
 static void memory__of_a_llama_is_that_of_two_tensors(void **state)
 {
+    static const char *const configs[] = {
+        "{'r': 2, 'lora_alpha': 0.05}",
+        "{'r': 2, 'lora_alpha': 0.05, 'use_dora': true}"};
+    const size_t largest = (size_t)F * C * sizeof(float);
+
     (void)state;
-    write_llama();
-    write_adapter("model.layers", "mlp.up_proj", "{'r': 2, 'lora_alpha': 0.05}",
-                  F, C);
-    check_merges((size_t)F * C * sizeof(float));
-    check_gguf((size_t)F * C * sizeof(float));
+    write_llama(V);
+    for (size_t i = 0; i < 2; i++) {
+        write_adapter("model.layers", "mlp.up_proj", configs[i], F, C);
+        check_merges(LAYERS, largest);
+        check_gguf(LAYERS, largest);
+    }
 }
 
 static void memory__of_gpt2_is_that_of_two_tensors(void **state)
 {
+    static const char *const configs[] = {
+        "{'r': 2, 'lora_alpha': 0.05, 'fan_in_fan_out': true}",
+        "{'r': 2, 'lora_alpha': 0.05, 'fan_in_fan_out': true, 'use_dora': "
+        "true}"};
+    const size_t largest = (size_t)3 * C * C * sizeof(float);
+
     (void)state;
     write_gpt2();
-    write_adapter("transformer.h", "attn.c_attn",
-                  "{'r': 2, 'lora_alpha': 0.05, 'fan_in_fan_out': true}",
-                  (size_t)3 * C, C);
-    check_merges((size_t)3 * C * C * sizeof(float));
-    check_gguf((size_t)3 * C * C * sizeof(float));
+    for (size_t i = 0; i < 2; i++) {
+        write_adapter("transformer.h", "attn.c_attn", configs[i], (size_t)3 * C,
+                      C);
+        check_merges(LAYERS, largest);
+        check_gguf(LAYERS, largest);
+    }
+}
+
+/* The embedding, which is the largest tensor, by a pair, or trained whole; the
+ * head becomes a matrix of its own. */
+static void memory__of_an_embedding_is_that_of_two_tensors(void **state)
+{
+    const toy_tensor pair[] = {
+        {.name = "base_model.model.model.embed_tokens.lora_embedding_A",
+         .shape = {2, F}},
+        {.name = "base_model.model.model.embed_tokens.lora_embedding_B",
+         .shape = {C, 2}}};
+    const toy_tensor whole[] = {
+        {.name = "base_model.model.model.layers.0.mlp.up_proj.lora_A.weight",
+         .shape = {2, C}},
+        {.name = "base_model.model.model.layers.0.mlp.up_proj.lora_B.weight",
+         .shape = {F, 2}},
+        {.name = "base_model.model.model.embed_tokens.weight",
+         .shape = {F, C}}};
+    const size_t largest = (size_t)F * C * sizeof(float);
+
+    (void)state;
+    write_llama(F);
+    write_tensors(pair, 2,
+                  "{'r': 2, 'lora_alpha': 0.05, 'target_modules': "
+                  "['embed_tokens']}");
+    check_merges(1, largest);
+    check_gguf(1, largest);
+    write_tensors(whole, 3,
+                  "{'r': 2, 'lora_alpha': 0.05, 'modules_to_save': "
+                  "['embed_tokens']}");
+    check_merges(2, largest);
+    check_gguf(2, largest);
+}
+
+/* A base in 4 bits, whose tensors are a seventh of what they become. */
+static void memory__of_a_packed_base_is_that_of_two_tensors(void **state)
+{
+    const size_t largest = (size_t)F * C * sizeof(float);
+    ql_quantize_options q;
+    ql_export_report report;
+    ql_export_options o;
+
+    (void)state;
+    write_llama(V);
+    write_adapter("model.layers", "mlp.up_proj", "{'r': 2, 'lora_alpha': 0.05}",
+                  F, C);
+    ql_quantize_options_init(&q);
+    q.force = true;
+    check_ok(ql_quantize_model(toy_in(), packed, &q, NULL));
+    ql_export_options_init(&o);
+    o.force = true;
+    o.type = QL_EXPORT_TYPE_F32;
+    check_ok(ql_export_merge(packed, adapter, toy_out(), &o, &report));
+    assert_int_equal(report.merged, LAYERS);
+    assert_true(report.dequantized);
+    check_peak(largest);
 }
 
 int main(void)
@@ -252,9 +327,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory__of_a_llama_is_that_of_two_tensors),
         cmocka_unit_test(memory__of_gpt2_is_that_of_two_tensors),
+        cmocka_unit_test(memory__of_an_embedding_is_that_of_two_tensors),
+        cmocka_unit_test(memory__of_a_packed_base_is_that_of_two_tensors),
     };
 
     snprintf(adapter, sizeof(adapter), "%s", check_tmp_path("adapter"));
+    snprintf(packed, sizeof(packed), "%s", check_tmp_path("packed"));
     snprintf(file, sizeof(file), "%s", check_tmp_path("x.gguf"));
     check_ok(ql_runtime_open(&check_runtime));
     return cmocka_run_group_tests(tests, NULL, NULL);
