@@ -263,14 +263,13 @@ void ql_adapter_free(ql_adapter *a)
     *a = (ql_adapter){0};
 }
 
-/* An array's piece of a part of an entry; NULL without the array. */
+/* An array's piece of a part of an entry; NULL without the array. Of an adapter
+ * that is measured, something: there will be one. */
 static float *part_of(const ql_adapter *a, const ql_adapter_entry *e,
                       size_t part, float *array)
 {
-    static float nothing; /* which says that there will be something */
-
     return array             ? array + a->tensors[e->first + part].at
-           : a->opt.measured ? &nothing
+           : a->opt.measured ? a->gains
                              : NULL;
 }
 
