@@ -3,7 +3,6 @@
 
     toy.py model DIR [dtype=BF16] [hidden=64] [layers=2] [extra=0] [spare=0]
     toy.py bert DIR [head=1]                a BERT that tells bad from good
-    toy.py golden NAME DIR                  that reference model with tokenizer
     toy.py storage FILE DTYPE               packed 4-bit weights lie in such
     toy.py set FILE.json KEY.KEY VALUE      VALUE is JSON; "-" removes the key
     toy.py cut FILE BYTES                   keeps the first BYTES; < 0: drops
@@ -228,6 +227,7 @@ def bert(folder, *options):
 
 
 def golden(name, folder):
+    """That reference model with a tokenizer."""
     source = os.path.join(os.environ['QL_SHARED'], 'golden', 'models', name)
     os.makedirs(folder, exist_ok=True)
     for part in ('config.json', 'model.safetensors'):
@@ -331,10 +331,10 @@ def deep(n):
     print('{"text": "a b", "more": ' + '[' * int(n) + ']' * int(n) + '}')
 
 
-COMMANDS = {'model': model, 'bert': bert, 'golden': golden,
-            'storage': storage, 'set': set_key, 'cut': cut, 'flip': flip,
-            'length': length, 'header': edit_header, 'drop': drop,
-            'zeros': zeros, 'poke': poke, 'shards': shards, 'deep': deep}
+COMMANDS = {'model': model, 'bert': bert, 'storage': storage, 'set': set_key,
+            'cut': cut, 'flip': flip, 'length': length, 'header': edit_header,
+            'drop': drop, 'zeros': zeros, 'poke': poke, 'shards': shards,
+            'deep': deep}
 
 
 def main(argv):
