@@ -81,7 +81,8 @@ QL_API ql_status ql_generator_continue(ql_generator *g, const char *prompt,
 
 /* Answers a conversation, by the chat template. json: a list of messages with
  * "role" and "content", as the OpenAI API has them, or an object with that as
- * "messages", and maybe "tools". what: what errors name.
+ * "messages", and maybe "tools". what: what errors name. The answer ends, too,
+ * at the special token that the template writes behind one.
  *
  * Errors: as above; QL_EFORMAT when json is no such thing, or the template
  * refuses it, with its own sentence. */

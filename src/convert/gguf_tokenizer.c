@@ -9,6 +9,7 @@
 #include "src/base/note.h"
 #include "src/convert/gguf_pre.h"
 #include "src/convert/model_files.h"
+#include "src/text/chat_end.h"
 #include "src/text/chat_file.h"
 #include "src/text/end_ids.h"
 #include "src/text/tokenizer_handle.h"
@@ -243,12 +244,17 @@ static void add_end(ends *e, int64_t id)
     }
 }
 
-static ql_status read_ends(const job *j, const char *dir, ends *e)
+/* That of answers comes first, for llama.cpp ends a turn at "eot". */
+static ql_status read_ends(const job *j, const char *dir,
+                           const char *template_dir, ends *e)
 {
     ql_end_ids said;
+    int32_t answer;
 
     *e = (ends){.eos = -1, .others = {-1, -1}};
     add_end(e, j->tok->eos);
+    QL_TRY(ql_chat_end_read(&answer, template_dir, dir, j->tok));
+    add_end(e, answer);
     QL_TRY(ql_end_ids_init(&said, dir));
     for (size_t i = 0; i < said.n; i++) {
         add_end(e, said.ids[i]);
@@ -257,7 +263,8 @@ static ql_status read_ends(const job *j, const char *dir, ends *e)
     return QL_OK;
 }
 
-static ql_status put_specials(const job *j, const char *dir)
+static ql_status put_specials(const job *j, const char *dir,
+                              const char *template_dir)
 {
     const ql_post_row *row = &j->tok->postprocessor.single;
     const ql_post_item *first = row->n > 0 ? &row->items[0] : NULL;
@@ -267,7 +274,7 @@ static ql_status put_specials(const job *j, const char *dir)
     ql_status st;
 
     QL_TRY_DONE(ql_chat_tokens_read(&tokens, dir));
-    QL_TRY_DONE(read_ends(j, dir, &e));
+    QL_TRY_DONE(read_ends(j, dir, template_dir, &e));
     QL_TRY_DONE(put_id(j, "bos", j->tok->bos));
     QL_TRY_DONE(put_id(j, "eos", e.eos));
     QL_TRY_DONE(put_id(j, "eot", e.others[0]));
@@ -335,7 +342,7 @@ static ql_status put_all(job *j, const char *dir, const char *template_dir)
     if (!pieces) {
         QL_TRY(put_merges(j));
     }
-    QL_TRY(put_specials(j, dir));
+    QL_TRY(put_specials(j, dir, template_dir));
     return put_template(j, dir, template_dir);
 }
 

@@ -11,9 +11,9 @@ enum {
 };
 
 /* A conversation: with a system message or not; so many questions, and an
- * answer to each but the last; or to that, too. */
+ * answer to each but the last. */
 typedef struct talk {
-    bool system, answered;
+    bool system;
     size_t questions;
 } talk;
 
@@ -60,7 +60,7 @@ static json_t *messages_of(talk what)
 
     for (size_t i = 0; i < what.questions; i++) {
         bad |= add_message(list, "user", 'u', i);
-        if (i + 1 < what.questions || what.answered) {
+        if (i + 1 < what.questions) {
             bad |= add_message(list, "assistant", 'a', i);
         }
     }
@@ -71,14 +71,13 @@ static json_t *messages_of(talk what)
     return list;
 }
 
-/* The text of a conversation without BOS, in j->text: up to where the answer
- * begins, unless that is there. Errors: those of ql_chat_render. */
+/* The text of a conversation without BOS, in j->text, up to where the answer
+ * begins. Errors: those of ql_chat_render. */
 static ql_status render(job *j, talk what)
 {
     json_t *list = messages_of(what);
-    const ql_chat_input in = {.messages = list,
-                              .tokens = j->tokens,
-                              .add_generation_prompt = !what.answered};
+    const ql_chat_input in = {
+        .messages = list, .tokens = j->tokens, .add_generation_prompt = true};
     const size_t n = j->bos ? strlen(j->bos) : 0;
     ql_status st;
 
@@ -142,18 +141,9 @@ static ql_status find_pieces(job *j, ql_go_template *g, bool *ok)
         QL_TRY(cut(&rest, 'u', 0, &j->pieces[PIECE_FIRST]));
     }
     g->no_system = !j->pieces[PIECE_SYSTEM] || !j->pieces[PIECE_FIRST];
-    QL_TRY(try_render(j, (talk){.answered = true, .questions = 1}, ok));
-    if (*ok) {
-        char name[32];
-        const char *at = strstr(j->text.data, message_of(name, 'a', 0));
-
-        g->end = ql_strdup(QL_TAG_TEXT, at ? at + strlen(name) : "");
-    }
     *ok = j->pieces[PIECE_ALONE] && j->pieces[PIECE_ANSWER] &&
           j->pieces[PIECE_LATER];
-    return !g->end && *ok ? (g->end = ql_strdup(QL_TAG_TEXT, ""),
-                             g->end ? QL_OK : QL_ENOMEM)
-                          : QL_OK;
+    return QL_OK;
 }
 
 /* A conversation made of the pieces. */
@@ -296,6 +286,5 @@ done:
 void ql_go_template_free(ql_go_template *g)
 {
     ql_free(g->text);
-    ql_free(g->end);
     *g = (ql_go_template){0};
 }

@@ -11,7 +11,6 @@
 
 typedef struct ql_go_template {
     char *text;     /* in Go's language; NULL: there is no such form */
-    char *end;      /* what follows the last answer; "" for nothing */
     bool no_system; /* the template takes no system message */
 } ql_go_template;
 

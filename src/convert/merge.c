@@ -6,6 +6,7 @@
 #include "src/base/file.h"
 #include "src/base/note.h"
 #include "src/convert/export_base.h"
+#include "src/convert/generation_config.h"
 #include "src/convert/merge_compare.h"
 #include "src/convert/model_files.h"
 #include "src/convert/peft.h"
@@ -234,6 +235,7 @@ static ql_status write_all(job *j, const char *out_dir)
     QL_TRY_DONE(write_config(j, out.work));
     QL_TRY_DONE(ql_model_files_carry(j->model, out.work));
     QL_TRY_DONE(carry_template(j, out.work));
+    QL_TRY_DONE(ql_generation_config_end(out.work));
     st = ql_outdir_commit(&out);
 done:
     ql_outdir_free(&out);

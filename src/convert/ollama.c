@@ -13,6 +13,7 @@
 #include "src/convert/go_template.h"
 #include "src/convert/model_files.h"
 #include "src/convert/modelfile.h"
+#include "src/text/chat_end.h"
 #include "src/text/end_ids.h"
 #include "src/text/tokenizer_handle.h"
 
@@ -40,6 +41,7 @@ typedef struct job {
     json_t *tokens; /* special tokens by name */
     json_t *generation;
     ql_end_ids ends;
+    int32_t chat_end; /* of answers, by the template; -1 for none */
     ql_go_template template;
     bool has_template;
     bool dated; /* the template puts the date in */
@@ -143,6 +145,7 @@ static ql_status read_inputs(job *j)
     ql_free(path);
     QL_TRY(st);
     QL_TRY(ql_end_ids_init(&j->ends, j->model));
+    QL_TRY(ql_chat_end_read(&j->chat_end, j->adapter, j->model, j->tok));
     return read_template(j);
 }
 
@@ -218,29 +221,15 @@ done:
     return st;
 }
 
-/* Those special tokens that the template puts behind an answer. */
-static ql_status put_template_stops(job *j, const ql_added_set *set)
-{
-    for (size_t i = 0; i < set->n; i++) {
-        const ql_added_token *t = &set->tokens[i];
-
-        if (j->template.end && t->id != j->tok->bos &&
-            ql_added_is_special(&j->tok->added, t->id) &&
-            strstr(j->template.end, t->content)) {
-            QL_TRY(put_stop(j, t->content));
-        }
-    }
-    return QL_OK;
-}
-
 static ql_status put_stops(job *j)
 {
     QL_TRY(put_stop_token(j, j->tok->eos));
     for (size_t i = 0; i < j->ends.n; i++) {
         QL_TRY(put_stop_token(j, j->ends.ids[i]));
     }
-    QL_TRY(put_template_stops(j, &j->tok->added.raw));
-    return put_template_stops(j, &j->tok->added.written);
+    return j->chat_end < 0
+               ? QL_OK
+               : put_stop(j, ql_tokenizer_token(j->tok, j->chat_end));
 }
 
 /* How the makers of the model sample from it, if they do. */

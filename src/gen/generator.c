@@ -6,6 +6,7 @@
 #include "src/base/quote.h"
 #include "src/gen/chat_prompt.h"
 #include "src/gen/generator_parts.h"
+#include "src/text/chat_end.h"
 
 enum {
     BATCH = 256 /* tokens of a pass over the prompt */
@@ -118,11 +119,22 @@ void ql_generator_forget(ql_generator *g)
     ql_cache_cut(&g->cache, 0);
 }
 
+static ql_status open_template(ql_generator *g)
+{
+    QL_TRY(ql_chat_open(&g->chat, g->tok, g->o.chat_template, g->o.date));
+    return ql_chat_end_find(&g->chat_end, g->chat.plain, g->chat.tokens,
+                            g->tok);
+}
+
 ql_status ql_generator_open_chat(ql_generator *g, bool *has)
 {
     if (!g->chat.plain) {
-        ql_chat_close(&g->chat); /* of an attempt that failed */
-        QL_TRY(ql_chat_open(&g->chat, g->tok, g->o.chat_template, g->o.date));
+        const ql_status st = open_template(g);
+
+        if (st != QL_OK) {
+            ql_chat_close(&g->chat);
+            return st;
+        }
     }
     if (has) {
         *has = g->chat.kind != QL_CHAT_DEFAULT;
@@ -136,6 +148,7 @@ static void begin(ql_generator *g, ql_generate_fn *out, void *user,
     *result = (ql_generated){0};
     g->out = out;
     g->user = user;
+    g->end = -1;
 }
 
 ql_status ql_generator_continue(ql_generator *g, const char *prompt,
@@ -165,6 +178,7 @@ ql_status ql_generator_answer(ql_generator *g, const char *json,
 
     begin(g, out, user, result);
     QL_TRY(ql_generator_open_chat(g, NULL));
+    g->end = g->chat_end;
     st = ql_chat_prompt(&g->chat, g->tok, json, what, &ids, &n);
     if (st == QL_OK) {
         st = ql_generator_write(g, ids, n, result);

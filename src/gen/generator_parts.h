@@ -15,6 +15,7 @@ struct ql_generator {
     ql_run *run;
     ql_cache cache;
     ql_chat chat;
+    int32_t chat_end; /* of answers, by the template; -1 for none */
     ql_ends ends;
     ql_sampler sampler;
     float *logits; /* [V] */
@@ -24,6 +25,7 @@ struct ql_generator {
     /* Of the text at work. */
     ql_generate_fn *out; /* or NULL */
     void *user;
+    int32_t end; /* a token that ends it, beside those of all; -1 for none */
 };
 
 /* Writes what follows n ids into *r, which is all zero. */

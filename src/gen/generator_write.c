@@ -103,7 +103,7 @@ static ql_status next_token(writer *w)
     if (id < 0) {
         QL_FAIL(QL_ENUMERIC, "a logit after token %zu is not finite", w->n);
     }
-    if (ql_ends_has(&g->ends, id)) {
+    if (id == g->end || ql_ends_has(&g->ends, id)) {
         w->end = QL_END_TOKEN;
         return QL_OK;
     }

@@ -138,6 +138,37 @@ static void ends__are_all_that_the_model_has(void **state)
     }
 }
 
+/* The token by which the template ends answers comes before those; the template
+ * of an adapter before that of the model. */
+static void ends__of_answers_are_those_of_the_template(void **state)
+{
+    ql_export_options o;
+
+    (void)state;
+    options(&o);
+    toy_json_write(toy_in(), "generation_config.json", "{'eos_token_id': 4}");
+    toy_write(toy_in(), "chat_template.jinja",
+              "{% for m in messages %}<s>{{ m.content }}<x>\n{% endfor %}");
+    check_ok(ql_export_gguf(toy_in(), NULL, out, &o, NULL));
+    assert_int_equal(id_of("tokenizer.ggml.eos_token_id"), 2);
+    assert_int_equal(id_of("tokenizer.ggml.eot_token_id"), 6);
+    assert_int_equal(id_of("tokenizer.ggml.eom_token_id"), 4);
+    toy_write(adapter, "chat_template.jinja",
+              "<x>{% for m in messages %}{{ m.content }}</s>{% endfor %}");
+    check_ok(write_model(&o));
+    assert_int_equal(id_of("tokenizer.ggml.eot_token_id"), 4);
+    assert_int_equal(id_of("tokenizer.ggml.eom_token_id"), -1);
+    /* what is no template, or refuses the conversation, ends nothing */
+    toy_write(adapter, "chat_template.jinja", "<x>{% for %}");
+    check_ok(write_model(&o));
+    assert_int_equal(id_of("tokenizer.ggml.eot_token_id"), 4);
+    toy_write(adapter, "chat_template.jinja",
+              "{{ messages[0].content }}<x>{{ raise_exception('no') }}");
+    check_ok(write_model(&o));
+    assert_int_equal(id_of("tokenizer.ggml.eot_token_id"), 4);
+    write_adapter();
+}
+
 static bool stop(uint64_t done, uint64_t total, void *user)
 {
     size_t *left = user;
@@ -226,6 +257,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(types__are_those_asked_for),
         cmocka_unit_test(ends__are_all_that_the_model_has),
+        cmocka_unit_test(ends__of_answers_are_those_of_the_template),
         cmocka_unit_test(progress__can_stop),
         cmocka_unit_test(outputs__are_not_replaced_unasked),
         cmocka_unit_test(memory__that_is_lacking_ends_them_cleanly),
@@ -238,7 +270,9 @@ int main(void)
     toy_json_write(toy_in(), "tokenizer_config.json",
                    "{'bos_token': '<s>', 'eos_token': '</s>'}");
     toy_json_write(toy_in(), "tokenizer.json",
-                   "{'model': {'type': 'BPE', 'byte_fallback': true, "
+                   "{'added_tokens': [{'id': 6, 'content': '<x>', 'special': "
+                   "true}, {'id': 2, 'content': '</s>', 'special': true}], "
+                   "'model': {'type': 'BPE', 'byte_fallback': true, "
                    "'unk_token': '<unk>', 'vocab': {'<unk>': 0, '<s>': 1, "
                    "'</s>': 2, 'a': 3, 'b': 4, 'ab': 5}, 'merges': ['a b']}}");
     write_adapter();

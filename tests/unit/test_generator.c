@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "src/base/file.h"
+#include "src/base/json.h"
 #include "src/base/rng.h"
 #include "src/gen/sampler.h"
 #include "tests/check/check.h"
@@ -452,6 +453,72 @@ static void conversation__has_a_default_form(void **state)
     ql_generator_close(&g);
 }
 
+/* The folder of the model, with that token as a special one. Owned: free. */
+static char *special_copy(int32_t id)
+{
+    char *copy = strdup(check_tmp_path("special"));
+    char path[4300];
+    json_t *root;
+
+    toy_run_copy(ql_model_dir(model), copy);
+    snprintf(path, sizeof(path), "%.4000s/tokenizer.json", copy);
+    root = json_load_file(path, 0, NULL);
+    assert_non_null(root);
+    assert_int_equal(
+        json_array_append_new(json_object_get(root, "added_tokens"),
+                              json_pack("{si ss sb sb}", "id", (int)id,
+                                        "content", ql_tokenizer_token(tok, id),
+                                        "special", 1, "normalized", 0)),
+        0);
+    assert_int_equal(json_dump_file(root, path, 0), 0);
+    json_decref(root);
+    return copy;
+}
+
+/* An answer ends at the special token that the template writes behind one, as
+ * in training; a text that is no conversation does not. */
+static void conversation__ends_as_the_template_does(void **state)
+{
+    static const char json[] =
+        "[{\"role\": \"user\", \"content\": \"Once upon a time\"}]";
+    const size_t at = 20;
+    ql_generate_options o = greedy(30);
+    ql_generator *g = NULL;
+    ql_tokenizer *own = NULL;
+    ql_generated all;
+    ql_generated r;
+    char template[300];
+    char *dir;
+    int32_t id;
+
+    (void)state;
+    check_ok(ql_generator_open(&g, model, tok, &o));
+    check_ok(ql_generator_continue(g, prompt, NULL, NULL, &all));
+    id = all.ids[all.prompt_tokens + at];
+    ql_free(all.text);
+    ql_generator_close(&g);
+    dir = special_copy(id);
+    check_ok(ql_tokenizer_open(&own, dir));
+    snprintf(
+        template, sizeof(template),
+        "{{ bos_token }}{%% for m in messages %%}{{ m.content }}"
+        "{%% if m.role == 'assistant' %%}\n%s\n{%% endif %%}{%% endfor %%}",
+        ql_tokenizer_token(tok, id));
+    o.chat_template = template;
+    check_ok(ql_generator_open(&g, model, own, &o));
+    check_ok(ql_generator_answer(g, json, "here", NULL, NULL, &r));
+    assert_int_equal(r.end, QL_END_TOKEN);
+    assert_true(r.new_tokens > 0 && r.new_tokens <= at);
+    ql_free(r.text);
+    check_ok(ql_generator_continue(g, prompt, NULL, NULL, &r));
+    assert_int_equal(r.end, QL_END_LENGTH);
+    assert_int_equal(r.ids[r.prompt_tokens + at], id);
+    ql_free(r.text);
+    ql_generator_close(&g);
+    ql_tokenizer_close(&own);
+    free(dir);
+}
+
 static void conversation__must_make_sense(void **state)
 {
     static const struct {
@@ -539,6 +606,7 @@ int main(void)
         cmocka_unit_test(generator__plans_its_memory),
         cmocka_unit_test(conversation__is_the_text_of_the_template),
         cmocka_unit_test(conversation__has_a_default_form),
+        cmocka_unit_test(conversation__ends_as_the_template_does),
         cmocka_unit_test(conversation__must_make_sense),
         cmocka_unit_test(conversations__are_read_one_by_one),
     };

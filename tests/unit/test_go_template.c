@@ -43,7 +43,6 @@ static void chatml__keeps_its_own_system_message(void **state)
               "kind.<|im_end|>\n<|im_start|>user\n{{ end }}{{ else }}"
               "<|im_end|>\n<|im_start|>user\n{{ end }}{{ .Content }}<|im_end|>"
               "\n<|im_start|>assistant\n" END);
-    assert_string_equal(g.end, "<|im_end|>\n");
     assert_false(g.no_system);
     ql_go_template_free(&g);
 }

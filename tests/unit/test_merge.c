@@ -375,6 +375,16 @@ static void base__is_the_one_of_the_training(void **state)
     free(of_packed);
 }
 
+static void write_tokenizer(void)
+{
+    toy_json_write(toy_in(), "tokenizer_config.json",
+                   "{'bos_token': '<s>', 'eos_token': '</s>'}");
+    toy_json_write(toy_in(), "tokenizer.json",
+                   "{'added_tokens': [{'id': 6, 'content': '<x>', 'special': "
+                   "true}], 'model': {'type': 'BPE', 'vocab': {'<unk>': 0, "
+                   "'<s>': 1, '</s>': 2, 'a': 3}, 'merges': []}}");
+}
+
 static void files__go_along(void **state)
 {
     const toy_folder how = {.dtype = QL_DTYPE_F32};
@@ -399,6 +409,62 @@ static void files__go_along(void **state)
     text = toy_read(toy_out(), "chat_template.jinja");
     assert_string_equal(text, "adapter's");
     ql_free(text);
+}
+
+/* A file of a folder is this JSON, of which ' stands for ". */
+static void check_json(const char *name, const char *want)
+{
+    char *text = toy_read(toy_out(), name);
+    json_t *root = json_loads(text, 0, NULL);
+    char *wanted = strdup(want);
+    json_t *other;
+
+    for (char *p = wanted; *p; p++) {
+        *p = *p == '\'' ? '"' : *p;
+    }
+    other = json_loads(wanted, 0, NULL);
+    assert_non_null(other);
+    if (!json_equal(root, other)) {
+        fail_msg("want %s, have %s", wanted, text);
+    }
+    json_decref(root);
+    json_decref(other);
+    ql_free(text);
+    free(wanted);
+}
+
+/* transformers is told of the token by which the template ends answers. */
+static void ends__of_answers_are_those_of_the_template(void **state)
+{
+    static const char *const cases[][2] = {
+        {"{'eos_token_id': 2, 'top_p': 0.5}",
+         "{'eos_token_id': [2, 6], 'top_p': 0.5}"},
+        {"{'eos_token_id': 6}", "{'eos_token_id': 6}"},
+        {"{'eos_token_id': [4]}", "{'eos_token_id': [4, 6]}"},
+        {"{}", "{'eos_token_id': [2, 6]}"},
+        {NULL, "{'eos_token_id': [2, 6]}"},
+    };
+    const toy_folder how = {.dtype = QL_DTYPE_F32};
+    ql_export_options o;
+    char path[PATH_BYTES];
+
+    (void)state;
+    toy_folder_write(toy_in(), &how);
+    write_tokenizer();
+    write_adapter(plain_config, plain, 2);
+    toy_write(adapter_dir, "chat_template.jinja",
+              "{% for m in messages %}{{ m.content }}<x>\n{% endfor %}");
+    options(&o);
+    o.compare = false;
+    snprintf(path, sizeof(path), "%.4000s/generation_config.json", toy_in());
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        remove(path);
+        if (cases[i][0]) {
+            toy_json_write(toy_in(), "generation_config.json", cases[i][0]);
+        }
+        check_ok(merge(&o));
+        check_json("generation_config.json", cases[i][1]);
+    }
 }
 
 static void adapters__of_another_model_are_refused(void **state)
@@ -577,6 +643,7 @@ int main(void)
         cmocka_unit_test(heads__that_were_tied_come_apart_where_they_differ),
         cmocka_unit_test(base__is_the_one_of_the_training),
         cmocka_unit_test(files__go_along),
+        cmocka_unit_test(ends__of_answers_are_those_of_the_template),
         cmocka_unit_test(adapters__of_another_model_are_refused),
         cmocka_unit_test(settings__that_do_not_fit_are_refused_by_all),
         cmocka_unit_test(progress__can_stop),

@@ -178,6 +178,13 @@ static void ends__are_texts(void **state)
         check_line(cases[i].line, true);
         check_line("PARAMETER stop \"</s>\"\n", true);
     }
+    /* what the template writes behind an answer ends it */
+    check_line("PARAMETER stop \"<x>\"\n", false);
+    toy_write(adapter, "chat_template.jinja",
+              "{% for m in messages %}{{ m.content }}<x>\n{% endfor %}");
+    check_ok(write_folder());
+    check_line("PARAMETER stop \"<x>\"\n", true);
+    write_adapter("{'r': 2}", plain, 2);
     /* half a character is no text */
     toy_json_write(toy_in(), "generation_config.json", "{'eos_token_id': 10}");
     check_ok(write_folder());
@@ -233,7 +240,8 @@ static void write_tokenizer(void)
     toy_json_write(
         toy_in(), "tokenizer.json",
         "{'added_tokens': [{'id': 1, 'content': '<s>', 'special': true}, "
-        "{'id': 2, 'content': '</s>', 'special': true}], 'normalizer': "
+        "{'id': 2, 'content': '</s>', 'special': true}, {'id': 11, 'content': "
+        "'<x>', 'special': true}], 'normalizer': "
         "{'type': 'Sequence', 'normalizers': [{'type': 'Prepend', 'prepend': "
         "'\xE2\x96\x81'}, {'type': 'Replace', 'pattern': {'String': ' '}, "
         "'content': '\xE2\x96\x81'}]}, 'decoder': {'type': 'Sequence', "
