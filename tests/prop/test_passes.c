@@ -1,5 +1,6 @@
 /* What a run keeps, repeats or reads again changes its memory, never its
- * numbers: losses and gradients are the same bits. */
+ * numbers: losses and gradients are the same bits. Those who read weights again
+ * are told the order in which they are used. */
 #include <math.h>
 #include <string.h>
 
@@ -19,6 +20,31 @@ enum {
 
 static ql_model *model;
 static ql_adapter adapter;
+
+/* What the passes told of the weights that they are about to use. */
+static struct {
+    struct {
+        size_t part;
+        ql_stream_way way;
+        bool read; /* there is a stream */
+    } of[16 * (LAYERS + 1)];
+    size_t n;
+} told;
+
+void __real_ql_stream_enter(ql_stream *s, size_t i, ql_stream_way way);
+void __wrap_ql_stream_enter(ql_stream *s, size_t i, ql_stream_way way);
+
+/* Takes ql_stream_enter's place, by the linker. */
+void __wrap_ql_stream_enter(ql_stream *s, size_t i, ql_stream_way way)
+{
+    if (told.n < sizeof(told.of) / sizeof(told.of[0])) {
+        told.of[told.n].part = i;
+        told.of[told.n].way = way;
+        told.of[told.n].read = s != NULL;
+    }
+    told.n++;
+    __real_ql_stream_enter(s, i, way);
+}
 
 static int open_model(void **state)
 {
@@ -129,6 +155,55 @@ static void passes__give_the_same_bits_in_any_memory(void **state)
     ql_free(grad);
 }
 
+static size_t check_told(size_t at, size_t part, ql_stream_way way, bool read)
+{
+    assert_true(at < told.n);
+    assert_int_equal(told.of[at].part, part);
+    assert_int_equal(told.of[at].way, way);
+    assert_int_equal(told.of[at].read, read);
+    return at + 1;
+}
+
+/* Two steps of training, each with an evaluation behind it: up to the head and
+ * back down, and once around. */
+static void check_order(const ql_run_options *how, bool read)
+{
+    size_t at = 0;
+
+    told.n = 0;
+    pass(how);
+    for (int step = 0; step < 2; step++) {
+        for (size_t i = 0; i <= LAYERS; i++) {
+            at = check_told(at, i, QL_STREAM_UP, read);
+        }
+        for (size_t i = LAYERS; i-- > 0;) {
+            at = check_told(at, i, QL_STREAM_DOWN, read);
+        }
+        for (size_t i = 0; i <= LAYERS; i++) {
+            at = check_told(at, i, QL_STREAM_ROUND, read);
+        }
+    }
+    assert_int_equal(told.n, at);
+}
+
+static void passes__tell_the_order_of_layers(void **state)
+{
+    size_t mapped;
+    size_t least;
+
+    (void)state;
+    ql_stream_needs(&model->weights, &mapped, &least);
+    for (size_t keep = 0; keep <= LAYERS; keep++) {
+        check_order(
+            &(ql_run_options){.keep_layers = keep, .weight_memory = least},
+            true);
+        /* with room for all, there is none who reads */
+        check_order(
+            &(ql_run_options){.keep_layers = keep, .weight_memory = mapped},
+            false);
+    }
+}
+
 /* What is said of a run's memory is what it takes. */
 static void passes__take_what_is_planned(void **state)
 {
@@ -218,6 +293,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(passes__give_the_same_bits_in_any_memory),
+        cmocka_unit_test(passes__tell_the_order_of_layers),
         cmocka_unit_test(passes__give_the_same_bits_through_a_file),
         cmocka_unit_test(passes__with_inputs_in_16_bits_are_close),
         cmocka_unit_test(passes__take_what_is_planned),
