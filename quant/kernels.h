@@ -99,7 +99,8 @@ typedef struct ql_kernels {
     ql_pack_nn_fn *pack_nn;
     ql_pack_nt_fn *turn; /* pack_nt in plain order: a matrix turned round */
     ql_dot_fn *dot;
-    size_t few; /* tokens up to which products go by dot products */
+    ql_dot_fn *dot_bf16; /* a is stored in bf16, whatever operands are */
+    size_t few;          /* tokens up to which products go by dot products */
     ql_arrange_fn *arrange;
     ql_dot4_fn *dot4;
 } ql_kernels;

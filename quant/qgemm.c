@@ -12,7 +12,8 @@
  *       for each strip of A               [mr, DEPTH]       from L2 or L3
  *           C tile (+)= strip * panel
  *
- * Very few tokens go by dot products with rows of W instead, in the forward.
+ * Very few tokens go by dot products with rows of W instead, in the forward:
+ * see qgemm_few.c.
  *
  * The order of every sum follows from the lengths of its terms; tasks are
  * taken as they come. */
@@ -22,7 +23,7 @@
 #include <omp.h>
 #include <string.h>
 
-#include "quant/kernels.h"
+#include "quant/qgemm_job.h"
 
 /* Found by measurement; nothing but speed depends on them. */
 enum {
@@ -33,70 +34,21 @@ enum {
     TASKS = 4,        /* for each thread, made by narrowing them */
     GROUP = 16,       /* rows of W packed at a time: a multiple of four */
     LINE = 16,        /* cells in a cache line */
-    MOST_FEW = 16,    /* of any set */
-    DOT_ROWS = 32,    /* rows of W in a task of dot products */
     DOT_DEPTH = 4096, /* cells of a chunk of them */
     SMALL = 1 << 21,  /* products of pairs that one thread does alone */
 };
 
-static size_t min_size(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-static size_t ceil_div(size_t a, size_t b)
-{
-    return a / b + (a % b != 0);
-}
-
 static size_t round_up(size_t a, size_t b)
 {
-    return ceil_div(a, b) * b;
+    return ql_ceil_div(a, b) * b;
 }
-
-/* A product A B with one matrix, and how it is cut. */
-typedef struct part {
-    ql_qtensor w;
-    const float *in; /* of the span */
-    size_t depth;
-    size_t step;   /* values of a chunk, but for the last */
-    size_t chunks; /* of the depth */
-    size_t lda;    /* cells between rows of A: off powers of two */
-    size_t a;      /* in the scratch: [chunks][rows of the span][lda] cells */
-    size_t dot4;   /* the same as dot4 takes it; 0: it does not */
-
-    /* The pair that reads the same A: mid = scale A first. */
-    size_t r;
-    float scale;
-    ql_qtensor first;
-    float *mid;        /* of the span */
-    size_t thin;       /* in the scratch: panels of first, of all its columns */
-    size_t thin_bytes; /* of a panel, for one chunk */
-} part;
-
-/* A product over one span of tokens, and how it is cut. */
-typedef struct job {
-    const ql_kernels *set;
-    part parts[2 * QL_TERMS]; /* a pair's second product is one of its own */
-    size_t n_parts;
-    bool forward, add;
-    float *out;
-    size_t T, width; /* C is [T, width] */
-    size_t rows;     /* of A, for a span: whole tiles, thin ones too */
-    size_t columns;  /* of a task */
-    size_t ld;       /* cells between rows that are to be packed */
-    char *work;
-    size_t threads; /* in the scratch: each bytes for each of them */
-    size_t each;
-    size_t end; /* of the scratch */
-} job;
 
 /* Tokens multiplied at a time: T in equal parts, in whole tiles. */
 static size_t span_tokens(size_t T, const ql_kernels *set)
 {
-    const size_t spans = ceil_div(T, TOKENS);
+    const size_t spans = ql_ceil_div(T, TOKENS);
 
-    return round_up(ceil_div(T, spans), set->thin.mr);
+    return round_up(ql_ceil_div(T, spans), set->thin.mr);
 }
 
 /* A thread's panels, the rows they are made of, and a tile for edges. */
@@ -105,7 +57,7 @@ static size_t panel_bytes(void)
     return (size_t)COLUMNS * DEPTH * sizeof(uint32_t);
 }
 
-static size_t rows_bytes(const job *j)
+static size_t rows_bytes(const ql_job *j)
 {
     const size_t nt = j->set->lanes * j->ld * sizeof(uint32_t);
     const size_t nn = GROUP * COLUMNS * sizeof(float);
@@ -118,7 +70,7 @@ static size_t tile_floats(ql_tile tile)
     return round_up(tile.mr * tile.nr, LINE);
 }
 
-static size_t thread_bytes(const job *j)
+static size_t thread_bytes(const ql_job *j)
 {
     const size_t whole = tile_floats(j->set->tile);
     const size_t thin = tile_floats(j->set->thin);
@@ -136,8 +88,8 @@ static size_t task_columns(size_t width, size_t nr)
     size_t least = SIZE_MAX;
 
     for (size_t columns = nr; columns <= COLUMNS; columns += nr) {
-        const size_t tasks = ceil_div(width, columns);
-        const size_t cost = ceil_div(tasks, threads) * (columns + NARROW);
+        const size_t tasks = ql_ceil_div(width, columns);
+        const size_t cost = ql_ceil_div(tasks, threads) * (columns + NARROW);
 
         if (cost < least && (columns == nr || tasks >= TASKS * threads)) {
             best = columns;
@@ -145,12 +97,6 @@ static size_t task_columns(size_t width, size_t nr)
         }
     }
     return best;
-}
-
-/* True where dot products are faster. */
-static bool is_few(const job *j, size_t T)
-{
-    return j->forward && T <= j->set->few;
 }
 
 /* True if dot4 takes the rows of w. */
@@ -162,17 +108,17 @@ static bool suits_dot4(const ql_qtensor *w)
 
 /* Cuts the depth of a part into equal chunks of whole cache lines, for dot4 of
  * whole pairs of blocks, and lays out its A. */
-static void open_part(part *p, job *j, size_t T)
+static void open_part(ql_part *p, ql_job *j, size_t T)
 {
     const ql_kernels *set = j->set;
-    const bool few = is_few(j, T);
+    const bool few = ql_job_is_few(j, T);
     const size_t most = (few ? DOT_DEPTH : DEPTH) * set->pair;
     const size_t unit = few ? 2 * QL_DOT4_BLOCK : LINE * set->pair;
     size_t bytes;
 
     p->depth = j->forward ? p->w.cols : p->w.rows;
-    p->chunks = ceil_div(p->depth, most);
-    p->step = round_up(ceil_div(p->depth, p->chunks), unit);
+    p->chunks = ql_ceil_div(p->depth, most);
+    p->step = round_up(ql_ceil_div(p->depth, p->chunks), unit);
     p->lda = p->step / set->pair + LINE;
     j->ld = p->lda > j->ld ? p->lda : j->ld;
     bytes = p->chunks * span_tokens(T, set) * p->lda * sizeof(uint32_t);
@@ -186,37 +132,37 @@ static void open_part(part *p, job *j, size_t T)
 
 /* Adds a pair to the part that reads the same A, and a part of its own for its
  * second product. */
-static void open_pair(job *j, part *p, const ql_pair *pair, size_t T)
+static void open_pair(ql_job *j, ql_part *p, const ql_pair *pair, size_t T)
 {
     const ql_tile thin = j->set->thin;
     const ql_qtensor down = ql_qtensor_dense(pair->down, pair->r, p->w.cols);
     const ql_qtensor up = ql_qtensor_dense(pair->up, p->w.rows, pair->r);
-    part *second = &j->parts[j->n_parts++];
+    ql_part *second = &j->parts[j->n_parts++];
 
     p->r = pair->r;
     p->scale = pair->scale;
     p->first = j->forward ? down : up;
     p->thin = j->end;
     p->thin_bytes = p->step / j->set->pair * thin.nr * sizeof(uint32_t);
-    j->end += ceil_div(p->r, thin.nr) * p->chunks * p->thin_bytes;
-    *second = (part){.w = j->forward ? up : down};
+    j->end += ql_ceil_div(p->r, thin.nr) * p->chunks * p->thin_bytes;
+    *second = (ql_part){.w = j->forward ? up : down};
     open_part(second, j, T);
 }
 
 /* What all spans have in common. */
-static job open_job(const ql_term *terms, size_t n, size_t T, bool forward)
+static ql_job open_job(const ql_term *terms, size_t n, size_t T, bool forward)
 {
     const ql_kernels *set = ql_kernels_get();
-    job j = {.set = set, .forward = forward};
+    ql_job j = {.set = set, .forward = forward};
 
     assert(n >= 1 && n <= QL_TERMS);
     j.width = forward ? terms[0].w->rows : terms[0].w->cols;
     j.columns = task_columns(j.width, set->tile.nr);
     j.rows = span_tokens(T, set);
     for (size_t i = 0; i < n; i++) {
-        part *p = &j.parts[j.n_parts++];
+        ql_part *p = &j.parts[j.n_parts++];
 
-        *p = (part){.w = *terms[i].w};
+        *p = (ql_part){.w = *terms[i].w};
         open_part(p, &j, T);
         if (terms[i].pair.r > 0) {
             open_pair(&j, p, &terms[i].pair, T);
@@ -233,9 +179,10 @@ static size_t work_bytes(const ql_term *terms, size_t n_terms, size_t T,
                          bool forward)
 {
     /* Spans are longest up to TOKENS; very few tokens have deeper chunks. */
-    const size_t few = min_size(T, ql_kernels_get()->few);
-    const job longest = open_job(terms, n_terms, min_size(T, TOKENS), forward);
-    const job deepest = open_job(terms, n_terms, few, forward);
+    const size_t few = ql_min_size(T, ql_kernels_get()->few);
+    const ql_job longest =
+        open_job(terms, n_terms, ql_min_size(T, TOKENS), forward);
+    const ql_job deepest = open_job(terms, n_terms, few, forward);
 
     return longest.end > deepest.end ? longest.end : deepest.end;
 }
@@ -253,38 +200,18 @@ size_t ql_qgemm_work_bytes(const ql_term *terms, size_t n_terms, size_t T)
     return fwd > bwd ? fwd : bwd;
 }
 
-/* This thread's scratch, piece by piece. */
-static uint32_t *thread_panel(const job *j)
+static char *thread_rows(const ql_job *j)
 {
-    const size_t i = (size_t)omp_get_thread_num();
-
-    return (uint32_t *)(void *)(j->work + j->threads + i * j->each);
+    return (char *)ql_job_panel(j) + panel_bytes();
 }
 
-static char *thread_rows(const job *j)
-{
-    return (char *)thread_panel(j) + panel_bytes();
-}
-
-static float *thread_edge(const job *j)
+static float *thread_edge(const ql_job *j)
 {
     return (float *)(void *)(thread_rows(j) + rows_bytes(j));
 }
 
-/* Row i of a part's A in a chunk. */
-static char *a_row(const job *j, const part *p, size_t chunk, size_t i)
-{
-    return j->work + p->a + (chunk * j->rows + i) * p->lda * sizeof(uint32_t);
-}
-
-/* The same, as dot4 takes it. */
-static char *dot4_row(const job *j, const part *p, size_t chunk, size_t i)
-{
-    return a_row(j, p, chunk, i) + (p->dot4 - p->a);
-}
-
 /* Panel of a pair's first matrix: chunk of its columns from at on. */
-static uint32_t *thin_panel(const job *j, const part *p, size_t at,
+static uint32_t *thin_panel(const ql_job *j, const ql_part *p, size_t at,
                             size_t chunk)
 {
     const size_t i = at / j->set->thin.nr * p->chunks + chunk;
@@ -293,7 +220,7 @@ static uint32_t *thin_panel(const job *j, const part *p, size_t at,
 }
 
 /* One row of operands; the last cell is filled up. */
-static void narrow_row(const job *j, void *to, const float *x, size_t n)
+static void narrow_row(const ql_job *j, void *to, const float *x, size_t n)
 {
     uint32_t *cells = to;
 
@@ -301,61 +228,53 @@ static void narrow_row(const job *j, void *to, const float *x, size_t n)
     j->set->narrow(to, x, n);
 }
 
-/* True if a part's A is multiplied by tiles: always, but for dot products
- * without a pair. */
-static bool needs_tiles(const job *j, const part *p)
-{
-    return !is_few(j, j->T) || p->r > 0;
-}
-
-/* Row i of a chunk of A, in the orders in which it is read. */
-static void pack_row(const job *j, const part *p, size_t chunk, size_t i)
+void ql_job_pack_row(const ql_job *j, const ql_part *p, size_t chunk, size_t i)
 {
     const size_t k = chunk * p->step;
-    const size_t n = min_size(p->step, p->depth - k);
+    const size_t n = ql_min_size(p->step, p->depth - k);
     const float *x = p->in + i * p->depth + k;
 
     if (p->dot4) {
-        j->set->arrange(dot4_row(j, p, chunk, i), x, n);
+        j->set->arrange(ql_job_dot4_row(j, p, chunk, i), x, n);
     }
-    if (!p->dot4 || needs_tiles(j, p)) {
-        narrow_row(j, a_row(j, p, chunk, i), x, n);
+    if (!p->dot4 || p->r > 0) {
+        narrow_row(j, ql_job_row(j, p, chunk, i), x, n);
     }
 }
 
 /* Rows of A from t on, for a thin tile; zero beyond the last token. */
-static void pack_rows(const job *j, const part *p, size_t t)
+static void pack_rows(const ql_job *j, const ql_part *p, size_t t)
 {
     const size_t end = t + j->set->thin.mr;
-    const size_t last = min_size(end, j->T);
+    const size_t last = ql_min_size(end, j->T);
 
     for (size_t c = 0; c < p->chunks; c++) {
         for (size_t i = t; i < last; i++) {
-            pack_row(j, p, c, i);
+            ql_job_pack_row(j, p, c, i);
         }
-        if (last < end && needs_tiles(j, p)) {
-            memset(a_row(j, p, c, last), 0,
+        if (last < end) {
+            memset(ql_job_row(j, p, c, last), 0,
                    (end - last) * p->lda * sizeof(uint32_t));
         }
     }
 }
 
 /* mid = scale A first, for the rows of a thin tile. */
-static void pair_rows(const job *j, const part *p, size_t t)
+static void pair_rows(const ql_job *j, const ql_part *p, size_t t)
 {
     const ql_tile tile = j->set->thin;
-    const size_t rows = min_size(tile.mr, j->T - t);
+    const size_t rows = ql_min_size(tile.mr, j->T - t);
     float *whole = thread_edge(j);
 
     for (size_t at = 0; at < p->r; at += tile.nr) {
-        const size_t columns = min_size(tile.nr, p->r - at);
+        const size_t columns = ql_min_size(tile.nr, p->r - at);
 
         for (size_t c = 0; c < p->chunks; c++) {
-            const size_t n = min_size(p->step, p->depth - c * p->step);
+            const size_t n = ql_min_size(p->step, p->depth - c * p->step);
 
-            tile.ukr(whole, tile.nr, a_row(j, p, c, t), p->lda,
-                     thin_panel(j, p, at, c), ceil_div(n, j->set->pair), rows,
-                     c > 0);
+            tile.ukr(whole, tile.nr, ql_job_row(j, p, c, t), p->lda,
+                     thin_panel(j, p, at, c), ql_ceil_div(n, j->set->pair),
+                     rows, c > 0);
         }
         for (size_t i = 0; i < rows; i++) {
             for (size_t k = 0; k < columns; k++) {
@@ -369,7 +288,7 @@ static void pair_rows(const job *j, const part *p, size_t t)
 /* A piece of B: columns [at, at + n), depth [k, k + depth) of a part; in
  * panels that are nr wide. */
 typedef struct tile {
-    const part *p;
+    const ql_part *p;
     size_t at, n;
     size_t k, depth;
     size_t cells;
@@ -377,7 +296,7 @@ typedef struct tile {
 } tile;
 
 /* Rows of W are columns of B; beyond the last one they are zero. */
-static void fill_forward(const job *j, const tile *t, const ql_qtensor *w,
+static void fill_forward(const ql_job *j, const tile *t, const ql_qtensor *w,
                          uint32_t *panel, char *rows)
 {
     const ql_kernels *set = j->set;
@@ -400,7 +319,7 @@ static void fill_forward(const job *j, const tile *t, const ql_qtensor *w,
 }
 
 /* Rows of W are rows of B. */
-static void fill_backward(const job *j, const tile *t, const ql_qtensor *w,
+static void fill_backward(const ql_job *j, const tile *t, const ql_qtensor *w,
                           uint32_t *panel, char *rows)
 {
     const ql_kernels *set = j->set;
@@ -408,7 +327,7 @@ static void fill_backward(const job *j, const tile *t, const ql_qtensor *w,
     const size_t ld = round_up(t->n, t->nr);
 
     for (size_t r = 0; r < t->depth; r += GROUP) {
-        const size_t live = min_size(GROUP, t->depth - r);
+        const size_t live = ql_min_size(GROUP, t->depth - r);
 
         for (size_t i = 0; i < live; i++) {
             char *row = rows + i * ld * size;
@@ -423,31 +342,31 @@ static void fill_backward(const job *j, const tile *t, const ql_qtensor *w,
     }
 }
 
-static void fill(const job *j, const tile *t, const ql_qtensor *w,
+static void fill(const ql_job *j, const tile *t, const ql_qtensor *w,
                  uint32_t *panel)
 {
     (j->forward ? fill_forward : fill_backward)(j, t, w, panel, thread_rows(j));
 }
 
 /* Panels of a pair's first matrix, for one chunk of the depth. */
-static void fill_thin(const job *j, const part *p, size_t chunk)
+static void fill_thin(const ql_job *j, const ql_part *p, size_t chunk)
 {
     const size_t nr = j->set->thin.nr;
     const size_t k = chunk * p->step;
-    tile t = {.p = p, .k = k, .depth = min_size(p->step, p->depth - k)};
+    tile t = {.p = p, .k = k, .depth = ql_min_size(p->step, p->depth - k)};
 
-    t.cells = ceil_div(t.depth, j->set->pair);
+    t.cells = ql_ceil_div(t.depth, j->set->pair);
     t.nr = nr;
     for (; t.at < p->r; t.at += nr) {
-        t.n = min_size(nr, p->r - t.at);
+        t.n = ql_min_size(nr, p->r - t.at);
         fill(j, &t, &p->first, thin_panel(j, p, t.at, chunk));
     }
 }
 
 /* Some columns of a tile of C, by way of a whole one. */
-static void edge_product(const job *j, float *c, const char *a, const tile *t,
-                         const uint32_t *panel, size_t rows, size_t columns,
-                         bool add)
+static void edge_product(const ql_job *j, float *c, const char *a,
+                         const tile *t, const uint32_t *panel, size_t rows,
+                         size_t columns, bool add)
 {
     float *whole = thread_edge(j);
 
@@ -481,7 +400,7 @@ static void prefetch(const ql_qtensor *w, size_t e, size_t n)
 
 /* Brings part i of `of` of a tile nearer: reading W row by row, some lines of
  * each, the processor would not do it by itself. */
-static void prefetch_tile(const job *j, const tile *t, size_t i, size_t of)
+static void prefetch_tile(const ql_job *j, const tile *t, size_t i, size_t of)
 {
     const size_t rows = j->forward ? t->n : t->depth;
     const size_t first = j->forward ? t->at : t->k;
@@ -495,20 +414,20 @@ static void prefetch_tile(const job *j, const tile *t, size_t i, size_t of)
 
 /* C of a task (+)= A times the panels of one tile, by strips of A equally high
  * or nearly so. */
-static void products(const job *j, const tile *t, const tile *next,
+static void products(const ql_job *j, const tile *t, const tile *next,
                      const uint32_t *panel, bool add)
 {
     const size_t chunk = t->k / t->p->step;
-    const size_t panels = ceil_div(t->n, t->nr);
-    const size_t strips = ceil_div(j->T, j->set->tile.mr);
+    const size_t panels = ql_ceil_div(t->n, t->nr);
+    const size_t strips = ql_ceil_div(j->T, j->set->tile.mr);
 
     for (size_t i = 0; i < panels; i++, panel += t->cells * t->nr) {
-        const size_t columns = min_size(t->nr, t->n - i * t->nr);
+        const size_t columns = ql_min_size(t->nr, t->n - i * t->nr);
 
         for (size_t s = 0; s < strips; s++) {
             const size_t row = j->T * s / strips;
             const size_t rows = j->T * (s + 1) / strips - row;
-            const char *a = a_row(j, t->p, chunk, row);
+            const char *a = ql_job_row(j, t->p, chunk, row);
             float *c = j->out + row * j->width + t->at + i * t->nr;
 
             prefetch_tile(j, next, i * strips + s, panels * strips);
@@ -523,18 +442,18 @@ static void products(const job *j, const tile *t, const tile *next,
 }
 
 /* The first tile of a task, which may lie beyond the last one: empty then. */
-static tile first_tile(const job *j, size_t at)
+static tile first_tile(const ql_job *j, size_t at)
 {
     tile t = {.p = j->parts, .at = at, .nr = j->set->tile.nr};
 
-    t.n = at < j->width ? min_size(j->columns, j->width - at) : 0;
-    t.depth = min_size(t.p->step, t.p->depth);
-    t.cells = ceil_div(t.depth, j->set->pair);
+    t.n = at < j->width ? ql_min_size(j->columns, j->width - at) : 0;
+    t.depth = ql_min_size(t.p->step, t.p->depth);
+    t.cells = ql_ceil_div(t.depth, j->set->pair);
     return t;
 }
 
 /* The tile that follows in the same task, or false. */
-static bool next_tile(const job *j, tile *t)
+static bool next_tile(const ql_job *j, tile *t)
 {
     t->k += t->p->step;
     if (t->k >= t->p->depth) {
@@ -544,14 +463,14 @@ static bool next_tile(const job *j, tile *t)
     if (t->p == j->parts + j->n_parts) {
         return false;
     }
-    t->depth = min_size(t->p->step, t->p->depth - t->k);
-    t->cells = ceil_div(t->depth, j->set->pair);
+    t->depth = ql_min_size(t->p->step, t->p->depth - t->k);
+    t->cells = ql_ceil_div(t->depth, j->set->pair);
     return true;
 }
 
-static void do_task(const job *j, size_t task)
+static void do_task(const ql_job *j, size_t task)
 {
-    uint32_t *panel = thread_panel(j);
+    uint32_t *panel = ql_job_panel(j);
     const size_t threads = (size_t)omp_get_num_threads();
     tile t = first_tile(j, task * j->columns);
     bool add = j->add;
@@ -571,75 +490,16 @@ static void do_task(const job *j, size_t task)
     }
 }
 
-/* Adds to sum[t][r] the products of rows n + r of a part's W with all tokens,
- * for one chunk of the depth. */
-static void add_dots(const job *j, const part *p, size_t chunk, size_t n,
-                     size_t rows, float sum[][QL_DOT4_ROWS])
-{
-    const size_t k = chunk * p->step;
-    const size_t depth = min_size(p->step, p->depth - k);
-    uint32_t *row = thread_panel(j);
-
-    for (size_t t = 0; p->dot4 && t < j->T; t += QL_DOT4_TOKENS) {
-        const ql_dots d = {.w = &p->w,
-                           .start = p->w.first + n * p->depth + k,
-                           .rows = rows,
-                           .n = depth,
-                           .x = (void *)dot4_row(j, p, chunk, t),
-                           .ldx = p->lda,
-                           .tokens = min_size(QL_DOT4_TOKENS, j->T - t)};
-
-        j->set->dot4(sum + t, &d);
-    }
-    for (size_t r = 0; !p->dot4 && r < rows; r++) {
-        j->set->fetch(row, &p->w, (n + r) * p->depth + k, depth);
-        for (size_t t = 0; t < j->T; t++) {
-            sum[t][r] += j->set->dot(row, a_row(j, p, chunk, t), depth);
-        }
-    }
-}
-
-/* Columns of C by dot products with rows of W, which are read from end to
- * end. */
-static void do_dots(const job *j, size_t task)
-{
-    const size_t end = min_size((task + 1) * DOT_ROWS, j->width);
-    size_t rows;
-
-    for (size_t n = task * DOT_ROWS; n < end; n += rows) {
-        float sum[MOST_FEW][QL_DOT4_ROWS] = {{0}};
-
-        rows = min_size(QL_DOT4_ROWS, end - n);
-        for (const part *p = j->parts; p < j->parts + j->n_parts; p++) {
-            for (size_t c = 0; c < p->chunks; c++) {
-                add_dots(j, p, c, n, rows, sum);
-            }
-        }
-        for (size_t t = 0; t < j->T; t++) {
-            float *to = j->out + t * j->width + n;
-
-            for (size_t r = 0; r < rows; r++) {
-                to[r] = sum[t][r] + (j->add ? to[r] : 0);
-            }
-        }
-    }
-}
-
 /* True where a second thread would bring less than waking it costs. */
-static bool is_small(const job *j)
+static bool is_small(const ql_job *j)
 {
-    size_t depth = 0;
-
-    for (size_t i = 0; i < j->n_parts; i++) {
-        depth += j->parts[i].depth;
-    }
-    return j->T * j->width * depth < SMALL;
+    return ql_job_pairs(j) < SMALL;
 }
 
 /* Rows of A, of all parts; those of a pair's second product are made here. */
-static void make_rows(const job *j, size_t t)
+static void make_rows(const ql_job *j, size_t t)
 {
-    for (const part *p = j->parts; p < j->parts + j->n_parts; p++) {
+    for (const ql_part *p = j->parts; p < j->parts + j->n_parts; p++) {
         pack_rows(j, p, t);
         if (p->r > 0) {
             pair_rows(j, p, t);
@@ -648,30 +508,28 @@ static void make_rows(const job *j, size_t t)
 }
 
 /* The pairs' first matrices, chunk i of all parts. */
-static void make_thin(const job *j, size_t i)
+static void make_thin(const ql_job *j, size_t i)
 {
-    for (const part *p = j->parts; p < j->parts + j->n_parts; p++) {
+    for (const ql_part *p = j->parts; p < j->parts + j->n_parts; p++) {
         if (p->r > 0 && i < p->chunks) {
             fill_thin(j, p, i);
         }
     }
 }
 
-static size_t thin_chunks(const job *j)
+static size_t thin_chunks(const ql_job *j)
 {
     size_t most = 0;
 
-    for (const part *p = j->parts; p < j->parts + j->n_parts; p++) {
+    for (const ql_part *p = j->parts; p < j->parts + j->n_parts; p++) {
         most = p->r > 0 && p->chunks > most ? p->chunks : most;
     }
     return most;
 }
 
-static void do_span(const job *j, size_t chunks)
+static void do_tiles(const ql_job *j, size_t chunks)
 {
-    const bool few = is_few(j, j->T);
-    const size_t columns = few ? DOT_ROWS : j->columns;
-    const size_t tasks = j->out ? ceil_div(j->width, columns) : 0;
+    const size_t tasks = j->out ? ql_ceil_div(j->width, j->columns) : 0;
     const size_t step = j->set->thin.mr;
 
 #pragma omp parallel if (!is_small(j))
@@ -686,18 +544,18 @@ static void do_span(const job *j, size_t chunks)
         for (size_t t = 0; t < j->T; t += step) {
             make_rows(j, t);
         }
-#pragma omp for schedule(dynamic)
+#pragma omp for schedule(dynamic) nowait
         for (size_t i = 0; i < tasks; i++) {
-            (few ? do_dots : do_task)(j, i);
+            do_task(j, i);
         }
     }
 }
 
 /* Points the parts to a span that starts at token t. A pair's second product
  * follows its first, whose result it takes. */
-static void set_span(job *j, const ql_term *terms, size_t t)
+static void set_span(ql_job *j, const ql_term *terms, size_t t)
 {
-    part *p = j->parts;
+    ql_part *p = j->parts;
 
     for (const ql_term *term = terms; p < j->parts + j->n_parts; term++) {
         p->in = term->in + t * p->depth;
@@ -712,16 +570,20 @@ static void set_span(job *j, const ql_term *terms, size_t t)
 static void multiply(float *out, const ql_term *terms, size_t n, size_t T,
                      bool forward, bool add, void *work)
 {
-    job j = open_job(terms, n, T, forward);
+    ql_job j = open_job(terms, n, T, forward);
     size_t chunks = thin_chunks(&j);
 
     j.work = work;
     j.add = add;
     for (size_t t = 0; t < T; t += j.rows) {
-        j.T = min_size(j.rows, T - t);
+        j.T = ql_min_size(j.rows, T - t);
         j.out = out ? out + t * j.width : NULL;
         set_span(&j, terms, t);
-        do_span(&j, chunks);
+        if (ql_job_is_few(&j, j.T)) {
+            ql_job_do_few(&j);
+        } else {
+            do_tiles(&j, chunks);
+        }
         chunks = 0; /* they stay for the next span */
     }
 }

@@ -232,6 +232,35 @@ static float dot(const void *a, const void *b, size_t n)
            tail;
 }
 
+/* Four values of bf16. */
+static float32x4_t widened(const uint16_t *x)
+{
+    return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(x), 16));
+}
+
+static float dot_bf16(const void *a, const void *b, size_t n)
+{
+    const uint16_t *x = a;
+    const float *y = b;
+    float32x4_t sum[4] = {{0}};
+    float tail = 0;
+    size_t p = 0;
+
+    for (; p + 16 <= n; p += 16) {
+#pragma GCC unroll 4
+        for (size_t i = 0; i < 4; i++) {
+            sum[i] = vfmaq_f32(sum[i], widened(x + p + 4 * i),
+                               vld1q_f32(y + p + 4 * i));
+        }
+    }
+    for (; p < n; p++) {
+        tail += ql_bf16_to_f32(x[p]) * y[p];
+    }
+    return vaddvq_f32(vaddq_f32(vaddq_f32(sum[0], sum[1]),
+                                vaddq_f32(sum[2], sum[3]))) +
+           tail;
+}
+
 static void dot4(float sum[][QL_DOT4_ROWS], const ql_dots *d)
 {
     ql_dot4_fetched(sum, d, fetch, dot, 1);
@@ -251,6 +280,7 @@ const ql_kernels ql_kernels_neon = {
     .pack_nn = pack_nn,
     .turn = ql_turn_neon,
     .dot = dot,
+    .dot_bf16 = dot_bf16,
     .few = FEW,
     .arrange = narrow,
     .dot4 = dot4,

@@ -206,6 +206,7 @@ const ql_kernels ql_kernels_neonbf16 = {
     .pack_nn = pack_nn,
     .turn = turn,
     .dot = dot,
+    .dot_bf16 = dot,
     .few = FEW,
     .arrange = ql_narrow_neonbf16,
     .dot4 = dot4,

@@ -192,6 +192,18 @@ static float dot_bf16(const void *a, const void *b, size_t n)
     return sum_lanes(lane);
 }
 
+static float dot_stored_bf16(const void *a, const void *b, size_t n)
+{
+    const uint16_t *x = a;
+    const float *y = b;
+    float lane[LANES] = {0};
+
+    for (size_t p = 0; p < n; p++) {
+        lane[p % LANES] += ql_bf16_to_f32(x[p]) * y[p];
+    }
+    return sum_lanes(lane);
+}
+
 static void dot4(float sum[][QL_DOT4_ROWS], const ql_dots *d)
 {
     ql_dot4_fetched(sum, d, fetch, dot, 1);
@@ -216,6 +228,7 @@ const ql_kernels ql_kernels_generic = {
     .pack_nn = pack_nn,
     .turn = pack_nt,
     .dot = dot,
+    .dot_bf16 = dot_stored_bf16,
     .few = FEW,
     .arrange = narrow,
     .dot4 = dot4,
@@ -235,6 +248,7 @@ const ql_kernels ql_kernels_generic_bf16 = {
     .pack_nn = pack_nn_bf16,
     .turn = pack_nt,
     .dot = dot_bf16,
+    .dot_bf16 = dot_bf16,
     .few = FEW,
     .arrange = narrow_bf16,
     .dot4 = dot4_bf16,

@@ -268,6 +268,10 @@ static float dot(const void *a, const void *b, size_t n)
                                      _mm256_loadu_ps(y + p + 8 * i), sum[i]);
         }
     }
+    for (; p + 8 <= n; p += 8) {
+        sum[0] = _mm256_fmadd_ps(_mm256_loadu_ps(x + p), _mm256_loadu_ps(y + p),
+                                 sum[0]);
+    }
     for (; p < n; p++) {
         tail += x[p] * y[p];
     }
@@ -290,6 +294,7 @@ const ql_kernels ql_kernels_avx2 = {
     .pack_nn = pack_nn,
     .turn = pack_nt,
     .dot = dot,
+    .dot_bf16 = ql_dot_bf16_avx2,
     .few = FEW,
     .arrange = ql_arrange_avx2,
     .dot4 = ql_dot4_avx2,

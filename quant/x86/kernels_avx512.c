@@ -236,6 +236,42 @@ static float dot(const void *a, const void *b, size_t n)
                                               _mm512_add_ps(sum[2], sum[3])));
 }
 
+/* Sixteen values of bf16, or some and zeros. */
+static __m512 widened(const uint16_t *x, __mmask16 some)
+{
+    const __m256i words = _mm256_maskz_loadu_epi16(some, x);
+
+    return _mm512_castsi512_ps(
+        _mm512_slli_epi32(_mm512_cvtepu16_epi32(words), 16));
+}
+
+static float dot_bf16(const void *a, const void *b, size_t n)
+{
+    const uint16_t *x = a;
+    const float *y = b;
+    __m512 sum[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(),
+                     _mm512_setzero_ps(), _mm512_setzero_ps()};
+    size_t p = 0;
+
+    for (; p + 64 <= n; p += 64) {
+#pragma GCC unroll 4
+        for (size_t i = 0; i < 4; i++) {
+            sum[i] = _mm512_fmadd_ps(widened(x + p + 16 * i, 0xffff),
+                                     _mm512_loadu_ps(y + p + 16 * i), sum[i]);
+        }
+    }
+    for (; p < n; p += 16) {
+        const size_t rest = n - p;
+        const __mmask16 some =
+            (__mmask16)(rest < 16 ? (1u << rest) - 1 : 0xffff);
+
+        sum[0] = _mm512_fmadd_ps(widened(x + p, some),
+                                 _mm512_maskz_loadu_ps(some, y + p), sum[0]);
+    }
+    return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sum[0], sum[1]),
+                                              _mm512_add_ps(sum[2], sum[3])));
+}
+
 const ql_kernels ql_kernels_avx512 = {
     .name = "avx512",
     .cpu_need = QL_CPU_AVX512,
@@ -250,6 +286,7 @@ const ql_kernels ql_kernels_avx512 = {
     .pack_nn = pack_nn,
     .turn = pack_nt,
     .dot = dot,
+    .dot_bf16 = dot_bf16,
     .few = FEW,
     .arrange = ql_arrange_avx512,
     .dot4 = ql_dot4_avx512,

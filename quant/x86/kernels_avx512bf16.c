@@ -175,6 +175,7 @@ const ql_kernels ql_kernels_avx512bf16 = {
     .pack_nn = pack_nn,
     .turn = pack_nt,
     .dot = dot,
+    .dot_bf16 = dot,
     .few = FEW,
     .arrange = ql_arrange_avx512bf16,
     .dot4 = ql_dot4_avx512bf16,

@@ -410,9 +410,20 @@ static void check_tile(const operands *o, const ql_tile *tile, size_t depth,
 
 static void check_dot(const operands *o, size_t depth)
 {
-    const float dot = ql_kernels_get()->dot(o->a_cells, o->b_rows, depth);
+    const ql_kernels *set = ql_kernels_get();
+    const float dot = set->dot(o->a_cells, o->b_rows, depth);
+    uint16_t stored[2 * DEPTH];
+    double want = 0;
 
     assert_true(fabs((double)dot - product_of(o, 0, 0, depth)) < 1e-5);
+    memset(stored, 0xff, sizeof(stored));
+    for (size_t p = 0; p < depth; p++) {
+        stored[1 + p] = ql_f32_to_bf16(o->b[0][p]);
+        want +=
+            (double)operand(o->a[0][p]) * (double)ql_bf16_to_f32(stored[1 + p]);
+    }
+    assert_true(fabs((double)set->dot_bf16(stored + 1, o->a_cells, depth) -
+                     want) < 1e-5);
 }
 
 /* The kernels alone, at every depth around their vectors. */
