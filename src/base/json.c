@@ -1,6 +1,7 @@
 #include "src/base/json.h"
 
 #include <float.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -191,7 +192,13 @@ ql_status ql_json_put_real(ql_buf *out, double x)
                         (int)strtol(strchr(text, 'e') + 1, NULL, 10));
 }
 
-static ql_status put_value(ql_buf *out, const json_t *v, int depth);
+/* How deep objects are sorted. */
+enum {
+    OUTERMOST = 1,
+    ALL = INT_MAX
+};
+
+static ql_status put_value(ql_buf *out, const json_t *v, int depth, int sorted);
 
 /* The line break before an element, or before the closing bracket. */
 static ql_status put_break(ql_buf *out, const char *before, int depth)
@@ -199,7 +206,7 @@ static ql_status put_break(ql_buf *out, const char *before, int depth)
     return ql_buf_printf(out, "%s\n%*s", before, 2 * depth, "");
 }
 
-static ql_status put_array(ql_buf *out, const json_t *v, int depth)
+static ql_status put_array(ql_buf *out, const json_t *v, int depth, int sorted)
 {
     const size_t n = json_array_size(v);
 
@@ -209,7 +216,7 @@ static ql_status put_array(ql_buf *out, const json_t *v, int depth)
     QL_TRY(ql_buf_putc(out, '['));
     for (size_t i = 0; i < n; i++) {
         QL_TRY(put_break(out, i ? "," : "", depth + 1));
-        QL_TRY(put_value(out, json_array_get(v, i), depth + 1));
+        QL_TRY(put_value(out, json_array_get(v, i), depth + 1, sorted));
     }
     QL_TRY(put_break(out, "", depth));
     return ql_buf_putc(out, ']');
@@ -220,8 +227,9 @@ static int by_key(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* The keys of an object, sorted. Owned: ql_free; the strings are borrowed. */
-static const char **sorted_keys(const json_t *v)
+/* The keys of an object, in the order in which they were put in. Owned:
+ * ql_free; the strings are borrowed. */
+static const char **keys_of(const json_t *v)
 {
     json_t *o = (json_t *)(uintptr_t)v; /* jansson's iterators take no const */
     const char **keys =
@@ -232,13 +240,10 @@ static const char **sorted_keys(const json_t *v)
          it = json_object_iter_next(o, it)) {
         keys[n++] = json_object_iter_key(it);
     }
-    if (keys) {
-        qsort(keys, n, sizeof(*keys), by_key);
-    }
     return keys;
 }
 
-static ql_status put_object(ql_buf *out, const json_t *v, int depth)
+static ql_status put_object(ql_buf *out, const json_t *v, int depth, int sorted)
 {
     const size_t n = json_object_size(v);
     ql_status st = QL_OK;
@@ -247,16 +252,20 @@ static ql_status put_object(ql_buf *out, const json_t *v, int depth)
     if (n == 0) {
         return ql_buf_puts(out, "{}");
     }
-    keys = sorted_keys(v);
+    keys = keys_of(v);
     if (!keys) {
         return QL_ENOMEM;
+    }
+    if (depth < sorted) {
+        qsort(keys, n, sizeof(*keys), by_key);
     }
     QL_TRY_DONE(ql_buf_putc(out, '{'));
     for (size_t i = 0; i < n; i++) {
         QL_TRY_DONE(put_break(out, i ? "," : "", depth + 1));
         QL_TRY_DONE(ql_quote_ascii(out, keys[i], strlen(keys[i])));
         QL_TRY_DONE(ql_buf_puts(out, ": "));
-        QL_TRY_DONE(put_value(out, json_object_get(v, keys[i]), depth + 1));
+        QL_TRY_DONE(
+            put_value(out, json_object_get(v, keys[i]), depth + 1, sorted));
     }
     QL_TRY_DONE(put_break(out, "", depth));
     st = ql_buf_putc(out, '}');
@@ -265,13 +274,13 @@ done:
     return st;
 }
 
-static ql_status put_value(ql_buf *out, const json_t *v, int depth)
+static ql_status put_value(ql_buf *out, const json_t *v, int depth, int sorted)
 {
     switch (json_typeof(v)) {
     case JSON_OBJECT:
-        return put_object(out, v, depth);
+        return put_object(out, v, depth, sorted);
     case JSON_ARRAY:
-        return put_array(out, v, depth);
+        return put_array(out, v, depth, sorted);
     case JSON_STRING:
         return ql_quote_ascii(out, json_string_value(v), json_string_length(v));
     case JSON_INTEGER:
@@ -303,10 +312,11 @@ const json_t *ql_json_item(const json_t *v, size_t i)
 
 ql_status ql_json_put(ql_buf *out, const json_t *v)
 {
-    return put_value(out, v, 0);
+    return put_value(out, v, 0, ALL);
 }
 
-ql_status ql_json_save(const json_t *v, bool newline, const char *path)
+static ql_status save(const json_t *v, int sorted, bool newline,
+                      const char *path)
 {
     enum {
         MAX_BYTES = 256 << 20
@@ -315,10 +325,20 @@ ql_status ql_json_save(const json_t *v, bool newline, const char *path)
     ql_buf b;
 
     ql_buf_init(&b, QL_TAG_MISC, MAX_BYTES);
-    QL_TRY_DONE(ql_json_put(&b, v));
+    QL_TRY_DONE(put_value(&b, v, 0, sorted));
     QL_TRY_DONE(ql_buf_puts(&b, newline ? "\n" : ""));
     st = ql_file_write(path, b.data, b.len);
 done:
     ql_buf_free(&b);
     return st;
+}
+
+ql_status ql_json_save(const json_t *v, bool newline, const char *path)
+{
+    return save(v, ALL, newline, path);
+}
+
+ql_status ql_json_save_ordered(const json_t *v, const char *path)
+{
+    return save(v, OUTERMOST, false, path);
 }

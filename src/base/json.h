@@ -53,4 +53,9 @@ ql_status ql_json_put(ql_buf *out, const json_t *v);
  * Errors: as above, QL_EIO, QL_ENOSPACE. */
 ql_status ql_json_save(const json_t *v, bool newline, const char *path);
 
+/* The same without a newline at the end, and with the keys of the outermost
+ * object sorted alone: those of objects within keep the order in which they
+ * were put in, or read, where that has a meaning. */
+ql_status ql_json_save_ordered(const json_t *v, const char *path);
+
 #endif

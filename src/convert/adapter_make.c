@@ -448,6 +448,30 @@ static json_t *settled(const json_t *root, const char *key)
     return list ? list : v ? json_incref(v) : json_null();
 }
 
+/* Ranks and scales are those that the patterns of the options give: their order
+ * matters, which equality of objects does not see. */
+static ql_status check_patterns(const ql_adapter *a, json_t *root,
+                                const ql_train_options *o, bool *same)
+{
+    const ql_adapter_settings s = {
+        .root = root, .path = where, .r = o->lora_r, .alpha = o->lora_alpha};
+
+    for (size_t i = 0; i < a->n; i++) {
+        const ql_adapter_entry *e = &a->entries[i];
+        char path[PATH_BYTES];
+        double alpha;
+        size_t r;
+
+        if (e->r > 0) {
+            ql_adapter_path(a, i, path, sizeof(path));
+            QL_TRY(ql_adapter_settings_module(&s, path, &r, &alpha));
+            alpha /= o->use_rslora ? sqrt((double)r) : (double)r;
+            *same = *same && e->r == r && e->scale == (float)alpha;
+        }
+    }
+    return QL_OK;
+}
+
 ql_status ql_adapter_matches(const ql_adapter *a, const ql_config *c,
                              const ql_train_options *o, bool *same)
 {
@@ -455,6 +479,7 @@ ql_status ql_adapter_matches(const ql_adapter *a, const ql_config *c,
                                        "modules_to_save", "rank_pattern",
                                        "target_modules"};
     json_t *root = NULL;
+    ql_status st = QL_OK;
 
     *same = a->opt.r == o->lora_r && a->opt.alpha == o->lora_alpha &&
             a->opt.rslora == o->use_rslora && a->opt.dora == o->use_dora;
@@ -467,6 +492,9 @@ ql_status ql_adapter_matches(const ql_adapter *a, const ql_config *c,
         json_decref(have);
         json_decref(want);
     }
+    if (a->config && *same) {
+        st = check_patterns(a, root, o, same);
+    }
     json_decref(root);
-    return QL_OK;
+    return st;
 }

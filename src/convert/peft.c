@@ -110,7 +110,7 @@ static ql_status save_config(const ql_adapter *a, const char *base,
         (a->taken && double_ranks(config, o) != 0)) {
         ql_fail(QL_ENOMEM, "out of memory, or the model's path is not UTF-8");
     } else if (path) {
-        st = ql_json_save(config, false, path);
+        st = ql_json_save_ordered(config, path); /* first match counts */
     }
     json_decref(config);
     ql_free(path);

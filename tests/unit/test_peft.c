@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "qlora/train.h"
 #include "src/base/file.h"
 #include "src/base/note.h"
 #include "src/convert/adapter_make.h"
@@ -195,6 +196,54 @@ static void adapter__comes_back_as_it_was(void **state)
         ql_adapter_free(&a);
         ql_adapter_free(&b);
     }
+}
+
+/* The first pattern that matches counts, in the order that was given: neither
+ * ranks nor scales are others when the adapter comes back, nor when training
+ * goes on from a folder whose keys are in no order of letters. */
+static void patterns__keep_their_order(void **state)
+{
+    static const char *const targets[] = {"q_proj", "v_proj"};
+    static const char *const alphas[] = {"q_proj=64",
+                                         "layers.0.self_attn.q_proj=8",
+                                         "self_attn.v_proj=2", ".*proj=128"};
+    static const char *const ranks[] = {"v_proj=4", "layers.0.*=5"};
+    static const ql_train_options o = {.lora_r = 3,
+                                       .lora_alpha = 6,
+                                       .lora_target_modules = {targets, 2},
+                                       .alpha_pattern = {alphas, 4},
+                                       .rank_pattern = {ranks, 2}};
+    static const struct {
+        size_t r;
+        double alpha;
+    } want[] = {{5, 64}, {4, 2}, {3, 64}, {4, 2}};
+    ql_train_options on = o;
+    ql_adapter_texts *texts;
+
+    (void)state;
+    for (size_t round = 0; round < 2; round++) {
+        ql_adapter a = adapter(&on);
+        ql_adapter b;
+
+        check_ok(ql_peft_save(&a, "x", folder()));
+        check_ok(ql_peft_load(&b, &toy, folder()));
+        assert_int_equal(a.n, 4);
+        assert_int_equal(b.n, 4);
+        for (size_t i = 0; i < a.n; i++) {
+            const float scale = (float)(want[i].alpha / (double)want[i].r);
+
+            assert_int_equal(a.entries[i].r, want[i].r);
+            assert_int_equal(b.entries[i].r, want[i].r);
+            assert_true(a.entries[i].scale == scale);
+            assert_true(b.entries[i].scale == scale);
+        }
+        ql_adapter_free(&a);
+        ql_adapter_free(&b);
+        if (round == 0) {
+            check_ok(ql_train_options_adapter(&on, folder(), &texts));
+        }
+    }
+    ql_adapter_texts_close(&texts);
 }
 
 /* Writes a sound adapter, then its config with `more` before its first key;
@@ -514,6 +563,7 @@ int main(void)
         cmocka_unit_test(config__is_written_as_peft_would),
         cmocka_unit_test(tensors__have_the_names_of_peft),
         cmocka_unit_test(adapter__comes_back_as_it_was),
+        cmocka_unit_test(patterns__keep_their_order),
         cmocka_unit_test(settings__that_change_the_meaning_are_refused),
         cmocka_unit_test(settings__that_are_harmless_are_read_over),
         cmocka_unit_test(settings__that_are_not_known_are_told),
