@@ -11,6 +11,7 @@
 #include "src/convert/adapter_begin.h"
 #include "src/convert/adapter_settings.h"
 #include "src/convert/peft.h"
+#include "src/format/names.h"
 #include "src/model/full.h"
 
 enum {
@@ -242,16 +243,6 @@ static ql_status plan_site(const ql_config *c, const ql_adapter_settings *s,
     return QL_OK;
 }
 
-/* True if path is name, or ends in it behind a dot. */
-static bool ends_in(const char *path, const char *name)
-{
-    const size_t n = strlen(path);
-    const size_t m = strlen(name);
-
-    return n >= m && strcmp(path + n - m, name) == 0 &&
-           (n == m || path[n - m - 1] == '.');
-}
-
 /* Every name of a list must stand for a module. */
 static ql_status check_names(const ql_config *c, const json_t *list,
                              const char *option)
@@ -264,7 +255,7 @@ static ql_status check_names(const ql_config *c, const json_t *list,
             char path[PATH_BYTES];
 
             ql_site_path(c->arch, ql_site_at(c, j), path, sizeof(path));
-            found = ends_in(path, name);
+            found = ql_name_ends_path(path, name);
         }
         if (!found) {
             char known[PATH_BYTES];

@@ -330,15 +330,6 @@ ql_status ql_adapter_settings_module(const ql_adapter_settings *s,
     return check_numbers(s, *r, *alpha);
 }
 
-/* path is name, or ends in it after a dot. */
-static bool named(const char *path, const char *name)
-{
-    const size_t n = strlen(path);
-    const size_t m = strlen(name);
-
-    return ql_name_ends(path, name) && (n == m || path[n - m - 1] == '.');
-}
-
 /* A list of names, or one pattern, stands for the path. */
 static ql_status listed(const ql_adapter_settings *s, const char *key,
                         const char *path, bool *yes)
@@ -350,7 +341,7 @@ static ql_status listed(const ql_adapter_settings *s, const char *key,
         return matches(s, key, "\\A", json_string_value(v), path, yes);
     }
     for (size_t i = 0; !*yes && i < json_array_size(v); i++) {
-        *yes = named(path, json_string_value(json_array_get(v, i)));
+        *yes = ql_name_ends_path(path, json_string_value(json_array_get(v, i)));
     }
     return QL_OK;
 }
@@ -420,7 +411,8 @@ bool ql_adapter_settings_saves(const ql_adapter_settings *s, const char *path)
         memcpy(part, path, n);
         part[n] = '\0';
         for (size_t i = 0; i < json_array_size(v); i++) {
-            if (named(part, json_string_value(json_array_get(v, i)))) {
+            if (ql_name_ends_path(part,
+                                  json_string_value(json_array_get(v, i)))) {
                 return true;
             }
         }

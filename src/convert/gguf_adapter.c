@@ -11,6 +11,8 @@
 #include <string.h>
 
 #include "src/base/fail.h"
+#include "src/base/note.h"
+#include "src/convert/adapter_base.h"
 #include "src/convert/gguf_general.h"
 #include "src/convert/gguf_inputs.h"
 #include "src/format/names.h"
@@ -250,6 +252,32 @@ static ql_status plan(job *j, const char *adapter_dir)
     return QL_OK;
 }
 
+/* What the adapter repeats of its base is compared where that has weights:
+ * nothing else here needs them. */
+static ql_status check_base(const job *j, const char *model_dir)
+{
+    ql_shards *s = NULL;
+    bool repeats = false;
+    ql_status st;
+
+    for (size_t i = 0; i < j->in.folder.n_wholes; i++) {
+        repeats |= j->in.folder.wholes[i].repeats;
+    }
+    if (!repeats) {
+        return QL_OK;
+    }
+    st = ql_shards_open(&s, model_dir);
+    if (st == QL_ENOTFOUND) {
+        ql_note("%s: without weights there, whether the adapter was made for "
+                "these embeddings is not seen",
+                model_dir);
+        return QL_OK;
+    }
+    st = st == QL_OK ? ql_adapter_base_check(&j->in.folder, s) : st;
+    ql_shards_close(&s);
+    return st;
+}
+
 ql_status ql_gguf_adapter_open(ql_gguf_adapter **out, const char *model_dir,
                                const char *adapter_dir, const char *out_path,
                                const ql_export_options *opt,
@@ -268,6 +296,7 @@ ql_status ql_gguf_adapter_open(ql_gguf_adapter **out, const char *model_dir,
                                     opt, QL_GGUF_F32));
     QL_TRY_DONE(check_plain(j));
     choose_alpha(j);
+    QL_TRY_DONE(check_base(j, model_dir));
     QL_TRY_DONE(ql_gguf_writer_open(&j->w, out_path));
     st = plan(j, adapter_dir);
 done:

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "src/base/fail.h"
+#include "src/convert/adapter_base.h"
 #include "src/convert/model_files.h"
 #include "src/format/names.h"
 #include "src/format/qstate.h"
@@ -20,15 +21,6 @@
 
 enum {
     NAME_BYTES = 1024
-};
-
-/* The embeddings that may be a head, by the ends of their paths. */
-static const struct {
-    const char *embed, *head;
-} ties[] = {
-    {"embed_tokens", "lm_head"},
-    {"wte", "lm_head"},
-    {"embed_in", "embed_out"},
 };
 
 /* Tensors that belong to a 4-bit weight. */
@@ -40,21 +32,6 @@ static const char *const parts[] = {
     ".quant_state.bitsandbytes__nf4",
     ".quant_state.bitsandbytes__fp4",
 };
-
-/* a is b, or its end behind a dot. */
-static bool ends_path(const char *b, const char *a)
-{
-    const size_t n = strlen(b);
-    const size_t m = strlen(a);
-
-    return ql_name_ends(b, a) && (n == m || b[n - m - 1] == '.');
-}
-
-/* Two paths mean the same module. */
-static bool same_path(const char *a, const char *b)
-{
-    return ends_path(a, b) || ends_path(b, a);
-}
 
 static bool is_part(const ql_shards *s, const char *name)
 {
@@ -130,7 +107,7 @@ static ql_merged_item *find_path(ql_merged *m, const char *path)
     char stem[NAME_BYTES];
 
     for (size_t i = 0; i < m->n; i++) {
-        if (same_path(stem_of(m->items[i].name, stem), path)) {
+        if (ql_name_same(stem_of(m->items[i].name, stem), path)) {
             return &m->items[i];
         }
     }
@@ -143,10 +120,11 @@ static bool find_tie(ql_merged *m, ql_merged_item **embed, const char **head)
     char stem[NAME_BYTES];
 
     for (size_t i = 0; i < m->n; i++) {
-        for (size_t k = 0; k < sizeof(ties) / sizeof(ties[0]); k++) {
-            if (ends_path(stem_of(m->items[i].name, stem), ties[k].embed)) {
+        for (size_t k = 0; k < QL_TIES; k++) {
+            if (ql_name_ends_path(stem_of(m->items[i].name, stem),
+                                  ql_ties[k].embed)) {
                 *embed = &m->items[i];
-                *head = ties[k].head;
+                *head = ql_ties[k].head;
                 return true;
             }
         }
@@ -160,13 +138,13 @@ static bool changes(const ql_adapter_folder *f, const char *path)
     char stem[NAME_BYTES];
 
     for (size_t i = 0; i < f->n_pairs; i++) {
-        if (same_path(f->pairs[i].path, path)) {
+        if (ql_name_same(f->pairs[i].path, path)) {
             return true;
         }
     }
     for (size_t i = 0; i < f->n_wholes; i++) {
         if (!f->wholes[i].repeats &&
-            same_path(stem_of(f->wholes[i].name, stem), path)) {
+            ql_name_same(stem_of(f->wholes[i].name, stem), path)) {
             return true;
         }
     }
@@ -234,25 +212,11 @@ static ql_status put_pair(ql_merged *m, const ql_adapter_folder *f,
 static ql_merged_item *find_name(ql_merged *m, const char *name)
 {
     for (size_t i = 0; i < m->n; i++) {
-        if (same_path(m->items[i].name, name)) {
+        if (ql_name_same(m->items[i].name, name)) {
             return &m->items[i];
         }
     }
     return NULL;
-}
-
-/* What PEFT has saved of the base beside a pair must be this base. */
-static ql_status check_repeat(const ql_adapter_folder *f,
-                              const ql_merged_item *item, const ql_tensor *t)
-{
-    if (item->base->dtype == t->dtype && item->base->data &&
-        memcmp(item->base->data, t->data, t->bytes) != 0) {
-        QL_FAIL(QL_EMISMATCH,
-                "%s: %s is not the model's %s: its embeddings were changed "
-                "before the training, which is not supported",
-                f->path, t->name, item->name);
-    }
-    return QL_OK;
 }
 
 static ql_status put_whole(ql_merged *m, const ql_adapter_folder *f,
@@ -261,9 +225,6 @@ static ql_status put_whole(ql_merged *m, const ql_adapter_folder *f,
     ql_merged_item *item = find_name(m, w->name);
     const ql_tensor *t = &w->tensor;
 
-    if (!item && w->repeats) {
-        return QL_OK; /* of a head that is the embedding */
-    }
     if (!item) {
         QL_FAIL(QL_EMISMATCH,
                 "%s: %s is trained whole, but the model has no such tensor",
@@ -272,9 +233,6 @@ static ql_status put_whole(ql_merged *m, const ql_adapter_folder *f,
     if (item->rank != t->rank ||
         memcmp(item->shape, t->shape, t->rank * sizeof(*t->shape)) != 0) {
         return wrong_shape(item, w->name, t->shape, t->rank);
-    }
-    if (w->repeats) {
-        return check_repeat(f, item, t);
     }
     item->whole = t;
     item->packed = item->requantize = false;
@@ -291,12 +249,13 @@ static int by_name(const void *a, const void *b)
 
 static ql_status put_adapter(ql_merged *m, const ql_adapter_folder *f)
 {
+    QL_TRY(ql_adapter_base_check(f, m->shards));
     QL_TRY(untie(m, f));
     for (size_t i = 0; i < f->n_pairs; i++) {
         QL_TRY(put_pair(m, f, &f->pairs[i]));
     }
     for (size_t i = 0; i < f->n_wholes; i++) {
-        QL_TRY(put_whole(m, f, &f->wholes[i]));
+        QL_TRY(f->wholes[i].repeats ? QL_OK : put_whole(m, f, &f->wholes[i]));
     }
     return QL_OK;
 }

@@ -9,6 +9,7 @@
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
+#include "src/convert/adapter_base.h"
 #include "src/convert/adapter_folder.h"
 #include "src/convert/adapter_parts.h"
 #include "src/convert/adapter_settings.h"
@@ -351,30 +352,6 @@ static void find_biases(const ql_config *c, const ql_adapter_folder *f,
     }
 }
 
-/* What PEFT has saved of the base beside a pair must be this base. */
-static ql_status check_repeats(const ql_adapter_folder *f, const ql_weights *w)
-{
-    const size_t skip = strlen(w->base);
-
-    for (size_t i = 0; i < f->n_wholes; i++) {
-        const ql_adapter_whole *a = &f->wholes[i];
-        const ql_tensor *t = ql_shards_find(w->shards, a->name);
-
-        if (!t && strncmp(a->name, w->base, skip) == 0) {
-            t = ql_shards_find(w->shards, a->name + skip);
-        }
-        if (a->repeats && t && t->data && t->dtype == a->tensor.dtype &&
-            (t->bytes != a->tensor.bytes ||
-             memcmp(t->data, a->tensor.data, t->bytes) != 0)) {
-            QL_FAIL(QL_EMISMATCH,
-                    "%s: %s is not the model's %s: its embeddings were changed "
-                    "before the training, which is not supported",
-                    f->path, a->tensor.name, t->name);
-        }
-    }
-    return QL_OK;
-}
-
 /* True if items has the module of this path. */
 static bool has_path(const ql_config *c, const ql_adapter_item *items, size_t n,
                      const char *want, size_t length)
@@ -555,7 +532,7 @@ static ql_status load(ql_adapter *a, const ql_config *c, const ql_weights *w,
     *a = (ql_adapter){0};
     QL_TRY(ql_adapter_folder_init(&f, dir));
     QL_TRY_DONE(ql_peft_check(&f, c));
-    QL_TRY_DONE(w ? check_repeats(&f, w) : QL_OK);
+    QL_TRY_DONE(w ? ql_adapter_base_check(&f, w->shards) : QL_OK);
     st = read_folder(a, c, &f);
 done:
     ql_adapter_folder_free(&f);

@@ -35,3 +35,16 @@ bool ql_name_ends(const char *name, const char *suffix)
 
     return n >= m && strcmp(name + n - m, suffix) == 0;
 }
+
+bool ql_name_ends_path(const char *path, const char *end)
+{
+    const size_t n = strlen(path);
+    const size_t m = strlen(end);
+
+    return ql_name_ends(path, end) && (n == m || path[n - m - 1] == '.');
+}
+
+bool ql_name_same(const char *a, const char *b)
+{
+    return ql_name_ends_path(a, b) || ql_name_ends_path(b, a);
+}

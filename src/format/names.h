@@ -11,4 +11,11 @@ int ql_name_order(const char *a, const char *b);
 /* True when name ends in suffix. */
 bool ql_name_ends(const char *name, const char *suffix);
 
+/* True when a path is end, or ends in it behind a dot. */
+bool ql_name_ends_path(const char *path, const char *end);
+
+/* True when one path is the other, or its end: files may lack the first parts
+ * of names. */
+bool ql_name_same(const char *a, const char *b);
+
 #endif

@@ -553,6 +553,87 @@ static void settings__that_do_not_fit_are_refused_by_all(void **state)
     toy_check_no_rest();
 }
 
+/* A pair of the embedding, or of the head, and beside it what PEFT saves of the
+ * base, in F32. */
+static void write_repeat(bool head, const float *x)
+{
+    const toy_tensor pair[2][3] = {
+        {{.name = EMBED ".lora_embedding_A", .shape = {2, TOY_V}},
+         {.name = EMBED ".lora_embedding_B", .shape = {TOY_C, 2}},
+         {.name = EMBED ".base_layer.weight",
+          .shape = {TOY_V, TOY_C},
+          .values = x}},
+        {{.name = HEAD ".lora_A.weight", .shape = {2, TOY_C}},
+         {.name = HEAD ".lora_B.weight", .shape = {TOY_V, 2}},
+         {.name = HEAD ".base_layer.weight",
+          .shape = {TOY_V, TOY_C},
+          .values = x}},
+    };
+
+    write_adapter(plain_config, pair[head], 3);
+}
+
+/* Merging, loading and, where the model is not tied, a GGUF adapter. */
+static void check_repeat(bool tied, bool fits)
+{
+    static const char say[] = "its embeddings were changed before";
+    const char *const gguf = check_tmp_path("adapter.gguf");
+    ql_export_options o;
+    ql_model *m = NULL;
+
+    options(&o);
+    check_ok(ql_model_open(&m, toy_in(), NULL));
+    if (fits) {
+        check_ok(merge(&o));
+        check_ok(ql_model_load_adapter(m, adapter_dir));
+        check_ok(tied ? QL_OK
+                      : ql_export_gguf_adapter(toy_in(), adapter_dir, gguf, &o,
+                                               &report));
+    } else {
+        check_fails(merge(&o), QL_EMISMATCH, say);
+        check_fails(ql_model_load_adapter(m, adapter_dir), QL_EMISMATCH, say);
+        if (!tied) {
+            check_fails(ql_export_gguf_adapter(toy_in(), adapter_dir, gguf, &o,
+                                               &report),
+                        QL_EMISMATCH, say);
+        }
+    }
+    ql_model_close(&m);
+}
+
+/* Before a training on 4 bits PEFT casts embeddings and head to F32; and a base
+ * of F32 may have been loaded in 16 bits. A head that is the embedding is in no
+ * file of the model. */
+static void base__of_the_adapter_is_known_in_any_type(void **state)
+{
+    static const ql_dtype types[] = {QL_DTYPE_F32, QL_DTYPE_BF16, QL_DTYPE_F16};
+
+    (void)state;
+    for (size_t i = 0; i < 6; i++) {
+        const bool tied = i % 2;
+        const toy_folder how = {.dtype = types[i / 2], .untied = !tied};
+        ql_dtype dtype;
+        float *x;
+        float was;
+
+        toy_folder_write(toy_in(), &how);
+        x = tensor_of(toy_in(), "model.embed_tokens.weight", &dtype);
+        write_repeat(tied, x);
+        check_repeat(tied, true);
+        was = x[7];
+        x[7] += x[7] / 64;
+        write_repeat(tied, x);
+        check_repeat(tied, false);
+        x[7] = was;
+        for (size_t j = 0; j < TOY_V * TOY_C; j++) {
+            x[j] = ql_bf16_to_f32(ql_f32_to_bf16(x[j]));
+        }
+        write_repeat(tied, x);
+        check_repeat(tied, true);
+        free(x);
+    }
+}
+
 static bool stop(uint64_t done, uint64_t total, void *user)
 {
     size_t *left = user;
@@ -646,6 +727,7 @@ int main(void)
         cmocka_unit_test(ends__of_answers_are_those_of_the_template),
         cmocka_unit_test(adapters__of_another_model_are_refused),
         cmocka_unit_test(settings__that_do_not_fit_are_refused_by_all),
+        cmocka_unit_test(base__of_the_adapter_is_known_in_any_type),
         cmocka_unit_test(progress__can_stop),
         cmocka_unit_test(folders__are_not_replaced_unasked),
         cmocka_unit_test(memory__that_is_lacking_ends_it_cleanly),
