@@ -128,8 +128,8 @@ static ql_status read_pattern(const ql_list *list, const char *option,
         if (sign && !key) {
             return QL_ENOMEM;
         }
-        if (!sign || !*key || end == sign + 1 || *end || !(x > 0) ||
-            !isfinite(x) || (whole && x != floor(x))) {
+        if (!sign || !*key || end == sign + 1 || *end || !isfinite(x) ||
+            (whole && !(x > 0 && x == floor(x)))) {
             ql_free(key);
             QL_FAIL(QL_EINVAL,
                     "%s: \"%s\" must be PATTERN=NUMBER, such as q_proj=8",

@@ -183,8 +183,8 @@ static ql_status check_numbers(const ql_adapter_settings *s, size_t r,
         QL_FAIL(QL_EFORMAT, "%s: LoRA rank %zu: must be a number from 1 to %d",
                 s->path, r, MAX_RANK);
     }
-    if (!isfinite(alpha) || alpha <= 0) {
-        QL_FAIL(QL_EFORMAT, "%s: LoRA alpha %g: must be a positive number",
+    if (!isfinite(alpha)) {
+        QL_FAIL(QL_EFORMAT, "%s: LoRA alpha %g: must be a finite number",
                 s->path, alpha);
     }
     return QL_OK;
@@ -324,9 +324,13 @@ ql_status ql_adapter_settings_module(const ql_adapter_settings *s,
                  : 0;
     }
     QL_TRY(find_pattern(s, "alpha_pattern", path, &v));
-    if (v) {
-        *alpha = json_number_value(v);
+    if (v && !json_is_number(v)) {
+        QL_FAIL(QL_EFORMAT,
+                "%s: \"alpha_pattern\" must give numbers, and "
+                "gives %s another thing",
+                s->path, path);
     }
+    *alpha = v ? json_number_value(v) : *alpha;
     return check_numbers(s, *r, *alpha);
 }
 

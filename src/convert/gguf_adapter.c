@@ -215,12 +215,12 @@ done:
 }
 
 /* One alpha for all pairs, if rsLoRA with one rank allows it. An alpha of 0
- * would mean to llama.cpp that there is none. */
+ * would mean to llama.cpp that there is none; a sign goes into B. */
 static void choose_alpha(job *j)
 {
     const ql_adapter_folder *f = &j->in.folder;
 
-    j->alpha = f->rslora ? f->alpha * sqrt((double)f->r) : f->alpha;
+    j->alpha = fabs(f->rslora ? f->alpha * sqrt((double)f->r) : f->alpha);
     j->alpha = j->alpha != 0 ? j->alpha : 1;
 }
 

@@ -25,8 +25,8 @@ ql_status ql_adapter_options_check(const ql_adapter_options *o)
         QL_FAIL(QL_EINVAL, "LoRA rank %zu: give a number from 1 to %d", o->r,
                 MAX_RANK);
     }
-    if (!isfinite(o->alpha) || o->alpha <= 0) {
-        QL_FAIL(QL_EINVAL, "LoRA alpha %g: give a positive number", o->alpha);
+    if (!isfinite(o->alpha)) {
+        QL_FAIL(QL_EINVAL, "LoRA alpha %g: give a finite number", o->alpha);
     }
     if (!(o->dropout >= 0) || (float)o->dropout >= 1) {
         QL_FAIL(QL_EINVAL,

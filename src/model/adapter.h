@@ -115,7 +115,7 @@ typedef struct ql_adapter {
     json_t *config;    /* what adapter_config.json says of it; NULL: unknown */
 } ql_adapter;
 
-/* Errors: QL_EINVAL (r 0 or absurd, alpha not positive, dropout not in
+/* Errors: QL_EINVAL (r 0 or absurd, alpha not finite, dropout not in
  * [0, 1)). */
 ql_status ql_adapter_options_check(const ql_adapter_options *o);
 

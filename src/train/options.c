@@ -74,6 +74,16 @@ static ql_status check_ranges(const ql_train_options *o)
     return QL_OK;
 }
 
+/* PEFT takes any alpha: below 0, what is learnt is taken off. */
+static ql_status check_alpha(const ql_train_options *o)
+{
+    if (o->method != QL_METHOD_FULL && o->lora_alpha == 0) {
+        QL_FAIL(QL_EINVAL, "lora-alpha 0: nothing would be learnt; give "
+                           "another number");
+    }
+    return QL_OK;
+}
+
 static ql_status check_choices(const ql_train_options *o)
 {
     const struct {
@@ -144,6 +154,7 @@ static ql_status check_schedule(const ql_train_options *o)
 ql_status ql_train_options_check(const ql_train_options *o)
 {
     QL_TRY(check_ranges(o));
+    QL_TRY(check_alpha(o));
     QL_TRY(check_choices(o));
     QL_TRY(check_schedule(o));
     QL_TRY(o->method == QL_METHOD_FULL ? check_full(o) : QL_OK);

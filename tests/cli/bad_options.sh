@@ -17,7 +17,7 @@ t "*--lora-r*-1*" --lora-r -1
 t "*--lora-r*ten*" --lora-r ten
 t "LoRA dropout 1: give a number from 0 *" --lora-dropout 1
 t "LoRA dropout -0.1: give a number from 0 *" --lora-dropout -0.1
-t "LoRA alpha 0: give a positive number" --lora-alpha 0
+t "lora-alpha 0: nothing would be learnt; *" --lora-alpha 0
 t "*--learning-rate*nan*" --learning-rate nan
 t "*--lr*inf*" --lr inf
 t "learning-rate -1: give a number from 0 *" --learning-rate -1

@@ -1,0 +1,148 @@
+/* What adapters of PEFT may say, and means the same wherever they are used:
+ * loaded, merged, and written as GGUF. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "qlora/export.h"
+#include "src/base/file.h"
+#include "src/convert/peft.h"
+#include "src/format/gguf.h"
+#include "src/format/shards.h"
+#include "tests/check/check.h"
+#include "tests/check/toy_adapter.h"
+#include "tests/check/toy_folder.h"
+
+#define Q0 "base_model.model.model.layers.0.self_attn.q_proj"
+
+enum {
+    PATH_BYTES = 4300
+};
+
+static char adapter_dir[PATH_BYTES];
+static ql_export_report report;
+
+static const toy_tensor plain[] = {
+    {.name = Q0 ".lora_A.weight", .shape = {2, TOY_C}},
+    {.name = Q0 ".lora_B.weight", .shape = {TOY_QKV, 2}},
+};
+
+static void options(ql_export_options *o)
+{
+    ql_export_options_init(o);
+    o->force = true;
+}
+
+static ql_status merge(const ql_export_options *o)
+{
+    return ql_export_merge(toy_in(), adapter_dir, toy_out(), o, &report);
+}
+
+/* An adapter of n tensors; ' stands for " in the config. */
+static void write_adapter(const char *config, const toy_tensor *t, size_t n)
+{
+    char path[PATH_BYTES + 64];
+
+    check_ok(ql_dir_remove(adapter_dir));
+    check_ok(ql_dir_make(adapter_dir));
+    snprintf(path, sizeof(path), "%s/adapter_model.safetensors", adapter_dir);
+    toy_tensors_write(path, t, n);
+    toy_json_write(adapter_dir, "adapter_config.json", config);
+}
+
+/* A tensor of a folder in f32. Owned: free. */
+static float *tensor_of(const char *dir, const char *name)
+{
+    ql_shards *s = NULL;
+    const ql_tensor *t;
+    float *x;
+
+    check_ok(ql_shards_open(&s, dir));
+    t = ql_shards_find(s, name);
+    assert_non_null(t);
+    x = malloc(t->elements * sizeof(*x));
+    check_ok(ql_tensor_to_f32(x, t));
+    ql_shards_close(&s);
+    return x;
+}
+
+/* The second tensor of the GGUF adapter at path, and its alpha. Owned: free. */
+static float *gguf_b(const char *path, float *alpha)
+{
+    const ql_gguf_tensor *t;
+    ql_gguf *g = NULL;
+    float *x;
+
+    check_ok(ql_gguf_open(&g, path));
+    t = ql_gguf_tensor_at(g, 1);
+    assert_string_equal(t->name, "blk.0.attn_q.weight.lora_b");
+    x = malloc(t->bytes);
+    memcpy(x, t->data, t->bytes);
+    memcpy(alpha, ql_gguf_find(g, "adapter.lora.alpha")->data, sizeof(*alpha));
+    ql_gguf_close(&g);
+    return x;
+}
+
+/* PEFT takes any alpha: one below 0 takes off what the adapter has learnt, as
+ * task vectors are, and 0 changes nothing. */
+static void alpha__may_be_negative_or_zero(void **state)
+{
+    static const char *const configs[] = {
+        "{'r': 2, 'lora_alpha': 3}", "{'r': 2, 'lora_alpha': -3}",
+        "{'r': 2, 'lora_alpha': 5, 'alpha_pattern': {'q_proj': 0}}"};
+    static const char name[] = "model.layers.0.self_attn.q_proj.weight";
+    static const double signs[] = {1, -1, 0};
+    const toy_folder how = {.dtype = QL_DTYPE_F32};
+    ql_export_options o;
+    float *w[4];
+    float *b[3];
+
+    (void)state;
+    toy_folder_write(toy_in(), &how);
+    options(&o);
+    w[3] = tensor_of(toy_in(), name);
+    for (size_t i = 0; i < 3; i++) {
+        const char *file;
+        float alpha;
+        ql_adapter a;
+        ql_config c;
+
+        write_adapter(configs[i], plain, 2);
+        check_ok(merge(&o));
+        w[i] = tensor_of(toy_out(), name);
+        file = check_tmp_path("alpha.gguf");
+        check_ok(
+            ql_export_gguf_adapter(toy_in(), adapter_dir, file, &o, &report));
+        b[i] = gguf_b(file, &alpha);
+        assert_true(alpha > 0);
+        check_ok(ql_config_init(&c, toy_in()));
+        check_ok(ql_peft_load(&a, &c, adapter_dir));
+        assert_true(a.entries[0].scale == (float)(1.5 * signs[i]));
+        ql_adapter_free(&a);
+        ql_config_free(&c);
+    }
+    for (size_t i = 0; i < TOY_QKV * TOY_C; i++) {
+        assert_true(fabsf(w[0][i] - w[3][i] + w[1][i] - w[3][i]) < 1e-6F);
+        assert_true(w[2][i] == w[3][i]);
+    }
+    assert_true(fabsf(w[0][0] - w[3][0]) > 1e-3F);
+    for (size_t i = 0; i < TOY_QKV * 2; i++) {
+        assert_true(b[1][i] == -b[0][i] && b[2][i] == 0);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        free(w[i]);
+        free(i < 3 ? b[i] : NULL);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(alpha__may_be_negative_or_zero),
+    };
+
+    snprintf(adapter_dir, sizeof(adapter_dir), "%s", check_tmp_path("adapter"));
+    check_ok(ql_runtime_open(&check_runtime));
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
