@@ -8,6 +8,7 @@
 #include "src/model/model_handle.h"
 #include "tests/check/check.h"
 #include "tests/golden/lost_bias.h"
+#include "tests/golden/rewrite.h"
 
 enum {
     PATH_BYTES = 4200
@@ -40,10 +41,22 @@ static void check_folder(const char *dir, const ql_model_options *opt)
     assert_int_equal(ql_alloc_bytes(QL_TAG_WEIGHTS), 0);
 }
 
+static void check_ways(const char *folder)
+{
+    ql_model_options opt;
+
+    ql_model_options_init(&opt);
+    check_folder(folder, &opt);
+    opt.quant.double_quant = false;
+    opt.quant.block_size = 128;
+    check_folder(folder, &opt);
+    opt.quantize = false;
+    check_folder(folder, &opt);
+}
+
 static void loading__takes_what_its_headers_say(void **state)
 {
     const char *dir = check_shared("golden/models");
-    ql_model_options opt;
     char **names;
     size_t seen = 0;
     size_t n;
@@ -52,31 +65,37 @@ static void loading__takes_what_its_headers_say(void **state)
     check_ok(ql_dir_list(dir, &names, &n));
     for (size_t i = 0; i < n; i++) {
         char path[PATH_BYTES];
-        const char *folder;
 
         snprintf(path, sizeof(path), "%s/%s/model.safetensors", dir, names[i]);
         if (!ql_path_exists(path) || strncmp(names[i], "bert", 4) == 0) {
             continue;
         }
         snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
-        folder = lost_bias_is(path) ? lost_bias_copy(path) : path;
-        ql_model_options_init(&opt);
-        check_folder(folder, &opt);
-        opt.quant.double_quant = false;
-        opt.quant.block_size = 128;
-        check_folder(folder, &opt);
-        opt.quantize = false;
-        check_folder(folder, &opt);
+        check_ways(lost_bias_is(path) ? lost_bias_copy(path) : path);
         seen++;
     }
     ql_dir_list_free(names, n);
     assert_true(seen >= 10);
 }
 
+/* Projections that are put together while loading. */
+static void parts__count_while_they_become_one(void **state)
+{
+    const rewrite how = {.whole = "mlp.gate_up_proj",
+                         .parts = "mlp.gate_proj mlp.up_proj",
+                         .rows = {128, 128}};
+
+    (void)state;
+    rewrite_folder(check_shared("golden/models/phi3"), check_tmp_path("told"),
+                   &how);
+    check_ways(check_tmp_path("told"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loading__takes_what_its_headers_say),
+        cmocka_unit_test(parts__count_while_they_become_one),
     };
 
     check_need_shared();
