@@ -4,17 +4,7 @@
 toy=$QL_SOURCE/tests/cli/toy.py
 python3 "$toy" model toy hidden=256 layers=4
 qlora-quantize toy toy4 --quiet >quantized
-python3 - <<'PY'
-import json
-import random
-
-random.seed(1)
-words = 'the a cat dog sun sea ran sat saw old new and to of in it'.split()
-with open('data.jsonl', 'w', encoding='utf-8') as out:
-    for _ in range(12):
-        text = ' '.join(random.choice(words) for _ in range(600))
-        out.write(json.dumps({'text': text}) + '\n')
-PY
+python3 "$toy" texts 12 600 >data.jsonl
 
 # refused MEMORY OUT OPTION...: ends with 4 and writes nothing; what it says is
 # in refusal, its leanest plan in plan.json

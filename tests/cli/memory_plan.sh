@@ -4,22 +4,8 @@
 # memory counts only where the program itself writes to it.
 unset MALLOC_PERTURB_
 toy=$QL_SOURCE/tests/cli/toy.py
-python3 - <<'END'
-import json
-import random
-
-random.seed(1)
-words = 'the a cat dog sun sea ran sat saw old new and to of in it'.split()
-with open('data.jsonl', 'w', encoding='utf-8') as out:
-    for _ in range(12):
-        text = ' '.join(random.choice(words) for _ in range(600))
-        out.write(json.dumps({'text': text}) + '\n')
-with open('asked.jsonl', 'w', encoding='utf-8') as out:
-    for _ in range(24):
-        text = [random.choice(words) for _ in range(90)]
-        out.write(json.dumps({'prompt': ' '.join(text[:70]),
-                              'completion': ' ' + ' '.join(text[70:])}) + '\n')
-END
+python3 "$toy" texts 12 600 >data.jsonl
+python3 "$toy" texts 24 70 20 >asked.jsonl
 
 # run NAME MODEL OPTION...: trains two steps, checks the promise
 run() {
@@ -94,7 +80,7 @@ run accumulated toy4 --max-length 256 --gradient-accumulation-steps 3
 run unpacked toy4 --max-length 192 --no-packing --per-device-train-batch-size 2
 run saved toy4 --max-length 192 --modules-to-save embed_tokens,lm_head
 run pissa toy --max-length 192 --init-lora-weights pissa_niter_2 --lora-r 32
-run loftq toy --max-length 192 --init-lora-weights loftq --lora-r 32
+run loftq toy --max-length 192 --init-lora-weights loftq --lora-r 8
 run asked toy4 --data asked.jsonl --max-length 256
 run evaluated toy4 --max-length 256 --eval-split 3
 run sixteen-bits toy4 --max-length 384 --activation-dtype bf16 --lora-r 16

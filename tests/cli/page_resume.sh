@@ -2,11 +2,8 @@
 # file and back, in 32 and in 8 bits, to the same bits.
 toy=$QL_SOURCE/tests/cli/toy.py
 python3 "$toy" model d hidden=192 layers=2
-i=0
-while [ $i -lt 30 ]; do
-    echo '{"text": "the cat sat on the mat, and the dog ran to the sea."}'
-    i=$((i + 1))
-done >data.jsonl
+yes '{"text": "the cat sat on the mat, and the dog ran to the sea."}' |
+    head -n 30 >data.jsonl
 
 # train OUT OPTION...: six steps, with a checkpoint after the third
 train() {

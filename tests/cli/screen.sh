@@ -1,11 +1,7 @@
 # What qlora-train shows: one live line that fits the terminal, in the
 # characters that it has; plain lines where there is none.
 python3 "$QL_SOURCE/tests/cli/toy.py" model d
-i=0
-while [ $i -lt 12 ]; do
-    echo '{"prompt": "abc def", "completion": " ghi jkl."}'
-    i=$((i + 1))
-done >data.jsonl
+yes '{"prompt": "abc def", "completion": " ghi jkl."}' | head -n 12 >data.jsonl
 
 # show COLUMNS OPTION...: to the file shown
 show() {

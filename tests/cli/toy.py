@@ -14,6 +14,8 @@
     toy.py poke FILE TENSOR INDEX VALUE     one element: nan, inf, 1.5
     toy.py shards DIR                       two files and an index
     toy.py deep N                           prints a record nested N deep
+    toy.py texts N WORDS [MORE]             prints N records of random words;
+                                            MORE: prompts and completions
 
 The same arguments give the same bytes. extra=N adds N words to the tokenizer
 for which the model has no row; spare=N adds N rows to the model that no word
@@ -331,10 +333,20 @@ def deep(n):
     print('{"text": "a b", "more": ' + '[' * int(n) + ']' * int(n) + '}')
 
 
+def texts(n, words, more='0'):
+    pick = random.Random(1)
+    known = 'the a cat dog sun sea ran sat saw old new and to of in it'.split()
+    for _ in range(int(n)):
+        text, rest = (' '.join(pick.choice(known) for _ in range(int(count)))
+                      for count in (words, more))
+        print(json.dumps({'prompt': text, 'completion': ' ' + rest} if rest
+                         else {'text': text}))
+
+
 COMMANDS = {'model': model, 'bert': bert, 'storage': storage, 'set': set_key,
             'cut': cut, 'flip': flip, 'length': length, 'header': edit_header,
             'drop': drop, 'zeros': zeros, 'poke': poke, 'shards': shards,
-            'deep': deep}
+            'deep': deep, 'texts': texts}
 
 
 def main(argv):
