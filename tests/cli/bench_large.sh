@@ -37,6 +37,38 @@ qlora-bench large --shape tiny --max-length 16 --steps 1 --work-dir work \
 grep -q '^tiny ' table.txt
 [ "$(ls work)" = model ]
 
+# but only if it is of the shape, and in 4 bits
+not() {
+    pattern=$1
+    shift
+    code=0
+    sums=$(find work -type f -exec cksum {} +)
+    qlora-bench large --max-length 16 --steps 0 --work-dir work "$@" \
+        >said.out 2>said || code=$?
+    [ "$code" = 3 ]
+    [ ! -s said.out ]
+    grep -q "^qlora-bench: $pattern" said
+    [ "$(find work -type f -exec cksum {} +)" = "$sums" ]
+}
+not 'work/model: layers: 2 in the model, 32 in the shape llama-7b; ' \
+    --model work/model
+not 'work/model: layers: 2 in the model, 12 in the shape 220m; ' \
+    --model work/model --shape 220m
+not 'work/model: family: llama in the model, qwen2 in the shape qwen' \
+    --model work/model --shape qwen2.5-0.5b
+cp -R work/model work/wide
+sed -i 's/"vocab_size": 256/"vocab_size": 257/' work/wide/config.json
+not 'work/wide: vocabulary: 257 in the model, 256 in the shape tiny; ' \
+    --model work/wide --shape tiny
+# nor is anything written to one whose weights have other names
+rm -r work/wide/model.safetensors
+not 'work/wide: vocabulary: ' --model work/wide --shape tiny
+sed -e 's/"vocab_size": 257/"vocab_size": 256/' \
+    -e 's/, "quantization_config".*}$/}/' work/model/config.json \
+    >work/wide/config.json
+not 'work/wide: the model is not in 4 bits; ' --model work/wide --shape tiny
+rm -r work/wide
+
 # one training on it
 qlora-bench job --model work/model --max-length 16 --steps 2 --work-dir work |
     tail -n 1 >job.json

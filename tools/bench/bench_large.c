@@ -1,10 +1,12 @@
 #include "tools/bench/bench_large.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "src/base/clock.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
+#include "src/model/config.h"
 #include "tools/bench/bench_folder.h"
 #include "tools/bench/bench_json.h"
 #include "tools/bench/bench_machine.h"
@@ -100,24 +102,86 @@ static ql_status find_folder(session *s)
     return QL_OK;
 }
 
-/* One that is there already is taken as it is; its weights come last. */
+/* What is told of a shape must be true of the folder that is trained on. */
+static ql_status compare(const session *s, const ql_config *c)
+{
+    const bench_shape *shape = s->shape;
+    const struct {
+        const char *what;
+        size_t here, there;
+    } sizes[] = {
+        {"layers", c->layers, shape->layers},
+        {"width", c->C, shape->C},
+        {"width of feed-forward layers", c->F, shape->F},
+        {"heads", c->H, shape->H},
+        {"heads of keys and values", c->KV, shape->KV},
+        {"vocabulary", c->V, shape->V},
+        {"matrices of tokens", c->tied ? 1 : 2, shape->tied ? 1 : 2},
+    };
+    const char *advice = "name its shape with --shape, or give another folder";
+
+    if (strcmp(c->arch->model_type, shape->model_type) != 0) {
+        QL_FAIL(QL_EMISMATCH,
+                "%s: family: %s in the model, %s in the shape %s; %s", s->dir,
+                c->arch->model_type, shape->model_type, shape->name, advice);
+    }
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        if (sizes[i].here != sizes[i].there) {
+            QL_FAIL(QL_EMISMATCH,
+                    "%s: %s: %zu in the model, %zu in the shape %s; %s", s->dir,
+                    sizes[i].what, sizes[i].here, sizes[i].there, shape->name,
+                    advice);
+        }
+    }
+    if (!c->quantized) {
+        QL_FAIL(QL_EUNSUPPORTED,
+                "%s: the model is not in 4 bits; give what qlora-quantize "
+                "makes of it",
+                s->dir);
+    }
+    return QL_OK;
+}
+
+static ql_status check_folder(const session *s)
+{
+    ql_config c = {0};
+    ql_status st;
+
+    QL_TRY_DONE(ql_config_init(&c, s->dir));
+    st = compare(s, &c);
+done:
+    ql_config_free(&c);
+    return st;
+}
+
+/* A model that is there already is taken, if it is of the shape; its weights
+ * come last, so that what was not done is begun anew. */
 static ql_status write_folder(session *s)
 {
     const bench_folder f = {.shape = s->shape,
                             .seed = s->common->seed,
                             .fn = show_writing,
                             .user = s};
+    char *config = ql_path_join(s->dir, "config.json");
     char *weights = ql_path_join(s->dir, "model.safetensors");
-    ql_status st = QL_OK;
+    char *index = ql_path_join(s->dir, "model.safetensors.index.json");
+    ql_status st = QL_ENOMEM;
 
-    if (!weights) {
-        return QL_ENOMEM;
+    if (!config || !weights || !index) {
+        goto done;
     }
-    if (!ql_path_exists(weights)) {
+    st = QL_OK;
+    if (ql_path_exists(config)) {
+        QL_TRY_DONE(check_folder(s));
+    }
+    if (!ql_path_exists(weights) && !ql_path_exists(index)) {
         st = bench_folder_write(s->dir, &f);
         cli_term_clear(&s->term);
     }
+done:
+    ql_free(config);
     ql_free(weights);
+    ql_free(index);
     return st;
 }
 
