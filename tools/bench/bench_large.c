@@ -203,11 +203,12 @@ static void take(session *s, course *c, const bench_task *t)
     c->anonymous = more(c->anonymous, t->child.anonymous);
     c->file = more(c->file, t->child.file);
     c->group = more(c->group, t->child.group_peak);
-    c->kept = bench_get_real(t->out, "weight_memory");
+    c->kept = fmax(c->kept, bench_get_real(t->out, "weight_memory"));
     c->read = fmax(c->read, bench_get_real(t->out, "read"));
-    c->weights_read = bench_get_real(t->out, "weights_read");
-    c->stalls = bench_get_real(t->out, "stalls");
-    c->stall_s = bench_get_real(t->out, "stall_s");
+    c->weights_read =
+        fmax(c->weights_read, bench_get_real(t->out, "weights_read"));
+    c->stalls = fmax(c->stalls, bench_get_real(t->out, "stalls"));
+    c->stall_s = fmax(c->stall_s, bench_get_real(t->out, "stall_s"));
     bench_task_steps(t, "seconds", c->seconds, &c->n, SAMPLES);
     bench_task_steps(t, "cpu_seconds", c->cpu, &n, SAMPLES);
     s->step_tokens = bench_get_real(t->out, "step_tokens");
