@@ -44,6 +44,12 @@ refuse 3 '*nowhere*no such folder*' \
     qlora-bench train --shape tiny --work-dir nowhere
 refuse 3 '*nowhere*no such folder*' \
     qlora-bench large --shape tiny --work-dir nowhere
+# what a job refuses is refused with the same exit code
+truncate -s 100 d/model.safetensors
+refuse 3 '*: qlora-bench job ended with exit code 3; its reason *' \
+    qlora-bench quality --real d --data data.jsonl --eval-data data.jsonl \
+    --work-dir .
+damaged
 # the disk is asked before anything is written
 refuse 4 '*model.safetensors*' sh -c 'ulimit -f 8
     exec qlora-bench large --shape tiny --work-dir .'

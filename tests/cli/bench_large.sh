@@ -106,4 +106,4 @@ qlora-bench large --shape tiny --max-length 16 --limits 4M --work-dir work \
     >/dev/null 2>said || code=$?
 [ "$code" = 4 ]
 grep -q 'training takes at least .* MiB more than the 3.8 MiB' said
-grep -q '^qlora-bench: tiny in 4.0 MiB: ' said
+grep -q '^qlora-bench: tiny in 4.0 MiB: qlora-bench job ended with .* 4; ' said

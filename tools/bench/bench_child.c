@@ -24,6 +24,9 @@ enum {
     NOT_STARTED = 127
 };
 
+/* This program. */
+static const char self[] = "/proc/self/exe";
+
 void bench_args_add(bench_args *a, const char *fmt, ...)
 {
     char text[4352];
@@ -54,7 +57,7 @@ void bench_args_self(bench_args *a, const char *what, const cli_common *common)
                                           [QL_COMPUTE_FP32] = "fp32",
                                           [QL_COMPUTE_BF16] = "bf16"};
 
-    bench_args_add(a, "/proc/self/exe");
+    bench_args_add(a, "%s", self);
     bench_args_add(a, "%s", what);
     bench_args_add(a, "--threads=%d", common->threads);
     bench_args_add(a, "--compute=%s", compute[common->compute]);
@@ -168,9 +171,25 @@ static ql_status follow(bench_child *c, pid_t pid, int fd)
     return st;
 }
 
+/* Of each status that a subcommand may have ended with, the kind. */
+static ql_status status_of(int code)
+{
+    static const ql_status kinds[] = {
+        [CLI_EXIT_FAILED] = QL_EIO,       [CLI_EXIT_USAGE] = QL_EINVAL,
+        [CLI_EXIT_INPUT] = QL_EFORMAT,    [CLI_EXIT_NO_ROOM] = QL_ENOMEM,
+        [CLI_EXIT_NUMERIC] = QL_ENUMERIC,
+    };
+    const bool known =
+        code > 0 && code < (int)(sizeof(kinds) / sizeof(kinds[0]));
+
+    return known ? kinds[code] : QL_EIO;
+}
+
 static ql_status judge(const bench_child *c, int status)
 {
     const int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    const bool ours = strcmp(c->args->items[0], self) == 0;
+    const char *name = ours ? "qlora-bench" : c->args->items[0];
 
     if (code == CLI_EXIT_OK) {
         return QL_OK;
@@ -179,13 +198,13 @@ static ql_status judge(const bench_child *c, int status)
         QL_FAIL(QL_ECANCELLED, "stopped");
     }
     if (WIFSIGNALED(status)) {
-        QL_FAIL(QL_ENOMEM, "%s %s was killed by signal %d%s", c->args->items[0],
+        QL_FAIL(QL_ENOMEM, "%s %s was killed by signal %d%s", name,
                 c->args->items[1], WTERMSIG(status),
                 c->limit ? "; its memory may have met the limit" : "");
     }
-    QL_FAIL(code == CLI_EXIT_NO_ROOM ? QL_ENOMEM : QL_EIO,
-            "%s %s ended with exit code %d", c->args->items[0],
-            c->args->items[1], code);
+    QL_FAIL(ours ? status_of(code) : QL_EIO,
+            "%s %s ended with exit code %d; its reason stands before this",
+            name, c->args->items[1], code);
 }
 
 ql_status bench_child_run(bench_child *c)

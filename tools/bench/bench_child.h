@@ -38,9 +38,9 @@ typedef struct bench_child {
     double seconds;
 } bench_child;
 
-/* Runs it to its end. Errors: QL_ENOMEM when it did not fit, or was killed;
- * QL_ECANCELLED when it was interrupted; else QL_EIO; after its own sentence
- * on stderr. */
+/* Runs it to its end. Errors, after its own sentence on stderr: QL_ENOMEM when
+ * it was killed; QL_ECANCELLED when it was interrupted; of this program, the
+ * kind that its exit code stands for; else QL_EIO. */
 ql_status bench_child_run(bench_child *c);
 
 #endif
