@@ -57,9 +57,11 @@ static bool show_progress(uint64_t done, uint64_t total, void *user)
     return !cli_interrupted();
 }
 
-static void print_difference(const ql_export_difference *d)
+static void print_difference(const options *o, const ql_export_difference *d)
 {
-    if (d->tokens > 0) {
+    if (o->form == FORM_MERGE && d->tokens == 0) {
+        puts("not compared with model and adapter");
+    } else if (d->tokens > 0) {
         printf("against model and adapter, %zu tokens: logits differ by at "
                "most %.2g (rounding explains %.2g; they span %.3g), KL "
                "divergence %.2g nats a token, same most likely token at "
@@ -88,7 +90,7 @@ static void print_text(const options *o, const ql_export_report *r)
     printf("tensors: %zu, of them changed by the adapter: %zu; %s in %zu %s\n",
            r->tensors, r->merged, cli_format_bytes(bytes, r->bytes), r->files,
            r->files == 1 ? "file" : "files");
-    print_difference(&r->difference);
+    print_difference(o, &r->difference);
 }
 
 /* Logits that are not finite have no number in JSON. */
@@ -111,6 +113,9 @@ static void print_json(const options *o, const ql_export_report *r)
            "%zu, \"bytes\": %llu, \"files\": %zu",
            base_of(r), r->untied ? "true" : "false", r->tensors, r->merged,
            (unsigned long long)r->bytes, r->files);
+    if (o->form == FORM_MERGE) {
+        printf(", \"compared\": %s", d->tokens > 0 ? "true" : "false");
+    }
     if (d->tokens > 0) {
         printf(", \"compared_tokens\": %zu", d->tokens);
         print_number("max_logit_difference", d->logit);

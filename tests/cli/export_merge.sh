@@ -17,12 +17,13 @@ qlora-export merge --model nf4 --adapter adapter --output a --type f32 \
 generate --model a --no-quantize > merged.txt
 cmp adapted.txt merged.txt
 grep -q '"base": "dequantized", .*"merged": 35, ' report.json
-grep -q '"agreement": 1}' report.json
+grep -q '"compared": true, .*"agreement": 1}' report.json
 
 # The dense folder knows from run.yaml what the training has made of it.
 qlora-export merge --model "$demo/stories260K" --adapter adapter --output b \
     --type f32 --no-compare --quiet > report.txt
 grep -q '^base: dequantized weights$' report.txt
+grep -q '^not compared with model and adapter$' report.txt
 cmp a/model.safetensors b/model.safetensors
 qlora-export merge --model "$demo/stories260K" --adapter adapter --output c \
     --type f32 --no-compare --quiet --base original > report.txt
