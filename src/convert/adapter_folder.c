@@ -53,6 +53,12 @@ static const struct {
     {".lora_embedding_B", QL_ADAPTER_B, true},
     {".lora_magnitude_vector", QL_ADAPTER_MAGNITUDE, false},
     {".lora_magnitude_vector.weight", QL_ADAPTER_MAGNITUDE, false},
+    /* with the name of the adapter, as state_dict() has them */
+    {".lora_A.default.weight", QL_ADAPTER_A, false},
+    {".lora_B.default.weight", QL_ADAPTER_B, false},
+    {".lora_embedding_A.default", QL_ADAPTER_A, true},
+    {".lora_embedding_B.default", QL_ADAPTER_B, true},
+    {".lora_magnitude_vector.default.weight", QL_ADAPTER_MAGNITUDE, false},
 };
 
 static int by_path(const void *a, const void *b)
@@ -180,12 +186,9 @@ static bool is_of_wrapper(const ql_adapter_settings *s, const char *rest)
 static ql_status put_tensor(ql_adapter_folder *f, const ql_adapter_settings *s,
                             const ql_tensor *t)
 {
-    const char *rest = t->name + strlen(prefix);
+    const bool whole = strncmp(t->name, prefix, strlen(prefix)) == 0;
+    const char *rest = t->name + (whole ? strlen(prefix) : 0);
 
-    if (strncmp(t->name, prefix, strlen(prefix)) != 0) {
-        QL_FAIL(QL_EMISMATCH, "%s: %s is not a name that PEFT gives", f->path,
-                t->name);
-    }
     for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
         if (ql_name_ends(rest, endings[i].ending)) {
             const size_t n = strlen(rest) - strlen(endings[i].ending);
@@ -194,6 +197,10 @@ static ql_status put_tensor(ql_adapter_folder *f, const ql_adapter_settings *s,
             f->pairs[f->n_pairs - 1].embedding |= endings[i].embedding;
             return QL_OK;
         }
+    }
+    if (!whole) {
+        QL_FAIL(QL_EMISMATCH, "%s: %s is not a name that PEFT gives", f->path,
+                t->name);
     }
     return is_of_wrapper(s, rest) ? QL_OK : put_whole(f, s, t, rest);
 }

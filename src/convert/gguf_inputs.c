@@ -17,7 +17,7 @@ static ql_status open_all(ql_gguf_inputs *in, const char *model_dir,
     QL_TRY(ql_gguf_arch_find(&in->arch, &in->config));
     if (adapter_dir) {
         QL_TRY(ql_adapter_folder_init(&in->folder, adapter_dir));
-        QL_TRY(ql_peft_check(&in->folder, &in->config));
+        QL_TRY(ql_peft_fit(&in->folder, &in->config));
     }
     return QL_OK;
 }

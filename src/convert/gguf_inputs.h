@@ -17,7 +17,7 @@ typedef struct ql_gguf_inputs {
 /* Sees, too, that the file may be written. adapter_dir may be NULL. automatic:
  * the type where the options leave it open. Errors: QL_EINVAL; those of
  * ql_config_init, ql_gguf_arch_find, ql_adapter_folder_init and
- * ql_peft_check. */
+ * ql_peft_fit. */
 ql_status ql_gguf_inputs_init(ql_gguf_inputs *in, const char *model_dir,
                               const char *adapter_dir, const char *out_path,
                               const ql_export_options *opt,

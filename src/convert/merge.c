@@ -298,13 +298,13 @@ static ql_status check_type(ql_export_type type)
 }
 
 /* As loading does. A model that we cannot run can be merged into. */
-static ql_status check_adapter(const job *j)
+static ql_status check_adapter(job *j)
 {
     ql_config c;
     ql_status st = ql_config_init(&c, j->model);
 
     if (st == QL_OK) {
-        st = ql_peft_check(&j->folder, &c);
+        st = ql_peft_fit(&j->folder, &c);
         ql_config_free(&c);
         return st;
     }

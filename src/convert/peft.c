@@ -9,10 +9,12 @@
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
+#include "src/base/note.h"
 #include "src/convert/adapter_base.h"
 #include "src/convert/adapter_folder.h"
 #include "src/convert/adapter_parts.h"
 #include "src/convert/adapter_settings.h"
+#include "src/format/names.h"
 #include "src/model/model_handle.h"
 
 enum {
@@ -453,12 +455,76 @@ static ql_status read_tensors(ql_adapter *a, const ql_adapter_folder *f)
     return QL_OK;
 }
 
-ql_status ql_peft_check(const ql_adapter_folder *f, const ql_config *c)
+/* The path of the one module that a path without its first parts stands for,
+ * or with more of them; false where it is the model's, or of none, or of
+ * several. */
+static bool find_site(const ql_config *c, const char *path,
+                      char found[NAME_BYTES])
 {
+    size_t n = 0;
+
+    for (size_t i = 0; i < ql_site_count(c); i++) {
+        char site[NAME_BYTES];
+
+        ql_site_path(c->arch, ql_site_at(c, i), site, sizeof(site));
+        if (strcmp(site, path) == 0) {
+            return false;
+        }
+        if (ql_name_same(site, path)) {
+            memcpy(found, site, sizeof(site));
+            n++;
+        }
+    }
+    return n == 1;
+}
+
+static ql_status rename_to(char **name, const char *path, const char *rest)
+{
+    char text[NAME_BYTES + 8];
+    char *fresh;
+
+    snprintf(text, sizeof(text), "%s%s", path, rest);
+    fresh = ql_strdup(QL_TAG_MISC, text);
+    if (!fresh) {
+        return QL_ENOMEM;
+    }
+    ql_free(*name);
+    *name = fresh;
+    return QL_OK;
+}
+
+/* Names become the model's: what was trained on the model without its head, as
+ * AutoModel has it, lacks the first part of them. */
+static ql_status adopt_names(ql_adapter_folder *f, const ql_config *c)
+{
+    char found[NAME_BYTES];
+
+    for (size_t i = 0; i < f->n_pairs; i++) {
+        if (find_site(c, f->pairs[i].path, found)) {
+            QL_TRY(rename_to(&f->pairs[i].path, found, ""));
+        }
+    }
+    for (size_t i = 0; i < f->n_wholes; i++) {
+        char *name = f->wholes[i].name;
+        const char *leaf = strrchr(name, '.');
+        const bool weight = leaf && strcmp(leaf, ".weight") == 0;
+        char path[NAME_BYTES];
+
+        snprintf(path, sizeof(path), "%.*s", weight ? (int)(leaf - name) : 0,
+                 name);
+        if (weight && find_site(c, path, found)) {
+            QL_TRY(rename_to(&f->wholes[i].name, found, ".weight"));
+        }
+    }
+    return QL_OK;
+}
+
+ql_status ql_peft_fit(ql_adapter_folder *f, const ql_config *c)
+{
+    QL_TRY(adopt_names(f, c));
     if (f->fan_in_fan_out && !c->arch->transposed) {
-        QL_FAIL(QL_EMISMATCH,
-                "%s: \"fan_in_fan_out\" is set, but the model stores no "
-                "weight that way; the adapter was made for another one",
+        ql_note("%s: \"fan_in_fan_out\" is left out, as PEFT does: the model "
+                "stores no weight that way",
                 f->path);
     }
     for (size_t i = 0; i < ql_site_count(c); i++) {
@@ -474,6 +540,28 @@ ql_status ql_peft_check(const ql_adapter_folder *f, const ql_config *c)
                     "%s: %s.lora_A must be there, for adapter_config.json "
                     "asks for it; the adapter was made for another model",
                     f->path, path);
+        }
+    }
+    return QL_OK;
+}
+
+/* A pattern for modules that stands for the names of the folder, and not for
+ * the model's, with which it would be written. */
+static ql_status check_pattern(const ql_adapter_folder *f, ql_adapter *a)
+{
+    const ql_adapter_settings s = {.root = f->settings, .path = f->path};
+
+    for (size_t i = 0; i < a->n; i++) {
+        char path[NAME_BYTES];
+        bool yes = true;
+
+        ql_adapter_path(a, i, path, sizeof(path));
+        if (f->settings && a->entries[i].r > 0 && !a->fixed) {
+            QL_TRY(ql_adapter_settings_targets(&s, path, &yes));
+        }
+        if (!yes) {
+            a->fixed = "has a pattern in \"target_modules\" that does not "
+                       "stand for the model's names";
         }
     }
     return QL_OK;
@@ -517,6 +605,7 @@ static ql_status read_folder(ql_adapter *a, const ql_config *c,
     QL_TRY_DONE(ql_adapter_init(a, c, &opt, items, n, 0, false));
     a->config = json_incref(f->settings);
     a->fixed = reason(a, shared);
+    QL_TRY_DONE(check_pattern(f, a));
     st = read_tensors(a, f);
 done:
     ql_free(items);
@@ -531,7 +620,7 @@ static ql_status load(ql_adapter *a, const ql_config *c, const ql_weights *w,
 
     *a = (ql_adapter){0};
     QL_TRY(ql_adapter_folder_init(&f, dir));
-    QL_TRY_DONE(ql_peft_check(&f, c));
+    QL_TRY_DONE(ql_peft_fit(&f, c));
     QL_TRY_DONE(w ? ql_adapter_base_check(&f, w->shards) : QL_OK);
     st = read_folder(a, c, &f);
 done:

@@ -25,10 +25,11 @@ ql_status ql_peft_load(ql_adapter *a, const ql_config *c, const char *dir);
 ql_status ql_peft_load_onto(ql_adapter *a, const ql_model *model,
                             const char *dir);
 
-/* Whether a folder is one for a model of config c, whatever is to be made of
- * it: it has a pair for each module that its settings ask for, and no setting
- * of another kind of model. Reading sees it too. Errors: QL_EMISMATCH. */
-ql_status ql_peft_check(const ql_adapter_folder *f, const ql_config *c);
+/* Makes a folder one for a model of config c, whatever is to be made of it:
+ * names that lack the first part of the model's, or have more, become those.
+ * It must have a pair for each module that its settings ask for. Reading does
+ * it, too. Errors: QL_EMISMATCH, QL_ENOMEM. */
+ql_status ql_peft_fit(ql_adapter_folder *f, const ql_config *c);
 
 /* A number as Python has it: the integer 16, not 16.0, where it is whole.
  * Owned: json_decref; NULL without memory. */

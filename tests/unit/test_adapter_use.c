@@ -136,9 +136,72 @@ static void alpha__may_be_negative_or_zero(void **state)
     }
 }
 
+/* Names as a state_dict() has them, without PEFT's prefix, or from a model
+ * without its head, and a setting that PEFT puts right: it is the same adapter
+ * everywhere. */
+static void names__of_other_forms_are_those_of_the_model(void **state)
+{
+#define PATH "layers.0.self_attn.q_proj"
+    static const struct {
+        const char *a, *b, *config;
+    } cases[] = {
+        {Q0 ".lora_A.weight", Q0 ".lora_B.weight", "{'r': 2}"},
+        {Q0 ".lora_A.weight", Q0 ".lora_B.weight",
+         "{'r': 2, 'fan_in_fan_out': true}"},
+        {Q0 ".lora_A.default.weight", Q0 ".lora_B.default.weight", "{'r': 2}"},
+        {"model." PATH ".lora_A.weight", "model." PATH ".lora_B.weight",
+         "{'r': 2}"},
+        {"base_model.model." PATH ".lora_A.weight",
+         "base_model.model." PATH ".lora_B.weight", "{'r': 2}"},
+        {PATH ".lora_A.default.weight", PATH ".lora_B.default.weight",
+         "{'r': 2, 'target_modules': '" PATH "'}"},
+    };
+    static const char name[] = "model.layers.0.self_attn.q_proj.weight";
+    const toy_folder how = {.dtype = QL_DTYPE_F32, .layers = 1};
+    float *want = NULL;
+    ql_adapter first = {0};
+    ql_export_options o;
+    ql_config c;
+
+    (void)state;
+    toy_folder_write(toy_in(), &how);
+    check_ok(ql_config_init(&c, toy_in()));
+    options(&o);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const toy_tensor t[] = {{.name = cases[i].a, .shape = {2, TOY_C}},
+                                {.name = cases[i].b, .shape = {TOY_QKV, 2}}};
+        ql_adapter a;
+        float *got;
+
+        write_adapter(cases[i].config, t, 2);
+        check_ok(merge(&o));
+        assert_true(report.difference.tokens > 0);
+        got = tensor_of(toy_out(), name);
+        check_ok(ql_peft_load(&a, &c, adapter_dir));
+        check_ok(ql_export_gguf_adapter(
+            toy_in(), adapter_dir, check_tmp_path("names.gguf"), &o, &report));
+        if (i == 0) {
+            want = got;
+            first = a;
+            continue;
+        }
+        assert_memory_equal(got, want, TOY_QKV * TOY_C * sizeof(*got));
+        assert_int_equal(a.count, first.count);
+        assert_int_equal(a.fixed != NULL, i == 5); /* as a pattern says */
+        assert_memory_equal(a.param, first.param, a.count * sizeof(float));
+        ql_adapter_free(&a);
+        free(got);
+    }
+    ql_adapter_free(&first);
+    ql_config_free(&c);
+    free(want);
+#undef PATH
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names__of_other_forms_are_those_of_the_model),
         cmocka_unit_test(alpha__may_be_negative_or_zero),
     };
 

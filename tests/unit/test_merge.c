@@ -522,7 +522,6 @@ static void adapters__of_another_model_are_refused(void **state)
 static void settings__that_do_not_fit_are_refused_by_all(void **state)
 {
     static const char *const cases[][2] = {
-        {"{'r': 2, 'fan_in_fan_out': true}", "\"fan_in_fan_out\" is set"},
         {"{'r': 2, 'target_modules': ['q_proj', 'v_proj']}",
          "layers.0.self_attn.v_proj.lora_A must be there"},
     };

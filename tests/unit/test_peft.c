@@ -298,7 +298,6 @@ static void settings__that_change_the_meaning_are_refused(void **state)
         {"'layers_to_transform': 1", QL_EMISMATCH},
         {"'exclude_modules': '.*q_proj'", QL_EMISMATCH},
         {"'exclude_modules': ['self_attn.v_proj']", QL_EMISMATCH},
-        {"'fan_in_fan_out': true", QL_EMISMATCH},
         {"'bias': 'some'", QL_EUNSUPPORTED},
         {"'init_lora_weights': 'pissa'", QL_EUNSUPPORTED},
         {"'init_lora_weights': 'pissa_niter_4'", QL_EUNSUPPORTED},
