@@ -354,6 +354,43 @@ done:
     return st;
 }
 
+/* Adds what is in a file, or a folder, that has a name in an open folder. */
+static void add_used(int dir, const char *name, uint64_t *bytes)
+{
+    const struct dirent *e;
+    struct stat sb;
+    DIR *inside = NULL;
+    int fd;
+
+    if (fstatat(dir, name, &sb, AT_SYMLINK_NOFOLLOW) != 0) {
+        return;
+    }
+    *bytes += 512 * (uint64_t)sb.st_blocks; /* as POSIX counts them */
+    if (S_ISDIR(sb.st_mode)) {
+        fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        inside = fd >= 0 ? fdopendir(fd) : NULL;
+        if (!inside && fd >= 0) {
+            close(fd);
+        }
+    }
+    while (inside && (e = readdir(inside)) != NULL) {
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
+            add_used(fd, e->d_name, bytes);
+        }
+    }
+    if (inside) {
+        closedir(inside);
+    }
+}
+
+uint64_t ql_disk_used(const char *path)
+{
+    uint64_t bytes = 0;
+
+    add_used(AT_FDCWD, path, &bytes);
+    return bytes;
+}
+
 ql_status ql_disk_need(const char *path, uint64_t need)
 {
     uint64_t have = 0;

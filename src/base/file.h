@@ -105,6 +105,10 @@ ql_status ql_dir_sync(const char *path);
 ql_status ql_dir_list(const char *path, char ***names, size_t *n);
 void ql_dir_list_free(char **names, size_t n);
 
+/* Bytes of the disk that a file takes, or a folder with all that is in it; what
+ * is not there, or cannot be read, takes none. */
+uint64_t ql_disk_used(const char *path);
+
 /* Fails with QL_ENOSPACE when the file system of path (or of its nearest
  * existing parent) has less than need bytes free for us. */
 ql_status ql_disk_need(const char *path, uint64_t need);

@@ -74,6 +74,7 @@ static ql_status find_newest(const ql_trainer *t, ql_checkpoint *c,
                              ql_buf *changes)
 {
     ql_status st = QL_OK;
+    size_t newest;
     size_t *steps;
     size_t n;
 
@@ -88,7 +89,13 @@ static ql_status find_newest(const ql_trainer *t, ql_checkpoint *c,
                     ql_last_error());
         }
     }
+    newest = n > 0 ? steps[0] : 0;
     ql_free(steps);
+    if (st == QL_OK && c->path && c->progress.step == newest) {
+        /* the run may have been killed before the oldest went */
+        return ql_checkpoint_prune(t->out_dir, newest,
+                                   t->opt->save_total_limit);
+    }
     if (st == QL_OK || st == QL_ENOMEM) {
         return st;
     }

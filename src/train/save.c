@@ -27,36 +27,6 @@ bool ql_trainer_must_save(const ql_trainer *t)
                : step % o->save_steps == 0;
 }
 
-/* Checkpoints that lie there at once, at most. */
-static size_t count_checkpoints(const ql_trainer *t)
-{
-    const ql_train_options *o = t->opt;
-    size_t every = o->save_steps;
-    size_t all;
-
-    if (o->save_strategy == QL_STRATEGY_NO) {
-        return 0;
-    }
-    if (o->save_strategy == QL_STRATEGY_EPOCH) {
-        every = t->length.steps_per_epoch;
-    }
-    all = t->length.total / every + 1;
-    return o->save_total_limit > 0 && o->save_total_limit < all
-               ? o->save_total_limit + 1
-               : all;
-}
-
-uint64_t ql_trainer_disk_bytes(const ql_trainer *t)
-{
-    const uint64_t times = sizeof(float) * (t->adapter.taken ? 2 : 1);
-    const uint64_t adapter = t->adapter.count * times;
-    const uint64_t best = t->has_eval ? adapter : 0;
-    const uint64_t state = ql_optimizer_state_bytes(t->optimizer);
-
-    return count_checkpoints(t) * (adapter + best + state) + best +
-           t->adapter.elements * times;
-}
-
 ql_status ql_trainer_save_best(ql_trainer *t, const char *from)
 {
     char *path = ql_path_join(t->out_dir, "best");

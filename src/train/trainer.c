@@ -292,8 +292,7 @@ static ql_status make_adapter(ql_trainer *t, const ql_checkpoint *from)
     return QL_OK;
 }
 
-/* The optimizer, whose page file, if any, has no name in the output folder;
- * there must be room for that and for what the run writes. */
+/* The optimizer, whose page file, if any, has no name in the output folder. */
 static ql_status make_optimizer(ql_trainer *t)
 {
     const ql_adapter *a = &t->adapter;
@@ -312,10 +311,7 @@ static ql_status make_optimizer(ql_trainer *t)
         st = ql_optimizer_open(&t->optimizer, &opt, a->sizes, a->n_tensors);
     }
     ql_free(rates);
-    QL_TRY(st);
-    return ql_disk_need(t->out_dir, ql_trainer_disk_bytes(t) +
-                                        t->plan.page_file +
-                                        t->plan.activation_file);
+    return st;
 }
 
 size_t ql_trainer_longest(const ql_trainer *t)
@@ -353,6 +349,7 @@ static ql_status set_up(ql_trainer *t, const ql_dataset *data,
     QL_TRY_DONE(ql_trainer_find_checkpoint(t, &from));
     QL_TRY_DONE(make_adapter(t, &from));
     QL_TRY_DONE(make_optimizer(t));
+    QL_TRY_DONE(ql_trainer_disk_need(t, &from));
     QL_TRY_DONE(make_run(t));
     QL_TRY_DONE(ql_history_reserve(&t->history, ql_trainer_log_rows(t)));
     st = from.path ? ql_trainer_restore(t, &from) : QL_OK;

@@ -87,9 +87,11 @@ ql_status ql_trainer_evaluate(ql_trainer *t);
 /* True if a checkpoint is due now. */
 bool ql_trainer_must_save(const ql_trainer *t);
 
-/* Bytes that the run will have in the output folder, at most: when the oldest
- * checkpoint is still there, and the newest is. */
-uint64_t ql_trainer_disk_bytes(const ql_trainer *t);
+/* Sees whether there is room for what the run will write, beside what of that
+ * is there already: from is the checkpoint that it goes on from, its path NULL
+ * if there is none. The optimizer has its file by then. Errors: QL_ENOSPACE,
+ * QL_ENOMEM. */
+ql_status ql_trainer_disk_need(const ql_trainer *t, const ql_checkpoint *from);
 
 /* Writes the checkpoint of this step, unless that is there, and removes old
  * ones. Errors: QL_EIO, QL_ENOSPACE, QL_ENOMEM; the checkpoints before are as

@@ -108,3 +108,34 @@ accept train --lora-r 1 --output disk/out --save-steps 1 \
 grep -q "^5," disk/out/metrics.csv || complain "the log is not whole"
 set -- disk/out/.[!.]* disk/out/*.part-*
 [ "$*" = "disk/out/.[!.]* disk/out/*.part-*" ] || complain "left: $*"
+
+# What a killed run has written already is not asked for once more
+rm -rf disk/out
+tight="qlora-train --model d --data data.jsonl --output disk/out --threads 1
+    --eval-data data.jsonl --eval-steps 1 --save-steps 1 --lora-r 2
+    --gradient-accumulation-steps 1 --sample-prompts 0"
+$tight --max-steps 100000000 >"$log/out" 2>"$log/err" &
+pid=$!
+until [ -d disk/out/checkpoint-4 ]; do
+    kill -0 $pid || complain "ended too early"
+    sleep 0.01
+done
+kill -9 $pid
+wait $pid 2>"$log/wait" || :
+step=$(ls disk/out | sed -n 's/checkpoint-//p' | sort -n | tail -n 1)
+refuse 4 "disk/other needs * of disk, but only * are free; free some space *" \
+    $tight --quiet --output disk/other --max-steps 100000000
+accept $tight --max-steps $((step + 9))
+
+# Nor what a run that begins anew takes the place of: it needs room for one
+# checkpoint beside the old ones
+rm -rf disk/out
+accept $tight --lora-r 1 --max-steps 9
+left 100
+refuse 4 "disk/other needs * of disk, but only * are free; free some space *" \
+    $tight --quiet --lora-r 1 --output disk/other --max-steps 9
+accept $tight --lora-r 1 --max-steps 8 --overwrite-output-dir
+rm disk/fill
+left 20
+refuse 4 "disk/out needs * of disk, but only * are free; free some space *" \
+    $tight --quiet --lora-r 1 --max-steps 7 --overwrite-output-dir
