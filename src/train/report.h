@@ -20,7 +20,7 @@ typedef enum ql_report_state {
     QL_REPORT_RUNNING,
     QL_REPORT_FINISHED,
     QL_REPORT_STOPPED, /* by the user */
-    QL_REPORT_FAILED   /* a loss or gradient was not finite */
+    QL_REPORT_FAILED   /* by itself: what was not finite, a full disk */
 } ql_report_state;
 
 /* All is borrowed. */

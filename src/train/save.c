@@ -330,12 +330,32 @@ static ql_status show_end(ql_trainer *t, ql_status st)
     return st;
 }
 
+/* What was to be saved at the end is not; the sentence is why. One reason for
+ * both is told once. */
+static ql_status tell_both(ql_status st, const char *why, ql_status saved,
+                           const char *name)
+{
+    char *second;
+
+    if (saved == st) {
+        return ql_fail(st, "%s", why);
+    }
+    second = ql_strdup(QL_TAG_MISC, ql_last_error());
+    if (!second) {
+        return QL_ENOMEM;
+    }
+    ql_fail(st, "%s; and the %s could not be written: %s", why, name, second);
+    ql_free(second);
+    return st;
+}
+
 ql_status ql_trainer_rescue(ql_trainer *t, ql_status st)
 {
     const bool whole = !t->unsound || t->saved == t->progress.step;
     const char *name = whole ? "checkpoint" : kind_of(t);
     const size_t step = t->progress.step;
     ql_status saved;
+    bool shown;
     char *why;
 
     if (step == 0) {
@@ -346,11 +366,14 @@ ql_status ql_trainer_rescue(ql_trainer *t, ql_status st)
         return QL_ENOMEM;
     }
     saved = whole ? ql_trainer_save(t) : save_adapter(t);
+    /* a run that only could not write leaves nothing, if nothing is there */
+    shown = saved != st || t->output.written || t->saved > 0;
     if (saved == QL_OK) {
-        saved = ql_fail(st, "%s; the %s of step %zu is in %s/%s-%zu", why, name,
-                        step, t->out_dir, name, step);
-        saved = show_end(t, saved);
+        ql_fail(st, "%s; the %s of step %zu is in %s/%s-%zu", why, name, step,
+                t->out_dir, name, step);
+    } else {
+        st = tell_both(st, why, saved, name);
     }
     ql_free(why);
-    return saved;
+    return shown ? show_end(t, st) : st;
 }

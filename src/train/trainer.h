@@ -107,7 +107,7 @@ ql_status ql_trainer_save_best(ql_trainer *t, const char *from);
 ql_status ql_trainer_finish(ql_trainer *t);
 
 /* After a failure whose sentence is set: saves what there is to save and adds
- * to the sentence what became of it. Returns st, or a failure to save. */
+ * to the sentence what became of it. Returns st; QL_ENOMEM. */
 ql_status ql_trainer_rescue(ql_trainer *t, ql_status st);
 
 /* Looks for the checkpoint to go on from; c->path is NULL if there is none.

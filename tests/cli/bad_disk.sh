@@ -139,3 +139,31 @@ rm disk/fill
 left 20
 refuse 4 "disk/out needs * of disk, but only * are free; free some space *" \
     $tight --quiet --lora-r 1 --max-steps 7 --overwrite-output-dir
+
+# A run that ends early, and has no room for a checkpoint of where it was: it
+# says why it ended, with the exit code of that, and so does the report
+rm -rf disk/out disk/fill
+left 96
+run train --output disk/out --lora-r 4 --save-strategy no --max-steps 20 \
+    --learning-rate 900 --weight-decay 9 --adam-beta1 0 --max-grad-norm 0 \
+    --lr-scheduler-type constant
+lost="; and the checkpoint could not be written: *; free some space or *"
+[ "$code" = 5 ] || complain "exit code $code"
+said "qlora-train: step *is not finite*$lost"
+grep -q 'class="status failed".*is not finite.*could not be written' \
+    disk/out/report.html || complain "the report does not say it"
+rm -rf disk/out
+$tight --lora-r 4 --save-strategy no --eval-strategy no --logging-steps 1 \
+    --max-steps 100000000 >"$log/out" 2>"$log/err" &
+pid=$!
+until grep -q 'step 3/' "$log/err"; do
+    kill -0 $pid || complain "ended too early"
+    sleep 0.01
+done
+kill -INT $pid
+code=0
+wait $pid || code=$?
+[ "$code" = 130 ] || complain "exit code $code"
+said "qlora-train: stopped after step * of 100000000$lost"
+grep -q 'class="status stopped".*topped after step .*could not be written' \
+    disk/out/report.html || complain "the report does not say it"
