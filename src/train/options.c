@@ -137,16 +137,27 @@ static ql_status check_full(const ql_train_options *o)
     return QL_OK;
 }
 
-/* A rate that follows evaluations needs some on the way. */
+const char *ql_train_options_evaluated(const ql_train_options *o)
+{
+    return o->lr_scheduler_type == QL_SCHEDULER_REDUCE_LR_ON_PLATEAU
+               ? "reduce_lr_on_plateau"
+           : o->early_stopping_patience > 0 ? "early-stopping-patience"
+                                            : NULL;
+}
+
+/* What follows evaluations needs some on the way. */
 static ql_status check_schedule(const ql_train_options *o)
 {
+    const char *name = ql_train_options_evaluated(o);
     ql_schedule s;
 
-    if (o->lr_scheduler_type == QL_SCHEDULER_REDUCE_LR_ON_PLATEAU &&
+    if (name &&
         (o->eval_strategy == QL_STRATEGY_NO ||
          (o->eval_strategy == QL_STRATEGY_STEPS && o->eval_steps == 0))) {
-        QL_FAIL(QL_EINVAL, "reduce_lr_on_plateau goes by evaluations on the "
-                           "way; give --eval-steps, or --eval-strategy epoch");
+        QL_FAIL(QL_EINVAL,
+                "%s goes by evaluations on the way; give --eval-steps, or "
+                "--eval-strategy epoch",
+                name);
     }
     return ql_schedule_init(&s, o, 0, 0);
 }

@@ -7,6 +7,10 @@
 /* Errors: QL_EINVAL, naming the option and what is allowed. */
 ql_status ql_train_options_check(const ql_train_options *opt);
 
+/* What of the options goes by evaluations that are made on the way, as people
+ * give it; NULL: nothing. Borrowed, constant. */
+const char *ql_train_options_evaluated(const ql_train_options *opt);
+
 /* The length of a run. */
 typedef struct ql_train_length {
     size_t steps_per_epoch; /* optimizer steps; the last may be short */

@@ -5,6 +5,7 @@
 #include "src/base/clock.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
+#include "src/base/note.h"
 #include "src/base/quote.h"
 #include "src/base/rng.h"
 #include "src/convert/adapter_begin.h"
@@ -190,6 +191,28 @@ static ql_status check_paths(const ql_trainer *t)
     return QL_OK;
 }
 
+/* A run can only end early by more evaluations before its last step than it is
+ * to wait for. */
+static void note_patience(const ql_trainer *t)
+{
+    const ql_train_options *o = t->opt;
+    const size_t every = o->eval_strategy == QL_STRATEGY_EPOCH
+                             ? t->length.steps_per_epoch
+                             : o->eval_steps;
+    const size_t patience = o->early_stopping_patience;
+    size_t n;
+
+    if (patience == 0) {
+        return;
+    }
+    n = (t->length.total - 1) / every;
+    if (n <= patience) {
+        ql_note("early-stopping-patience %zu cannot end this run of %zu steps "
+                "early: %zu evaluation%s due before its last step",
+                patience, t->length.total, n, n == 1 ? " is" : "s are");
+    }
+}
+
 static ql_status prepare_data(ql_trainer *t, const ql_dataset *data,
                               const ql_dataset *eval)
 {
@@ -209,12 +232,14 @@ static ql_status prepare_data(ql_trainer *t, const ql_dataset *data,
         QL_TRY(ql_batches_init(&t->eval, eval, &whole));
         t->has_eval = true;
     }
-    if (!eval && o->lr_scheduler_type == QL_SCHEDULER_REDUCE_LR_ON_PLATEAU) {
+    if (!eval && ql_train_options_evaluated(o)) {
         QL_FAIL(QL_EINVAL,
-                "reduce_lr_on_plateau goes by the loss of evaluation "
-                "data; give --eval-data or --eval-split");
+                "%s goes by the loss of evaluation data; give --eval-data or "
+                "--eval-split",
+                ql_train_options_evaluated(o));
     }
     t->length = ql_train_length_of(o, t->batches.n);
+    note_patience(t);
     QL_TRY(
         ql_schedule_init(&t->schedule, o, t->length.warmup, t->length.total));
     return ql_identity_make(&t->identity, o, t->m, data, eval, &t->length);

@@ -39,6 +39,11 @@ t "num-train-epochs 1e+07: give a number *" --num-train-epochs 1e7
 t "*--max-steps*18446744073709551616*" --max-steps 18446744073709551616
 t "*--format*csv*" --format csv
 t "*--lr-scheduler-type*zigzag*" --lr-scheduler-type zigzag
+none="goes by evaluations on the way; give --eval-steps, or --eval-strategy *"
+t "reduce_lr_on_plateau $none" --lr-scheduler-type reduce_lr_on_plateau
+t "early-stopping-patience $none" --early-stopping-patience 1
+t "early-stopping-patience $none" --early-stopping-patience 1 \
+    --eval-strategy no --eval-steps 1
 t "*--threads*-1*from 0 to 1024*" --threads -1
 t "*--threads*100000*from 0 to 1024*" --threads 100000
 isas="instruction set avx9000 is unknown; choose one of: *generic*"

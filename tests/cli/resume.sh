@@ -141,6 +141,12 @@ go --output early --learning-rate 0.5 --early-stopping-patience 1 \
 expect 0 'evaluation at step'
 grep -q '^kept:  *step [0-9]*, eval loss' "$log/out" || complain "not kept"
 cmp early/adapter_model.safetensors early/best/adapter_model.safetensors
+go --output vain --early-stopping-patience 4 --dry-run
+expect 0 'patience 4 cannot end this run of 24 steps early: 4 evaluations are '
+go --output vain --early-stopping-patience 3 --dry-run
+! grep 'cannot end this run' "$log/err" || complain "it can end the run early"
+refuse 2 "early-stopping-patience goes by the loss of evaluation data; give *" \
+    train --output vain --early-stopping-patience 1 --eval-steps 1
 
 # On from an adapter, with its settings, which run.yaml has
 go --output more --adapter whole --lora-r 5
