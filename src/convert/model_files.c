@@ -1,5 +1,6 @@
 #include "src/convert/model_files.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "src/base/fail.h"
@@ -98,6 +99,18 @@ ql_status ql_model_files_check(const char *in_dir, const char *out_dir,
     return st;
 }
 
+static bool begins_as_gguf(const char *path)
+{
+    char magic[4] = {0};
+    FILE *f = fopen(path, "rb");
+    const size_t n = f ? fread(magic, 1, sizeof(magic), f) : 0;
+
+    if (f) {
+        fclose(f);
+    }
+    return n == sizeof(magic) && memcmp(magic, "GGUF", n) == 0;
+}
+
 ql_status ql_model_files_check_file(const char *path, bool force)
 {
     if (ql_path_is_dir(path)) {
@@ -106,6 +119,11 @@ ql_status ql_model_files_check_file(const char *path, bool force)
     if (ql_path_exists(path) && !force) {
         QL_FAIL(QL_EINVAL,
                 "%s exists already; name another file or use --force", path);
+    }
+    if (ql_path_exists(path) && !begins_as_gguf(path)) {
+        QL_FAIL(QL_EINVAL,
+                "%s is no GGUF file and is not replaced; name another file",
+                path);
     }
     return QL_OK;
 }
