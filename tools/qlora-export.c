@@ -109,9 +109,12 @@ static void print_json(const options *o, const ql_export_report *r)
 
     fputs("{\"output\": ", stdout);
     cli_json_string(stdout, o->output);
-    printf(", \"base\": \"%s\", \"untied\": %s, \"tensors\": %zu, \"merged\": "
-           "%zu, \"bytes\": %llu, \"files\": %zu",
-           base_of(r), r->untied ? "true" : "false", r->tensors, r->merged,
+    if (o->form != FORM_GGUF_ADAPTER) {
+        printf(", \"base\": \"%s\"", base_of(r));
+    }
+    printf(", \"untied\": %s, \"tensors\": %zu, \"merged\": %zu, \"bytes\": "
+           "%llu, \"files\": %zu",
+           r->untied ? "true" : "false", r->tensors, r->merged,
            (unsigned long long)r->bytes, r->files);
     if (o->form == FORM_MERGE) {
         printf(", \"compared\": %s", d->tokens > 0 ? "true" : "false");
@@ -240,6 +243,41 @@ static const cli_opt table[] = {
      .help = "replace the output if it exists"},
     {0}};
 
+/* Options that not all forms have. */
+static const struct {
+    const char *name;
+    unsigned forms; /* a bit for each */
+    const char *say;
+} some_forms[] = {
+    {"base", ~(1U << FORM_GGUF_ADAPTER), "gguf-adapter writes no weights"},
+    {"quant-type", ~(1U << FORM_GGUF_ADAPTER),
+     "gguf-adapter writes no weights"},
+    {"double-quant", ~(1U << FORM_GGUF_ADAPTER),
+     "gguf-adapter writes no weights"},
+    {"max-shard-size", 1U << FORM_MERGE, "only merge writes several files"},
+    {"compare", 1U << FORM_MERGE, "only merge runs its result"},
+};
+
+/* What is missing for a form, and what it has not; else 0. */
+static int check_form(const cli_args *args)
+{
+    const char *name = args->command->name;
+    char text[160];
+
+    if (!o.adapter && o.form != FORM_GGUF) {
+        return cli_fail(name, QL_EINVAL, "--adapter is missing", NULL);
+    }
+    for (size_t i = 0; i < sizeof(some_forms) / sizeof(some_forms[0]); i++) {
+        if (!(some_forms[i].forms >> o.form & 1) &&
+            cli_args_given(args, some_forms[i].name)) {
+            snprintf(text, sizeof(text), "--%s has no meaning here: %s",
+                     some_forms[i].name, some_forms[i].say);
+            return cli_fail(name, QL_EINVAL, text, NULL);
+        }
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     cli_common common;
@@ -254,8 +292,8 @@ int main(int argc, char **argv)
     if (!cli_start(&args, &cmd, &common, argc, argv, &code)) {
         return code;
     }
-    if (!o.adapter && o.form != FORM_GGUF) {
-        code = cli_fail(cmd.name, QL_EINVAL, "--adapter is missing", NULL);
+    code = check_form(&args);
+    if (code != 0) {
         cli_args_free(&args);
         return code;
     }
