@@ -5,6 +5,7 @@
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/base/lines.h"
+#include "src/base/note.h"
 
 enum {
     MAX_LINE = 1 << 20
@@ -95,6 +96,24 @@ ql_status ql_export_base_find(ql_merged_base *base, const char *adapter_dir,
     base->requantize = opt->base == QL_EXPORT_BASE_AUTO
                            ? r.found && !r.dense
                            : opt->base == QL_EXPORT_BASE_DEQUANTIZED;
+    return QL_OK;
+}
+
+ql_status ql_export_base_tell(const ql_config *c, const char *model_dir,
+                              const char *adapter_dir)
+{
+    record r = {0};
+
+    ql_quant_options_init(&r.quant);
+    QL_TRY(find_record(&r, adapter_dir));
+    if (r.found && !r.dense && !c->quantized) {
+        ql_note("the adapter was trained on weights in 4 bits; the model "
+                "beside it: qlora-export gguf --model %s --base dequantized"
+                "%s%s --output FILE",
+                model_dir,
+                r.quant.type == QL_QUANT_FP4 ? " --quant-type fp4" : "",
+                r.quant.double_quant ? "" : " --no-double-quant");
+    }
     return QL_OK;
 }
 

@@ -4,6 +4,7 @@
 
 #include "qlora/export.h"
 #include "src/convert/merged.h"
+#include "src/model/config.h"
 
 /* Decides by the options; where they leave it open, by run.yaml in the
  * adapter's folder or the one above it (checkpoints lie below), which tells
@@ -11,6 +12,13 @@
  * adapter_dir may be NULL. Errors: QL_EINVAL, QL_EFORMAT, QL_EIO, QL_ENOMEM. */
 ql_status ql_export_base_find(ql_merged_base *base, const char *adapter_dir,
                               const ql_export_options *opt);
+
+/* Notes how the model is to be exported that a GGUF file of the adapter alone
+ * goes beside, where run.yaml tells that it was trained on weights in 4 bits
+ * and the folder, of configuration c, has others. Errors: QL_EIO, QL_EFORMAT,
+ * QL_ENOMEM. */
+ql_status ql_export_base_tell(const ql_config *c, const char *model_dir,
+                              const char *adapter_dir);
 
 /* Fails when the original weights are wanted of a folder that has them in 4
  * bits. Errors: QL_EINVAL. */

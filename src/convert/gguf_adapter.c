@@ -13,6 +13,7 @@
 #include "src/base/fail.h"
 #include "src/base/note.h"
 #include "src/convert/adapter_base.h"
+#include "src/convert/export_base.h"
 #include "src/convert/gguf_general.h"
 #include "src/convert/gguf_inputs.h"
 #include "src/format/names.h"
@@ -342,6 +343,9 @@ ql_status ql_export_gguf_adapter(const char *model_dir, const char *adapter_dir,
     QL_TRY(ql_gguf_adapter_open(&a, model_dir, adapter_dir, out_path, opt,
                                 report ? report : &own));
     st = ql_gguf_adapter_finish(a);
+    if (st == QL_OK) {
+        st = ql_export_base_tell(&a->in.config, model_dir, adapter_dir);
+    }
     ql_gguf_adapter_close(&a);
     return st;
 }

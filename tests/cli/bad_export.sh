@@ -45,6 +45,48 @@ accept qlora-export gguf-adapter --model d --adapter a --output there.gguf
 gguf 2 "there.gguf exists already; name another file or use --force" \
     --output there.gguf
 gguf 3 "*the adapter was made for another model" --model wide
+cp d/model.safetensors kept
+gguf 2 "d/model.safetensors is no GGUF file and is not replaced; *" \
+    --output d/model.safetensors --force
+refuse 2 "a/adapter_model.safetensors is no GGUF file and is not replaced; *" \
+    qlora-export gguf --model d --adapter a --force \
+    --output a/adapter_model.safetensors
+cmp d/model.safetensors kept
+accept qlora-export gguf-adapter --model d --adapter a --output there.gguf \
+    --force
+
+# Options that do nothing.
+gguf 2 "--base has no meaning here: gguf-adapter writes no weights" \
+    --base dequantized
+gguf 2 "--quant-type has no meaning here: *" --quant-type fp4
+gguf 2 "--double-quant has no meaning here: *" --no-double-quant
+refuse 2 "--max-shard-size has no meaning here: only merge *" \
+    qlora-export gguf --model d --output o.gguf --max-shard-size 1KB
+refuse 2 "--compare has no meaning here: only merge *" \
+    qlora-export ollama --model d --adapter a --output o --compare
+
+# The model beside an adapter is the one that it was trained on.
+beside() {
+    model=$1
+    shift
+    qlora-export gguf-adapter --model "$model" --adapter a --output there.gguf \
+        --force --json "$@" >report.json 2>said.txt
+    ! grep -q '"base"' report.json || exit 1
+}
+told="qlora-export gguf --model d --base dequantized --output FILE"
+beside d
+grep -q -e "$told\$" said.txt
+beside d4
+! grep -q -e "--base" said.txt || exit 1
+cp a/run.yaml run.yaml
+sed -i -e 's/^quant_type: .*/quant_type: fp4/' \
+    -e 's/^double_quant: .*/double_quant: false/' a/run.yaml
+beside d
+grep -q -e "--base dequantized --quant-type fp4 --no-double-quant " said.txt
+echo 'method: lora' >a/run.yaml
+beside d
+! grep -q -e "--base" said.txt || exit 1
+mv run.yaml a/run.yaml
 refuse 3 "*tokenizer.json*" qlora-export gguf --model wide2 --output o.gguf
 refuse 2 "d holds something else, for there is no Modelfile in it; *" \
     qlora-export ollama --model m --adapter a --output d --force --quiet

@@ -21,9 +21,9 @@ def ours(tools, model, adapter, prompt):
     """Ids of the prompt and of what is written behind it."""
     more = ['--adapter', adapter] if adapter else []
     row = json.loads(client.tool(
-        tools, 'qlora-generate', '--model', model, '--no-quantize',
-        '--compute', 'fp32', '--temperature', 0, '--max-new-tokens', TOKENS,
-        '--prompt', prompt, '--json', *more))
+        tools, 'qlora-generate', '--model', model, '--compute', 'fp32',
+        '--temperature', 0, '--max-new-tokens', TOKENS, '--prompt', prompt,
+        '--json', *more))
     return row['prompt_token_ids'], row['token_ids']
 
 
@@ -56,7 +56,8 @@ def check_logits(what, got, want):
 
 
 def make_files(tools, scratch, name):
-    """The adapter, and in GGUF: base, adapter, merged; and as a folder."""
+    """An adapter that is trained and run on a model in 4 bits, and in GGUF:
+    base, adapter, merged; and as a folder."""
     model = golden.shared() / 'models' / name
     demo = pathlib.Path(os.environ['QL_SOURCE']) / 'tools' / 'demo'
     adapter, base, pair, merged, folder = (
@@ -69,10 +70,10 @@ def make_files(tools, scratch, name):
                 64, '--max-steps', 4, '--gradient-accumulation-steps', 1,
                 '--learning-rate', '1e-2', '--quiet')
     client.tool(tools, 'qlora-export', 'gguf', *export, '--type', 'f32',
-                '--output', base)
+                '--base', 'dequantized', '--output', base)
     client.tool(tools, 'qlora-export', 'gguf-adapter', *export, '--adapter',
                 adapter, '--output', pair)
-    merge = ['--adapter', adapter, '--base', 'original', '--type', 'f32']
+    merge = ['--adapter', adapter, '--base', 'dequantized', '--type', 'f32']
     client.tool(tools, 'qlora-export', 'gguf', *export, *merge, '--output',
                 merged)
     client.tool(tools, 'qlora-export', 'merge', *export, *merge, '--output',
