@@ -12,7 +12,8 @@ typedef struct ql_generate_options {
     double temperature;        /* 0.7; 0: always the most likely token */
     double top_p;              /* 0.9; 1: all */
     size_t top_k;              /* 0: all */
-    uint64_t seed;             /* 42 */
+    uint64_t seed;             /* 42; each text of a generator has random
+                                  numbers of its own */
     double min_p;              /* 0: all; else those of at least this share of
                                   the most likely one's probability */
     double repetition_penalty; /* 0 or 1: none; above 1, what is there already

@@ -20,7 +20,8 @@ struct ql_generator {
     ql_sampler sampler;
     float *logits; /* [V] */
 
-    int32_t *ids; /* of the last text */
+    int32_t *ids;   /* of the last text */
+    uint64_t texts; /* begun */
 
     /* Of the text at work. */
     ql_generate_fn *out; /* or NULL */

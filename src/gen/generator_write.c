@@ -14,6 +14,7 @@ typedef struct writer {
     ql_generator *g;
     int32_t *ids; /* [limit] prompt, then what was written */
     size_t n, prompt, limit;
+    uint64_t key; /* of random numbers */
     ql_shown shown;
     ql_generate_end end;
 } writer;
@@ -71,6 +72,12 @@ static ql_status take_prompt(writer *w, const int32_t *ids, size_t n)
     return ql_shown_init(&w->shown, w->g->tok, &w->g->o, ids, n);
 }
 
+/* Texts of one prompt differ; the first one is that of the seed. */
+static uint64_t key_of(const ql_generator *g)
+{
+    return g->texts == 0 ? g->o.seed : ql_rng_split(g->o.seed, g->texts);
+}
+
 /* Forgets what differs from the prompt; its last token is read in any case.
  * Returns how many tokens are left. */
 static size_t reuse(const writer *w)
@@ -99,7 +106,7 @@ static ql_status next_token(writer *w)
     }
     ql_sampler_penalize(&g->sampler, g->logits, g->o.repetition_penalty);
     id = ql_sampler_draw(&g->sampler, g->logits, &g->o,
-                         ql_rng_unit(g->o.seed, w->n));
+                         ql_rng_unit(w->key, w->n));
     if (id < 0) {
         QL_FAIL(QL_ENUMERIC, "a logit after token %zu is not finite", w->n);
     }
@@ -162,9 +169,10 @@ static ql_status take_text(writer *w, ql_generated *r, ql_status st)
 ql_status ql_generator_write(ql_generator *g, const int32_t *ids, size_t n,
                              ql_generated *r)
 {
-    writer w = {.g = g};
+    writer w = {.g = g, .key = key_of(g)};
     ql_status st;
 
+    g->texts++;
     QL_TRY_DONE(take_prompt(&w, ids, n));
     r->prompt_tokens = n;
     r->reused_tokens = reuse(&w);
