@@ -167,6 +167,7 @@ int main(int argc, char **argv)
     cli_args args;
     int code;
 
+    cli_common_exact(&common);
     if (!cli_start(&args, &cmd, &common, argc, argv, &code)) {
         return code;
     }

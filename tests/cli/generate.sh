@@ -38,6 +38,51 @@ prompt = open("prompt", encoding="utf-8").read()
 assert prompt.endswith("Assistant:" + rows[0]["text"] + "\n"), prompt
 '
 
+# What is drawn for a conversation is its own, and the same every time.
+for out in drawn again; do
+    qlora-generate --model model --messages talks.jsonl --max-new-tokens 30 \
+        --quiet --json --temperature 1 >$out
+done
+python3 -c '
+import json
+drawn, again = ([json.loads(line)["token_ids"] for line in open(name)]
+                for name in ("drawn", "again"))
+assert drawn == again
+assert drawn[0] != drawn[2], drawn
+'
+
+# Greedy tokens are those of a pass over all before them, also where the machine
+# has bf16, unless that is asked for.
+cat >passes.py <<'END2'
+import json
+import os
+import subprocess
+import sys
+
+
+def generate(prompt, tokens, *more):
+    done = subprocess.run(
+        ['qlora-generate', '--model', 'model', '--temperature', '0', '--prompt',
+         prompt, '--max-new-tokens', str(tokens), '--json', '--quiet', *more],
+        env={**os.environ, 'QL_ISA': 'generic-bf16'}, check=True,
+        stdout=subprocess.PIPE, encoding='utf-8')
+    return json.loads(done.stdout)
+
+
+prompt = 'The sun'
+whole = generate(prompt, 40)['token_ids']
+checked = 0
+for n in range(20, 40):
+    part = generate(prompt, n)
+    assert part['token_ids'] == whole[:n]
+    next_one = generate(prompt + part['text'], 1)
+    if next_one['prompt_token_ids'] == part['prompt_token_ids'] + whole[:n]:
+        checked += 1
+        assert next_one['token_ids'] == whole[n:n + 1], n
+assert checked > 10, checked
+END2
+python3 passes.py
+
 # A stop text ends it, and is not written.
 generate --prompt 'Once upon a time' --max-new-tokens 60 -q >whole
 generate --prompt 'Once upon a time' --max-new-tokens 60 -q \

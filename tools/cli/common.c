@@ -60,9 +60,35 @@ static void note(const char *text, void *user)
     fprintf(stderr, "%s: %s\n", common->command, text);
 }
 
+void cli_common_exact(cli_common *common)
+{
+    common->exact = true;
+    for (cli_opt *row = common->opts; row->name; row++) {
+        if (strcmp(row->name, "compute") == 0) {
+            row->help = "type that products compute in: auto (fp32, in which "
+                        "results are exact), fp32, bf16";
+        }
+    }
+}
+
+/* Cuts off what says that an instruction set is one of bf16; false if nothing
+ * does. */
+static bool cut_bf16(char *name)
+{
+    const size_t n = strlen(name);
+
+    if (n < 5 || strcmp(name + n - 4, "bf16") != 0) {
+        return false;
+    }
+    name[n - 4 - (name[n - 5] == '-')] = '\0';
+    return true;
+}
+
 static ql_status open_runtime(cli_common *common)
 {
-    const ql_runtime_options opt = {
+    const char *named = common->isa ? common->isa : getenv("QL_ISA");
+    char isa[32];
+    ql_runtime_options opt = {
         .threads = common->threads,
         .compute = common->compute,
         .isa = common->isa,
@@ -70,6 +96,11 @@ static ql_status open_runtime(cli_common *common)
         .note_user = common,
     };
 
+    if (common->exact && common->compute == QL_COMPUTE_AUTO) {
+        opt.compute = QL_COMPUTE_FP32;
+        snprintf(isa, sizeof(isa), "%s", named ? named : "");
+        opt.isa = cut_bf16(isa) ? isa : common->isa;
+    }
     return ql_runtime_open(&opt);
 }
 

@@ -38,11 +38,17 @@ typedef struct cli_common {
     bool version;
     const char *config;  /* settings file, NULL for none */
     const char *command; /* name of the command, set by cli_start */
+    bool exact;          /* see cli_common_exact */
     cli_opt opts[CLI_COMMON_OPTS + 1];
 } cli_common;
 
 /* Sets the defaults and the table. Borrowed: lives as long as common. */
 const cli_opt *cli_common_opts(cli_common *common);
+
+/* Of a command whose results are to be exact: --compute auto is fp32. An
+ * instruction set that computes in bf16 then stands for the one like it that
+ * computes in fp32. */
+void cli_common_exact(cli_common *common);
 
 /* Reads the command line and the settings file, answers --help and --version,
  * and opens the runtime; its notes go to stderr unless --quiet. False if the
