@@ -189,6 +189,7 @@ static ql_status write_config(const job *j, const char *dir)
     int bad = 0;
 
     QL_TRY_DONE(ql_model_files_config(&o, j->model));
+    QL_TRY_DONE(j->merged.new_head ? ql_model_files_classify(o) : QL_OK);
     json_object_del(o, "quantization_config");
     if (j->opt->type != QL_EXPORT_TYPE_AUTO) {
         const char *key = json_object_get(o, "dtype") ? "dtype" : "torch_dtype";

@@ -47,9 +47,10 @@ typedef struct ql_merged {
     ql_merged_base base;
     const ql_arch *arch; /* NULL: none that we know */
     bool tied;           /* as config.json says */
-    bool untied;  /* the head of a tied model has become one of its own */
-    bool packed;  /* the folder is in 4 bits */
-    size_t pairs; /* tensors that a pair changes */
+    bool untied;   /* the head of a tied model has become one of its own */
+    bool new_head; /* of a classifier, which the folder did not have */
+    bool packed;   /* the folder is in 4 bits */
+    size_t pairs;  /* tensors that a pair changes */
 
     const ql_merged_item *open; /* the tensor whose rows can be had */
     size_t rows, cols;          /* as they are had */

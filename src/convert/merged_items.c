@@ -18,6 +18,7 @@
 #include "src/format/qstate.h"
 #include "src/model/arch.h"
 #include "src/model/fusion.h"
+#include "src/model/weights.h"
 
 enum {
     NAME_BYTES = 1024
@@ -219,6 +220,33 @@ static ql_merged_item *find_name(ql_merged *m, const char *name)
     return NULL;
 }
 
+/* A model may be made a classifier: its head is the adapter's, then. */
+static ql_status put_head(ql_merged *m, const ql_adapter_folder *f,
+                          const ql_adapter_whole *w)
+{
+    const size_t n = m->arch ? strlen(m->arch->names->head) : 0;
+
+    if (!m->arch || !m->arch->classifier ||
+        strncmp(w->name, m->arch->names->head, n) != 0 ||
+        (strcmp(w->name + n, ".weight") != 0 &&
+         strcmp(w->name + n, ".bias") != 0)) {
+        QL_FAIL(QL_EMISMATCH,
+                "%s: %s is trained whole, but the model has no such tensor",
+                f->path, w->name);
+    }
+    if (!ql_weights_base(m->shards, m->arch->names)[0]) {
+        QL_FAIL(QL_EUNSUPPORTED,
+                "%s: %s has no place beside tensors whose names lack \"%s\", "
+                "as the model's do: transformers would not find it; train with "
+                "--method full, which writes all names",
+                f->path, w->name, m->arch->names->base);
+    }
+    QL_TRY(add_item(m, w->name, &w->tensor));
+    m->items[m->n - 1].whole = &w->tensor;
+    m->new_head = true;
+    return QL_OK;
+}
+
 static ql_status put_whole(ql_merged *m, const ql_adapter_folder *f,
                            const ql_adapter_whole *w)
 {
@@ -226,9 +254,7 @@ static ql_status put_whole(ql_merged *m, const ql_adapter_folder *f,
     const ql_tensor *t = &w->tensor;
 
     if (!item) {
-        QL_FAIL(QL_EMISMATCH,
-                "%s: %s is trained whole, but the model has no such tensor",
-                f->path, w->name);
+        return put_head(m, f, w);
     }
     if (item->rank != t->rank ||
         memcmp(item->shape, t->shape, t->rank * sizeof(*t->shape)) != 0) {
@@ -318,7 +344,7 @@ ql_status ql_merged_list(ql_merged *m, const char *dir,
     QL_TRY(read_config(m, dir));
     QL_TRY(apply_fusion(m, dir));
     n = ql_shards_count(m->shards);
-    m->items = ql_calloc(QL_TAG_MISC, n + 1, sizeof(*m->items));
+    m->items = ql_calloc(QL_TAG_MISC, n + 3, sizeof(*m->items));
     if (!m->items) {
         return QL_ENOMEM;
     }

@@ -149,3 +149,20 @@ ql_status ql_model_files_put_config(const json_t *config, const char *dir)
     ql_free(path);
     return st;
 }
+
+ql_status ql_model_files_classify(json_t *config)
+{
+    const json_t *list = json_object_get(config, "architectures");
+    const char *name = json_string_value(json_array_get(list, 0));
+    const char *end = name ? strstr(name, "For") : NULL;
+
+    end = name && !end ? strstr(name, "Model") : end;
+    if (end &&
+        json_object_set_new(
+            config, "architectures",
+            json_pack("[o]", json_sprintf("%.*sForSequenceClassification",
+                                          (int)(end - name), name)))) {
+        QL_FAIL(QL_ENOMEM, "out of memory while writing config.json");
+    }
+    return QL_OK;
+}

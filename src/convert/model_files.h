@@ -28,4 +28,9 @@ ql_status ql_model_files_carry(const char *in_dir, const char *out_dir);
 ql_status ql_model_files_config(json_t **out, const char *dir);
 ql_status ql_model_files_put_config(const json_t *config, const char *dir);
 
+/* The model has a classifier's head now, if it had none: its class, if any is
+ * named, "BertModel", becomes "BertForSequenceClassification". Errors:
+ * QL_ENOMEM. */
+ql_status ql_model_files_classify(json_t *config);
+
 #endif

@@ -140,6 +140,9 @@ static ql_status write_config(const job *j, const char *dir)
             st = ql_fail(QL_ENOMEM, "out of memory while writing config.json");
         }
     }
+    if (st == QL_OK && j->m->config.arch->classifier) {
+        st = ql_model_files_classify(o);
+    }
     if (st == QL_OK) {
         st = ql_model_files_put_config(o, dir);
     }

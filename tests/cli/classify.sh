@@ -74,6 +74,7 @@ told good --model b --adapter out-p --prompt 'the film' --text-pair 'lovely'
 
 # a model without a head: it begins at random, in each way
 toy bert n head=0
+toy set n/config.json architectures '["BertModel"]'
 learns n texts.jsonl out-n --method full --learning-rate 3e-3
 told good --model out-n --no-quantize --prompt 'the book was very fine'
 learns n texts.jsonl out-m --learning-rate 5e-3
@@ -99,3 +100,10 @@ said_of 2 "the label 2 is none of the model's classes: they are bad, good, *"
 said_of -1 "the label -1 is none of the model's classes: *"
 said_of 0.5 '"label" must be the number or the name of a class'
 refuse 3 '*bert*' qlora-export gguf --model b --output b.gguf
+accept qlora-export merge --model n --adapter out-m --output mm
+told good --model mm --no-quantize --prompt 'the book was very fine'
+told bad --model mm --no-quantize --prompt 'it is grim'
+for out in out-n mm; do
+    grep -q '"BertForSequenceClassification"' "$out/config.json" ||
+        complain "$out: no class with a head"
+done
