@@ -72,7 +72,7 @@ static ql_status put_scaling(const ql_gguf_facts *f)
     }
     QL_TRY(ql_gguf_put_string(f->w, key_of(f, "rope.scaling.type", key),
                               r->type == QL_ROPE_LINEAR ? "linear" : "yarn"));
-    QL_TRY(put_f32(f, "rope.scaling.factor", r->factor));
+    QL_TRY(put_f32(f, "rope.scaling.factor", ql_rope_stretch(r)));
     if (r->type == QL_ROPE_LINEAR) {
         return QL_OK;
     }
@@ -221,7 +221,7 @@ static ql_status put_longrope(const ql_gguf_facts *f)
     if (r->type != QL_ROPE_LONGROPE) {
         return QL_OK;
     }
-    s = (double)r->max_position / (double)r->original;
+    s = ql_rope_stretch(r);
     return put_f32(f, "rope.scaling.attn_factor",
                    r->attention_factor > 0 ? r->attention_factor
                    : s <= 1                ? 1

@@ -109,11 +109,13 @@ static ql_status check_rope(const ql_rope_spec *r, const char *path)
 {
     const bool scaled =
         r->type != QL_ROPE_DEFAULT && r->type != QL_ROPE_LONGROPE;
+    const double factor =
+        r->type == QL_ROPE_YARN && r->original ? ql_rope_stretch(r) : r->factor;
 
     if (!(r->theta > 1)) {
         QL_FAIL(QL_EFORMAT, "%s: \"rope_theta\" must be greater than 1", path);
     }
-    if (scaled && r->factor < 1) {
+    if (scaled && factor < 1) {
         QL_FAIL(QL_EFORMAT, "%s: rope \"factor\" must be at least 1", path);
     }
     if (r->type == QL_ROPE_LLAMA3 &&

@@ -36,11 +36,15 @@ static double or_default(double value, double otherwise)
     return value != 0 ? value : otherwise;
 }
 
-/* By how much the context was stretched, and from which length. */
-static double stretch(const ql_rope_spec *s, double *original)
+static double original_length(const ql_rope_spec *s)
 {
-    *original = (double)(s->original ? s->original : s->max_position);
-    return s->original ? (double)s->max_position / *original : s->factor;
+    return (double)(s->original ? s->original : s->max_position);
+}
+
+double ql_rope_stretch(const ql_rope_spec *spec)
+{
+    return or_default(spec->factor,
+                      (double)spec->max_position / original_length(spec));
 }
 
 /* The base grows once sequences are longer than the model was made for. */
@@ -92,8 +96,8 @@ static double yarn_mscale(double factor, double mscale)
 
 static double fill_yarn(double *inv_freq, const ql_rope_spec *s)
 {
-    double original;
-    const double factor = stretch(s, &original);
+    const double original = original_length(s);
+    const double factor = ql_rope_stretch(s);
     double low = yarn_index(s, or_default(s->beta_fast, 32), original);
     double high = yarn_index(s, or_default(s->beta_slow, 1), original);
 
@@ -125,8 +129,8 @@ static double fill_yarn(double *inv_freq, const ql_rope_spec *s)
 
 static double fill_longrope(double *inv_freq, const ql_rope_spec *s, size_t len)
 {
-    double original;
-    const double factor = stretch(s, &original);
+    const double original = original_length(s);
+    const double factor = ql_rope_stretch(s);
     const double *by =
         (double)len > original ? s->long_factor : s->short_factor;
 

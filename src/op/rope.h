@@ -24,7 +24,7 @@ typedef struct ql_rope_spec {
     size_t dim;          /* rotated dimensions of a head, even */
     size_t max_position; /* max_position_embeddings */
     size_t original;     /* original_max_position_embeddings */
-    double factor;
+    double factor;       /* 0: by the two lengths, where a type takes them */
     double attention_factor;                  /* 0: the type's default */
     double low_freq_factor, high_freq_factor; /* llama3 */
     double beta_fast, beta_slow;              /* yarn: 32, 1 */
@@ -35,6 +35,10 @@ typedef struct ql_rope_spec {
 
 /* True if the frequencies depend on the length of the longest sequence. */
 bool ql_rope_depends_on_length(const ql_rope_spec *spec);
+
+/* By how much the context was stretched: the factor where it is given, else
+ * what the two lengths make. */
+double ql_rope_stretch(const ql_rope_spec *spec);
 
 /* inv_freq [dim / 2] in double, for sequences of up to len tokens; returns the
  * factor on cos and sin. */

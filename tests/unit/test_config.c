@@ -243,6 +243,44 @@ static void windows__are_those_that_the_config_gives(void **state)
     ql_config_free(&c);
 }
 
+/* Qwen's card has its users add a factor and leave max_position as it is. */
+static void ropes__are_stretched_by_the_factor_or_the_lengths(void **state)
+{
+    static const struct {
+        const char *more;
+        double stretch; /* 0: refused */
+    } cases[] = {
+        {"'factor': 4.0, 'original_max_position_embeddings': 32768", 4},
+        {"'factor': 2, 'original_max_position_embeddings': 8192", 2},
+        {"'original_max_position_embeddings': 8192", 4},
+        {"'factor': null, 'original_max_position_embeddings': 8192", 4},
+        {"'factor': 8", 8},
+        {"'beta_fast': 32", 0},
+        {"'factor': 0.5, 'original_max_position_embeddings': 8192", 0},
+        {"'original_max_position_embeddings': 65536", 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char more[TEXT_BYTES];
+        ql_config c;
+        ql_status st;
+
+        snprintf(more, sizeof(more),
+                 "'max_position_embeddings': 32768, 'rope_scaling': {'type': "
+                 "'yarn', %s}",
+                 cases[i].more);
+        st = read_config(&c, "qwen2", more);
+        if (cases[i].stretch == 0) {
+            check_failed(st, QL_EFORMAT, "\"factor\" must be at least 1", more);
+            continue;
+        }
+        check_ok(st);
+        assert_true(ql_rope_stretch(&c.rope[0]) == cases[i].stretch);
+        ql_config_free(&c);
+    }
+}
+
 /* Tensors of a Llama folder that no Llama has, each by itself. */
 static const char *const strange[][2] = {
     {"model.layers.0.self_attn.q_norm.weight", "has no such part"},
@@ -305,6 +343,7 @@ int main(void)
         cmocka_unit_test(features__that_are_not_supported_are_named),
         cmocka_unit_test(features__that_are_off_are_read_over),
         cmocka_unit_test(windows__are_those_that_the_config_gives),
+        cmocka_unit_test(ropes__are_stretched_by_the_factor_or_the_lengths),
         cmocka_unit_test(tensors__of_another_model_are_named),
         cmocka_unit_test(tensors__that_change_nothing_are_read_over),
     };

@@ -93,21 +93,61 @@ static void types__are_those_asked_for(void **state)
     check_fails(write_model(&o), QL_EINVAL, "type 99");
 }
 
-/* The id at a key of the file, -1 for none. */
-static int64_t id_of(const char *key)
+/* Copies the number of 32 bits at a key of the file; false: there is none. */
+static bool value_of(const char *key, void *number)
 {
     const ql_gguf_value *v;
-    uint32_t id = 0;
     ql_gguf *g = NULL;
 
     check_ok(ql_gguf_open(&g, out));
     v = ql_gguf_find(g, key);
     if (v) {
-        assert_int_equal(v->bytes, sizeof(id));
-        memcpy(&id, v->data, sizeof(id));
+        assert_int_equal(v->bytes, sizeof(uint32_t));
+        memcpy(number, v->data, sizeof(uint32_t));
     }
     ql_gguf_close(&g);
-    return v ? (int64_t)id : -1;
+    return v;
+}
+
+/* The id at a key of the file, -1 for none. */
+static int64_t id_of(const char *key)
+{
+    uint32_t id;
+
+    return value_of(key, &id) ? (int64_t)id : -1;
+}
+
+/* llama.cpp takes the factor that is written, whatever the lengths are. */
+static void yarn__has_the_factor_that_is_applied(void **state)
+{
+    static const struct {
+        const char *factor;
+        float want;
+    } cases[] = {{"\"factor\": 3, ", 3}, {"", 4}};
+    char *config = toy_read(toy_in(), "config.json");
+    ql_export_options o;
+
+    (void)state;
+    options(&o);
+    for (size_t i = 0; i < 2; i++) {
+        char text[2048];
+        uint32_t original = 0;
+        float factor = 0;
+
+        snprintf(text, sizeof(text),
+                 "{\"rope_scaling\": {\"type\": \"yarn\", %s"
+                 "\"original_max_position_embeddings\": 16}, %s",
+                 cases[i].factor, config + 1);
+        toy_write(toy_in(), "config.json", text);
+        check_ok(write_model(&o));
+        assert_true(value_of("llama.rope.scaling.factor", &factor));
+        assert_true(factor == cases[i].want);
+        assert_true(
+            value_of("llama.rope.scaling.original_context_length", &original));
+        assert_int_equal(original, 16);
+    }
+    toy_write(toy_in(), "config.json", config);
+    ql_free(config);
 }
 
 /* eos is the tokenizer's; beside it a model ends texts where
@@ -258,6 +298,7 @@ int main(void)
         cmocka_unit_test(types__are_those_asked_for),
         cmocka_unit_test(ends__are_all_that_the_model_has),
         cmocka_unit_test(ends__of_answers_are_those_of_the_template),
+        cmocka_unit_test(yarn__has_the_factor_that_is_applied),
         cmocka_unit_test(progress__can_stop),
         cmocka_unit_test(outputs__are_not_replaced_unasked),
         cmocka_unit_test(memory__that_is_lacking_ends_them_cleanly),

@@ -126,7 +126,6 @@ static void rope__yarn(void **state)
                          .dim = 128,
                          .max_position = 131072,
                          .original = 32768,
-                         .factor = 99, /* the two lengths go before it */
                          .truncate = true};
     double want[HALF];
 
@@ -135,6 +134,10 @@ static void rope__yarn(void **state)
     /* 64 ln(32768 / 64 pi) / ln 1e6 = 23.6; 64 ln(32768 / 2 pi) / ln 1e6 =
      * 39.7 */
     yarn(want, HALF, 4, 23, 40);
+    check_frequencies(&spec, 1, want, 0.1 * log(4) + 1);
+    /* as the card of Qwen 2.5 has it: the factor goes before the lengths */
+    spec.max_position = 32768;
+    spec.factor = 4;
     check_frequencies(&spec, 1, want, 0.1 * log(4) + 1);
     spec.beta_fast = 16;
     spec.beta_slow = 2;
@@ -145,8 +148,8 @@ static void rope__yarn(void **state)
     check_frequencies(&spec, 1, want, 0.1 * log(4) + 1);
 }
 
-/* Without an original length the factor counts, on max_position; edges are
- * held to [0, dim - 1]. */
+/* Without an original length max_position is it; edges are held to
+ * [0, dim - 1]. */
 static void rope__yarn_by_factor(void **state)
 {
     const ql_rope_spec spec = {.type = QL_ROPE_YARN,
@@ -215,9 +218,10 @@ static void rope__longrope_switches(void **state)
     spec.attention_factor = 0;
     spec.max_position = 4096;
     check_frequencies(&spec, 1, in, 1);
-    spec.original = 0;
     spec.factor = 8;
     factor = sqrt(1 + 3 / 12.0);
+    check_frequencies(&spec, 4097, out, factor);
+    spec.original = 0;
     check_frequencies(&spec, 4097, out, factor);
 }
 
