@@ -60,15 +60,39 @@ static ql_status refuse_type(const char *type, const char *path)
             type, ql_arch_list());
 }
 
+/* Whether null is a value of a key that has this default, and not as good as
+ * absent: what is off then, or follows from other keys. */
+static bool null_counts(const char *key, const json_t *value)
+{
+    static const char *const keys[] = {"sliding_window", "head_dim",
+                                       "attn_logit_softcapping",
+                                       "final_logit_softcapping"};
+
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        if (strcmp(keys[i], key) == 0) {
+            return true;
+        }
+    }
+    return json_is_boolean(value); /* false */
+}
+
 /* What keys mean that are absent. */
 static ql_status add_defaults(const ql_arch *arch, json_t *o)
 {
     json_t *defaults =
         arch->defaults ? json_loads(arch->defaults, 0, NULL) : NULL;
-    const bool done =
-        !arch->defaults ||
-        (defaults && json_object_update_missing(o, defaults) == 0);
+    bool done = !arch->defaults || defaults;
+    const char *key;
+    json_t *value;
 
+    json_object_foreach(defaults, key, value)
+    {
+        const json_t *given = json_object_get(o, key);
+
+        if (!given || (json_is_null(given) && !null_counts(key, value))) {
+            done &= json_object_set(o, key, value) == 0;
+        }
+    }
     json_decref(defaults);
     return done ? QL_OK : QL_ENOMEM;
 }

@@ -120,6 +120,17 @@ static const struct {
     {"gpt_neox", "{'rotary_emb_base': '-', 'rotary_pct': '-'}"},
     {"bert_cls", "{'position_embedding_type': '-', 'hidden_act': '-', "
                  "'layer_norm_eps': '-', 'type_vocab_size': '-'}"},
+    /* null is as good as absent, but where it says that there is none */
+    {"gemma1", "{'hidden_act': null, 'hidden_activation': null}"},
+    {"gemma2", "{'hidden_activation': null}"},
+    {"gemma3_text", "{'hidden_activation': null, 'rope_theta': null}"},
+    {"gpt2", "{'activation_function': null, 'layer_norm_epsilon': null, "
+             "'n_inner': null}"},
+    {"gpt_neox", "{'hidden_act': null, 'layer_norm_eps': null, 'rotary_pct': "
+                 "null}"},
+    {"olmo2", "{'hidden_act': null, 'rms_norm_eps': null}"},
+    {"bert_cls", "{'hidden_act': null, 'layer_norm_eps': null}"},
+    {"qwen2", "{'head_dim': null, 'sliding_window': null}"},
 };
 
 static void spellings__old_and_new_mean_the_same(void **state)
