@@ -73,9 +73,6 @@ static ql_status read_sizes(ql_config *c, const json_t *o, const char *path)
                 path, c->C, c->H);
     }
     c->D = c->D ? c->D : c->C / c->H;
-    if (c->D % 2 != 0) {
-        QL_FAIL(QL_EFORMAT, "%s: head_dim %zu is odd", path, c->D);
-    }
     return QL_OK;
 }
 

@@ -172,6 +172,9 @@ static ql_status read_rotated(const ql_config *c, const json_t *o,
                 part, c->arch->model_type);
     }
     *dim = part > 0 && part <= 1 ? (size_t)((double)c->D * part) : 0;
+    if (part == 1 && *dim % 2 != 0) {
+        QL_FAIL(QL_EFORMAT, "%s: head_dim %zu is odd", path, c->D);
+    }
     if (*dim == 0 || *dim % 2 != 0) {
         QL_FAIL(QL_EFORMAT,
                 "%s: \"%s\" %g of head_dim %zu is no even number of "
