@@ -124,6 +124,33 @@ static ql_status read_parts(ql_tokenizer *t, const source *s,
                            where);
 }
 
+/* Refuses a folder that has a tokenizer of another form only. */
+static ql_status refuse_other(const char *dir, const char *path)
+{
+    static const char *const others[] = {"tokenizer.model", "spiece.model",
+                                         "vocab.json", "vocab.txt"};
+    bool there = ql_path_exists(path);
+
+    for (size_t i = 0; !there && i < sizeof(others) / sizeof(others[0]); i++) {
+        char *other = ql_path_join(dir, others[i]);
+
+        if (!other) {
+            return QL_ENOMEM;
+        }
+        there = ql_path_exists(other);
+        ql_free(other);
+        if (there) {
+            QL_FAIL(QL_ENOTFOUND,
+                    "%s: there is no tokenizer.json but a %s, which is not "
+                    "read; make one of the other in Python: "
+                    "transformers.AutoTokenizer.from_pretrained(\"%s\")"
+                    ".save_pretrained(\"%s\")",
+                    dir, others[i], dir, dir);
+        }
+    }
+    return QL_OK;
+}
+
 /* A use of the tree; source is what was cut out of it. */
 typedef ql_status tree_fn(void *ctx, const source *s, json_t *root);
 
@@ -138,6 +165,7 @@ static ql_status with_tree(const char *dir, tree_fn *use, void *ctx)
 
     ql_buf_init(&s.rest, QL_TAG_TEXT, SIZE_MAX / 4);
     QL_TRY_DONE(path ? QL_OK : QL_ENOMEM);
+    QL_TRY_DONE(refuse_other(dir, path));
     QL_TRY_DONE(ql_file_read(path, FILE_BYTES, &text, &len));
     s.text = (ql_json_scan){text, text, text + len, path};
     s.done = text;

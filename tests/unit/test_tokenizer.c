@@ -351,6 +351,11 @@ static void tokenizer__refuses_what_is_no_json(void **state)
                 "none: no such folder");
     check_fails(ql_tokenizer_open(&tok, check_tmp()), QL_ENOTFOUND,
                 "tokenizer.json");
+    toy_text_file("toy/tokenizer.json", NULL);
+    toy_text_file("toy/tokenizer.model", "x");
+    check_fails(ql_tokenizer_open(&tok, check_tmp_path("toy")), QL_ENOTFOUND,
+                "no tokenizer.json but a tokenizer.model, which is not read");
+    toy_text_file("toy/tokenizer.model", NULL);
     toy_text_file("toy/tokenizer.json", "{");
     check_fails(ql_tokenizer_open(&tok, check_tmp_path("toy")), QL_EFORMAT,
                 "tokenizer.json");
