@@ -1,6 +1,7 @@
 /* Where weights are, which of them an adapter can change, and what its tensors
  * are called. */
 #include <stdio.h>
+#include <string.h>
 
 #include "src/model/adapter.h"
 
@@ -133,13 +134,25 @@ void ql_site_path(const ql_arch *arch, ql_site site, char *path, size_t bytes)
     }
 }
 
+/* Whether a module before m ends in the same name. */
+static bool named_before(const ql_names *n, int m)
+{
+    for (int i = 0; i < m; i++) {
+        if (n->module[i] && strcmp(ql_name_leaf(n->module[i]),
+                                   ql_name_leaf(n->module[m])) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void ql_site_leaves(const ql_arch *arch, char *text, size_t bytes)
 {
     const ql_names *n = arch->names;
     size_t used = 0;
 
     for (int m = 0; m < QL_MODULES; m++) {
-        if (n->module[m] && used < bytes) {
+        if (n->module[m] && !named_before(n, m) && used < bytes) {
             used += (size_t)snprintf(text + used, bytes - used, "%s, ",
                                      ql_name_leaf(n->module[m]));
         }
