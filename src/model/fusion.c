@@ -134,8 +134,47 @@ static ql_status apply(ql_shards *s, const ql_config *c, const struct fusion *f,
     return QL_OK;
 }
 
+static bool is_in(const char *part, const char *path)
+{
+    const size_t n = strlen(path);
+
+    return strncmp(part, path, n) == 0 && part[n] == '.';
+}
+
+/* A head that is the embedding, and the only one stored, is seen as that. */
+static ql_status tie(ql_shards *s, const ql_config *c)
+{
+    const ql_names *n = c->arch->names;
+    const char *base = ql_weights_base(s, n);
+    char head[NAME_BYTES];
+    char embed[NAME_BYTES];
+    const char *name = embed;
+    const ql_tensor *t;
+
+    snprintf(head, sizeof(head), "%s.weight", n->head);
+    snprintf(embed, sizeof(embed), "%s%s.weight", base, n->embed);
+    t = c->tied && !ql_shards_find(s, embed) ? find_dense(s, head) : NULL;
+    return t ? ql_shards_split(s, t, &name, &t->shape[0], 1) : QL_OK;
+}
+
+bool ql_fusion_has(const char *part)
+{
+    for (size_t i = 0; i < sizeof(fusions) / sizeof(fusions[0]); i++) {
+        bool found = is_in(part, fusions[i].whole);
+
+        for (size_t k = 0; k < fusions[i].n; k++) {
+            found |= is_in(part, fusions[i].parts[k]);
+        }
+        if (found) {
+            return true;
+        }
+    }
+    return false;
+}
+
 ql_status ql_fusion_apply(ql_shards *s, const ql_config *c)
 {
+    QL_TRY(tie(s, c));
     for (size_t i = 0; i < sizeof(fusions) / sizeof(fusions[0]); i++) {
         for (size_t layer = 0; layer < c->layers; layer++) {
             QL_TRY(apply(s, c, &fusions[i], layer));
