@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "src/base/fail.h"
+#include "src/base/note.h"
 #include "src/format/names.h"
+#include "src/model/fusion.h"
 
 enum {
     NAME_BYTES = 256
@@ -21,6 +23,8 @@ static const struct {
     {"vision_tower.", "a model with a vision tower"},
     {"vision_model.", "a model with a vision tower"},
     {"multi_modal_projector.", "a model with a vision tower"},
+    {"mm_projector.", "a model with a vision tower"},
+    {"vision_embed_tokens.", "a model with a vision tower"},
     {"audio_tower.", "a model with an audio tower"},
     {".qweight", "a weight quantized by GPTQ or AWQ"},
     {".g_idx", "a weight quantized by GPTQ or AWQ"},
@@ -134,6 +138,14 @@ static ql_status check(const char *name, const ql_config *c, const char *base)
                 "tensor %s: config.json says that this layer has no bias",
                 name);
     }
+    if (part && !leaf_of_module(part, c, &module) && ql_fusion_has(part)) {
+        QL_FAIL(QL_EUNSUPPORTED,
+                "tensor %s: architecture \"%s\" has this projection in %s, and "
+                "made so are only matrices in 16 or 32 bits, all of one type",
+                name, c->arch->model_type,
+                c->arch->qkv == QL_QKV_APART ? "several matrices"
+                                             : "one matrix with others");
+    }
     if ((part && !ql_is_buffer(part) && !leaf_of_module(part, c, &module) &&
          !is_of_norm(part, c)) ||
         is_late_bias(name, c, base)) {
@@ -145,11 +157,49 @@ static ql_status check(const char *name, const ql_config *c, const char *base)
     return QL_OK;
 }
 
+/* Whether a tensor is of what lies at base and path: a weight, a bias, or what
+ * stands beside one. */
+static bool is_at(const char *name, const char *base, const char *path)
+{
+    const char *rest = path ? after(name, base) : NULL;
+
+    rest = rest ? after(rest, path) : NULL;
+    return rest && *rest == '.';
+}
+
+/* Whether a tensor is read, or has been found to change nothing. */
+static bool is_known(const char *name, const ql_config *c, const char *base)
+{
+    const ql_names *n = c->arch->names;
+    const char *const ends[] = {n->embed, n->position,   n->final_norm,
+                                n->types, n->embed_norm, n->pooler};
+    bool known = part_of_block(name, c, base) || is_at(name, "", n->head) ||
+                 ql_is_buffer(name) || ql_name_ends(name, ".position_ids");
+
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        known |= is_at(name, base, ends[i]);
+    }
+    return known;
+}
+
 ql_status ql_strange_check(const ql_shards *s, const ql_config *c,
                            const char *base)
 {
+    const char *first = NULL;
+    size_t unread = 0;
+
     for (size_t i = 0; i < ql_shards_count(s); i++) {
-        QL_TRY(check(ql_shards_at(s, i)->name, c, base));
+        const char *name = ql_shards_at(s, i)->name;
+
+        QL_TRY(check(name, c, base));
+        if (!is_known(name, c, base)) {
+            first = unread++ == 0 ? name : first;
+        }
+    }
+    if (unread > 0) {
+        ql_note("tensors that this architecture does not use: %zu, the first "
+                "of them %s; they are left out",
+                unread, first);
     }
     return QL_OK;
 }

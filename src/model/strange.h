@@ -10,8 +10,9 @@
 
 /* Refuses such a folder. Weights that nothing reads must not change what the
  * model computes: in a block there is none that the architecture does not
- * have; elsewhere there may be, but for those that are told by their names.
- * base: what names begin with. Errors: QL_EUNSUPPORTED, naming the tensor. */
+ * have; elsewhere there may be, which a note says, but for those that are told
+ * by their names. base: what names begin with. Errors: QL_EUNSUPPORTED, naming
+ * the tensor. */
 ql_status ql_strange_check(const ql_shards *s, const ql_config *c,
                            const char *base);
 

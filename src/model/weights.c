@@ -9,6 +9,7 @@
 #include "src/base/fail.h"
 #include "src/base/note.h"
 #include "src/base/rng.h"
+#include "src/format/names.h"
 #include "src/format/qstate.h"
 #include "src/model/fusion.h"
 #include "src/model/packed.h"
@@ -71,16 +72,29 @@ static ql_status need(const ql_weights *w, const char *name,
                       const ql_tensor **t)
 {
     *t = ql_shards_find(w->shards, name);
-    if (!*t) {
-        QL_FAIL(QL_ENOTFOUND, "the model has no tensor %s", name);
+    if (*t) {
+        return QL_OK;
     }
-    return QL_OK;
+    for (size_t i = 0; i < ql_shards_count(w->shards); i++) {
+        const char *other = ql_shards_at(w->shards, i)->name;
+
+        if (ql_name_ends(other, name) &&
+            other[strlen(other) - strlen(name) - 1] == '.') {
+            QL_FAIL(QL_ENOTFOUND,
+                    "the model has no tensor %s but %s: rename its tensors, "
+                    "without \"%.*s\" before their names",
+                    name, other, (int)(strlen(other) - strlen(name)), other);
+        }
+    }
+    QL_FAIL(QL_ENOTFOUND, "the model has no tensor %s", name);
 }
 
 static ql_status check_shape(const ql_tensor *t, size_t rows, size_t cols)
 {
     const size_t want[2] = {rows, cols};
     const size_t rank = cols > 0 ? 2 : 1;
+    const bool packed = rank == 2 && t->rank == 2 && t->shape[1] == 1 &&
+                        t->bytes == (rows * cols + 1) / 2;
     char is[QL_SHAPE_BYTES];
     char needed[QL_SHAPE_BYTES];
 
@@ -88,9 +102,12 @@ static ql_status check_shape(const ql_tensor *t, size_t rows, size_t cols)
         return QL_OK;
     }
     QL_FAIL(QL_EFORMAT,
-            "tensor %s: shape %s does not fit config.json, which needs %s",
+            "tensor %s: shape %s does not fit config.json, which needs %s%s",
             t->name, ql_shape_print(is, t->shape, t->rank),
-            ql_shape_print(needed, want, rank));
+            ql_shape_print(needed, want, rank),
+            packed ? "; it seems to be in 4 bits, but its "
+                     "quant_state.bitsandbytes__* is missing"
+                   : "");
 }
 
 /* A vector in f32 of our own, with plus added to each element. */
@@ -374,6 +391,15 @@ static ql_status load_classifier(loader *l)
     snprintf(path, sizeof(path), "%s%s", l->w->base, names->embed_norm);
     QL_TRY(load_norm(l, path, c->C, &l->w->embed_norm));
     snprintf(path, sizeof(path), "%s%s", l->w->base, names->pooler);
+    snprintf(name, sizeof(name), "%s.weight", path);
+    if (!ql_shards_find(l->w->shards, name)) {
+        QL_FAIL(QL_ENOTFOUND,
+                "no pooler: the folder has no tensor %s, as where a model was "
+                "saved without it (add_pooling_layer=False); save it by "
+                "transformers.AutoModelForSequenceClassification, which makes "
+                "one",
+                name);
+    }
     QL_TRY(load_bias(l, path, true, c->C, &l->w->pooler.bias));
     QL_TRY(load_path(l, path, c->C, c->C, &l->w->pooler.w));
     snprintf(name, sizeof(name), "%s.weight", names->head);

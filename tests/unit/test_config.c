@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "src/base/file.h"
+#include "src/base/note.h"
+#include "src/model/adapter.h"
 #include "src/model/config.h"
 #include "src/model/model_handle.h"
 #include "tests/check/check.h"
@@ -16,20 +18,27 @@ enum {
     TEXT_BYTES = 2048
 };
 
-/* The config of a small model of a family, which says more. */
-static ql_status read_config(ql_config *c, const char *type, const char *more)
+/* The config of a small model of a family, with heads of that width, which says
+ * more. */
+static ql_status read_heads(ql_config *c, const char *type, int D,
+                            const char *more)
 {
     char text[TEXT_BYTES];
 
     snprintf(text, sizeof(text),
              "{'model_type': '%s', 'num_hidden_layers': 2, 'n_layer': 2, "
              "'hidden_size': 64, 'n_embd': 64, 'intermediate_size': 96, "
-             "'num_attention_heads': 4, 'n_head': 4, 'head_dim': 16, "
+             "'num_attention_heads': 4, 'n_head': 4, 'head_dim': %d, "
              "'vocab_size': 100%s%s}",
-             type, *more ? ", " : "", more);
+             type, D, *more ? ", " : "", more);
     check_ok(ql_dir_make(check_tmp_path("config")));
     toy_json_write(check_tmp_path("config"), "config.json", text);
     return ql_config_init(c, check_tmp_path("config"));
+}
+
+static ql_status read_config(ql_config *c, const char *type, const char *more)
+{
+    return read_heads(c, type, 16, more);
 }
 
 typedef struct row {
@@ -243,6 +252,35 @@ static void windows__are_those_that_the_config_gives(void **state)
     ql_config_free(&c);
 }
 
+/* Only what ropes turn must be even. */
+static void heads__may_be_of_odd_width_where_nothing_is_turned(void **state)
+{
+    static const struct {
+        const char *type, *more, *said;
+    } cases[] = {
+        {"gpt2", "", NULL},
+        {"bert", "", NULL},
+        {"gpt_neox", "'rotary_pct': 0.4", NULL},
+        {"gpt_neox", "'rotary_pct': 0.2",
+         "\"rotary_pct\" 0.2 of head_dim 15 is no even number"},
+        {"llama", "", "head_dim 15 is odd"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        ql_config c;
+        const ql_status st = read_heads(&c, cases[i].type, 15, cases[i].more);
+
+        if (cases[i].said) {
+            check_failed(st, QL_EFORMAT, cases[i].said, cases[i].type);
+            continue;
+        }
+        check_ok(st);
+        assert_int_equal(c.D, 15);
+        ql_config_free(&c);
+    }
+}
+
 /* Qwen's card has its users add a factor and leave max_position as it is. */
 static void ropes__are_stretched_by_the_factor_or_the_lengths(void **state)
 {
@@ -288,7 +326,10 @@ static const char *const strange[][2] = {
     {"model.layers.1.pre_feedforward_layernorm.weight", "has no such part"},
     {"model.layers.0.input_layernorm.bias", "has no such part"},
     {"model.layers.0.mlp.gate.weight", "has no such part"},
-    {"model.layers.0.self_attn.qkv_proj.weight", "has no such part"},
+    {"model.layers.0.self_attn.qkv_proj.weight",
+     "\"llama\" has this projection in several matrices"},
+    {"model.mm_projector.0.weight", "a vision tower is not supported"},
+    {"model.vision_embed_tokens.img.weight", "a vision tower is not supported"},
     {"model.norm.bias", "has no such part"},
     {"lm_head.bias", "has no such part"},
     {"model.layers.0.self_attn.q_proj.bias", "this layer has no bias"},
@@ -327,6 +368,75 @@ static void tensors__of_another_model_are_named(void **state)
     }
 }
 
+/* A folder of the golden ones, told otherwise. */
+static void check_told(const char *from, const char *old, const char *new,
+                       ql_status want, const char *said)
+{
+    ql_model_options o;
+    ql_model *m = NULL;
+
+    ql_model_options_init(&o);
+    rewrite_folder(check_shared(from), toy_out(),
+                   &(rewrite){.from = old, .to = new});
+    check_failed(ql_model_open(&m, toy_out(), &o), want, said, old);
+}
+
+/* Names that nearly are those of the model, and what there is in their place,
+ * are in the sentence. */
+static void folders__that_lack_a_part_are_told_so(void **state)
+{
+    (void)state;
+    check_told("golden/qlora/llama2_nf4_nodq_f32",
+               "model.layers.0.mlp.up_proj.weight.quant_state", "lost",
+               QL_EFORMAT, "its quant_state.bitsandbytes__* is missing");
+    check_told("golden/models/llama2", "", "_orig_mod.", QL_ENOTFOUND,
+               "without \"_orig_mod.\" before their names");
+    check_told("golden/models/qwen3", "", "language_model.", QL_ENOTFOUND,
+               "without \"language_model.\" before their names");
+    check_told("golden/models/bert_cls", "bert.pooler.", "lost.", QL_ENOTFOUND,
+               "no pooler: the folder has no tensor bert.pooler.dense.weight");
+}
+
+static char noted[1024];
+
+static void keep_note(const char *text, void *user)
+{
+    (void)user;
+    if (strstr(text, "tensors")) {
+        snprintf(noted, sizeof(noted), "%s", text);
+    }
+}
+
+/* Buffers are read over without a word; of the rest a note tells. */
+static void tensors__that_are_left_out_are_noted(void **state)
+{
+    (void)state;
+    toy_folder_write(toy_in(), &(toy_folder){.dtype = QL_DTYPE_F32});
+    ql_note_set(keep_note, NULL);
+    noted[0] = '\0';
+    check_ok(open_with("model.layers.0.self_attn.rotary_emb.inv_freq "
+                       "model.rotary_emb.inv_freq lm_head.weight"));
+    assert_string_equal(noted, "");
+    check_ok(open_with("model.layers.2.mlp.up_proj.weight score.weight "
+                       "model.embed_positions.weight"));
+    ql_note_set(NULL, NULL);
+    assert_non_null(strstr(noted, "does not use: 3, the first of them "
+                                  "model.embed_positions.weight;"));
+}
+
+/* Each name once, though BERT has three modules of one. */
+static void modules__of_one_name_are_listed_once(void **state)
+{
+    char text[TEXT_BYTES];
+
+    (void)state;
+    ql_site_leaves(ql_arch_find("bert"), text, sizeof(text));
+    assert_string_equal(text, "query, key, value, dense, word_embeddings and "
+                              "classifier");
+    ql_site_leaves(ql_arch_find("gpt2"), text, sizeof(text));
+    assert_string_equal(text, "c_attn, c_proj, c_fc, wte and lm_head");
+}
+
 /* Buffers, and what is in no block that is read. */
 static void tensors__that_change_nothing_are_read_over(void **state)
 {
@@ -343,8 +453,12 @@ int main(void)
         cmocka_unit_test(features__that_are_not_supported_are_named),
         cmocka_unit_test(features__that_are_off_are_read_over),
         cmocka_unit_test(windows__are_those_that_the_config_gives),
+        cmocka_unit_test(heads__may_be_of_odd_width_where_nothing_is_turned),
         cmocka_unit_test(ropes__are_stretched_by_the_factor_or_the_lengths),
         cmocka_unit_test(tensors__of_another_model_are_named),
+        cmocka_unit_test(folders__that_lack_a_part_are_told_so),
+        cmocka_unit_test(tensors__that_are_left_out_are_noted),
+        cmocka_unit_test(modules__of_one_name_are_listed_once),
         cmocka_unit_test(tensors__that_change_nothing_are_read_over),
     };
 
