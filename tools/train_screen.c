@@ -429,6 +429,20 @@ static void show_streaming(const ql_train_result *r)
     }
 }
 
+/* What evaluations say of the run, behind other keys. */
+static void print_evaluated(const ql_train_result *r)
+{
+    printf(", \"stopped_early\": %s", r->waited > 0 ? "true" : "false");
+    if (!isnan(r->last_eval_loss)) {
+        printf(", \"first_eval_loss\": %.9g, \"eval_loss\": %.9g",
+               r->first_eval_loss, r->last_eval_loss);
+    }
+    if (r->best_step > 0) {
+        printf(", \"best_step\": %zu, \"best_eval_loss\": %.9g", r->best_step,
+               r->best_eval_loss);
+    }
+}
+
 void train_screen_result(const train_options *o, const cli_common *common,
                          const ql_train_result *r)
 {
@@ -451,6 +465,7 @@ void train_screen_result(const train_options *o, const cli_common *common,
                (unsigned long long)r->weights_read,
                (unsigned long long)r->weight_stalls, r->weight_stall_s);
         cli_json_string(stdout, o->output);
+        print_evaluated(r);
         puts("}");
         return;
     }

@@ -146,7 +146,8 @@ typedef struct ql_train_options {
 
     bool packing;         /* true: several samples in a sequence of the data's
                              max_length, each by itself */
-    size_t logging_steps; /* 10 */
+    size_t logging_steps; /* 10; with early stopping, steps before an
+                             evaluation are logged, too */
     bool shuffle;         /* true */
 
     ql_strategy eval_strategy;      /* steps; before and after in any case but
@@ -252,6 +253,8 @@ typedef struct ql_train_result {
     double first_eval_loss, last_eval_loss; /* NaN without evaluation data */
     size_t best_step;      /* of the smallest evaluation loss; 0: none */
     double best_eval_loss; /* NaN without */
+    size_t waited;         /* evaluations without a smaller loss that ended the
+                              run early; 0: it went to its end */
     double seconds;        /* over all processes that took part in the run */
     /* Of the seconds of this process, those that went to laying out batches; to
      * telling of steps and the log; to checkpoints; to waiting for page files

@@ -141,9 +141,11 @@ json_t *ql_fact_status(const ql_report *r)
     ql_fact_number(total, (double)r->length.total, 0);
     if (r->state == QL_REPORT_FINISHED) {
         text = json_sprintf(
-            "Finished after %s step%s%s%s", steps, all->steps == 1 ? "" : "s",
+            "Finished after %s step%s%s%s%s%s", steps,
+            all->steps == 1 ? "" : "s",
             r->kept > 0 ? kept[r->adapter->opt.full] : "",
-            r->kept > 0 ? ql_fact_number(total, (double)r->kept, 0) : "");
+            r->kept > 0 ? ql_fact_number(total, (double)r->kept, 0) : "",
+            r->why ? "; " : "", r->why ? r->why : "");
     } else if (r->state == QL_REPORT_RUNNING) {
         ql_fact_time(time, all->steps > 0
                                ? all->seconds / (double)all->steps * left

@@ -11,6 +11,15 @@
 #include "src/train/metrics.h"
 #include "src/train/trainer.h"
 
+enum {
+    MAX_REMARKS = 1 << 10
+};
+
+static const char *kind_of(const ql_trainer *t)
+{
+    return ql_trainer_full(t) ? "model" : "adapter";
+}
+
 bool ql_trainer_must_save(const ql_trainer *t)
 {
     const ql_train_options *o = t->opt;
@@ -235,6 +244,45 @@ static ql_status drop_foreign_best(const ql_trainer *t)
     return st;
 }
 
+/* Says to the user, and adds to what the report says. */
+static void remark(ql_buf *all, const char *text)
+{
+    ql_note("%s", text);
+    if (ql_buf_printf(all, "%s%s", all->len > 0 ? "; " : "", text) != QL_OK) {
+        ql_buf_clear(all);
+    }
+}
+
+/* That a run ended early, and that what it made is worse than what it began
+ * with. */
+static void add_remarks(ql_trainer *t, ql_buf *all)
+{
+    ql_train_result *r = &t->progress.result;
+    const double kept =
+        t->publish.report.kept > 0 ? r->best_eval_loss : r->last_eval_loss;
+    char text[256];
+
+    if (t->progress.step < t->length.total) {
+        r->waited = ql_history_waited(&t->history);
+        snprintf(text, sizeof(text),
+                 "stopped early after step %zu of %zu: %zu evaluation%s "
+                 "without a smaller loss",
+                 t->progress.step, t->length.total, r->waited,
+                 r->waited == 1 ? "" : "s");
+        remark(all, text);
+    }
+    if (kept > r->first_eval_loss) { /* neither is NaN */
+        snprintf(text, sizeof(text),
+                 "the %s kept is worse than the model %s (evaluation loss %.4f "
+                 "against %.4f): lower --learning-rate",
+                 kind_of(t),
+                 t->opt->adapter || ql_trainer_full(t) ? "as it was before"
+                                                       : "without it",
+                 kept, r->first_eval_loss);
+        remark(all, text);
+    }
+}
+
 static ql_train_event done_event(const ql_trainer *t)
 {
     const ql_history_sum *all = &t->history.all;
@@ -262,9 +310,28 @@ static void tell_samples(ql_trainer *t)
     }
 }
 
-ql_status ql_trainer_finish(ql_trainer *t)
+/* All files of the output folder but those of what was trained. */
+static ql_status write_rest(ql_trainer *t)
 {
     const char *form = ql_dataset_chat_template(t->batches.ds);
+    ql_buf remarks;
+
+    QL_TRY(copy_tokenizer(t));
+    if (form) {
+        QL_TRY(write_file(t, "chat_template.jinja", form, strlen(form)));
+    }
+    QL_TRY(write_log(t));
+    ql_buf_init(&remarks, QL_TAG_MISC, MAX_REMARKS);
+    add_remarks(t, &remarks);
+    ql_publish_files(&t->publish, t->output.work, QL_REPORT_FINISHED,
+                     remarks.len > 0 ? remarks.data : NULL);
+    t->publish.report.why = NULL;
+    ql_buf_free(&remarks);
+    return QL_OK;
+}
+
+ql_status ql_trainer_finish(ql_trainer *t)
+{
     ql_train_event e = done_event(t);
 
     QL_TRY(ql_trainer_log(t, &e));
@@ -275,22 +342,12 @@ ql_status ql_trainer_finish(ql_trainer *t)
     }
     ql_publish_samples(&t->publish, t->run, ql_trainer_longest(t));
     QL_TRY(drop_foreign_best(t));
-    QL_TRY(copy_tokenizer(t));
-    if (form) {
-        QL_TRY(write_file(t, "chat_template.jinja", form, strlen(form)));
-    }
-    QL_TRY(write_log(t));
-    ql_publish_files(&t->publish, t->output.work, QL_REPORT_FINISHED, NULL);
+    QL_TRY(write_rest(t));
     QL_TRY(ql_trained_save(&t->adapter, t->m, false, t->output.work));
     QL_TRY(ql_output_commit(&t->output));
     tell_samples(t);
     ql_trainer_tell(t, &e);
     return QL_OK;
-}
-
-static const char *kind_of(const ql_trainer *t)
-{
-    return ql_trainer_full(t) ? "model" : "adapter";
 }
 
 /* Where the optimizer's state is lost, the adapter is all there is. */

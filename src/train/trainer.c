@@ -422,6 +422,8 @@ static ql_status note_step(ql_trainer *t, const ql_step *s, double seconds)
     if (step == 1) {
         r->first_loss = r->last_loss;
     }
+    /* a run may end at any of these, with all its steps in the log */
+    e.log |= t->opt->early_stopping_patience > 0 && ql_trainer_must_evaluate(t);
     ql_trainer_tell(t, &e);
     return e.log ? ql_trainer_log(t, &e) : QL_OK;
 }

@@ -43,6 +43,9 @@ size_t ql_trainer_log_rows(const ql_trainer *t)
     } else if (t->has_eval && o->eval_steps > 0) {
         evals = total / o->eval_steps;
     }
+    if (o->early_stopping_patience > 0) {
+        evals *= 2; /* each with its step */
+    }
     rows = total / o->logging_steps + 2 /* first, last step */ + evals +
            2 /* before, after */ + 1 /* done */;
     return rows < MANY_ROWS ? rows : MANY_ROWS;

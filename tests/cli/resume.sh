@@ -140,7 +140,23 @@ go --output early --learning-rate 0.5 --early-stopping-patience 1 \
     --lr-scheduler-type constant --num-train-epochs 60
 expect 0 'evaluation at step'
 grep -q '^kept:  *step [0-9]*, eval loss' "$log/out" || complain "not kept"
+early='stopped early after step [0-9]* of 240: 1 evaluation without a smaller'
+expect 0 "$early loss"
+grep -q "class=\"status finished\".*$early" early/report.html ||
+    complain "the report does not say that it stopped early"
 cmp early/adapter_model.safetensors early/best/adapter_model.safetensors
+go --output bad --learning-rate 90 --lr-scheduler-type constant --eval-steps 1 \
+    --max-steps 30 --logging-steps 10 --early-stopping-patience 2 --json \
+    --no-load-best-model-at-end
+worse='the adapter kept is worse than the model without it (.* against '
+expect 0 "$worse"
+grep -q "class=\"status finished\".*$worse" bad/report.html ||
+    complain "the report does not say that it is worse"
+step=$(sed -n 's/^.*"steps": \([0-9]*\),.*"stopped_early": true, .*/\1/p' \
+    "$log/out")
+[ "$step" -lt 30 ] && grep -q "^$step,[0-9]" bad/metrics.csv ||
+    complain "no training loss of its last step: $(cat bad/metrics.csv)"
+grep -q '"eval_loss": .*, "best_step": ' "$log/out" || complain "no best step"
 go --output vain --early-stopping-patience 4 --dry-run
 expect 0 'patience 4 cannot end this run of 24 steps early: 4 evaluations are '
 go --output vain --early-stopping-patience 3 --dry-run
