@@ -44,6 +44,16 @@ refuse 3 '*nowhere*no such folder*' \
     qlora-bench train --shape tiny --work-dir nowhere
 refuse 3 '*nowhere*no such folder*' \
     qlora-bench large --shape tiny --work-dir nowhere
+# so is all that is given, before the first training
+q='qlora-bench quality --work-dir . --data data.jsonl --eval-data'
+refuse 3 'cannot read nothere: *' $q nothere --real d
+refuse 3 '*nothere*no such folder*' $q data.jsonl --real d --real nothere
+four='"quant_method": "bitsandbytes", "load_in_4bit": true'
+sed -i "\$ s/}\$/, \"quantization_config\": {$four}}/" d/config.json
+refuse 3 '--real d: the model is in 4 bits; *' $q data.jsonl --real m --real d
+refuse 3 '--real d: the model is in 4 bits; *' \
+    qlora-bench memory --work-dir . --real m --real d
+damaged
 # what a job refuses is refused with the same exit code
 truncate -s 100 d/model.safetensors
 refuse 3 '*: qlora-bench job ended with exit code 3; its reason *' \

@@ -10,6 +10,7 @@
 #include "src/base/json.h"
 #include "src/base/room.h"
 #include "tools/bench/bench_folder.h"
+#include "tools/bench/bench_inputs.h"
 #include "tools/bench/bench_json.h"
 #include "tools/bench/bench_machine.h"
 #include "tools/bench/bench_names.h"
@@ -450,6 +451,7 @@ ql_status bench_memory(const bench_options *o, const cli_common *common)
     QL_TRY_DONE(check_names(&o->measure));
     QL_TRY_DONE(check_names(&o->predict));
     QL_TRY_DONE(bench_names_check(o));
+    QL_TRY_DONE(bench_inputs_check(o));
     QL_TRY_DONE(ql_dir_need(bench_work_dir(o), "give a folder to work in"));
     QL_TRY_DONE(bench_work_folder(o, &s.work));
     st = run(&s);

@@ -7,6 +7,7 @@
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
+#include "tools/bench/bench_inputs.h"
 #include "tools/bench/bench_json.h"
 #include "tools/bench/bench_machine.h"
 #include "tools/bench/bench_names.h"
@@ -349,6 +350,7 @@ ql_status bench_quality(const bench_options *o, const cli_common *common)
         QL_FAIL(QL_EINVAL, "quality needs --real, --data and --eval-data");
     }
     QL_TRY(bench_names_check(o));
+    QL_TRY(bench_inputs_check(o));
     QL_TRY(ql_dir_need(bench_work_dir(o), "give a folder to work in"));
     s.root = json_object();
     s.rows = json_array();

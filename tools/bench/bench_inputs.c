@@ -1,0 +1,40 @@
+#include "tools/bench/bench_inputs.h"
+
+#include <unistd.h>
+
+#include "src/base/fail.h"
+#include "src/base/file.h"
+#include "src/model/config.h"
+
+static ql_status check_model(const char *dir)
+{
+    ql_config c = {0};
+    ql_status st;
+
+    QL_TRY(ql_dir_need(dir, "give a Hugging Face model folder"));
+    QL_TRY_DONE(ql_config_init(&c, dir));
+    if (c.quantized) {
+        st = ql_fail(QL_EUNSUPPORTED,
+                     "--real %s: the model is in 4 bits; give the original",
+                     dir);
+    }
+done:
+    ql_config_free(&c);
+    return st;
+}
+
+static ql_status check_file(const char *path)
+{
+    return !path || access(path, R_OK) == 0
+               ? QL_OK
+               : ql_fail_errno("cannot read %s", path);
+}
+
+ql_status bench_inputs_check(const bench_options *o)
+{
+    for (size_t i = 0; i < o->real.n; i++) {
+        QL_TRY(check_model(o->real.items[i]));
+    }
+    QL_TRY(check_file(o->data));
+    return check_file(o->eval_data);
+}
