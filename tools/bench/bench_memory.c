@@ -240,7 +240,8 @@ static ql_status prepare(session *s, json_t **rounds, const subject *u,
     return QL_OK;
 }
 
-/* All ways that fit take their turn, so many times. */
+/* All ways that fit take their turn, so many times; after a failure the rounds
+ * before it are told. */
 static ql_status measure_ways(session *s, const subject *u)
 {
     const size_t rounds = s->o->rounds > 0 ? s->o->rounds : ROUNDS;
@@ -258,8 +259,10 @@ static ql_status measure_ways(session *s, const subject *u)
     for (size_t i = 0; i < WAYS; i++) {
         json_t *row = NULL;
 
-        if (of[i] && st == QL_OK) {
-            st = bench_memory_rounds(&row, of[i]);
+        if (json_array_size(of[i]) > 0) {
+            const ql_status made = bench_memory_rounds(&row, of[i]);
+
+            st = st == QL_OK ? made : st;
         }
         if (row) {
             json_array_append_new(s->measured, row);
@@ -399,8 +402,19 @@ done:
     return st;
 }
 
+static ql_status tell(const session *s)
+{
+    bench_memory_published(s->root);
+    bench_memory_floors(s->root);
+    bench_memory_text(s->root, s->common->json);
+    return s->o->output ? write_files(s) : QL_OK;
+}
+
 static ql_status run(session *s)
 {
+    char why[2048];
+    ql_status st;
+
     bench_set_size(s->root, "max_length", s->o->max_length);
     bench_set_size(s->root, "batch_size", s->o->batch_size);
     bench_set_size(s->root, "lora_r", s->o->lora_r);
@@ -410,14 +424,17 @@ static ql_status run(session *s)
     json_object_set_new(s->root, "machine", bench_machine_facts(s->o->command));
     json_object_set(s->root, "measured", s->measured);
     json_object_set(s->root, "predicted", s->predicted);
-    QL_TRY(do_all(s));
-    bench_memory_published(s->root);
-    bench_memory_floors(s->root);
-    bench_memory_text(s->root, s->common->json);
-    if (s->o->output) {
-        QL_TRY(write_files(s));
+    st = do_all(s);
+    if (st == QL_OK) {
+        QL_TRY(tell(s));
+        return check_losses(s);
     }
-    return check_losses(s);
+    snprintf(why, sizeof(why), "%s", ql_last_error());
+    bench_set_text(s->root, "stopped", why);
+    if (json_array_size(s->measured) + json_array_size(s->predicted) > 0) {
+        tell(s);
+    }
+    QL_FAIL(st, "%s", why);
 }
 
 /* Names are looked at before anything is done. */

@@ -584,6 +584,7 @@ ql_status bench_memory_page(const json_t *root, const char *path)
                    json_is_true(json_object_get(root, "gradient_checkpointing"))
                        ? "each block's forward repeated"
                        : "all activations kept");
+    bench_page_stopped(&p, root);
     put_figures(&p, json_object_get(root, "measured"));
     put_measured(&p, json_object_get(root, "measured"));
     put_predicted(&p, root);

@@ -133,6 +133,17 @@ static void put_machine(bench_page *p, const json_t *m)
     bench_page_put(p, "</code></p></div>");
 }
 
+void bench_page_stopped(bench_page *p, const json_t *root)
+{
+    const char *why = bench_get_text(root, "stopped");
+
+    if (*why) {
+        bench_page_put(p, "<p class=\"lead bad\">Not all was measured: ");
+        bench_page_quote(p, why);
+        bench_page_put(p, "</p>");
+    }
+}
+
 ql_status bench_page_end(bench_page *p, const json_t *machine, const char *path)
 {
     put_machine(p, machine);

@@ -29,6 +29,9 @@ enum {
 /* The same as a text, cut where it is too long. Returns out. */
 const char *bench_quoted(char out[BENCH_QUOTED], const char *text);
 
+/* Says that not all was measured, if member "stopped" of a result says why. */
+void bench_page_stopped(bench_page *p, const json_t *root);
+
 /* Adds what the measurement was made on, writes the file and frees the page.
  * Errors: QL_ENOMEM, QL_EIO, QL_ENOSPACE. */
 ql_status bench_page_end(bench_page *p, const json_t *machine,

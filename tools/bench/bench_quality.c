@@ -308,9 +308,42 @@ done:
     return st;
 }
 
+static ql_status measure(session *s)
+{
+    const bench_options *o = s->o;
+    ql_status st = QL_OK;
+
+    for (size_t i = 0; i < o->real.n && st == QL_OK; i++) {
+        for (size_t f = 0; f < FORMS && st == QL_OK; f++) {
+            st = run_form(s, i, &forms[f]);
+        }
+    }
+    return st;
+}
+
+/* What is known is held against all that was measured. */
+static ql_status tell(session *s)
+{
+    for (size_t i = 0; i < s->o->real.n; i++) {
+        judge(s, bench_name_real(s->o, i));
+    }
+    if (s->common->json) {
+        bench_put_line(json_object_get(s->root, "machine"));
+        bench_put_lines(s->rows);
+        bench_put_lines(s->claims);
+    } else {
+        bench_machine_show(false, s->o->command);
+        show_losses(s);
+        show_claims(s);
+    }
+    return s->o->output ? write_files(s) : QL_OK;
+}
+
 static ql_status run(session *s)
 {
     const bench_options *o = s->o;
+    char why[2048];
+    ql_status st;
 
     bench_set_size(s->root, "max_length", o->max_length);
     bench_set_size(s->root, "batch_size", o->batch_size);
@@ -323,22 +356,16 @@ static ql_status run(session *s)
     json_object_set_new(s->root, "machine", bench_machine_facts(o->command));
     json_object_set(s->root, "rows", s->rows);
     json_object_set(s->root, "claims", s->claims);
-    for (size_t i = 0; i < o->real.n; i++) {
-        for (size_t f = 0; f < FORMS; f++) {
-            QL_TRY(run_form(s, i, &forms[f]));
-        }
-        judge(s, bench_name_real(o, i));
+    st = measure(s);
+    if (st == QL_OK) {
+        return tell(s);
     }
-    if (s->common->json) {
-        bench_put_line(json_object_get(s->root, "machine"));
-        bench_put_lines(s->rows);
-        bench_put_lines(s->claims);
-    } else {
-        bench_machine_show(false, o->command);
-        show_losses(s);
-        show_claims(s);
+    snprintf(why, sizeof(why), "%s", ql_last_error());
+    bench_set_text(s->root, "stopped", why);
+    if (json_array_size(s->rows) > 0) {
+        tell(s);
     }
-    return o->output ? write_files(s) : QL_OK;
+    QL_FAIL(st, "%s", why);
 }
 
 ql_status bench_quality(const bench_options *o, const cli_common *common)

@@ -185,11 +185,13 @@ ql_status bench_quality_page(const json_t *root, const char *path)
     bench_page_put(&p,
                    ", nats a token. After training: the middle one of %.0f "
                    "rounds, whose adapters begin with other random numbers."
-                   "</p><h2>Loss</h2><div class=\"keys\">"
-                   "<span><i style=\"background:var(--o)\"></i>before "
-                   "training</span><span><i "
-                   "style=\"background:var(--w)\"></i>after</span></div>",
+                   "</p>",
                    bench_get_real(root, "rounds"));
+    bench_page_stopped(&p, root);
+    bench_page_put(&p, "<h2>Loss</h2><div class=\"keys\">"
+                       "<span><i style=\"background:var(--o)\"></i>before "
+                       "training</span><span><i "
+                       "style=\"background:var(--w)\"></i>after</span></div>");
     for (size_t i = 0; i < json_array_size(rows); i++) {
         const char *model = bench_get_text(json_array_get(rows, i), "model");
         const group g = group_of(rows, model);
