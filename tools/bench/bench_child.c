@@ -74,6 +74,7 @@ void bench_args_self(bench_args *a, const char *what, const cli_common *common)
 static void start(const bench_child *c, const int ends[2])
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setpgid(0, 0); /* Ctrl-C comes by way of us, once: a second ends at once */
     ql_cores_bind(0, 0); /* anywhere: we are bound to one */
     dup2(ends[1], STDOUT_FILENO);
     close(ends[0]);
@@ -144,6 +145,7 @@ static ql_status follow(bench_child *c, pid_t pid, int fd)
     struct pollfd p = {.fd = fd, .events = POLLIN};
     ql_status st = QL_OK;
     ssize_t n = 1;
+    bool told = false;
     ql_buf b;
 
     ql_buf_init(&b, QL_TAG_TEXT, LINE_BYTES);
@@ -151,8 +153,8 @@ static ql_status follow(bench_child *c, pid_t pid, int fd)
         char text[4096];
 
         look(c, pid);
-        if (cli_interrupted()) {
-            kill(pid, SIGTERM);
+        if (cli_interrupted() && !told) {
+            told = kill(pid, SIGTERM) == 0;
         }
         if (poll(&p, 1, LOOK_MS) <= 0) {
             continue;
