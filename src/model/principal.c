@@ -142,6 +142,12 @@ static ql_status check_site(const starter *s, const ql_adapter_entry *e)
                 "only those can begin so; leave it out of the target modules",
                 path);
     }
+    if (!(e->scale > 0)) {
+        QL_FAIL(QL_EINVAL,
+                "init-lora-weights: the scale of %s is %g, and only pairs of a "
+                "positive one can begin so; give a positive alpha",
+                path, (double)e->scale);
+    }
     name_of(s, e->site, name, sizeof(name));
     if (ql_qstate_find(s->w->shards, name)) {
         QL_FAIL(QL_EINVAL,

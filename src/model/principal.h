@@ -39,9 +39,9 @@ ql_principal_need ql_principal_needs(const ql_principal *p, const ql_adapter *a,
                                      const ql_weights *w);
 
 /* Starts a's pairs so, and makes the base of them anew; both are of config c.
- * Errors: QL_EINVAL (pairs of embedding or head; weights that the folder holds
- * in 4 bits; LoftQ of weights that are not quantized), QL_EFORMAT (a weight
- * that is not finite), QL_ENOMEM. */
+ * Errors: QL_EINVAL (pairs of embedding or head; scales that are not positive;
+ * weights that the folder holds in 4 bits; LoftQ of weights that are not
+ * quantized), QL_EFORMAT (a weight that is not finite), QL_ENOMEM. */
 ql_status ql_principal_start(ql_adapter *a, ql_weights *w, const ql_config *c,
                              const ql_principal *p, uint64_t seed);
 
