@@ -433,9 +433,11 @@ static void show_streaming(const ql_train_result *r)
 static void print_evaluated(const ql_train_result *r)
 {
     printf(", \"stopped_early\": %s", r->waited > 0 ? "true" : "false");
+    if (!isnan(r->first_eval_loss)) {
+        printf(", \"first_eval_loss\": %.9g", r->first_eval_loss);
+    }
     if (!isnan(r->last_eval_loss)) {
-        printf(", \"first_eval_loss\": %.9g, \"eval_loss\": %.9g",
-               r->first_eval_loss, r->last_eval_loss);
+        printf(", \"eval_loss\": %.9g", r->last_eval_loss);
     }
     if (r->best_step > 0) {
         printf(", \"best_step\": %zu, \"best_eval_loss\": %.9g", r->best_step,

@@ -91,8 +91,9 @@ static ql_status find_newest(const ql_trainer *t, ql_checkpoint *c,
     }
     newest = n > 0 ? steps[0] : 0;
     ql_free(steps);
-    if (st == QL_OK && c->path && c->progress.step == newest) {
-        /* the run may have been killed before the oldest went */
+    if (st == QL_OK && c->path && c->progress.step == newest &&
+        n == t->opt->save_total_limit + 1) {
+        /* the run was killed before the oldest went, most likely */
         return ql_checkpoint_prune(t->out_dir, newest,
                                    t->opt->save_total_limit);
     }

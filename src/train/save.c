@@ -258,8 +258,9 @@ static void remark(ql_buf *all, const char *text)
 static void add_remarks(ql_trainer *t, ql_buf *all)
 {
     ql_train_result *r = &t->progress.result;
-    const double kept =
-        t->publish.report.kept > 0 ? r->best_eval_loss : r->last_eval_loss;
+    const bool best = t->publish.report.kept > 0;
+    const double kept = best ? r->best_eval_loss : r->last_eval_loss;
+    const bool known = best || t->progress.evaluated == t->progress.step + 1;
     char text[256];
 
     if (t->progress.step < t->length.total) {
@@ -271,7 +272,7 @@ static void add_remarks(ql_trainer *t, ql_buf *all)
                  r->waited == 1 ? "" : "s");
         remark(all, text);
     }
-    if (kept > r->first_eval_loss) { /* neither is NaN */
+    if (known && kept > r->first_eval_loss) { /* neither is NaN */
         snprintf(text, sizeof(text),
                  "the %s kept is worse than the model %s (evaluation loss %.4f "
                  "against %.4f): lower --learning-rate",

@@ -122,6 +122,7 @@ ql_status ql_trainer_disk_need(const ql_trainer *t, const ql_checkpoint *from)
 
     QL_TRY(look(t, &there, &newest));
     QL_TRY(used(t, ql_trained_weights(ql_trainer_full(t)), &old));
+    old = old < s.result ? old : s.result; /* it goes last */
     need = larger(beyond(end, there), beyond(way, there + old));
     if (!from->path || from->progress.step != newest) {
         need = larger(need, most > 0 ? s.checkpoint : s.best);
