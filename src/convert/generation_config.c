@@ -2,6 +2,7 @@
 
 #include "src/base/fail.h"
 #include "src/base/file.h"
+#include "src/base/note.h"
 #include "src/convert/model_files.h"
 #include "src/text/chat_end.h"
 #include "src/text/end_ids.h"
@@ -68,8 +69,8 @@ static ql_status put(const char *dir, json_t *list)
             bad |= v && json_object_set(root, others[i], v) != 0;
         }
     }
-    bad |= json_object_set(root, key, list) != 0;
     if (st == QL_OK) {
+        bad |= json_object_set(root, key, list) != 0;
         st = bad ? ql_fail(QL_ENOMEM, "out of memory while writing %s", name)
                  : ql_json_save(root, true, path);
     }
@@ -104,6 +105,12 @@ ql_status ql_generation_config_end(const char *dir)
     }
     if (st == QL_OK && end >= 0) {
         st = add(dir, tok, end);
+        if (st == QL_EFORMAT) {
+            ql_note("%s is carried over as it is, without the token that the "
+                    "chat template ends an answer with: %s",
+                    name, ql_last_error());
+            st = QL_OK;
+        }
     } else if (st != QL_ENOMEM) {
         st = QL_OK;
     }

@@ -268,10 +268,10 @@ static ql_status check_base(const job *j, const char *model_dir)
         return QL_OK;
     }
     st = ql_shards_open(&s, model_dir);
-    if (st == QL_ENOTFOUND) {
-        ql_note("%s: without weights there, whether the adapter was made for "
-                "these embeddings is not seen",
-                model_dir);
+    if (st != QL_OK && st != QL_ENOMEM) {
+        ql_note("whether the adapter was made for these embeddings is not "
+                "seen: %s",
+                ql_last_error());
         return QL_OK;
     }
     st = st == QL_OK ? ql_adapter_base_check(&j->in.folder, s) : st;

@@ -46,6 +46,7 @@ typedef struct ql_merged {
     size_t n;
     ql_merged_base base;
     const ql_arch *arch; /* NULL: none that we know */
+    bool own_code;       /* the folder's: it names its tensors as it likes */
     bool tied;           /* as config.json says */
     bool untied;   /* the head of a tied model has become one of its own */
     bool new_head; /* of a classifier, which the folder did not have */

@@ -199,6 +199,10 @@ static ql_status put_pair(ql_merged *m, const ql_adapter_folder *f,
                 "%s: %s is adapted, but the model has no weight of that name",
                 f->path, p->path);
     }
+    if (item->pair) {
+        QL_FAIL(QL_EMISMATCH, "%s: %s and %s are both for %s", f->path,
+                item->pair->path, p->path, item->name);
+    }
     item->turned = item->conv1d || p->embedding;
     shape[0] = item->turned ? p->in : p->out;
     shape[1] = item->turned ? p->out : p->in;
@@ -303,6 +307,7 @@ static ql_status read_config(ql_merged *m, const char *dir)
     if (json_is_object(quantization)) {
         m->base.requantize = false; /* what is dense there, is meant to be */
     }
+    m->own_code = json_object_get(root, "auto_map") != NULL;
     m->arch = ql_arch_find(type);
     if (!m->arch && m->base.requantize) {
         st = ql_fail(QL_EUNSUPPORTED,
@@ -322,13 +327,14 @@ done:
     return st;
 }
 
-/* Projections go where a model that we know has them. */
+/* Projections go where a model that we know has them; code that comes with the
+ * folder reads them where they are. */
 static ql_status apply_fusion(ql_merged *m, const char *dir)
 {
     ql_config c;
     ql_status st;
 
-    if (!m->arch || ql_config_init(&c, dir) != QL_OK) {
+    if (!m->arch || m->own_code || ql_config_init(&c, dir) != QL_OK) {
         return QL_OK;
     }
     st = ql_fusion_apply(m->shards, &c);

@@ -500,7 +500,8 @@ static ql_status adopt_names(ql_adapter_folder *f, const ql_config *c)
     char found[NAME_BYTES];
 
     for (size_t i = 0; i < f->n_pairs; i++) {
-        if (find_site(c, f->pairs[i].path, found)) {
+        if (find_site(c, f->pairs[i].path, found) &&
+            !ql_adapter_folder_pair(f, found)) {
             QL_TRY(rename_to(&f->pairs[i].path, found, ""));
         }
     }
@@ -512,7 +513,8 @@ static ql_status adopt_names(ql_adapter_folder *f, const ql_config *c)
 
         snprintf(path, sizeof(path), "%.*s", weight ? (int)(leaf - name) : 0,
                  name);
-        if (weight && find_site(c, path, found)) {
+        if (weight && find_site(c, path, found) &&
+            !find_whole(f, found, false)) {
             QL_TRY(rename_to(&f->wholes[i].name, found, ".weight"));
         }
     }

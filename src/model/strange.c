@@ -198,7 +198,7 @@ ql_status ql_strange_check(const ql_shards *s, const ql_config *c,
     }
     if (unread > 0) {
         ql_note("tensors that this architecture does not use: %zu, the first "
-                "of them %s; they are left out",
+                "of them %s",
                 unread, first);
     }
     return QL_OK;

@@ -421,7 +421,7 @@ static void tensors__that_are_left_out_are_noted(void **state)
                        "model.embed_positions.weight"));
     ql_note_set(NULL, NULL);
     assert_non_null(strstr(noted, "does not use: 3, the first of them "
-                                  "model.embed_positions.weight;"));
+                                  "model.embed_positions.weight"));
 }
 
 /* Each name once, though BERT has three modules of one. */
