@@ -17,6 +17,12 @@ left() {
     truncate -s -"$1"K disk/fill
 }
 
+# The newest checkpoint that is whole; 0: none.
+last_step() {
+    { echo 0 && ls disk/out 2>"$log/ls"; } |
+        sed -n 's/^\(checkpoint-\)\{0,1\}\([0-9]*\)$/\2/p' | sort -n | tail -n 1
+}
+
 left 64
 refuse 4 "disk/out*needs * of disk, but only * are free; free some space or *" \
     qlora-quantize d disk/out
@@ -100,7 +106,7 @@ wait $pid || code=$?
 [ "$code" = 4 ] || complain "exit code $code"
 said "qlora-train: *; free some space or write elsewhere"
 rm disk/fill
-step=$(ls disk/out | sed -n 's/checkpoint-//p' | sort -n | tail -n 1)
+step=$(last_step)
 accept train --lora-r 1 --output disk/out --save-steps 1 \
     --logging-steps 5 --max-steps $((step + 2))
 [ "$(sed -n '$s/,.*//p' disk/out/metrics.csv)" = $((step + 2)) ] ||
@@ -116,13 +122,13 @@ tight="qlora-train --model d --data data.jsonl --output disk/out --threads 1
     --gradient-accumulation-steps 1 --sample-prompts 0"
 $tight --max-steps 100000000 >"$log/out" 2>"$log/err" &
 pid=$!
-until [ -d disk/out/checkpoint-4 ]; do
+until [ "$(last_step)" -ge 4 ]; do
     kill -0 $pid || complain "ended too early"
     sleep 0.01
 done
 kill -9 $pid
 wait $pid 2>"$log/wait" || :
-step=$(ls disk/out | sed -n 's/checkpoint-//p' | sort -n | tail -n 1)
+step=$(last_step)
 refuse 4 "disk/other needs * of disk, but only * are free; free some space *" \
     $tight --quiet --output disk/other --max-steps 100000000
 accept $tight --max-steps $((step + 9))

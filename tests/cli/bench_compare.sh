@@ -12,7 +12,7 @@ refuse 3 '*python3 has no torch; install it: apt install python3-torch' \
 # shellcheck disable=SC2086
 run env PYTHONPATH=broken \
     qlora-bench train --compare torch $options --work-dir work
-said 'qlora-bench: PyTorch: LoRA, fp32: */torch_lora.py ended with exit code 1'
+said 'qlora-bench: PyTorch: LoRA, fp32: */torch_lora.py ended with *code 1; *'
 test $code = 1
 test -z "$(ls work)"
 if ! /usr/bin/python3 -c 'import torch' 2>/dev/null; then
