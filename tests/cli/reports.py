@@ -267,7 +267,9 @@ def check_card(out):
     head, name, body = re.fullmatch(
         r'---\n(.*?)\n---\n<!-- written by qlora-train[^\n]*\n\n'
         r'# ([^\n]*)\n(.*)', text, re.S).groups()
-    assert '\nlibrary_name: peft\n' in head, head
+    peft = os.path.exists(os.path.join(out, 'adapter_config.json'))
+    library = 'peft' if peft else 'transformers'
+    assert f'\nlibrary_name: {library}\n' in head, head
     base = json.loads(re.match(r'base_model: (".*")\n', head).group(1))
     assert name == os.path.basename(os.path.normpath(out)), name
     assert base in body
