@@ -1,6 +1,5 @@
 #include "tools/generate_chat.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -158,7 +157,9 @@ static bool read_line(const talk *t, char **line, size_t *room)
     if (t->typed) {
         fputs("> ", stderr);
     }
-    errno = 0;
+    if (t->typed && !cli_await_input()) {
+        return false;
+    }
     n = getline(line, room, stdin);
     if (n < 0) {
         return false;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <langinfo.h>
 #include <locale.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,10 @@
 
 #include "tools/cli/exit.h"
 #include "tools/cli/fit.h"
+
+enum {
+    LOOK_MS = 50
+};
 
 void cli_term_init(cli_term *t, FILE *out)
 {
@@ -219,4 +224,15 @@ bool cli_interrupt_clear(void)
 bool cli_interrupted(void)
 {
     return interrupted != 0;
+}
+
+/* A signal may come just before the wait, or be taken by another thread: it is
+ * looked for. */
+bool cli_await_input(void)
+{
+    struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+
+    while (!interrupted && poll(&p, 1, LOOK_MS) <= 0) {
+    }
+    return !interrupted;
 }

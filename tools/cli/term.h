@@ -67,4 +67,8 @@ bool cli_interrupted(void);
 /* The same, and the flag is taken back. */
 bool cli_interrupt_clear(void);
 
+/* Waits for input from a terminal. False after a signal, also one that came
+ * before. */
+bool cli_await_input(void);
+
 #endif
