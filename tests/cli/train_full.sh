@@ -120,7 +120,8 @@ for after in 0.05 0.2 0.4; do
         --num-train-epochs 2 --gradient-accumulation-steps 3 \
         --learning-rate 1e-2 --weight-decay 0.1 --logging-steps 1 \
         --eval-steps 3 --save-steps 2 --threads 1 >/dev/null 2>&1 || code=$?
-    [ $code = 0 ] || full killed # else it was at its end before
+    # it may have been at its end before
+    [ $code = 0 ] || [ -e killed/model.safetensors ] || full killed
     same killed
 done
 
