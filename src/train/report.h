@@ -26,9 +26,9 @@ typedef enum ql_report_state {
 /* All is borrowed. */
 typedef struct ql_report {
     ql_report_state state;
-    const char
-        *why; /* it stopped or failed; of one that finished, what there is
-                        to say of its end, or NULL */
+    /* It stopped or failed; of one that finished, what there is to say of its
+     * end. NULL: nothing. */
+    const char *why;
     const char *dir; /* the output folder, as the user names it */
     const ql_history *history;
     const ql_train_options *opt;
