@@ -62,6 +62,18 @@ void toy_json_write(const char *dir, const char *name, const char *text)
     free(copy);
 }
 
+void toy_adapter_write(const char *dir, const char *config, const toy_tensor *t,
+                       size_t n)
+{
+    char path[PATH_BYTES];
+
+    check_ok(ql_dir_remove(dir));
+    check_ok(ql_dir_make(dir));
+    snprintf(path, sizeof(path), "%.4000s/adapter_model.safetensors", dir);
+    toy_tensors_write(path, t, n);
+    toy_json_write(dir, "adapter_config.json", config);
+}
+
 /* Takes a part out of a name. */
 static void cut(char *name, const char *part)
 {

@@ -18,6 +18,10 @@ void toy_tensors_write(const char *path, const toy_tensor *t, size_t n);
 /* Writes dir/name; in the text, ' stands for ". */
 void toy_json_write(const char *dir, const char *name, const char *text);
 
+/* An adapter folder of n tensors, made anew; in the config, ' stands for ". */
+void toy_adapter_write(const char *dir, const char *config, const toy_tensor *t,
+                       size_t n);
+
 /* The adapter of golden/models/NAME/lora VARIANT (".json", ".safetensors"), as
  * it was after three steps, in the form in which PEFT saves it. dir is made
  * anew. */

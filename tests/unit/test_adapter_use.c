@@ -39,18 +39,6 @@ static ql_status merge(const ql_export_options *o)
     return ql_export_merge(toy_in(), adapter_dir, toy_out(), o, &report);
 }
 
-/* An adapter of n tensors; ' stands for " in the config. */
-static void write_adapter(const char *config, const toy_tensor *t, size_t n)
-{
-    char path[PATH_BYTES + 64];
-
-    check_ok(ql_dir_remove(adapter_dir));
-    check_ok(ql_dir_make(adapter_dir));
-    snprintf(path, sizeof(path), "%s/adapter_model.safetensors", adapter_dir);
-    toy_tensors_write(path, t, n);
-    toy_json_write(adapter_dir, "adapter_config.json", config);
-}
-
 /* A tensor of a folder in f32. Owned: free. */
 static float *tensor_of(const char *dir, const char *name)
 {
@@ -108,7 +96,7 @@ static void alpha__may_be_negative_or_zero(void **state)
         ql_adapter a;
         ql_config c;
 
-        write_adapter(configs[i], plain, 2);
+        toy_adapter_write(adapter_dir, configs[i], plain, 2);
         check_ok(merge(&o));
         w[i] = tensor_of(toy_out(), name);
         file = check_tmp_path("alpha.gguf");
@@ -173,7 +161,7 @@ static void names__of_other_forms_are_those_of_the_model(void **state)
         ql_adapter a;
         float *got;
 
-        write_adapter(cases[i].config, t, 2);
+        toy_adapter_write(adapter_dir, cases[i].config, t, 2);
         check_ok(merge(&o));
         assert_true(report.difference.tokens > 0);
         got = tensor_of(toy_out(), name);

@@ -33,18 +33,6 @@ static void options(ql_export_options *o)
     o->force = true;
 }
 
-/* An adapter of n tensors; ' stands for " in the config. */
-static void write_adapter(const char *config, const toy_tensor *t, size_t n)
-{
-    char path[PATH_BYTES + 64];
-
-    check_ok(ql_dir_remove(adapter_dir));
-    check_ok(ql_dir_make(adapter_dir));
-    snprintf(path, sizeof(path), "%s/adapter_model.safetensors", adapter_dir);
-    toy_tensors_write(path, t, n);
-    toy_json_write(adapter_dir, "adapter_config.json", config);
-}
-
 #define PLAIN                                                                  \
     {.name = Q0 ".lora_A.weight", .shape = {2, TOY_C}},                        \
     {                                                                          \
@@ -137,7 +125,7 @@ static void types__are_those_asked_for(void **state)
 
     (void)state;
     toy_folder_write(toy_in(), &how);
-    write_adapter(plain_config, both, 4);
+    toy_adapter_write(adapter_dir, plain_config, both, 4);
     for (size_t i = 0; i < 4; i++) {
         ql_export_options o;
         ql_dtype dtype = QL_DTYPE_U8;
@@ -174,7 +162,7 @@ static void types__of_gguf_files_are_refused(void **state)
 
     (void)state;
     toy_folder_write(toy_in(), &how);
-    write_adapter(plain_config, plain, 2);
+    toy_adapter_write(adapter_dir, plain_config, plain, 2);
     options(&o);
     o.type = QL_EXPORT_TYPE_Q8_0;
     check_fails(merge(&o), QL_EINVAL, "choose --type f32, f16 or bf16");
@@ -201,7 +189,8 @@ static void results__that_rounding_does_not_explain_are_told(void **state)
     }
     toy_folder_write(toy_in(), &how);
     set_eps(1e-20);
-    write_adapter("{'r': 2, 'modules_to_save': ['embed_tokens']}", whole, 3);
+    toy_adapter_write(
+        adapter_dir, "{'r': 2, 'modules_to_save': ['embed_tokens']}", whole, 3);
     options(&o);
     o.type = QL_EXPORT_TYPE_F16;
     check_fails(merge(&o), QL_ENUMERIC, "rounding to F16 explains");
@@ -225,7 +214,7 @@ static void weights__beyond_the_type_are_refused(void **state)
     (void)state;
     toy_folder_write(toy_in(), &how);
     check_ok(ql_dir_remove(toy_out()));
-    write_adapter(plain_config, plain, 2);
+    toy_adapter_write(adapter_dir, plain_config, plain, 2);
     options(&o);
     o.type = QL_EXPORT_TYPE_F16;
     check_fails(merge(&o), QL_EUNSUPPORTED,
@@ -248,7 +237,7 @@ static void shards__hold_the_same_tensors(void **state)
 
     (void)state;
     toy_folder_write(toy_in(), &how);
-    write_adapter(plain_config, plain, 2);
+    toy_adapter_write(adapter_dir, plain_config, plain, 2);
     options(&o);
     check_ok(merge(&o));
     one = tensor_of(toy_out(), name, &dtype);
@@ -298,7 +287,7 @@ static void heads__that_were_tied_come_apart_where_they_differ(void **state)
         float *h;
 
         options(&o);
-        write_adapter(cases[i].config, cases[i].t, 2);
+        toy_adapter_write(adapter_dir, cases[i].config, cases[i].t, 2);
         check_ok(merge(&o));
         assert_int_equal(report.untied, cases[i].untied);
         assert_true(report.difference.tokens > 0);
@@ -343,7 +332,7 @@ static void base__is_the_one_of_the_training(void **state)
     q.quant.double_quant = false;
     q.force = true;
     check_ok(ql_quantize_model(toy_in(), packed, &q, NULL));
-    write_adapter(plain_config, plain, 2);
+    toy_adapter_write(adapter_dir, plain_config, plain, 2);
     options(&o);
     check_ok(ql_export_merge(packed, adapter_dir, toy_out(), &o, &report));
     assert_true(report.dequantized);
@@ -396,7 +385,7 @@ static void files__go_along(void **state)
     toy_write(toy_in(), "generation_config.json", "{\"eos_token_id\": 2}");
     toy_write(toy_in(), "chat_template.jinja", "model's");
     toy_write(toy_in(), "pytorch_model.bin", "weights");
-    write_adapter(plain_config, plain, 2);
+    toy_adapter_write(adapter_dir, plain_config, plain, 2);
     options(&o);
     check_ok(merge(&o));
     assert_true(toy_has(toy_out(), "generation_config.json"));
@@ -451,7 +440,7 @@ static void ends__of_answers_are_those_of_the_template(void **state)
     (void)state;
     toy_folder_write(toy_in(), &how);
     write_tokenizer();
-    write_adapter(plain_config, plain, 2);
+    toy_adapter_write(adapter_dir, plain_config, plain, 2);
     toy_write(adapter_dir, "chat_template.jinja",
               "{% for m in messages %}{{ m.content }}<x>\n{% endfor %}");
     options(&o);
@@ -510,7 +499,7 @@ static void adapters__of_another_model_are_refused(void **state)
     check_ok(ql_dir_remove(toy_out()));
     options(&o);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        write_adapter(cases[i].config, cases[i].t, cases[i].n);
+        toy_adapter_write(adapter_dir, cases[i].config, cases[i].t, cases[i].n);
         check_fails(merge(&o), QL_EMISMATCH, cases[i].say);
         assert_false(ql_path_exists(toy_out()));
     }
@@ -538,7 +527,7 @@ static void settings__that_do_not_fit_are_refused_by_all(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const char *say = cases[i][1];
 
-        write_adapter(cases[i][0], both, 4);
+        toy_adapter_write(adapter_dir, cases[i][0], both, 4);
         check_fails(ql_model_load_adapter(m, adapter_dir), QL_EMISMATCH, say);
         check_fails(merge(&o), QL_EMISMATCH, say);
         check_fails(ql_export_gguf(toy_in(), adapter_dir, file, &o, NULL),
@@ -569,7 +558,7 @@ static void write_repeat(bool head, const float *x)
           .values = x}},
     };
 
-    write_adapter(plain_config, pair[head], 3);
+    toy_adapter_write(adapter_dir, plain_config, pair[head], 3);
 }
 
 /* Merging, loading and, where the model is not tied, a GGUF adapter. */
@@ -649,7 +638,7 @@ static void progress__can_stop(void **state)
     (void)state;
     toy_folder_write(toy_in(), &how);
     check_ok(ql_dir_remove(toy_out()));
-    write_adapter(plain_config, plain, 2);
+    toy_adapter_write(adapter_dir, plain_config, plain, 2);
     options(&o);
     o.progress = stop;
     o.max_shard_bytes = 4000;
@@ -670,7 +659,7 @@ static void folders__are_not_replaced_unasked(void **state)
 
     (void)state;
     toy_folder_write(toy_in(), &how);
-    write_adapter(plain_config, plain, 2);
+    toy_adapter_write(adapter_dir, plain_config, plain, 2);
     options(&o);
     check_ok(merge(&o));
     o.force = false;
@@ -695,7 +684,7 @@ static void memory__that_is_lacking_ends_it_cleanly(void **state)
 
     (void)state;
     toy_folder_write(toy_in(), &how);
-    write_adapter(plain_config, plain, 2);
+    toy_adapter_write(adapter_dir, plain_config, plain, 2);
     options(&o);
     o.compare = false;
     o.base = QL_EXPORT_BASE_DEQUANTIZED;
