@@ -1,7 +1,6 @@
 #include "tools/bench/bench_job.h"
 
 #include <stdio.h>
-#include <sys/resource.h>
 
 #include "src/base/clock.h"
 #include "src/base/fail.h"
@@ -9,6 +8,7 @@
 #include "src/model/model_handle.h"
 #include "tools/bench/bench_data.h"
 #include "tools/bench/bench_json.h"
+#include "tools/bench/bench_race.h"
 #include "tools/bench/bench_shapes.h"
 #include "tools/cli/term.h"
 
@@ -25,20 +25,10 @@ typedef struct job {
     uint64_t program; /* most private bytes that the allocator did not know */
 } job;
 
-/* Processor time of all threads so far. */
-static double cpu_now(void)
-{
-    struct rusage use;
-
-    getrusage(RUSAGE_SELF, &use);
-    return (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
-           1e-6 * (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec);
-}
-
 static void mark(job *j)
 {
     j->at = ql_now_s();
-    j->cpu_at = cpu_now();
+    j->cpu_at = bench_cpu_s();
 }
 
 static void note_program(job *j, const ql_memory_use *memory)
@@ -62,7 +52,7 @@ static bool note(const ql_train_event *e, void *user)
     if (e->kind == QL_TRAIN_STEP) {
         json_array_append_new(j->losses, json_real(e->loss));
         json_array_append_new(j->seconds, json_real(ql_now_s() - j->at));
-        json_array_append_new(j->cpu, json_real(cpu_now() - j->cpu_at));
+        json_array_append_new(j->cpu, json_real(bench_cpu_s() - j->cpu_at));
         j->step_tokens = e->tokens / e->step;
         printf("{\"result\": \"step\", \"step\": %zu, \"of\": %zu}\n", e->step,
                e->total_steps);

@@ -14,7 +14,6 @@
 #include "tools/bench/bench_json.h"
 #include "tools/bench/bench_machine.h"
 #include "tools/bench/bench_names.h"
-#include "tools/bench/bench_race.h"
 #include "tools/bench/bench_task.h"
 
 /* The ways to train, from the same numbers. */

@@ -2,7 +2,7 @@
 #include "src/base/fail.h"
 #include "tools/bench/bench_json.h"
 #include "tools/bench/bench_memory.h"
-#include "tools/bench/bench_race.h"
+#include "tools/bench/bench_samples.h"
 
 enum {
     SAMPLES = BENCH_STEPS * BENCH_TURNS

@@ -11,7 +11,7 @@
 #include "tools/bench/bench_json.h"
 #include "tools/bench/bench_machine.h"
 #include "tools/bench/bench_names.h"
-#include "tools/bench/bench_race.h"
+#include "tools/bench/bench_samples.h"
 #include "tools/bench/bench_table.h"
 #include "tools/bench/bench_task.h"
 

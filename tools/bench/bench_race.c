@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -47,6 +48,15 @@ void bench_busy_stop(void)
         waitpid(foreign, NULL, 0);
     }
     foreign = 0;
+}
+
+double bench_cpu_s(void)
+{
+    struct rusage use;
+
+    getrusage(RUSAGE_SELF, &use);
+    return (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
+           1e-6 * (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec);
 }
 
 static double timed(const bench_runner *r, size_t calls)
@@ -117,28 +127,4 @@ void bench_race(bench_runner *r, size_t n, const bench_pace *pace)
     } while (!cli_interrupted() && round < BENCH_ROUNDS &&
              (round < pace->least || ql_now_s() - start < pace->race_s));
     omp_set_num_threads(threads);
-}
-
-static int ascending(const void *a, const void *b)
-{
-    const double x = *(const double *)a;
-    const double y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-void bench_sort(double *x, size_t n)
-{
-    qsort(x, n, sizeof(*x), ascending);
-}
-
-bench_rate bench_rate_of(double *seconds, size_t n, double work)
-{
-    double median;
-
-    bench_sort(seconds, n);
-    median = (seconds[(n - 1) / 2] + seconds[n / 2]) / 2;
-    return (bench_rate){.median = work / median,
-                        .best = work / seconds[0],
-                        .spread = (seconds[n - 1] - seconds[0]) / median};
 }

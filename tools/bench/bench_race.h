@@ -4,10 +4,14 @@
 #define QL_BENCH_RACE_H
 
 #include "qlora/status.h"
+#include "tools/bench/bench_samples.h"
 
 enum {
     BENCH_ROUNDS = 9 /* most samples of a runner */
 };
+
+/* Processor time of all threads so far. */
+double bench_cpu_s(void);
 
 /* One call of what is measured. */
 typedef void bench_fn(void *arg);
@@ -33,18 +37,6 @@ typedef struct bench_pace {
 /* Runs all runners in turns. Fewer rounds once Ctrl-C was pressed, but at
  * least one. */
 void bench_race(bench_runner *r, size_t n, const bench_pace *pace);
-
-/* What came of n samples. */
-typedef struct bench_rate {
-    double median, best; /* work a second */
-    double spread;       /* (slowest - fastest) / median duration */
-} bench_rate;
-
-/* Puts numbers in ascending order. */
-void bench_sort(double *x, size_t n);
-
-/* For samples in which `work` took so many seconds; they are sorted. */
-bench_rate bench_rate_of(double *seconds, size_t n, double work);
 
 /* The foreign process that runners with .busy have beside them: it computes
  * while they are measured, and sleeps otherwise. It ends with us at the latest.
