@@ -33,24 +33,89 @@ qlora-bench train --shape tiny --max-length 16 --steps 1 --work-dir work \
 grep -q '^gradient checkpointing *1$' table.txt
 test -z "$(ls work)"
 
-# Each family in its own form, with as many parameters in products
-for family in llama mistral qwen2 qwen3 gemma gemma2 gemma3_text olmo2 \
-    smollm3 phi3 gpt2 gpt_neox; do
-    qlora-bench train --shape tiny --family $family --max-length 16 --steps 1 \
-        --work-dir work --json >lines.json
-    python3 -c '
-import json
-import sys
-with open("lines.json", encoding="utf-8") as f:
-    run = [json.loads(line) for line in f][1]
-assert run["family"] == sys.argv[1], run
-# the tiny shape: two layers of Q, O, K, V and the rest; the head
-assert run["product_parameters"] == 2 * (3 * 4096 + 3 * 176 * 64) + 256 * 64
-assert 4 < run["loss"] < 9, run
-' $family
+# Each family in its own form, with as many parameters in products; set side by
+# side, each has the losses that it has alone
+some='llama mistral qwen2 qwen3 gemma gemma2 gemma3_text olmo2 smollm3 phi3'
+for family in $some gpt2 gpt_neox; do
+    qlora-bench train --shape tiny --family $family --max-length 16 --steps 3 \
+        --work-dir work --json >$family.json
 done
-code=0
-qlora-bench train --family bert --work-dir work 2>error.txt || code=$?
-test $code = 2
-grep -q 'the family "bert" is none that writes text; known are: ' error.txt
+all=llama,mistral,qwen2,qwen3,gemma,gemma2,gemma3_text,olmo2,smollm3,phi3
+qlora-bench train --shape tiny --family $all,gpt2,gpt_neox,llama \
+    --max-length 16 --steps 3 --profile --work-dir work --json >all.json
+python3 -c '
+import json
+import math
+import sys
+def read(name):
+    with open(name, encoding="utf-8") as f:
+        return [json.loads(line) for line in f]
+families = sys.argv[1].split(",")
+lines = read("all.json")[1:]
+n = len(families)
+assert [line["result"] for line in lines] == [
+    kind for kind in ("train", "families", "profiles") for i in range(n)], lines
+for i, family in enumerate(families):
+    alone = read(family + ".json")[1]
+    run, side, profile = lines[i::n]
+    assert alone["family"] == run["family"] == side["family"] == family, lines
+    assert profile["family"] == family, profile
+    # the tiny shape: two layers of Q, O, K, V and the rest; the head
+    P = 2 * (3 * 4096 + 3 * 176 * 64) + 256 * 64
+    assert run["product_parameters"] == alone["product_parameters"] == P, run
+    assert 4 < run["loss"] < 9 and run["loss"] == alone["loss"], (run, alone)
+    assert run["steps"] == side["rounds"] == 3, (run, side)
+    assert alone["peak_mib"] > 0 and run["peak_mib"] is None, (run, alone)
+    for key in "tokens_per_second", "fp32_peak_percent", "bf16_peak_percent":
+        assert side[key] == run[key] > 0, (side, run)
+    for key in "ratio", "cpu_ratio":
+        low, mid, high = side[key + "_low"], side[key], side[key + "_high"]
+        assert 0 <= low <= mid <= high < math.inf, side
+        assert i or low == high == 1, side
+    assert 0 < side["cpu_ratio_best"] < math.inf, side
+    assert profile["products"] > 0 and profile["attention"] > 0, profile
+' $all,gpt2,gpt_neox,llama
+# The time of one is not counted for the other
+qlora-bench train --shape tiny --family qwen2,gpt2 --max-length 16 --steps 1 \
+    --profile --work-dir work --json >one.json
+python3 -c '
+import json
+with open("one.json", encoding="utf-8") as f:
+    lines = [json.loads(line) for line in f][1:]
+for run, profile in zip(lines[:2], lines[4:]):
+    parts = sum(x for x in profile.values() if not isinstance(x, str))
+    seconds = run["step_tokens"] / run["tokens_per_second"]
+    assert 0 < parts <= seconds * (1 + 1e-6), (run, profile)
+'
+qlora-bench train --shape tiny --family qwen2,gpt2 --max-length 16 --steps 1 \
+    --work-dir work >table.txt
+grep -q '^family *rounds *tokens/s .* ratio ' table.txt
+grep -q '^qwen2 *1 .* 1.000 .* 1.000$' table.txt
+grep -q '^gpt2 *1 ' table.txt
 test -z "$(ls work)"
+
+# What was measured before Ctrl-C is told: it comes later until there is some
+delay=1
+: >lines.json
+while ! grep -q '"result": "families"' lines.json; do
+    test $delay -le 32
+    qlora-bench train --shape tiny --family llama,gpt2 --max-length 2048 \
+        --steps 100 --threads 1 --work-dir work --json >lines.json 2>error.txt &
+    pid=$!
+    sleep $delay
+    kill -INT $pid
+    code=0
+    wait $pid || code=$?
+    test $code = 130
+    test -z "$(ls work)"
+    delay=$((2 * delay))
+done
+python3 -c '
+import json
+with open("lines.json", encoding="utf-8") as f:
+    lines = [json.loads(line) for line in f][1:]
+steps = {line["family"]: line["steps"] for line in lines if "steps" in line}
+rounds = {line["family"]: line["rounds"] for line in lines if "rounds" in line}
+assert steps == rounds and 1 <= steps["llama"] < 100, lines
+assert abs(steps["llama"] - steps.get("gpt2", 0)) <= 1, lines
+'

@@ -112,12 +112,14 @@ static const cli_opt table[] = {
      .help = "model to make, with random weights; names as for --shapes, and "
              "llama-13b, llama-33b, llama-70b"},
     {.name = "family",
-     CLI_STRING(&o.family),
-     .value_name = "TYPE",
+     CLI_LIST(&o.family),
+     .value_name = "TYPE,...",
      .group = "train",
      .default_text = "that of the shape",
-     .help = "family of the model, as config.json names it, such as gemma2: "
-             "the same sizes in its form, with as many parameters in products"},
+     .help = "families of the model, as config.json names them, such as "
+             "gemma2: the same sizes in its form, with as many parameters in "
+             "products; several take their steps in turns, and are set side by "
+             "side with the first"},
 
     {.name = "max-length",
      CLI_SIZE(&o.max_length),

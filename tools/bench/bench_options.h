@@ -33,7 +33,8 @@ typedef struct bench_options {
     size_t heads, kv_heads, length;
 
     /* train, and those that train in processes of their own */
-    const char *shape, *family, *work_dir;
+    const char *shape, *work_dir;
+    cli_list family;
     size_t max_length, batch_size, lora_r, steps;
     double lora_dropout;
     bool gradient_checkpointing, profile;

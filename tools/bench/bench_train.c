@@ -1,21 +1,16 @@
 #include "tools/bench/bench_train.h"
 
+#include <math.h>
 #include <stdio.h>
 
-#include "src/base/clock.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
-#include "src/base/rng.h"
-#include "src/convert/adapter_make.h"
 #include "src/data/dataset_handle.h"
-#include "src/train/step.h"
 #include "tools/bench/bench_compare.h"
 #include "tools/bench/bench_data.h"
-#include "tools/bench/bench_folder.h"
+#include "tools/bench/bench_families.h"
 #include "tools/bench/bench_machine.h"
-#include "tools/bench/bench_peaks.h"
 #include "tools/bench/bench_table.h"
-#include "tools/cli/term.h"
 
 enum {
     MIB = 1024 * 1024
@@ -23,85 +18,46 @@ enum {
 
 /* A run of the command. */
 typedef struct session {
-    const bench_options *o;
-    bench_shape shape;
-    const char *work_dir;
-    uint64_t seed;
-    bool json;
-    ql_train_options train;
-    ql_model *model;
-    ql_dataset *data;
+    bench_terms terms;
     ql_batches batches;
-    ql_adapter adapter;
-    ql_optimizer *optimizer;
-    ql_run *run;
-    ql_profile profile;
+    ql_dataset *data;
+    bench_trial *trials; /* [n], one of each family */
+    size_t n;
+    bool json;
     bench_peaks peaks;
-    ql_memory_use memory; /* after the steps */
-    double seconds[BENCH_STEPS];
-    double loss;             /* of the last step, nats a token */
+    ql_memory_use memory;    /* after the steps */
     ql_train_result trained; /* by ql_train, for what goes on beside steps */
 } session;
 
 static const bench_pace pace = {.least = 3, .race_s = 0.5, .sample_s = 0.02};
 
-/* What qlora-train makes of its options, for the model and the data. */
-static ql_status prepare(session *s)
+static ql_status open_all(session *s)
 {
-    const ql_optimizer_options optim = {.kind = s->train.optim,
-                                        .memory = s->o->optimizer_memory,
-                                        .page_dir = s->work_dir};
-    ql_run_options run = {
-        .training = true,
-        .keep_layers =
-            s->train.gradient_checkpointing ? 0 : s->model->config.layers,
-        .profile = s->o->profile ? &s->profile : NULL,
-    };
+    const bench_options *o = s->terms.o;
 
+    QL_TRY(bench_data_make(&s->data, (o->steps + 1) * o->batch_size,
+                           o->max_length, s->trials[0].shape.V, s->terms.seed));
     QL_TRY(ql_batches_init(&s->batches, s->data,
-                           &(ql_batches_options){.size = s->o->batch_size}));
-    QL_TRY(ql_adapter_make(&s->adapter, &s->model->config, &s->model->weights,
-                           &s->train, s->seed, true));
-    ql_model_use_adapter(s->model, &s->adapter);
-    QL_TRY(ql_optimizer_open(&s->optimizer, &optim, s->adapter.sizes,
-                             s->adapter.n_tensors));
-    run.max_tokens = s->batches.max_tokens;
-    run.max_length = s->batches.max_length;
-    run.max_sequences = s->batches.max_sequences;
-    return ql_run_open(&s->run, s->model, &run);
-}
-
-static ql_status step(session *s, size_t number)
-{
-    ql_step step = {
-        .from = number,
-        .to = number + 1,
-        .number = number,
-        .lr = s->train.learning_rate,
-        .profile = s->o->profile ? &s->profile : NULL,
-    };
-
-    if (cli_interrupted()) {
-        QL_FAIL(QL_ECANCELLED, "stopped");
+                           &(ql_batches_options){.size = o->batch_size}));
+    for (size_t i = 0; i < s->n; i++) {
+        QL_TRY(bench_trial_open(&s->trials[i], &s->terms));
     }
-    QL_TRY(ql_step_run(&step, s->run, &s->batches, &s->adapter, s->optimizer,
-                       &s->train));
-    s->loss = step.loss.sum / (double)step.loss.count;
     return QL_OK;
 }
 
-/* One step to warm up, then those that count. */
+/* One step of each to warm up, then rounds of those that count. */
 static ql_status run_steps(session *s)
 {
-    QL_TRY(step(s, 0));
-    ql_profile_start(&s->profile);
-    for (size_t i = 0; i < s->o->steps; i++) {
-        const double start = ql_now_s();
-
-        QL_TRY(step(s, i + 1));
-        s->seconds[i] = ql_now_s() - start;
+    for (size_t i = 0; i < s->n; i++) {
+        QL_TRY(bench_trial_warm(&s->trials[i]));
     }
-    ql_memory_read(&s->memory);
+    for (size_t round = 0; round < s->terms.o->steps; round++) {
+        for (size_t i = 0; i < s->n; i++) {
+            const size_t turn = bench_turn(round, i, s->n);
+
+            QL_TRY(bench_trial_step(&s->trials[turn]));
+        }
+    }
     return QL_OK;
 }
 
@@ -110,23 +66,23 @@ static ql_status run_steps(session *s)
  * stay. */
 static ql_status run_trainer(session *s)
 {
-    char *dir = ql_path_join(s->work_dir, "qlora-bench-out");
-    ql_train_options o = s->train;
+    const bench_options *opt = s->terms.o;
+    char *dir = ql_path_join(s->terms.work_dir, "qlora-bench-out");
+    ql_train_options o = s->terms.train;
     ql_status st = QL_ENOMEM;
 
-    ql_run_close(&s->run);
-    ql_optimizer_close(&s->optimizer);
-    o.max_steps = (int)s->o->steps;
+    bench_trial_end(&s->trials[0]);
+    o.max_steps = (int)opt->steps;
     o.logging_steps = 1;
-    o.per_device_train_batch_size = s->o->batch_size;
+    o.per_device_train_batch_size = opt->batch_size;
     o.gradient_accumulation_steps = 1;
     o.packing = false;
-    o.optimizer_memory = s->o->optimizer_memory;
+    o.optimizer_memory = opt->optimizer_memory;
     o.overwrite_output_dir = true;
     o.resume = "off";
     if (dir) {
-        st =
-            ql_train(s->model, s->data, NULL, dir, &o, NULL, NULL, &s->trained);
+        st = ql_train(s->trials[0].model, s->data, NULL, dir, &o, NULL, NULL,
+                      &s->trained);
         ql_dir_remove(dir);
     }
     ql_free(dir);
@@ -145,7 +101,7 @@ static void show_beside(const session *s, double step_s)
     const ql_train_result *r = &s->trained;
     const double n = (double)r->steps;
     const double each[] = {r->data_s / n, r->log_s / n,
-                           r->save_s / (double)s->train.save_steps,
+                           r->save_s / (double)s->terms.train.save_steps,
                            r->paging_s / n};
     static const char *const names[] = {"data", "log, of each step",
                                         "checkpoint, each 250 steps", "paging",
@@ -174,24 +130,26 @@ static void show_profile(const session *s)
         {"percent", "%", 6, 1},
     };
     const bench_table t = {"profile", columns, 3, s->json};
+    const bench_trial *trial = &s->trials[0];
     double sum = 0;
 
     for (int kind = 0; kind < QL_WORK_KINDS; kind++) {
-        sum += s->profile.seconds[kind];
+        sum += trial->work[kind];
     }
     bench_table_head(&t);
     for (int kind = 0; kind < QL_WORK_KINDS; kind++) {
-        const double seconds = s->profile.seconds[kind];
+        const double seconds = trial->work[kind];
 
         bench_table_row(&t, (const bench_cell[]){
                                 bench_text(ql_work_names[kind]),
-                                bench_number(seconds / (double)s->o->steps),
+                                bench_number(seconds / (double)trial->steps),
                                 bench_number(100 * seconds / sum),
                             });
     }
 }
 
-static void show(session *s)
+/* Memory is that of the process, which says nothing of one of several. */
+static void show_one(const session *s, const bench_trial *trial)
 {
     static const bench_column columns[] = {
         {"shape", "shape", 0, BENCH_TEXT},
@@ -218,28 +176,28 @@ static void show(session *s)
     };
     const bench_table t = {"train", columns,
                            sizeof(columns) / sizeof(columns[0]), s->json};
-    const size_t tokens = s->o->batch_size * s->o->max_length;
-    const size_t P = bench_product_parameters(&s->model->config);
-    const bench_rate rate =
-        bench_rate_of(s->seconds, s->o->steps, (double)tokens);
-    const double gflops = 4e-9 * (double)P * rate.median;
+    const ql_train_options *train = &s->terms.train;
+    const size_t P = bench_product_parameters(&trial->model->config);
+    const bench_rate rate = bench_trial_rate(trial);
+    const double gflops = bench_trial_gflops(trial, rate.median);
     const double fp32 = s->peaks.gflops[BENCH_FP32][BENCH_ALL];
     const double bf16 = s->peaks.gflops[BENCH_BF16][BENCH_ALL];
+    const double unit = s->n == 1 ? MIB : (double)NAN;
     ql_model_info info;
 
-    ql_model_info_read(s->model, &info);
+    ql_model_info_read(trial->model, &info);
     bench_table_list(&t, (const bench_cell[]){
-                             bench_text(s->shape.name),
-                             bench_text(s->shape.model_type),
+                             bench_text(trial->shape.name),
+                             bench_text(trial->shape.model_type),
                              bench_number((double)info.parameters),
                              bench_number((double)P),
-                             bench_number((double)s->adapter.count),
-                             bench_number((double)s->train.lora_r),
-                             bench_number(s->train.lora_dropout),
-                             bench_number(s->train.gradient_checkpointing),
-                             bench_number((double)tokens),
-                             bench_number((double)s->o->steps),
-                             bench_number(s->loss),
+                             bench_number((double)trial->adapter.count),
+                             bench_number((double)train->lora_r),
+                             bench_number(train->lora_dropout),
+                             bench_number(train->gradient_checkpointing),
+                             bench_number((double)bench_trial_tokens(trial)),
+                             bench_number((double)trial->steps),
+                             bench_number(trial->loss),
                              bench_number(rate.median),
                              bench_number(100 * rate.spread),
                              bench_number(gflops),
@@ -247,63 +205,125 @@ static void show(session *s)
                              bench_number(100 * gflops / fp32),
                              bench_number(bf16),
                              bench_number(100 * gflops / bf16),
-                             bench_number((double)s->memory.peak / MIB),
-                             bench_number((double)s->memory.anonymous / MIB),
-                             bench_number((double)s->memory.file / MIB),
+                             bench_number((double)s->memory.peak / unit),
+                             bench_number((double)s->memory.anonymous / unit),
+                             bench_number((double)s->memory.file / unit),
                          });
-    if (s->o->profile) {
+}
+
+static void show(const session *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        if (s->n > 1 && !s->json) {
+            putchar('\n');
+        }
+        if (s->trials[i].steps > 0) {
+            show_one(s, &s->trials[i]);
+        }
+    }
+    if (s->n > 1) {
+        bench_families_show(s->trials, s->n, &s->peaks, s->json);
+    }
+    if (s->n > 1 && s->terms.o->profile) {
+        bench_families_profile(s->trials, s->n, s->json);
+    } else if (s->terms.o->profile) {
         show_profile(s);
-        show_beside(s, (double)tokens / rate.median);
+    }
+    if (s->trained.steps > 0) {
+        show_beside(s, (double)bench_trial_tokens(&s->trials[0]) /
+                           bench_trial_rate(&s->trials[0]).median);
     }
 }
 
+static ql_status run(session *s)
+{
+    QL_TRY(run_steps(s));
+    ql_memory_read(&s->memory);
+    return s->n == 1 && s->terms.o->profile ? run_trainer(s) : QL_OK;
+}
+
+/* What was measured before a failure, or Ctrl-C, is told. The first family has
+ * the first step. */
 static ql_status measure(session *s)
 {
-    bench_machine_show(s->json, s->o->command);
+    char why[2048];
+    ql_status st;
+
+    bench_machine_show(s->json, s->terms.o->command);
     bench_peaks_measure(&s->peaks, &pace, false, s->json);
-    QL_TRY(bench_folder_open(&s->model, s->o, &s->shape, s->seed));
-    QL_TRY(bench_data_make(&s->data, (s->o->steps + 1) * s->o->batch_size,
-                           s->o->max_length, s->shape.V, s->seed));
-    QL_TRY(prepare(s));
-    QL_TRY(run_steps(s));
-    if (s->o->profile) {
-        QL_TRY(run_trainer(s));
+    QL_TRY(open_all(s));
+    st = run(s);
+    snprintf(why, sizeof(why), "%s", ql_last_error());
+    if (s->trials[0].steps > 0) {
+        bench_peaks_measure(&s->peaks, &pace, false, s->json);
+        show(s);
     }
-    bench_peaks_measure(&s->peaks, &pace, false, s->json);
-    show(s);
+    if (st != QL_OK) {
+        QL_FAIL(st, "%s", why);
+    }
     return QL_OK;
+}
+
+/* A trial of each family, none of them open. */
+static ql_status choose(session *s)
+{
+    const bench_options *o = s->terms.o;
+    const bench_shape *sizes;
+
+    QL_TRY(bench_shape_find(&sizes, o->shape ? o->shape : "220m"));
+    s->n = o->family.n ? o->family.n : 1;
+    s->trials = ql_calloc(QL_TAG_MISC, s->n, sizeof(*s->trials));
+    if (!s->trials) {
+        return QL_ENOMEM;
+    }
+    for (size_t i = 0; i < s->n; i++) {
+        QL_TRY(bench_shape_as(&s->trials[i].shape, sizes,
+                              o->family.n ? o->family.items[i] : NULL));
+    }
+    return ql_dir_need(s->terms.work_dir, "give one with room for the model");
+}
+
+static void set_options(ql_train_options *t, const bench_options *o,
+                        uint64_t seed)
+{
+    ql_train_options_init(t);
+    t->lora_r = o->lora_r;
+    t->lora_dropout = o->lora_dropout;
+    t->gradient_checkpointing = o->gradient_checkpointing;
+    t->seed = seed;
+}
+
+static void close_all(session *s)
+{
+    for (size_t i = 0; s->trials && i < s->n; i++) {
+        bench_trial_close(&s->trials[i]);
+    }
+    ql_free(s->trials);
+    ql_batches_free(&s->batches);
+    ql_dataset_close(&s->data);
 }
 
 ql_status bench_train(const bench_options *o, const cli_common *common)
 {
-    session s = {.o = o, .seed = common->seed, .json = common->json};
-    const bench_shape *sizes;
+    session s = {.terms = {.o = o,
+                           .work_dir = bench_work_dir(o),
+                           .seed = common->seed,
+                           .batches = &s.batches},
+                 .json = common->json};
     ql_status st;
 
     if (o->steps == 0) {
         QL_FAIL(QL_EINVAL, "--steps 0: train measures at least one");
     }
-    if (o->compare && o->family) {
+    if (o->compare && o->family.n) {
         QL_FAIL(QL_EINVAL, "--family: leave it out with --compare");
     }
     if (o->compare) {
         return bench_compare(o, common);
     }
-    QL_TRY(bench_shape_find(&sizes, o->shape ? o->shape : "220m"));
-    QL_TRY(bench_shape_as(&s.shape, sizes, o->family));
-    s.work_dir = bench_work_dir(o);
-    QL_TRY(ql_dir_need(s.work_dir, "give one with room for the model"));
-    ql_train_options_init(&s.train);
-    s.train.lora_r = o->lora_r;
-    s.train.lora_dropout = o->lora_dropout;
-    s.train.gradient_checkpointing = o->gradient_checkpointing;
-    s.train.seed = common->seed;
-    st = measure(&s);
-    ql_run_close(&s.run);
-    ql_optimizer_close(&s.optimizer);
-    ql_batches_free(&s.batches);
-    ql_dataset_close(&s.data);
-    ql_model_close(&s.model);
-    ql_adapter_free(&s.adapter);
+    set_options(&s.terms.train, o, common->seed);
+    st = choose(&s);
+    st = st == QL_OK ? measure(&s) : st;
+    close_all(&s);
     return st;
 }
