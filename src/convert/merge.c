@@ -318,6 +318,7 @@ static ql_status run(job *j, const char *out_dir)
     QL_TRY(ql_dir_need(j->model, "give a Hugging Face model folder"));
     QL_TRY(
         ql_model_files_check(j->model, out_dir, ql_model_mark, j->opt->force));
+    QL_TRY(ql_model_files_keep(j->adapter, out_dir));
     QL_TRY(ql_export_base_find(&j->base, j->adapter, j->opt));
     QL_TRY(ql_adapter_folder_init(&j->folder, j->adapter));
     QL_TRY(check_adapter(j));

@@ -54,6 +54,17 @@ ql_status ql_model_files_carry(const char *in_dir, const char *out_dir)
     return st;
 }
 
+ql_status ql_model_files_keep(const char *in_dir, const char *out_dir)
+{
+    if (ql_path_within(in_dir, out_dir)) {
+        QL_FAIL(QL_EINVAL,
+                "%s would be replaced, but %s is the same folder or lies in "
+                "it; name another folder",
+                out_dir, in_dir);
+    }
+    return QL_OK;
+}
+
 /* What is there is replaced only on demand, and only if it is a model (or
  * nothing) and not the one that is read. */
 ql_status ql_model_files_check(const char *in_dir, const char *out_dir,
@@ -75,12 +86,7 @@ ql_status ql_model_files_check(const char *in_dir, const char *out_dir,
     if (!ql_path_is_dir(out_dir)) {
         QL_FAIL(QL_EINVAL, "%s is a file, not a folder", out_dir);
     }
-    if (ql_path_within(in_dir, out_dir)) {
-        QL_FAIL(QL_EINVAL,
-                "%s would be replaced, but %s is the same folder or lies in "
-                "it; name another folder",
-                out_dir, in_dir);
-    }
+    QL_TRY(ql_model_files_keep(in_dir, out_dir));
     if (ql_path_is_link(out_dir)) {
         return QL_OK; /* the link is replaced, not what it leads to */
     }

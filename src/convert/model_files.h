@@ -12,6 +12,10 @@
 ql_status ql_model_files_check(const char *in_dir, const char *out_dir,
                                const char *mark, bool force);
 
+/* Fails where writing out_dir would remove another folder that is read: that is
+ * out_dir, or lies in it. Errors: QL_EINVAL. */
+ql_status ql_model_files_keep(const char *in_dir, const char *out_dir);
+
 /* The mark of a model folder. */
 extern const char ql_model_mark[];
 

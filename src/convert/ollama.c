@@ -286,6 +286,7 @@ static ql_status run(job *j, const char *out_dir)
     QL_TRY(ql_dir_need(j->model, "give a Hugging Face model folder"));
     QL_TRY(
         ql_model_files_check(j->model, out_dir, modelfile_name, j->opt->force));
+    QL_TRY(ql_model_files_keep(j->adapter, out_dir));
     QL_TRY(read_inputs(j));
     QL_TRY(ql_outdir_init(&out, out_dir, j->opt->force));
     QL_TRY_DONE(plan_files(j, out.work));

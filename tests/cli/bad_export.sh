@@ -20,6 +20,20 @@ export_ 2 "d would be replaced, *" --output d --force
 export_ 2 "a exists already; name another folder or use --force" --output a
 export_ 2 "a holds something else, for there is no config.json in it; *" \
     --output a --force
+
+# What is read is not replaced: not an adapter that lies where a model is to be.
+cp -R d run
+cp -R a run/adapter
+: >run/Modelfile
+inside="run would be replaced, but run/adapter is the same folder or lies in *"
+export_ 2 "$inside" --adapter run/adapter --output run --force
+refuse 2 "$inside" qlora-export ollama --model d --adapter run/adapter \
+    --output run --force --quiet
+cp run/config.json run/Modelfile run/adapter
+inside="run/adapter would be replaced, but run/adapter is the same folder *"
+export_ 2 "$inside" --adapter run/adapter --output run/adapter --force
+refuse 2 "$inside" qlora-export ollama --model d --adapter run/adapter \
+    --output run/adapter --force --quiet
 toy model wide hidden=32
 export_ 3 "*the adapter was made for another model" --model wide
 accept qlora-quantize d d4
