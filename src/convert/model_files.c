@@ -13,7 +13,8 @@ enum {
 
 const char ql_model_mark[] = "config.json";
 
-/* True for files that hold weights, which are written anew or left behind. */
+/* True for files that hold weights, which are written anew or left behind; and
+ * for that by which transformers would take the folder for an adapter's. */
 static bool holds_weights(const char *name)
 {
     static const char *const endings[] = {
@@ -26,7 +27,8 @@ static bool holds_weights(const char *name)
             return true;
         }
     }
-    return name[0] == '.' || strcmp(name, ql_model_mark) == 0;
+    return name[0] == '.' || strcmp(name, ql_model_mark) == 0 ||
+           strcmp(name, "adapter_config.json") == 0;
 }
 
 /* Carries tokenizer, generation config, licence and the like over. */

@@ -23,9 +23,9 @@ extern const char ql_model_mark[];
  * such a file does, which nothing does that is read here. Errors: QL_EINVAL. */
 ql_status ql_model_files_check_file(const char *path, bool force);
 
-/* Copies the files that hold no weights and are not config.json: tokenizer,
- * generation config, licence and the like. Errors: QL_EIO, QL_ENOSPACE,
- * QL_ENOMEM. */
+/* Copies the files that hold no weights and are not config.json, nor that of
+ * an adapter: tokenizer, generation config, licence and the like. Errors:
+ * QL_EIO, QL_ENOSPACE, QL_ENOMEM. */
 ql_status ql_model_files_carry(const char *in_dir, const char *out_dir);
 
 /* config.json of a folder. Owned: json_decref. */
