@@ -60,21 +60,24 @@ static float nearest(float x)
 }
 
 /* A block: scale d = max / 127 in f16, then x / d by the scale as it was in
- * f32. Source: gguf-py/gguf/quants.py, Q8_0. */
+ * f32. Where 1 / d is beyond f32, d is long 0 in f16, and so is the block.
+ * Source: gguf-py/gguf/quants.py, Q8_0. */
 static bool pack_q8(unsigned char *out, const float *in)
 {
     float most = 0;
     float d;
+    float by;
     uint16_t half;
 
     for (size_t i = 0; i < QL_GGUF_Q8_BLOCK; i++) {
         most = fabsf(in[i]) > most ? fabsf(in[i]) : most;
     }
     d = most / 127;
+    by = d > 0 && isfinite(1 / d) ? 1 / d : 0;
     half = ql_f32_to_f16(d);
     memcpy(out, &half, sizeof(half));
     for (size_t i = 0; i < QL_GGUF_Q8_BLOCK; i++) {
-        const int8_t q = d > 0 ? (int8_t)nearest(in[i] * (1 / d)) : 0;
+        const int8_t q = (int8_t)nearest(in[i] * by);
 
         memcpy(out + sizeof(half) + i, &q, 1);
     }

@@ -186,6 +186,21 @@ static void blocks__of_8_bits_round_as_the_converter(void **state)
     for (size_t i = 0; i < 34; i++) {
         assert_int_equal(out[i], 0);
     }
+    for (size_t k = 0; k < 4; k++) { /* numbers whose scale has no inverse */
+        static const float tiny[] = {1e-45F, 1e-39F, 1e-38F, 3.7e-37F};
+
+        x[0] = tiny[k];
+        x[1] = -tiny[k];
+        assert_true(ql_gguf_pack(QL_GGUF_Q8_0, out, x, 32));
+        for (size_t i = 0; i < 34; i++) {
+            assert_int_equal(out[i], 0);
+        }
+    }
+    x[0] = 3.8e-37F; /* here it has one, and the scale is 0 all the same */
+    x[1] = -x[0] / 2;
+    assert_true(ql_gguf_pack(QL_GGUF_Q8_0, out, x, 32));
+    assert_true(out[0] == 0 && out[1] == 0);
+    assert_true((int8_t)out[2] == 127 && abs((int8_t)out[3] + 64) <= 1);
     x[0] = 1e9F;
     assert_false(ql_gguf_pack(QL_GGUF_Q8_0, out, x, 32));
     assert_false(ql_gguf_pack(QL_GGUF_F16, out, x, 1));
