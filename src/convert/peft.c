@@ -521,6 +521,28 @@ static ql_status adopt_names(ql_adapter_folder *f, const ql_config *c)
     return QL_OK;
 }
 
+/* What modules_to_save names of a site is there; a head that shall stay one
+ * with the embedding is there with it. */
+static ql_status check_saved(const ql_adapter_folder *f, const ql_config *c,
+                             ql_site site, const char *path)
+{
+    const ql_adapter_settings s = {.root = f->settings, .path = f->path};
+    const bool bias = c->arch->classifier && site.place == QL_PLACE_HEAD;
+
+    if (!ql_adapter_settings_saves(&s, path) ||
+        ql_adapter_folder_pair(f, path) ||
+        (site.place == QL_PLACE_HEAD && head_follows(f, c))) {
+        return QL_OK;
+    }
+    if (!find_whole(f, path, false) || (bias && !find_whole(f, path, true))) {
+        QL_FAIL(QL_EMISMATCH,
+                "%s: %s.%s must be there, for \"modules_to_save\" of "
+                "adapter_config.json names it; the file is not complete",
+                f->path, path, find_whole(f, path, false) ? "bias" : "weight");
+    }
+    return QL_OK;
+}
+
 ql_status ql_peft_fit(ql_adapter_folder *f, const ql_config *c)
 {
     QL_TRY(adopt_names(f, c));
@@ -543,6 +565,7 @@ ql_status ql_peft_fit(ql_adapter_folder *f, const ql_config *c)
                     "asks for it; the adapter was made for another model",
                     f->path, path);
         }
+        QL_TRY(check_saved(f, c, site, path));
     }
     return QL_OK;
 }

@@ -45,6 +45,7 @@ static const toy_tensor both[] = {
     {.name = Q0 ".lora_B.weight", .shape = {TOY_QKV, 2}},
     {.name = Q1 ".lora_A.weight", .shape = {2, TOY_C}},
     {.name = Q1 ".lora_B.weight", .shape = {TOY_QKV, 2}},
+    {.name = EMBED ".weight", .shape = {TOY_V, TOY_C}},
 };
 static const char plain_config[] =
     "{'peft_type': 'LORA', 'r': 2, 'lora_alpha': 1}";
@@ -512,9 +513,15 @@ static void adapters__of_another_model_are_refused(void **state)
  * made nothing else of, either. */
 static void settings__that_do_not_fit_are_refused_by_all(void **state)
 {
-    static const char *const cases[][2] = {
-        {"{'r': 2, 'target_modules': ['q_proj', 'v_proj']}",
+    static const struct {
+        const char *config;
+        size_t n; /* tensors */
+        const char *say;
+    } cases[] = {
+        {"{'r': 2, 'target_modules': ['q_proj', 'v_proj']}", 4,
          "layers.0.self_attn.v_proj.lora_A must be there"},
+        {"{'r': 2, 'modules_to_save': ['embed_tokens', 'lm_head']}", 5,
+         "lm_head.weight must be there, for \"modules_to_save\""},
     };
     const toy_folder how = {.dtype = QL_DTYPE_F32};
     const char *file = check_tmp_path("x.gguf");
@@ -527,9 +534,9 @@ static void settings__that_do_not_fit_are_refused_by_all(void **state)
     check_ok(ql_dir_remove(toy_out()));
     options(&o);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        const char *say = cases[i][1];
+        const char *say = cases[i].say;
 
-        toy_adapter_write(adapter_dir, cases[i][0], both, 4);
+        toy_adapter_write(adapter_dir, cases[i].config, both, cases[i].n);
         check_fails(ql_model_load_adapter(m, adapter_dir), QL_EMISMATCH, say);
         check_fails(merge(&o), QL_EMISMATCH, say);
         check_fails(ql_export_gguf(toy_in(), adapter_dir, file, &o, NULL),
