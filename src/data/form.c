@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "src/base/fail.h"
-#include "src/data/call.h"
+#include "src/text/call.h"
 
 enum {
     LISTED_BYTES = 200, /* of the keys of a record, in an error sentence */

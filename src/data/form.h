@@ -3,7 +3,7 @@
 #define QL_DATA_FORM_H
 
 #include "qlora/dataset.h"
-#include "src/data/talk.h"
+#include "src/text/talk.h"
 
 typedef struct ql_form ql_form;
 

@@ -5,7 +5,7 @@
 
 #include "src/data/draft.h"
 #include "src/data/form.h"
-#include "src/data/style.h"
+#include "src/text/style.h"
 
 /* What all records are shaped by. */
 typedef struct ql_shaper {

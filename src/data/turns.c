@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "src/base/fail.h"
-#include "src/data/ending.h"
 #include "src/data/marked.h"
+#include "src/text/ending.h"
 
 enum {
     WORK_BYTES = 1 << 28 /* that may be written for one conversation */

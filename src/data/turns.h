@@ -4,7 +4,7 @@
 #define QL_DATA_TURNS_H
 
 #include "src/data/draft.h"
-#include "src/data/style.h"
+#include "src/text/style.h"
 
 /* Appends the samples of a conversation, which ql_style_fit has been at. There
  * is one with all the turns that are written in the whole conversation as they

@@ -1,4 +1,4 @@
-/* As in go_template and data/style, the text is looked at, not the template. */
+/* As in go_template and style, the text is looked at, not the template. */
 #include "src/text/chat_end.h"
 
 #include <string.h>

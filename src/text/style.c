@@ -1,10 +1,10 @@
-#include "src/data/style.h"
+#include "src/text/style.h"
 
 #include <string.h>
 
 #include "src/base/fail.h"
-#include "src/data/call.h"
-#include "src/data/ending.h"
+#include "src/text/call.h"
+#include "src/text/ending.h"
 
 const char ql_style_word[] = "qloraWord7f3a9c";
 

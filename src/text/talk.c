@@ -1,10 +1,10 @@
-#include "src/data/talk.h"
+#include "src/text/talk.h"
 
 #include <string.h>
 #include <strings.h>
 
 #include "src/base/fail.h"
-#include "src/data/call.h"
+#include "src/text/call.h"
 
 /* Names of roles that records use, and those that templates know. */
 static const struct role {

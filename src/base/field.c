@@ -1,4 +1,4 @@
-#include "src/data/field.h"
+#include "src/base/field.h"
 
 #include "src/base/fail.h"
 

@@ -1,7 +1,7 @@
 /* Where turns end in a rendered text: behind the special token that closes
  * them, if there is one. */
-#ifndef QL_DATA_ENDING_H
-#define QL_DATA_ENDING_H
+#ifndef QL_TEXT_ENDING_H
+#define QL_TEXT_ENDING_H
 
 #include "qlora/tokenizer.h"
 

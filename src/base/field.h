@@ -1,6 +1,6 @@
-/* Fields of a record. */
-#ifndef QL_DATA_FIELD_H
-#define QL_DATA_FIELD_H
+/* Fields of a record, an object in JSON. */
+#ifndef QL_BASE_FIELD_H
+#define QL_BASE_FIELD_H
 
 #include "src/base/json.h"
 

@@ -1,9 +1,9 @@
 /* A conversation as chat templates take it, whatever dialect it was written
  * in: roles, contents and calls of tools are brought into one form. */
-#ifndef QL_DATA_TALK_H
-#define QL_DATA_TALK_H
+#ifndef QL_TEXT_TALK_H
+#define QL_TEXT_TALK_H
 
-#include "src/data/field.h"
+#include "src/base/field.h"
 
 typedef struct ql_talk {
     json_t *messages;  /* a list of {"role", "content", ...}; all its own */

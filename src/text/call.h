@@ -1,10 +1,10 @@
 /* Tools and calls of tools, in the many ways that records write them, brought
  * into the one that chat templates know: {"type": "function", "function":
  * {"name", "arguments"}}. */
-#ifndef QL_DATA_CALL_H
-#define QL_DATA_CALL_H
+#ifndef QL_TEXT_CALL_H
+#define QL_TEXT_CALL_H
 
-#include "src/data/field.h"
+#include "src/base/field.h"
 
 /* A list of calls, each with its "function" or bare. Owned: *out. Errors of
  * all: QL_EFORMAT, QL_ENOMEM. */

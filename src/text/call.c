@@ -1,4 +1,4 @@
-#include "src/data/call.h"
+#include "src/text/call.h"
 
 #include <stdlib.h>
 

@@ -1,4 +1,4 @@
-#include "src/data/ending.h"
+#include "src/text/ending.h"
 
 #include <string.h>
 

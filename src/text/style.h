@@ -1,10 +1,10 @@
 /* How a chat template writes turns: found out once, by rendering a few short
  * conversations with words in them that are easy to find again. */
-#ifndef QL_DATA_STYLE_H
-#define QL_DATA_STYLE_H
+#ifndef QL_TEXT_STYLE_H
+#define QL_TEXT_STYLE_H
 
-#include "src/data/talk.h"
 #include "src/text/chat_model.h"
+#include "src/text/talk.h"
 
 /* What a call of a tool must look like for the template to show it. */
 typedef struct ql_call_style {
