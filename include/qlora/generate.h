@@ -80,13 +80,16 @@ QL_API ql_status ql_generator_continue(ql_generator *g, const char *prompt,
                                        ql_generate_fn *out, void *user,
                                        ql_generated *result);
 
-/* Answers a conversation, by the chat template. json: a list of messages with
- * "role" and "content", as the OpenAI API has them, or an object with that as
- * "messages", and maybe "tools". what: what errors name. The answer ends, too,
- * at the special token that the template writes behind one.
+/* Answers a conversation, by the chat template, as it was trained. json: a list
+ * of messages with "role" and "content", as the OpenAI API has them, or a
+ * record of such a conversation as datasets have them ("messages" or
+ * "conversations", maybe "system" and "tools"). What the template does not show
+ * is given as text, as in training. what: what errors name. The answer ends,
+ * too, at the special token that the template writes behind one.
  *
  * Errors: as above; QL_EFORMAT when json is no such thing, or the template
- * refuses it, with its own sentence. */
+ * refuses it, with its own sentence; QL_EUNSUPPORTED for content that is no
+ * text. */
 QL_API ql_status ql_generator_answer(ql_generator *g, const char *json,
                                      const char *what, ql_generate_fn *out,
                                      void *user, ql_generated *result);

@@ -253,7 +253,7 @@ static ql_status check_length(loader *l, const item *it, bool *refused)
 /* Says once what the user should know of how records were shaped. */
 static ql_status note(loader *l, ql_shape_notes notes)
 {
-    const ql_chat *chat = &l->shaper.chat;
+    const ql_chat *chat = &l->shaper.styles.chat;
 
     if (notes.talks && !l->noted.talks) {
         l->noted.talks = true;
@@ -368,12 +368,13 @@ static ql_status need_chat(loader *l)
     ql_status st;
 
     if (format == QL_FORMAT_TEXT || format == QL_FORMAT_CLASSIFICATION ||
-        l->shaper.plain.chat) {
+        l->shaper.styles.plain.chat) {
         return QL_OK;
     }
-    st = ql_shaper_open_chat(&l->shaper, l->opt->chat_template, l->opt->date);
+    st = ql_styles_open(&l->shaper.styles, l->shaper.tok, l->opt->chat_template,
+                        l->opt->date);
     if (st != QL_OK) {
-        ql_shaper_free(&l->shaper);
+        ql_styles_close(&l->shaper.styles);
     }
     return format == QL_FORMAT_PROMPT_COMPLETION && st != QL_ENOMEM &&
                    !l->opt->chat_template
@@ -625,7 +626,7 @@ ql_status ql_dataset_open(ql_dataset **out, const char *const *files, size_t n,
 done:
     ql_free(l.items);
     ql_buf_free(&l.text);
-    ql_shaper_free(&l.shaper);
+    ql_styles_close(&l.shaper.styles);
     ql_labels_free(&l.labels);
     ql_dataset_close(&l.ds);
     return st;

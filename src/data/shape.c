@@ -4,27 +4,12 @@
 #include "src/data/marked.h"
 #include "src/data/turns.h"
 
-ql_status ql_shaper_open_chat(ql_shaper *s, const char *given, const char *date)
-{
-    QL_TRY(ql_chat_open(&s->chat, s->tok, given, date));
-    QL_TRY(ql_style_init(&s->plain, &s->chat, false, s->tok));
-    return s->chat.tools ? ql_style_init(&s->tools, &s->chat, true, s->tok)
-                         : QL_OK;
-}
-
-void ql_shaper_free(ql_shaper *s)
-{
-    ql_style_free(&s->plain);
-    ql_style_free(&s->tools);
-    ql_chat_close(&s->chat);
-}
-
 static ql_status shape_talk(const ql_shaper *s, ql_talk *t,
                             ql_sample_draft *out, ql_shape_notes *notes)
 {
-    const ql_style *style = t->tools && s->tools.chat ? &s->tools : &s->plain;
+    const ql_style *style = ql_styles_of(&s->styles, t);
 
-    if (!s->plain.chat) {
+    if (!s->styles.plain.chat) {
         QL_FAIL(QL_EUNSUPPORTED,
                 "a conversation, but the model's chat template cannot be "
                 "used");

@@ -7,6 +7,7 @@
 #include "src/base/fail.h"
 #include "src/data/marked.h"
 #include "src/text/ending.h"
+#include "src/text/styles.h"
 
 enum {
     WORK_BYTES = 1 << 28 /* that may be written for one conversation */
@@ -80,29 +81,6 @@ static bool ends_with(const ql_buf *text, size_t len, const char *tail)
     const size_t n = strlen(tail);
 
     return n <= len && memcmp(text->data + len - n, tail, n) == 0;
-}
-
-/* Where the turn begins, by the text before it; false if that is not found at
- * the start of the text with the turn. */
-static bool find_start(const search *q, size_t *start)
-{
-    const ql_style *s = q->style;
-    const size_t head = strlen(s->head);
-    size_t n = q->before.len;
-
-    if (!s->prompts && !starts_with(&q->text, q->before.data, n) &&
-        ends_with(&q->before, n, s->trailer)) {
-        n -= strlen(s->trailer);
-    }
-    *start = n;
-    if (!starts_with(&q->text, q->before.data, n)) {
-        return false;
-    }
-    if (!s->prompts && head <= q->text.len - n &&
-        memcmp(q->text.data + n, s->head, head) == 0) {
-        *start += head;
-    }
-    return true;
 }
 
 /* The conversation up to message i, which says the word. Owned: *t. */
@@ -191,7 +169,8 @@ static ql_status find_turn(search *q, size_t i, ql_chat_span *span)
     if (st == QL_ENOMEM) {
         return st;
     }
-    if (st != QL_OK || !s->known || !find_start(q, &span->from)) {
+    if (st != QL_OK || !s->known ||
+        !ql_style_start(s, &q->before, &q->text, &span->from)) {
         QL_TRY(find_start_by_word(q, i, st == QL_OK, &span->from));
     }
     if (ends_with(&q->text, end, s->trailer)) {

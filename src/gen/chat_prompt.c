@@ -1,4 +1,5 @@
-/* Ids are made as those of training are, see data/marked.c. */
+/* Conversations are read and ids are made as those of training are, see
+ * data/form.c and data/marked.c. */
 #include "src/gen/chat_prompt.h"
 
 #include <string.h>
@@ -11,33 +12,39 @@ enum {
     MAX_TEXT = 1 << 28
 };
 
-static ql_status check_messages(const json_t *list, const char *what)
-{
-    if (!json_is_array(list)) {
-        QL_FAIL(QL_EFORMAT,
-                "%s: must be a list of messages, or an object with "
-                "\"messages\"",
-                what);
-    }
-    if (json_array_size(list) == 0) {
-        QL_FAIL(QL_EFORMAT, "%s: there are no messages", what);
-    }
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *m = json_array_get(list, i);
+/* Where conversations are in an object, and whether their roles must be ones
+ * that we know: as data/form.c has it. */
+static const struct list {
+    const char *key;
+    bool strict;
+} lists[] = {
+    {"messages", false}, {"conversations", true}, {"conversation", true}};
 
-        if (!json_is_string(json_object_get(m, "role"))) {
-            QL_FAIL(QL_EFORMAT,
-                    "%s: message %zu must be an object with \"role\" and "
-                    "\"content\"",
-                    what, i + 1);
-        }
-        if (!json_object_get(m, "content") &&
-            !json_object_get(m, "tool_calls")) {
-            QL_FAIL(QL_EFORMAT, "%s: message %zu has no \"content\"", what,
-                    i + 1);
-        }
+static ql_status read_turns(ql_talk *t, const json_t *turns, struct list how)
+{
+    if (!json_is_array(turns)) {
+        QL_FAIL(QL_EFORMAT, "must be a list of messages, or an object with "
+                            "\"messages\"");
     }
-    return QL_OK;
+    if (json_array_size(turns) == 0) {
+        QL_FAIL(QL_EFORMAT, "there are no messages");
+    }
+    return ql_talk_add_all(t, turns, how.key, false, how.strict);
+}
+
+static ql_status read_talk(ql_talk *t, const json_t *root)
+{
+    size_t i = 0;
+
+    if (!json_is_object(root)) {
+        return read_turns(t, root, lists[0]);
+    }
+    while (i + 1 < sizeof(lists) / sizeof(*lists) &&
+           !json_object_get(root, lists[i].key)) {
+        i++;
+    }
+    QL_TRY(read_turns(t, json_object_get(root, lists[i].key), lists[i]));
+    return ql_talk_frame(t, root);
 }
 
 /* A stretch between special tokens. */
@@ -87,22 +94,25 @@ static ql_status take_ids(const ql_tokenizer *tok, const ql_encoding *e,
     return QL_OK;
 }
 
-static ql_status render(const ql_chat *chat, const json_t *root,
-                        const char *what, ql_buf *text)
+static ql_status render(const ql_styles *styles, const json_t *root,
+                        ql_buf *text)
 {
-    const bool list = json_is_array(root);
-    const ql_chat_input in = {
-        .messages = list ? root : json_object_get(root, "messages"),
-        .tools = list ? NULL : json_object_get(root, "tools"),
-        .add_generation_prompt = true};
+    ql_style_lacks lacks = {0};
+    const ql_style *style;
+    ql_talk t;
     ql_status st;
 
-    QL_TRY(check_messages(in.messages, what));
-    st = ql_chat_write(chat, in, text, NULL);
-    return st == QL_OK ? st : ql_fail_prefix(st, "%s: ", what);
+    QL_TRY_DONE(ql_talk_init(&t));
+    QL_TRY_DONE(read_talk(&t, root));
+    style = ql_styles_of(styles, &t);
+    QL_TRY_DONE(ql_style_fit(style, &t, &lacks));
+    st = ql_style_prompt(style, &t, text);
+done:
+    ql_talk_free(&t);
+    return st;
 }
 
-ql_status ql_chat_prompt(const ql_chat *chat, const ql_tokenizer *tok,
+ql_status ql_chat_prompt(const ql_styles *styles, const ql_tokenizer *tok,
                          const char *json, const char *what, int32_t **ids,
                          size_t *n)
 {
@@ -115,7 +125,11 @@ ql_status ql_chat_prompt(const ql_chat *chat, const ql_tokenizer *tok,
     ql_buf_init(&text, QL_TAG_TEXT, MAX_TEXT);
     ql_encoding_init(&e, QL_TAG_DATA, false);
     QL_TRY_DONE(ql_json_parse(&root, json, strlen(json), what));
-    QL_TRY_DONE(render(chat, root, what, &text));
+    st = render(styles, root, &text);
+    if (st != QL_OK) {
+        ql_fail_prefix(st, "%s: ", what);
+        goto done;
+    }
     QL_TRY_DONE(ql_buf_puts(&text, "")); /* there is data, if no bytes */
     QL_TRY_DONE(tokenize(tok, text.data, text.len, &e));
     QL_TRY_DONE(take_ids(tok, &e, ids, n));

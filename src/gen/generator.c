@@ -104,7 +104,7 @@ void ql_generator_close(ql_generator **g)
     if (*g) {
         ql_run_close(&(*g)->run);
         ql_cache_free(&(*g)->cache);
-        ql_chat_close(&(*g)->chat);
+        ql_styles_close(&(*g)->styles);
         ql_ends_free(&(*g)->ends);
         ql_sampler_free(&(*g)->sampler);
         ql_free((*g)->logits);
@@ -121,23 +121,24 @@ void ql_generator_forget(ql_generator *g)
 
 static ql_status open_template(ql_generator *g)
 {
-    QL_TRY(ql_chat_open(&g->chat, g->tok, g->o.chat_template, g->o.date));
-    return ql_chat_end_find(&g->chat_end, g->chat.plain, g->chat.tokens,
-                            g->tok);
+    const ql_chat *chat = &g->styles.chat;
+
+    QL_TRY(ql_styles_open(&g->styles, g->tok, g->o.chat_template, g->o.date));
+    return ql_chat_end_find(&g->chat_end, chat->plain, chat->tokens, g->tok);
 }
 
 ql_status ql_generator_open_chat(ql_generator *g, bool *has)
 {
-    if (!g->chat.plain) {
+    if (!g->styles.plain.chat) {
         const ql_status st = open_template(g);
 
         if (st != QL_OK) {
-            ql_chat_close(&g->chat);
+            ql_styles_close(&g->styles);
             return st;
         }
     }
     if (has) {
-        *has = g->chat.kind != QL_CHAT_DEFAULT;
+        *has = g->styles.chat.kind != QL_CHAT_DEFAULT;
     }
     return QL_OK;
 }
@@ -179,7 +180,7 @@ ql_status ql_generator_answer(ql_generator *g, const char *json,
     begin(g, out, user, result);
     QL_TRY(ql_generator_open_chat(g, NULL));
     g->end = g->chat_end;
-    st = ql_chat_prompt(&g->chat, g->tok, json, what, &ids, &n);
+    st = ql_chat_prompt(&g->styles, g->tok, json, what, &ids, &n);
     if (st == QL_OK) {
         st = ql_generator_write(g, ids, n, result);
     }

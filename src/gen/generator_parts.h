@@ -5,7 +5,7 @@
 #include "src/gen/ends.h"
 #include "src/gen/sampler.h"
 #include "src/model/run.h"
-#include "src/text/chat_model.h"
+#include "src/text/styles.h"
 
 struct ql_generator {
     ql_model *m;
@@ -14,7 +14,7 @@ struct ql_generator {
     size_t context; /* tokens at most */
     ql_run *run;
     ql_cache cache;
-    ql_chat chat;
+    ql_styles styles;
     int32_t chat_end; /* of answers, by the template; -1 for none */
     ql_ends ends;
     ql_sampler sampler;

@@ -399,7 +399,7 @@ static void conversation__is_the_text_of_the_template(void **state)
     static const char template[] =
         "{{ bos_token }}"
         "{% for m in messages %}{{ m.content }} {% endfor %}"
-        "{% if tools %}{{ tools[0].name }}{% endif %}"
+        "{% if tools %}{{ tools[0].function.name }}{% endif %}"
         "{% if add_generation_prompt %}Lily{% endif %}";
     static const struct {
         const char *json, *prompt;
@@ -528,11 +528,11 @@ static void conversation__must_make_sense(void **state)
         {"{}", "here: must be a list of messages"},
         {"3", "here: must be a list of messages"},
         {"[{\"role\"", "here: not valid JSON"},
-        {"[{\"content\": \"x\"}]", "here: message 1 must be an object"},
-        {"[\"x\"]", "here: message 1 must be an object"},
-        {"[{\"role\": \"user\"}]", "here: message 1 has no \"content\""},
+        {"[{\"content\": \"x\"}]", "here: message 1: \"role\" is missing"},
+        {"[\"x\"]", "here: message 1: \"role\" is missing"},
+        {"[{\"role\": \"user\"}]", "here: message 1: \"content\" is missing"},
         {"[{\"role\": \"user\", \"content\": \"x\"}, {\"role\": 3}]",
-         "here: message 2 must be"},
+         "here: message 2: \"role\" must be a string"},
         {"[{\"role\": \"clown\", \"content\": \"x\"}]", "unknown role clown"},
     };
     const ql_generate_options o = greedy(3);

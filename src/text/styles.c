@@ -1,0 +1,90 @@
+#include "src/text/styles.h"
+
+#include <string.h>
+
+#include "src/base/fail.h"
+
+static bool starts_with(const ql_buf *text, const char *head, size_t n)
+{
+    return n <= text->len && (n == 0 || memcmp(text->data, head, n) == 0);
+}
+
+bool ql_style_start(const ql_style *s, const ql_buf *before, const ql_buf *text,
+                    size_t *start)
+{
+    const size_t head = strlen(s->head);
+    const size_t tail = strlen(s->trailer);
+    size_t n = before->len;
+
+    if (!s->prompts && !starts_with(text, before->data, n) && tail <= n &&
+        memcmp(before->data + n - tail, s->trailer, tail) == 0) {
+        n -= tail;
+    }
+    *start = n;
+    if (!starts_with(text, before->data, n)) {
+        return false;
+    }
+    if (!s->prompts && head <= text->len - n &&
+        memcmp(text->data + n, s->head, head) == 0) {
+        *start += head;
+    }
+    return true;
+}
+
+/* Puts the conversation with a word for an answer in *text, up to the word's
+ * turn; leaves what is there where that is not to be found. */
+static ql_status prompt_by_word(const ql_style *s, const ql_talk *t,
+                                ql_buf *text)
+{
+    const size_t n = json_array_size(t->messages);
+    ql_talk more = *t;
+    size_t start;
+    ql_buf answered;
+    ql_status st;
+
+    ql_buf_init(&answered, QL_TAG_DATA, SIZE_MAX / 4);
+    more.messages = json_copy(t->messages);
+    QL_TRY_DONE(ql_field_held(
+        more.messages &&
+        json_array_append_new(more.messages,
+                              json_pack("{s:s, s:s}", "role", "assistant",
+                                        "content", ql_style_word)) == 0));
+    st = ql_style_write(s, &more, n + 1, false, &answered, NULL);
+    if (st == QL_OK && ql_style_start(s, text, &answered, &start)) {
+        ql_buf_clear(text);
+        st = ql_buf_append(text, answered.data, start);
+    }
+    st = st == QL_ENOMEM ? st : QL_OK;
+done:
+    json_decref(more.messages);
+    ql_buf_free(&answered);
+    return st;
+}
+
+ql_status ql_style_prompt(const ql_style *s, const ql_talk *t, ql_buf *text)
+{
+    QL_TRY(
+        ql_style_write(s, t, json_array_size(t->messages), true, text, NULL));
+    return s->known && !s->prompts ? prompt_by_word(s, t, text) : QL_OK;
+}
+
+ql_status ql_styles_open(ql_styles *s, const ql_tokenizer *tok,
+                         const char *given, const char *date)
+{
+    QL_TRY(ql_chat_open(&s->chat, tok, given, date));
+    QL_TRY(ql_style_init(&s->plain, &s->chat, false, tok));
+    return s->chat.tools ? ql_style_init(&s->tools, &s->chat, true, tok)
+                         : QL_OK;
+}
+
+void ql_styles_close(ql_styles *s)
+{
+    ql_style_free(&s->plain);
+    ql_style_free(&s->tools);
+    ql_chat_close(&s->chat);
+}
+
+const ql_style *ql_styles_of(const ql_styles *s, const ql_talk *t)
+{
+    return t->tools && s->tools.chat ? &s->tools : &s->plain;
+}
