@@ -101,22 +101,52 @@ static bool same(const ql_tensor *a, const ql_tensor *b)
     return yes;
 }
 
-ql_status ql_adapter_base_check(const ql_adapter_folder *f, const ql_shards *s)
+/* A matrix of another number of tokens. */
+static bool resized(const ql_tensor *a, const ql_tensor *b)
+{
+    return is_float(a) && a->rank == 2 && b->rank == 2 &&
+           a->shape[0] != b->shape[0] && a->shape[1] == b->shape[1];
+}
+
+static ql_status check_whole(ql_adapter_folder *f, ql_adapter_whole *w,
+                             const ql_tensor *t)
+{
+    if (resized(t, &w->tensor)) {
+        QL_FAIL(QL_EMISMATCH,
+                "%s: %s is of %zu tokens, but the model has %zu: PEFT saved "
+                "embeddings that were resized before the training; resize the "
+                "model's (in transformers: resize_token_embeddings(%zu), then "
+                "save_pretrained) and give that model",
+                f->path, w->tensor.name, w->tensor.shape[0], t->shape[0],
+                w->tensor.shape[0]);
+    }
+    if (!comparable(t, &w->tensor) || !(w->repeats || w->unnamed)) {
+        return QL_OK;
+    }
+    if (same(t, &w->tensor)) {
+        w->repeats = true;
+    } else if (w->unnamed) {
+        f->tied = true;
+    } else {
+        QL_FAIL(QL_EMISMATCH,
+                "%s: %s is not the model's %s: its embeddings were changed "
+                "before the training, which is not supported",
+                f->path, w->tensor.name, t->name);
+    }
+    return QL_OK;
+}
+
+ql_status ql_adapter_base_check(ql_adapter_folder *f, const ql_shards *s)
 {
     for (size_t i = 0; i < f->n_wholes; i++) {
-        const ql_adapter_whole *w = &f->wholes[i];
-        const ql_tensor *t = w->repeats ? find_base(s, w->name) : NULL;
+        ql_adapter_whole *w = &f->wholes[i];
+        const ql_tensor *t =
+            w->repeats || w->end ? find_base(s, w->name) : NULL;
 
-        if (!t || !comparable(t, &w->tensor)) {
-            continue;
+        if (t) {
+            QL_TRY(check_whole(f, w, t));
+            ql_shards_drop(s, t);
         }
-        if (!same(t, &w->tensor)) {
-            QL_FAIL(QL_EMISMATCH,
-                    "%s: %s is not the model's %s: its embeddings were changed "
-                    "before the training, which is not supported",
-                    f->path, w->tensor.name, t->name);
-        }
-        ql_shards_drop(s, t);
     }
     return QL_OK;
 }

@@ -120,11 +120,12 @@ ql_status ql_adapter_folder_put(ql_adapter_folder *f, const char *path,
 }
 
 /* An embedding or a head: where they are tied, PEFT changes both alike, though
- * the settings name one of them. */
+ * the settings name one of them; and it may save them unasked. */
 static bool is_end(const char *path)
 {
-    static const char *const ends[] = {"embed_tokens", "wte", "embed_in",
-                                       "lm_head", "embed_out"};
+    static const char *const ends[] = {"embed_tokens", "wte",
+                                       "embed_in",     "word_embeddings",
+                                       "lm_head",      "embed_out"};
     const char *dot = strrchr(path, '.');
     const char *leaf = dot ? dot + 1 : path;
 
@@ -148,20 +149,25 @@ static ql_status put_whole(ql_adapter_folder *f, const ql_adapter_settings *s,
     char *path = ql_strndup(QL_TAG_MISC, rest, n);
     bool saved;
     bool bias;
+    bool end;
 
     if (!path) {
         return QL_ENOMEM;
     }
-    saved = ql_adapter_settings_saves(s, path) || (s->tied && is_end(path));
+    saved = ql_adapter_settings_saves(s, path);
+    end = is_end(path);
     bias = s->biases && leaf && strcmp(leaf, ".bias") == 0;
     ql_free(path);
-    if (!saved && !bias && !inner) {
+    if (!saved && !bias && !inner && !end) {
         QL_FAIL(QL_EMISMATCH,
                 "%s: %s is neither part of a LoRA pair nor named in "
                 "modules_to_save",
                 f->path, t->name);
     }
-    *w = (ql_adapter_whole){.tensor = *t, .repeats = inner && !bias};
+    *w = (ql_adapter_whole){.tensor = *t,
+                            .repeats = inner && !bias,
+                            .end = end,
+                            .unnamed = !saved && !bias && !inner && !s->tied};
     w->name = ql_strdup(QL_TAG_MISC, rest);
     if (!w->name) {
         return QL_ENOMEM;
@@ -175,12 +181,20 @@ static ql_status put_whole(ql_adapter_folder *f, const ql_adapter_settings *s,
     return QL_OK;
 }
 
-/* Where all biases are trained, PEFT saves that of a module which is trained
- * whole twice more: as it was, and by the name of what it wraps it in. */
+/* Where all biases are trained, or embeddings saved unasked, PEFT saves what is
+ * in a module which is trained whole twice more: as it was, and by the name of
+ * what it wraps it in. */
 static bool is_of_wrapper(const ql_adapter_settings *s, const char *rest)
 {
-    return s->biases && (ql_name_ends(rest, ".original_module.bias") ||
-                         ql_name_ends(rest, ".modules_to_save.bias"));
+    static const char *const ends[] = {
+        ".original_module.bias", ".modules_to_save.bias",
+        ".original_module.weight", ".modules_to_save.weight"};
+    bool wrapped = false;
+
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        wrapped |= ql_name_ends(rest, ends[i]);
+    }
+    return wrapped && ql_adapter_settings_saves(s, rest);
 }
 
 static ql_status put_tensor(ql_adapter_folder *f, const ql_adapter_settings *s,

@@ -24,11 +24,15 @@ typedef struct ql_adapter_pair {
 } ql_adapter_pair;
 
 /* A tensor that takes the place of the base's, of modules_to_save or a bias;
- * or one that repeats the base's, as PEFT saves embeddings that it adapts. */
+ * or one that repeats the base's, as PEFT saves embeddings that it adapts; or
+ * an embedding or a head that the settings do not name, as PEFT saves them with
+ * save_embedding_layers, or where they were resized: the base tells whether
+ * that repeats it. */
 typedef struct ql_adapter_whole {
     char *name; /* of the base's tensor: "lm_head.weight" */
     ql_tensor tensor;
     bool repeats;
+    bool end, unnamed; /* an embedding or a head; one that is not named */
 } ql_adapter_whole;
 
 typedef struct ql_adapter_folder {

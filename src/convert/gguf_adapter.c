@@ -255,16 +255,18 @@ static ql_status plan(job *j, const char *adapter_dir)
 
 /* What the adapter repeats of its base is compared where that has weights:
  * nothing else here needs them. */
-static ql_status check_base(const job *j, const char *model_dir)
+static ql_status check_base(job *j, const char *model_dir)
 {
     ql_shards *s = NULL;
-    bool repeats = false;
+    bool compared = false;
     ql_status st;
 
     for (size_t i = 0; i < j->in.folder.n_wholes; i++) {
-        repeats |= j->in.folder.wholes[i].repeats;
+        const ql_adapter_whole *w = &j->in.folder.wholes[i];
+
+        compared |= w->repeats || w->end;
     }
-    if (!repeats) {
+    if (!compared) {
         return QL_OK;
     }
     st = ql_shards_open(&s, model_dir);
@@ -295,9 +297,9 @@ ql_status ql_gguf_adapter_open(ql_gguf_adapter **out, const char *model_dir,
     *j = (job){.opt = opt, .report = report};
     QL_TRY_DONE(ql_gguf_inputs_init(&j->in, model_dir, adapter_dir, out_path,
                                     opt, QL_GGUF_F32));
+    QL_TRY_DONE(check_base(j, model_dir));
     QL_TRY_DONE(check_plain(j));
     choose_alpha(j);
-    QL_TRY_DONE(check_base(j, model_dir));
     QL_TRY_DONE(ql_gguf_writer_open(&j->w, out_path));
     st = plan(j, adapter_dir);
 done:

@@ -593,8 +593,15 @@ static ql_status check_pattern(const ql_adapter_folder *f, ql_adapter *a)
 }
 
 /* Why what was read can be used, and not trained on; NULL: it can. */
-static const char *reason(const ql_adapter *a, bool shared)
+static const char *reason(const ql_adapter *a, const ql_adapter_folder *f,
+                          bool shared)
 {
+    for (size_t i = 0; i < f->n_wholes; i++) {
+        if (f->wholes[i].unnamed && !f->wholes[i].repeats) {
+            return "has an embedding or a head that is not the model's, and "
+                   "that \"modules_to_save\" does not name";
+        }
+    }
     for (size_t i = 0; i < a->n; i++) {
         const ql_site site = a->entries[i].site;
 
@@ -629,7 +636,7 @@ static ql_status read_folder(ql_adapter *a, const ql_config *c,
     QL_TRY_DONE(check_used(c, f, items, n));
     QL_TRY_DONE(ql_adapter_init(a, c, &opt, items, n, 0, false));
     a->config = json_incref(f->settings);
-    a->fixed = reason(a, shared);
+    a->fixed = reason(a, f, shared);
     QL_TRY_DONE(check_pattern(f, a));
     st = read_tensors(a, f);
 done:

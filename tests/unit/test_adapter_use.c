@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "qlora/export.h"
+#include "qlora/model.h"
 #include "src/base/file.h"
 #include "src/convert/peft.h"
 #include "src/format/gguf.h"
@@ -15,6 +16,8 @@
 #include "tests/check/toy_folder.h"
 
 #define Q0 "base_model.model.model.layers.0.self_attn.q_proj"
+#define EMBED "base_model.model.model.embed_tokens"
+#define HEAD "base_model.model.lm_head"
 
 enum {
     PATH_BYTES = 4300
@@ -186,11 +189,115 @@ static void names__of_other_forms_are_those_of_the_model(void **state)
 #undef PATH
 }
 
+/* An embedding x and, where there is one, a head h, beside a pair: merged,
+ * loaded, and written as GGUF. repeats: they are the base's. */
+static void use_ends(const float *x, const float *h, bool repeats)
+{
+    const toy_tensor t[] = {
+        {.name = Q0 ".lora_A.weight", .shape = {2, TOY_C}},
+        {.name = Q0 ".lora_B.weight", .shape = {TOY_QKV, 2}},
+        {.name = EMBED ".weight", .shape = {TOY_V, TOY_C}, .values = x},
+        {.name = HEAD ".weight", .shape = {TOY_V, TOY_C}, .values = h},
+    };
+    const char *gguf = check_tmp_path("ends.gguf");
+    const size_t bytes = TOY_V * TOY_C * sizeof(float);
+    ql_export_options o;
+    ql_model *m = NULL;
+    ql_adapter a;
+    float *e;
+
+    options(&o);
+    toy_adapter_write(adapter_dir, "{'r': 2}", t, h ? 4 : 3);
+    check_ok(merge(&o));
+    assert_true(report.difference.tokens > 0 && !report.untied);
+    assert_true(report.difference.logit <= 1e-5 * report.difference.range);
+    e = tensor_of(toy_out(), "model.embed_tokens.weight");
+    assert_memory_equal(e, x, bytes);
+    free(e);
+    if (repeats) {
+        check_ok(
+            ql_export_gguf_adapter(toy_in(), adapter_dir, gguf, &o, &report));
+    } else {
+        check_fails(
+            ql_export_gguf_adapter(toy_in(), adapter_dir, gguf, &o, &report),
+            QL_EUNSUPPORTED, ".weight cannot be said");
+    }
+    check_ok(ql_model_open(&m, toy_in(), NULL));
+    check_ok(ql_peft_load_onto(&a, m, adapter_dir));
+    assert_int_equal(a.n == 1, repeats);
+    assert_int_equal(a.fixed == NULL, repeats);
+    ql_adapter_free(&a);
+    ql_model_close(&m);
+}
+
+/* PEFT saves embedding and head unasked, with save_embedding_layers, or where
+ * they were resized, and loads what it has saved. */
+static void ends__saved_unasked_repeat_the_base_or_replace_it(void **state)
+{
+    (void)state;
+    for (int tied = 0; tied < 2; tied++) {
+        const toy_folder how = {.dtype = QL_DTYPE_F32, .untied = !tied};
+        const toy_tensor more[] = {
+            {.name = Q0 ".lora_A.weight", .shape = {2, TOY_C}},
+            {.name = Q0 ".lora_B.weight", .shape = {TOY_QKV, 2}},
+            {.name = EMBED ".weight", .shape = {TOY_V + 2, TOY_C}},
+        };
+        ql_export_options o;
+        ql_model *m = NULL;
+        float *x;
+        float *h;
+
+        toy_folder_write(toy_in(), &how);
+        x = tensor_of(toy_in(), "model.embed_tokens.weight");
+        h = tied ? NULL : tensor_of(toy_in(), "lm_head.weight");
+        use_ends(x, tied ? x : h, true);
+        x[7] += 0.5F;
+        use_ends(x, NULL, false);
+        free(x);
+        free(h);
+        options(&o);
+        toy_adapter_write(adapter_dir, "{'r': 2}", more, 3);
+        check_fails(merge(&o), QL_EMISMATCH,
+                    "is of 32 tokens, but the model has 30");
+        check_ok(ql_model_open(&m, toy_in(), NULL));
+        check_fails(ql_model_load_adapter(m, adapter_dir), QL_EMISMATCH,
+                    "resize_token_embeddings(32)");
+        ql_model_close(&m);
+    }
+}
+
+/* What is trained whole lies there twice more, then. */
+static void wrappers__of_what_is_trained_whole_are_read_over(void **state)
+{
+    static const toy_tensor t[] = {
+        {.name = Q0 ".lora_A.weight", .shape = {2, TOY_C}},
+        {.name = Q0 ".lora_B.weight", .shape = {TOY_QKV, 2}},
+        {.name = HEAD ".modules_to_save.weight", .shape = {TOY_V, TOY_C}},
+        {.name = HEAD ".original_module.weight", .shape = {TOY_V, TOY_C}},
+        {.name = HEAD ".weight", .shape = {TOY_V, TOY_C}},
+    };
+    static const char config[] = "{'r': 2, 'modules_to_save': ['lm_head']}";
+    const toy_folder how = {.dtype = QL_DTYPE_F32, .untied = true};
+    ql_export_options o;
+
+    (void)state;
+    options(&o);
+    toy_folder_write(toy_in(), &how);
+    toy_adapter_write(adapter_dir, config, t, 5);
+    check_ok(merge(&o));
+    assert_int_equal(report.merged, 2);
+    assert_true(report.difference.tokens > 0);
+    toy_adapter_write(adapter_dir, config, t, 4);
+    check_fails(merge(&o), QL_EMISMATCH, "whose tensors are missing");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names__of_other_forms_are_those_of_the_model),
         cmocka_unit_test(alpha__may_be_negative_or_zero),
+        cmocka_unit_test(ends__saved_unasked_repeat_the_base_or_replace_it),
+        cmocka_unit_test(wrappers__of_what_is_trained_whole_are_read_over),
     };
 
     snprintf(adapter_dir, sizeof(adapter_dir), "%s", check_tmp_path("adapter"));
