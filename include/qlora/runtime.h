@@ -5,9 +5,14 @@
 
 #include "qlora/status.h"
 
+typedef enum ql_note_kind {
+    QL_NOTE_NEWS,   /* how things go on */
+    QL_NOTE_WARNING /* what was given, or comes out, is not what it seems */
+} ql_note_kind;
+
 /* A note for the user: one sentence, no newline. Called from the thread that
  * runs the library call. */
-typedef void ql_note_fn(const char *text, void *user);
+typedef void ql_note_fn(ql_note_kind kind, const char *text, void *user);
 
 /* The type that products of frozen matrices and attention take their operands
  * in; sums are in f32 in any case. */

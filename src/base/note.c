@@ -15,19 +15,34 @@ void ql_note_set(ql_note_fn *fn, void *user)
     note_user = user;
 }
 
-void ql_note(const char *fmt, ...)
+static void tell(ql_note_kind kind, const char *fmt, va_list ap)
 {
     char text[sizeof(told)];
-    va_list ap;
 
     if (!note_fn) {
         return;
     }
-    va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
     if (strcmp(text, told) != 0) {
         memcpy(told, text, strlen(text) + 1);
-        note_fn(text, note_user);
+        note_fn(kind, text, note_user);
     }
+}
+
+void ql_note(const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    tell(QL_NOTE_NEWS, fmt, ap);
+    va_end(ap);
+}
+
+void ql_warn(const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    tell(QL_NOTE_WARNING, fmt, ap);
+    va_end(ap);
 }

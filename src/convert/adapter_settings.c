@@ -130,7 +130,7 @@ ql_status ql_adapter_settings_tell(const ql_adapter_settings *s)
         }
     }
     if (list.len > 0) {
-        ql_note("%s: not known, and left out, as PEFT does: %s", s->path,
+        ql_warn("%s: not known, and left out, as PEFT does: %s", s->path,
                 list.data);
     }
 done:

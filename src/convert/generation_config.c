@@ -106,7 +106,7 @@ ql_status ql_generation_config_end(const char *dir)
     if (st == QL_OK && end >= 0) {
         st = add(dir, tok, end);
         if (st == QL_EFORMAT) {
-            ql_note("%s is carried over as it is, without the token that the "
+            ql_warn("%s is carried over as it is, without the token that the "
                     "chat template ends an answer with: %s",
                     name, ql_last_error());
             st = QL_OK;

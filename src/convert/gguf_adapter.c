@@ -271,7 +271,7 @@ static ql_status check_base(job *j, const char *model_dir)
     }
     st = ql_shards_open(&s, model_dir);
     if (st != QL_OK && st != QL_ENOMEM) {
-        ql_note("whether the adapter was made for these embeddings is not "
+        ql_warn("whether the adapter was made for these embeddings is not "
                 "seen: %s",
                 ql_last_error());
         return QL_OK;

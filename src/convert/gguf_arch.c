@@ -279,21 +279,21 @@ void ql_gguf_arch_doubts(const ql_gguf_arch *a, const ql_config *c)
         ropes &= rope == (c->layer[i].rope >= 0);
     }
     if (!windows) {
-        ql_note("llama.cpp does not apply this model's sliding window in the "
+        ql_warn("llama.cpp does not apply this model's sliding window in the "
                 "same layers: long texts will differ");
     }
     if (!ropes) {
-        ql_note("llama.cpp takes other layers of this model to be without "
+        ql_warn("llama.cpp takes other layers of this model to be without "
                 "positions: all texts will differ");
     }
     if (c->rope[0].type == QL_ROPE_YARN &&
         (c->rope[0].attention_factor > 0 || c->rope[0].mscale > 0)) {
-        ql_note("llama.cpp has its own factor on attention under yarn: all "
+        ql_warn("llama.cpp has its own factor on attention under yarn: all "
                 "texts will differ");
     }
     if (fabs(scale - by_head) > 1e-4 * by_head &&
         fabs(scale - by_width) > 1e-4 * by_width) {
-        ql_note("llama.cpp does not scale this model's attention by %g: all "
+        ql_warn("llama.cpp does not scale this model's attention by %g: all "
                 "texts will differ",
                 scale);
     }

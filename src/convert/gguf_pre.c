@@ -138,7 +138,7 @@ static ql_status find_bytes(ql_gguf_pre *p, const json_t *root,
                 f.pattern ? f.pattern : "");
     }
     if (!exact) {
-        ql_note("llama.cpp %s words whole that are tokens no merges lead to "
+        ql_warn("llama.cpp %s words whole that are tokens no merges lead to "
                 "(its rule %s), the model's tokenizer %s: texts with such "
                 "words will differ",
                 whole_words ? "does not take" : "takes", rules[at].name,
@@ -220,7 +220,7 @@ static ql_status check_normalizer(const json_t *n, bool pieces,
         return QL_OK;
     }
     if (strcmp(type, "NFC") == 0) {
-        ql_note("llama.cpp does not put characters together (the tokenizer's "
+        ql_warn("llama.cpp does not put characters together (the tokenizer's "
                 "normalizer NFC): texts with letters and accents apart will "
                 "differ");
         return QL_OK;

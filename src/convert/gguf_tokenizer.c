@@ -239,7 +239,7 @@ static void add_end(ends *e, int64_t id)
     if (place) {
         *place = id;
     } else {
-        ql_note("GGUF has no name for so many end tokens: %lld is left out",
+        ql_warn("GGUF has no name for so many end tokens: %lld is left out",
                 (long long)id);
     }
 }

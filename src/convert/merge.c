@@ -272,7 +272,7 @@ static ql_status compare(const job *j, const char *out_dir)
 
     if (ql_merge_compare(d, j->model, j->adapter, out_dir, &j->base,
                          rounding) != QL_OK) {
-        ql_note("not compared with the model and its adapter: %s",
+        ql_warn("not compared with the model and its adapter: %s",
                 ql_last_error());
         return QL_OK;
     }

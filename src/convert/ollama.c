@@ -165,7 +165,7 @@ static ql_status put_template(job *j)
         return ql_buf_printf(&j->out, "TEMPLATE \"\"\"%s\"\"\"\n", g->text);
     }
     if (j->has_template) {
-        ql_note("the model's chat template has no translation for Ollama: "
+        ql_warn("the model's chat template has no translation for Ollama: "
                 "write a TEMPLATE into the Modelfile");
         return ql_buf_puts(&j->out, "# The model's chat template has no "
                                     "translation; write a TEMPLATE here.\n");
@@ -182,7 +182,7 @@ static ql_status put_stop(job *j, const char *word)
     ql_buf_init(&line, QL_TAG_TEXT, MAX_MODELFILE);
     if (!ql_modelfile_can(word)) {
         QL_TRY_DONE(ql_quote_ascii(&line, word, strlen(word)));
-        ql_note("a Modelfile cannot say the text %s, which ends answers: "
+        ql_warn("a Modelfile cannot say the text %s, which ends answers: "
                 "Ollama may write on behind it",
                 line.data);
         goto done;

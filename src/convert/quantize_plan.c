@@ -78,7 +78,7 @@ static void tell_idle_entries(const ql_quantize_plan *p,
                     skips(entry, name);
         }
         if (!found) {
-            ql_note("--skip-modules: no linear layer is kept by '%s': by the "
+            ql_warn("--skip-modules: no linear layer is kept by '%s': by the "
                     "rule of transformers an entry is the whole name of a "
                     "module, or a part of it that a dot follows (self_attn)",
                     entry);

@@ -387,7 +387,7 @@ static ql_status note_form(loader *l)
 {
     if (l->labels.n == 0 && ql_tokenizer_eos(l->shaper.tok) < 0 &&
         ql_dataset_files(l->ds) == 1) {
-        ql_note("the tokenizer names no end token: the model will not learn "
+        ql_warn("the tokenizer names no end token: the model will not learn "
                 "where an answer ends");
     }
     if (ql_form_note(l->form)) {
@@ -472,7 +472,7 @@ static ql_status load_text(loader *l, ql_reader *r)
     QL_TRY(ql_dataset_set_form(l->ds, QL_FORMAT_TEXT, ""));
     QL_TRY(note_form(l));
     if (r->odd) {
-        ql_note("%s is read as plain text, as its name says, though it looks "
+        ql_warn("%s is read as plain text, as its name says, though it looks "
                 "like JSON: name it .jsonl, or say which format it has",
                 l->path);
     }
@@ -583,7 +583,7 @@ static void note_result(const loader *l)
             r->split);
     }
     if (r->changed > 0) {
-        ql_note("the chat template changes %zu turns of the assistant, or "
+        ql_warn("the chat template changes %zu turns of the assistant, or "
                 "leaves part of them out",
                 r->changed);
     }
@@ -593,7 +593,7 @@ static void note_result(const loader *l)
     }
     if (r->unended > 0 && l->labels.n == 0 &&
         ql_tokenizer_eos(l->shaper.tok) >= 0) {
-        ql_note("%zu samples end in no special token: where an answer ends is "
+        ql_warn("%zu samples end in no special token: where an answer ends is "
                 "not learnt from them",
                 r->unended);
     }

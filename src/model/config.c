@@ -272,7 +272,7 @@ static ql_status read_rest(ql_config *c, const json_t *o, const char *path)
     }
     QL_TRY(ql_json_real(o, "attention_dropout", path, &dropout));
     if (dropout > 0) {
-        ql_note("attention_dropout of config.json is not applied");
+        ql_warn("attention_dropout of config.json is not applied");
     }
     return QL_OK;
 }

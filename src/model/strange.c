@@ -197,7 +197,7 @@ ql_status ql_strange_check(const ql_shards *s, const ql_config *c,
         }
     }
     if (unread > 0) {
-        ql_note("tensors that this architecture does not use: %zu, the first "
+        ql_warn("tensors that this architecture does not use: %zu, the first "
                 "of them %s",
                 unread, first);
     }

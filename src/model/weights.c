@@ -373,7 +373,7 @@ static ql_status begin_head(loader *l)
     ql_rng_fill(HEAD_KEY, by, w, rows * l->c->C);
     l->w->base_head = ql_qtensor_dense(w, rows, l->c->C);
     l->w->head_bias = b;
-    ql_note("the model has no %s: it begins at random, and is to be trained",
+    ql_warn("the model has no %s: it begins at random, and is to be trained",
             l->c->arch->names->head);
     return QL_OK;
 }

@@ -18,7 +18,7 @@ static const char settings_name[] = "run.yaml";
 static bool worked(ql_status st)
 {
     if (st != QL_OK) {
-        ql_note("%s", ql_last_error());
+        ql_warn("%s", ql_last_error());
     }
     return st == QL_OK;
 }
@@ -124,7 +124,7 @@ static bool is_foreign_card(const ql_report *r)
                   !strstr(text, "<!-- written by qlora-train");
     }
     if (foreign) {
-        ql_note("%s is not ours and stays as it is", path);
+        ql_warn("%s is not ours and stays as it is", path);
     }
     ql_free(text);
     ql_free(path);
@@ -145,7 +145,7 @@ static ql_status save_settings(const ql_report *r, const char *path)
     ql_status st = there ? QL_OK : QL_ENOMEM;
 
     if (st == QL_OK && ql_path_exists(there) && !r->opt->overwrite_output_dir) {
-        ql_note("%s was there before and stays", there);
+        ql_warn("%s was there before and stays", there);
     } else if (st == QL_OK && settings) {
         st = ql_file_write(path, settings, strlen(settings));
     }

@@ -85,7 +85,7 @@ static ql_status find_newest(const ql_trainer *t, ql_checkpoint *c,
             break;
         }
         if (i + 1 < n) {
-            ql_note("%s; the checkpoint before it is looked at",
+            ql_warn("%s; the checkpoint before it is looked at",
                     ql_last_error());
         }
     }
@@ -118,15 +118,15 @@ static void tell(const ql_trainer *t, const ql_checkpoint *c,
     ql_note("going on from %s, after step %zu of %zu", c->path, step,
             t->length.total);
     if (changes->len > 0) {
-        ql_note("since %s was written: %s", c->path, changes->data);
+        ql_warn("since %s was written: %s", c->path, changes->data);
     }
     if (t->length.total != old) {
-        ql_note("the run now ends after step %zu instead of %zu",
+        ql_warn("the run now ends after step %zu instead of %zu",
                 t->length.total, old);
     }
     if (step < t->length.total && step < old && rate != c->progress.next_rate &&
         t->opt->lr_scheduler_type != QL_SCHEDULER_REDUCE_LR_ON_PLATEAU) {
-        ql_note("the learning rate of step %zu is now %g instead of %g",
+        ql_warn("the learning rate of step %zu is now %g instead of %g",
                 step + 1, rate, c->progress.next_rate);
     }
 }

@@ -116,11 +116,11 @@ static void show_progress(ql_trainer *t, ql_report_state state, const char *why)
         return;
     }
     if (write_log(t) != QL_OK) {
-        ql_note("%s", ql_last_error());
+        ql_warn("%s", ql_last_error());
     }
     ql_publish_files(&t->publish, t->output.work, state, why);
     if (ql_output_show(&t->output) != QL_OK) {
-        ql_note("%s", ql_last_error());
+        ql_warn("%s", ql_last_error());
     }
 }
 
@@ -132,7 +132,7 @@ static void show_samples(ql_trainer *t)
     }
     ql_publish_before(&t->publish, t->output.work);
     if (ql_output_show(&t->output) != QL_OK) {
-        ql_note("%s", ql_last_error());
+        ql_warn("%s", ql_last_error());
     }
 }
 
@@ -244,10 +244,9 @@ static ql_status drop_foreign_best(const ql_trainer *t)
     return st;
 }
 
-/* Says to the user, and adds to what the report says. */
+/* Adds to what the report says. */
 static void remark(ql_buf *all, const char *text)
 {
-    ql_note("%s", text);
     if (ql_buf_printf(all, "%s%s", all->len > 0 ? "; " : "", text) != QL_OK) {
         ql_buf_clear(all);
     }
@@ -270,6 +269,7 @@ static void add_remarks(ql_trainer *t, ql_buf *all)
                  "without a smaller loss",
                  t->progress.step, t->length.total, r->waited,
                  r->waited == 1 ? "" : "s");
+        ql_note("%s", text);
         remark(all, text);
     }
     if (known && kept > r->first_eval_loss) { /* neither is NaN */
@@ -280,6 +280,7 @@ static void add_remarks(ql_trainer *t, ql_buf *all)
                  t->opt->adapter || ql_trainer_full(t) ? "as it was before"
                                                        : "without it",
                  kept, r->first_eval_loss);
+        ql_warn("%s", text);
         remark(all, text);
     }
 }

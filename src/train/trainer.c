@@ -207,7 +207,7 @@ static void note_patience(const ql_trainer *t)
     }
     n = (t->length.total - 1) / every;
     if (n <= patience) {
-        ql_note("early-stopping-patience %zu cannot end this run of %zu steps "
+        ql_warn("early-stopping-patience %zu cannot end this run of %zu steps "
                 "early: %zu evaluation%s due before its last step",
                 patience, t->length.total, n, n == 1 ? " is" : "s are");
     }

@@ -16,10 +16,11 @@ enum {
 
 static char notes[1 << 14];
 
-static void keep_note(const char *text, void *user)
+static void keep_note(ql_note_kind kind, const char *text, void *user)
 {
     const size_t n = strlen(notes);
 
+    (void)kind;
     (void)user;
     snprintf(notes + n, sizeof(notes) - n, "%s\n", text);
 }

@@ -130,6 +130,17 @@ go --output out --resume out/checkpoint-20 --num-train-epochs 7
 expect 0 'num-train-epochs was 6.0, is 7.0'
 expect 0 'the run now ends after step 28 instead of 24'
 expect 0 'the learning rate of step 21 is now '
+
+# Where quiet is asked for, warnings stay, and nothing else
+half
+toy flip out/checkpoint-24/optimizer.bin 4001
+go --output out --num-train-epochs 7 --quiet
+expect 0 'checkpoint-24/optimizer.bin is damaged: its CRC-32 is another; the'
+expect 0 'num-train-epochs was 6.0, is 7.0'
+expect 0 'the run now ends after step 28 instead of 24'
+expect 0 'the learning rate of step 23 is now '
+expect 0 'out/run.yaml was there before and stays'
+[ "$(wc -l <"$log/err")" = 5 ] || complain "not quiet: $(cat "$log/err")"
 half
 go --output out --resume off --overwrite-output-dir
 expect 0 '^step 1/24'
@@ -147,9 +158,10 @@ grep -q "class=\"status finished\".*$early" early/report.html ||
 cmp early/adapter_model.safetensors early/best/adapter_model.safetensors
 go --output bad --learning-rate 90 --lr-scheduler-type constant --eval-steps 1 \
     --max-steps 30 --logging-steps 10 --early-stopping-patience 2 --json \
-    --no-load-best-model-at-end
+    --no-load-best-model-at-end --quiet
 worse='the adapter kept is worse than the model without it (.* against '
 expect 0 "$worse"
+[ "$(wc -l <"$log/err")" = 1 ] || complain "not quiet: $(cat "$log/err")"
 grep -q "class=\"status finished\".*$worse" bad/report.html ||
     complain "the report does not say that it is worse"
 step=$(sed -n 's/^.*"steps": \([0-9]*\),.*"stopped_early": true, .*/\1/p' \

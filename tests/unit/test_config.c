@@ -399,8 +399,9 @@ static void folders__that_lack_a_part_are_told_so(void **state)
 
 static char noted[1024];
 
-static void keep_note(const char *text, void *user)
+static void keep_note(ql_note_kind kind, const char *text, void *user)
 {
+    (void)kind;
     (void)user;
     if (strstr(text, "tensors")) {
         snprintf(noted, sizeof(noted), "%s", text);

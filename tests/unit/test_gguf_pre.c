@@ -34,8 +34,9 @@ static const char o200k[] =
 
 static char notes[TEXT_BYTES];
 
-static void take_note(const char *text, void *user)
+static void take_note(ql_note_kind kind, const char *text, void *user)
 {
+    (void)kind;
     (void)user;
     snprintf(notes + strlen(notes), sizeof(notes) - strlen(notes), "%s\n",
              text);

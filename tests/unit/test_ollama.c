@@ -25,8 +25,9 @@ static char file[PATH_BYTES];
 static char notes[NOTE_BYTES];
 static ql_export_report report;
 
-static void take_note(const char *text, void *user)
+static void take_note(ql_note_kind kind, const char *text, void *user)
 {
+    (void)kind;
     (void)user;
     snprintf(notes + strlen(notes), sizeof(notes) - strlen(notes), "%s\n",
              text);

@@ -358,8 +358,9 @@ static void settings__that_are_harmless_are_read_over(void **state)
 
 static char notes[4096];
 
-static void keep_note(const char *text, void *user)
+static void keep_note(ql_note_kind kind, const char *text, void *user)
 {
+    (void)kind;
     (void)user;
     snprintf(notes, sizeof(notes), "%s", text);
 }

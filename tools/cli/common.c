@@ -36,7 +36,8 @@ const cli_opt *cli_common_opts(cli_common *common)
         {.name = "json", CLI_FLAG(&common->json), .group = "General",
          .transient = true, .help = "results on stdout as JSON lines"},
         {.name = "quiet", CLI_FLAG(&common->quiet), .letter = 'q',
-         .group = "General", .transient = true, .help = "no progress"},
+         .group = "General", .transient = true,
+         .help = "no progress and no news; warnings and errors stay"},
         {.name = "help", CLI_FLAG(&common->help), .letter = 'h',
          .group = "General", .transient = true, .stops = true,
          .help = "show this text"},
@@ -53,11 +54,13 @@ const cli_opt *cli_common_opts(cli_common *common)
     return common->opts;
 }
 
-static void note(const char *text, void *user)
+static void note(ql_note_kind kind, const char *text, void *user)
 {
     const cli_common *common = user;
 
-    fprintf(stderr, "%s: %s\n", common->command, text);
+    if (kind == QL_NOTE_WARNING || !common->quiet) {
+        fprintf(stderr, "%s: %s\n", common->command, text);
+    }
 }
 
 void cli_common_exact(cli_common *common)
@@ -92,7 +95,7 @@ static ql_status open_runtime(cli_common *common)
         .threads = common->threads,
         .compute = common->compute,
         .isa = common->isa,
-        .note = common->quiet ? NULL : note,
+        .note = note,
         .note_user = common,
     };
 

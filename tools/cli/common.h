@@ -33,7 +33,7 @@ typedef struct cli_common {
     const char *isa; /* NULL: QL_ISA, else the best */
     size_t seed;     /* 42 */
     bool json;       /* results as JSON lines */
-    bool quiet;      /* no progress, no notes */
+    bool quiet;      /* no progress, no news */
     bool help;       /* these two are answered by cli_start */
     bool version;
     const char *config;  /* settings file, NULL for none */
@@ -51,9 +51,9 @@ const cli_opt *cli_common_opts(cli_common *common);
 void cli_common_exact(cli_common *common);
 
 /* Reads the command line and the settings file, answers --help and --version,
- * and opens the runtime; its notes go to stderr unless --quiet. False if the
- * command ends here, with its exit code in *code. True: args is the caller's,
- * to be ended by cli_finish. */
+ * and opens the runtime; its notes go to stderr, with --quiet the warnings
+ * only. False if the command ends here, with its exit code in *code. True:
+ * args is the caller's, to be ended by cli_finish. */
 bool cli_start(cli_args *args, const cli_command *cmd, cli_common *common,
                int argc, char **argv, int *code);
 
