@@ -64,6 +64,11 @@ ql_status ql_history_add(ql_history *h, const ql_train_event *e)
     return ql_buf_append(&h->rows, e, sizeof(*e));
 }
 
+void ql_history_drop(ql_history *h)
+{
+    h->rows.len -= sizeof(ql_train_event);
+}
+
 size_t ql_history_waited(const ql_history *h)
 {
     double best = HUGE_VAL;

@@ -48,6 +48,9 @@ void ql_history_step(ql_history *h, const ql_history_sum *step,
 /* Adds a row, and with a step begins anew to count. Errors: QL_ENOMEM. */
 ql_status ql_history_add(ql_history *h, const ql_train_event *e);
 
+/* Takes the last row back. */
+void ql_history_drop(ql_history *h);
+
 /* Evaluations since the best of those that were due. */
 size_t ql_history_waited(const ql_history *h);
 

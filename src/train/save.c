@@ -222,6 +222,7 @@ static ql_status load_best(ql_trainer *t)
 
     ql_free(t->adapter.grad);
     t->adapter.grad = NULL;
+    t->replaced = true;
     if (path) {
         st = ql_trainer_full(t) ? ql_trained_read(&t->adapter, path)
                                 : load_best_adapter(t, path);
@@ -332,11 +333,9 @@ static ql_status write_rest(ql_trainer *t)
     return QL_OK;
 }
 
-ql_status ql_trainer_finish(ql_trainer *t)
+/* What is kept, and all that is written of a run that is at its end. */
+static ql_status write_end(ql_trainer *t)
 {
-    ql_train_event e = done_event(t);
-
-    QL_TRY(ql_trainer_log(t, &e));
     if (t->opt->load_best_model_at_end && t->progress.best_step > 0 &&
         t->progress.best_step != t->progress.step) {
         QL_TRY(load_best(t));
@@ -346,7 +345,20 @@ ql_status ql_trainer_finish(ql_trainer *t)
     QL_TRY(drop_foreign_best(t));
     QL_TRY(write_rest(t));
     QL_TRY(ql_trained_save(&t->adapter, t->m, false, t->output.work));
-    QL_TRY(ql_output_commit(&t->output));
+    return ql_output_commit(&t->output);
+}
+
+ql_status ql_trainer_finish(ql_trainer *t)
+{
+    ql_train_event e = done_event(t);
+    ql_status st;
+
+    QL_TRY(ql_trainer_log(t, &e));
+    st = write_end(t);
+    if (st != QL_OK) {
+        ql_history_drop(&t->history);
+        return st;
+    }
     tell_samples(t);
     ql_trainer_tell(t, &e);
     return QL_OK;
@@ -408,30 +420,55 @@ static ql_status tell_both(ql_status st, const char *why, ql_status saved,
     return st;
 }
 
+/* Removes what was made for the end, which would be shown: it was not reached,
+ * and what is left needs the room. */
+static void clear_work(const ql_trainer *t)
+{
+    if (ql_dir_remove(t->output.work) != QL_OK ||
+        ql_dir_make(t->output.work) != QL_OK) {
+        ql_warn("%s", ql_last_error());
+    }
+}
+
+/* Saves the checkpoint of this step, or what of it is sound, and adds to why
+ * what became of it. *shown: there is a folder for the report. */
+static ql_status save_rest(ql_trainer *t, ql_status st, const char *why,
+                           bool *shown)
+{
+    const size_t step = t->progress.step;
+    const bool whole = !t->unsound || t->saved == step;
+    const char *name = whole ? "checkpoint" : kind_of(t);
+    const ql_status saved = whole ? ql_trainer_save(t) : save_adapter(t);
+
+    /* a run that only could not write leaves nothing, if nothing is there */
+    *shown = saved != st || t->output.written || t->saved > 0;
+    if (saved == QL_OK) {
+        return ql_fail(st, "%s; the %s of step %zu is in %s/%s-%zu", why, name,
+                       step, t->out_dir, name, step);
+    }
+    return tell_both(st, why, saved, name);
+}
+
 ql_status ql_trainer_rescue(ql_trainer *t, ql_status st)
 {
-    const bool whole = !t->unsound || t->saved == t->progress.step;
-    const char *name = whole ? "checkpoint" : kind_of(t);
-    const size_t step = t->progress.step;
-    ql_status saved;
-    bool shown;
+    bool shown = true;
     char *why;
 
-    if (step == 0) {
+    if (t->progress.step == 0) {
         return ql_fail(st, "%s; nothing was written", ql_last_error());
     }
     why = ql_strdup(QL_TAG_MISC, ql_last_error());
     if (!why) {
         return QL_ENOMEM;
     }
-    saved = whole ? ql_trainer_save(t) : save_adapter(t);
-    /* a run that only could not write leaves nothing, if nothing is there */
-    shown = saved != st || t->output.written || t->saved > 0;
-    if (saved == QL_OK) {
-        ql_fail(st, "%s; the %s of step %zu is in %s/%s-%zu", why, name, step,
-                t->out_dir, name, step);
+    clear_work(t);
+    if (!t->replaced || t->saved == t->progress.step) {
+        st = save_rest(t, st, why, &shown);
+    } else if (t->publish.report.kept == 0) {
+        ql_fail(st, "%s", why); /* the best is what could not be read */
     } else {
-        st = tell_both(st, why, saved, name);
+        ql_fail(st, "%s; the best %s, of step %zu, is in %s/best", why,
+                kind_of(t), t->progress.best_step, t->out_dir);
     }
     ql_free(why);
     return shown ? show_end(t, st) : st;

@@ -607,7 +607,8 @@ ql_status ql_train(ql_model *model, const ql_dataset *data,
         ql_trainer_tell(&t, &(ql_train_event){.kind = QL_TRAIN_PLAN});
     } else if (st == QL_OK) {
         st = train(&t);
-        st = st == QL_OK ? ql_trainer_finish(&t) : ql_trainer_rescue(&t, st);
+        st = st == QL_OK ? ql_trainer_finish(&t) : st;
+        st = st == QL_OK ? st : ql_trainer_rescue(&t, st);
     }
     if (result) {
         fill_result(&t, result);

@@ -39,6 +39,8 @@ typedef struct ql_trainer {
     double told;    /* ql_now_s of the last event */
     bool stop;      /* the caller asked for it */
     bool unsound;   /* the optimizer's state is not one of any step */
+    bool replaced;  /* what is trained is no longer that of the last step, but
+                       the best, or on its way to be */
 } ql_trainer;
 
 /* All weights are trained, not an adapter. */
@@ -103,7 +105,8 @@ ql_status ql_trainer_save(ql_trainer *t);
 ql_status ql_trainer_save_best(ql_trainer *t, const char *from);
 
 /* After the last step: the adapter that is to be kept, and all other files of
- * the output folder. Errors: as above. */
+ * the output folder. After a failure the log ends with the last step. Errors:
+ * as above. */
 ql_status ql_trainer_finish(ql_trainer *t);
 
 /* After a failure whose sentence is set: saves what there is to save and adds

@@ -82,7 +82,7 @@ head -c 40000 /dev/zero >d/vocab.json
 left 60
 run train --lora-r 1 --output disk/out --overwrite-output-dir --seed 9
 [ "$code" = 4 ] || complain "exit code $code"
-said "qlora-train: *; free some space or write elsewhere"
+said "qlora-train: *; free some space or write elsewhere; the *"
 for name in adapter_model.safetensors adapter_config.json metrics.csv; do
     cmp before/$name disk/out/$name >&2 || complain "$name was touched"
 done

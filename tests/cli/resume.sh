@@ -176,6 +176,40 @@ go --output vain --early-stopping-patience 3 --dry-run
 refuse 2 "early-stopping-patience goes by the loss of evaluation data; give *" \
     train --output vain --early-stopping-patience 1 --eval-steps 1
 
+# A run that fails at its very end: its checkpoint is told, the report says why,
+# nothing else of the end is there, and it is gone on from
+mkdir d/vocab.json
+# failed SENTENCE
+failed() {
+    expect 3 "$1"
+    grep -q "class=\"status failed\".*$1" out/report.html ||
+        complain "the report does not say why"
+    for name in README.md run.yaml tokenizer.json adapter_config.json; do
+        [ ! -e out/$name ] || complain "$name is there"
+    done
+}
+rm -rf out
+go --output out
+failed "vocab.json.*; the checkpoint of step 24 is in out/checkpoint-24"
+rm -r d/vocab.json
+go --output out
+expect 0 'going on from out/checkpoint-24, after step 24 of 24'
+same out
+mkdir d/vocab.json
+rm -rf out
+go --output out --save-strategy no --no-load-best-model-at-end
+failed "vocab.json.*; the checkpoint of step 24 is in out/checkpoint-24"
+rm -rf d/vocab.json
+go --output out --save-strategy no --no-load-best-model-at-end
+expect 0 'going on from out/checkpoint-24, after step 24 of 24'
+[ "$(cut -d, -f1-7 out/metrics.csv)" = "$(cut -d, -f1-7 whole/metrics.csv)" ] ||
+    complain "another log"
+mkdir d/vocab.json
+go --output out --learning-rate 0.9 --lr-scheduler-type constant \
+    --resume off --overwrite-output-dir --save-strategy no
+expect 3 'vocab.json.*; the best adapter, of step [0-9]*, is in out/best$'
+rm -r d/vocab.json
+
 # On from an adapter, with its settings, which run.yaml has
 go --output more --adapter whole --lora-r 5
 expect 2 'lora-r is not what the adapter of --adapter has'
