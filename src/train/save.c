@@ -6,6 +6,7 @@
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/base/note.h"
+#include "src/convert/generation_config.h"
 #include "src/convert/peft.h"
 #include "src/convert/trained_folder.h"
 #include "src/train/metrics.h"
@@ -345,6 +346,9 @@ static ql_status write_end(ql_trainer *t)
     QL_TRY(drop_foreign_best(t));
     QL_TRY(write_rest(t));
     QL_TRY(ql_trained_save(&t->adapter, t->m, false, t->output.work));
+    if (ql_trainer_full(t)) {
+        QL_TRY(ql_generation_config_end(t->output.work));
+    }
     return ql_output_commit(&t->output);
 }
 

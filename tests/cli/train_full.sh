@@ -60,6 +60,19 @@ accept qlora-train --quiet --json --model whole --data data.jsonl \
     --method lora --no-packing --eval-split 3 --output on --max-steps 1
 near "$(value '"step": 0, "eval_loss"' eval_loss)" "$best" 0.02
 
+# what ends an answer ends texts in transformers, too
+printf '%s\n' '{"messages": [{"role": "user", "content": "a b"},' \
+    ' {"role": "assistant", "content": "b a"}]}' | tr -d '\n' >talk.jsonl
+accept qlora-train --model d --data talk.jsonl --method full --max-steps 1 \
+    --output talks --chat-template \
+    '{% for m in messages %}{{ m.content }}<unk>{% endfor %}'
+python3 -c '
+import json
+ends = json.load(open("talks/generation_config.json"))["eos_token_id"]
+assert ends == [2, 0], ends
+' || complain "the token that ends an answer is not said"
+[ ! -e whole/generation_config.json ] || complain "generation_config.json"
+
 full two --threads 2
 same two
 full paged --optim paged_adamw_32bit --optimizer-memory 300000
