@@ -59,11 +59,18 @@ refuse 3 '--real d: the model is in 4 bits; *' $q data.jsonl --real m --real d
 refuse 3 '--real d: the model is in 4 bits; *' \
     qlora-bench memory --work-dir . --real m --real d
 damaged
-# what a job refuses is refused with the same exit code
 truncate -s 100 d/model.safetensors
-refuse 3 '*: qlora-bench job ended with exit code 3; its reason *' \
-    qlora-bench quality --real d --data data.jsonl --eval-data data.jsonl \
-    --work-dir .
+refuse 3 'd/model.safetensors: *' $q data.jsonl --real m --real d
+refuse 3 'd/model.safetensors: *' \
+    qlora-bench memory --work-dir . --real m --real d
+damaged
+rm d/tokenizer.json
+refuse 3 '*d/tokenizer.json: *' $q data.jsonl --real m --real d
+damaged
+# what a job refuses is refused with the same exit code
+toy poke d/model.safetensors model.layers.0.mlp.up_proj.weight 0 nan
+refuse 5 '*: qlora-bench job ended with exit code 5; its reason *' \
+    $q data.jsonl --real d
 damaged
 # the disk is asked before anything is written
 refuse 4 '*model.safetensors*' sh -c 'ulimit -f 8

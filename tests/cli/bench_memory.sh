@@ -116,26 +116,6 @@ assert large["plan_total"] >= 13 * small["plan_total"], (small, large)
 '
 
 # what was measured before a failure is not lost
-mkdir -p work broken
-cp -R tiny/. broken
-truncate -s 100 broken/model.safetensors
-code=0
-qlora-bench memory --measure none --predict none --real ./tiny \
-    --real broken --max-length 32 --steps 0 --rounds 1 --work-dir work \
-    --threads 2 --output part >table.txt 2>said || code=$?
-[ "$code" = 3 ]
-test -z "$(ls work)"
-why=$(tail -n 1 said)
-echo "$why" | grep -q "broken/model.safetensors: "
-python3 - "$why" <<'END'
-import json
-import sys
-
-root = json.load(open('part/memory.json', encoding='utf-8'))
-shapes = [r['shape'] for r in root['measured']]
-assert shapes == ['./tiny'] * 5, root
-assert root['stopped'] and sys.argv[1].endswith(root['stopped']), root
-with open('part/memory.html', encoding='utf-8') as f:
-    assert 'Not all was measured' in f.read()
-END
+. "$QL_SOURCE/tests/cli/bench_part.sh"
+part 3 memory measured shape 5 ./tiny --measure none --predict none
 grep -q '^\S*tiny *qlora *measured ' table.txt

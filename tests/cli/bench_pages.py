@@ -23,6 +23,7 @@ DASH = '\u2013'
 
 # What holds figures; all else is prose, of which numbers count
 EXACT = {'td', 'b', 'title', 'text', 'code'}
+WHOLE = {'value', 'lead bad'}
 # Attributes that place, size, colour or tell
 DRAWN = re.compile(r'\d|var\(')
 
@@ -62,7 +63,7 @@ class Page(html.parser.HTMLParser):
         if not text:
             return
         tag, attrs = self.open[-1]
-        exact = tag in EXACT or attrs.get('class') == 'value'
+        exact = tag in EXACT or attrs.get('class') in WHOLE
         tokens = [text] if exact else prose(text)
         self.tokens += tokens
         self.digits += digits(tokens)
@@ -112,6 +113,12 @@ def machine(m):
     return prose(m['processor'], f"{m['threads']} {m['cores']}", m['isa'],
                  f"{m['memory_gib']:.1f} {m['load']:.1f}", m['version'],
                  m['compiler']) + [m['command']]
+
+
+def stopped(root):
+    """Why not all was measured."""
+    why = root.get('stopped')
+    return [f'Not all was measured: {why}'] if why else []
 
 
 def unique(names):
@@ -313,7 +320,7 @@ def published(root):
 def memory_tokens(root):
     lead = prose(f"{root['max_length']} {root['batch_size']} {root['lora_r']}",
                  '16')  # of bf16
-    return lead + headline(root) + bars(root) + dots(root) + \
+    return lead + stopped(root) + headline(root) + bars(root) + dots(root) + \
         plan_error(root) + floors(root) + memory_table(root) + \
         rounds_table(root) + published(root) + machine(root['machine'])
 
@@ -424,7 +431,7 @@ def quality_tokens(root):
     out = ['4']  # bits
     out += prose(f"{root['steps']} {root['batch_size']}", root['data'],
                  f"{root['lora_r']} {root['learning_rate']:g}",
-                 root['eval_data'], str(root['rounds']))
+                 root['eval_data'], str(root['rounds'])) + stopped(root)
     for model in unique(r['model'] for r in root['rows']):
         out += losses(root, model)
     out += claims(root)

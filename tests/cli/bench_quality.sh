@@ -50,25 +50,6 @@ assert len(root['claims']) == 14, root['claims']
 END
 
 # what was measured before a failure is not lost
-mkdir -p work broken
-cp -R real/. broken
-truncate -s 100 broken/model.safetensors
-code=0
-qlora-bench quality --real real --data data.jsonl --eval-data eval.jsonl \
-    --real broken --max-length 32 --steps 0 --rounds 1 --work-dir work \
-    --threads 2 --output part >table.txt 2>said || code=$?
-[ "$code" = 3 ]
-test -z "$(ls work)"
-why=$(tail -n 1 said)
-echo "$why" | grep -q "ended with exit code 3; "
-python3 - "$why" <<'END'
-import json
-import sys
-
-root = json.load(open('part/quality.json', encoding='utf-8'))
-assert [r['model'] for r in root['rows']] == ['real'] * 6, root
-assert root['stopped'] and sys.argv[1].endswith(root['stopped']), root
-with open('part/quality.html', encoding='utf-8') as f:
-    assert 'Not all was measured' in f.read()
-END
+. "$QL_SOURCE/tests/cli/bench_part.sh"
+part 5 quality rows model 6 real --data data.jsonl --eval-data eval.jsonl
 grep -q '^real *as stored, LoRA ' table.txt
