@@ -513,23 +513,25 @@ ql_status ql_checkpoint_list(const char *dir, size_t **steps, size_t *n)
 
 ql_status ql_checkpoint_prune(const char *dir, size_t step, size_t limit)
 {
+    size_t ahead = 0;
     size_t *steps;
     size_t n;
-    size_t kept = 0;
     ql_status st;
 
     QL_TRY(ql_checkpoint_list(dir, &steps, &n));
     st = QL_OK;
-    for (size_t i = 0; st == QL_OK && i < n; i++) {
-        char *path;
+    while (ahead < n && steps[ahead] > step) {
+        ahead++;
+    }
+    /* The oldest first: the last one of a run that is finished says so of all
+     * before it, and no run may go on from these. */
+    for (size_t i = n; st == QL_OK && i-- > 0;) {
+        if (i < ahead || (limit > 0 && i - ahead >= limit)) {
+            char *path = ql_checkpoint_path(dir, steps[i]);
 
-        if (steps[i] <= step && (limit == 0 || kept < limit)) {
-            kept++;
-            continue;
+            st = path ? ql_dir_discard(path) : QL_ENOMEM;
+            ql_free(path);
         }
-        path = ql_checkpoint_path(dir, steps[i]);
-        st = path ? ql_dir_discard(path) : QL_ENOMEM;
-        ql_free(path);
     }
     ql_free(steps);
     return st;

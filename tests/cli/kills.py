@@ -3,7 +3,8 @@
 moments, so many in all, and begun again each time, end as one that was not
 killed: the same weights, checkpoints, best weights and samples to the byte, and
 the same log in every form that it is written in, but for times and memory.
-QL_SEED replays the moments."""
+Where they take the place of an adapter, that is there, whole, until it is
+replaced. QL_SEED replays the moments."""
 import json
 import os
 import random
@@ -17,12 +18,14 @@ import time
 import reports
 
 LORA = ['--lora-r', '2']
+OVERWRITE = '--overwrite-output-dir'
 WAYS = [LORA,
         ['--method', 'full'],
         [*LORA, '--optim', 'adamw_8bit', '--save-total-limit', '1'],
         [*LORA, '--optim', 'paged_adamw_32bit', '--optimizer-memory', '8000'],
         [*LORA, '--lora-dropout', '0.1', '--use-dora'],
-        [*LORA, '--init-lora-weights', 'pissa', '--save-total-limit', '0']]
+        [*LORA, '--init-lora-weights', 'pissa', '--save-total-limit', '0'],
+        [*LORA, OVERWRITE]]
 SAME = ('.safetensors', '.bin', 'config.json', 'samples.json')
 CLOCK = {'elapsed', 'eval_runtime', 'peak_rss_bytes', 'rss_bytes', 'seconds',
          'tokens_per_second', 'train_runtime', 'train_tokens_per_second'}
@@ -100,6 +103,20 @@ def finish(out, way):
     return time.monotonic() - began
 
 
+def begin(out, way):
+    """The folder that is written to, if it is there before."""
+    if OVERWRITE in way:
+        shutil.copytree('old', out)
+
+
+def check_kept(out, way):
+    """After a kill an adapter is the old one or the new one."""
+    name = 'adapter_model.safetensors'
+    if OVERWRITE in way and os.path.exists(f'{out}/adapter_config.json'):
+        assert content(f'{out}/{name}') in (content(f'old/{name}'),
+                                            content(f'whole/{name}')), out
+
+
 def run_killed(out, way, pick, longest, most):
     """Kills, but not more often, until a run is faster. Returns how often."""
     kills = 0
@@ -114,6 +131,7 @@ def run_killed(out, way, pick, longest, most):
             return kills
         assert process.returncode == -signal.SIGKILL, (process.returncode,
                                                        said)
+        check_kept(out, way)
         kills += 1
     finish(out, way)
     return kills
@@ -122,9 +140,12 @@ def run_killed(out, way, pick, longest, most):
 def kill_often(way, pick, wanted):
     """Runs of one training until they were killed so often."""
     took = finish('whole', way)
+    if OVERWRITE in way:
+        finish('old', [*way, '--seed', '1'])
     longest = 0.5 * took
     kills = ends = 0
     while kills < wanted:
+        begin('out', way)
         hits = run_killed('out', way, pick, longest, wanted - kills)
         kills += hits
         if not hits:  # the first run was slower than others are
@@ -133,6 +154,7 @@ def kill_often(way, pick, wanted):
         shutil.rmtree('out')
         ends += 1
     shutil.rmtree('whole')
+    shutil.rmtree('old', ignore_errors=True)
     print(f'{" ".join(way)}: {kills} kills, {ends} runs, {took:.2f} s a run')
 
 
