@@ -199,8 +199,7 @@ void ql_merged_close(ql_merged *m)
 }
 
 ql_status ql_merged_init(ql_merged *m, const char *dir,
-                         const ql_adapter_folder *adapter,
-                         const ql_merged_base *base)
+                         ql_adapter_folder *adapter, const ql_merged_base *base)
 {
     ql_status st;
 

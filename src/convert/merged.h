@@ -67,11 +67,12 @@ typedef struct ql_merged {
     double *gain;             /* of columns, with DoRA */
 } ql_merged;
 
-/* Opens a model folder; adapter may be NULL and is borrowed. Errors:
- * QL_EMISMATCH when it changes what the model does not have, or in another
- * shape; those of ql_shards_open; QL_EUNSUPPORTED, QL_ENOMEM. */
+/* Opens a model folder; adapter may be NULL, is borrowed and compared with the
+ * model, as ql_adapter_base_check does. Errors: QL_EMISMATCH when it changes
+ * what the model does not have, or in another shape; those of ql_shards_open;
+ * QL_EUNSUPPORTED, QL_ENOMEM. */
 ql_status ql_merged_init(ql_merged *m, const char *dir,
-                         const ql_adapter_folder *adapter,
+                         ql_adapter_folder *adapter,
                          const ql_merged_base *base);
 void ql_merged_free(ql_merged *m);
 

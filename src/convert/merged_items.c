@@ -277,7 +277,7 @@ static int by_name(const void *a, const void *b)
     return ql_name_order(x->name, y->name);
 }
 
-static ql_status put_adapter(ql_merged *m, const ql_adapter_folder *f)
+static ql_status put_adapter(ql_merged *m, ql_adapter_folder *f)
 {
     QL_TRY(ql_adapter_base_check(f, m->shards));
     QL_TRY(untie(m, f));
@@ -343,7 +343,7 @@ static ql_status apply_fusion(ql_merged *m, const char *dir)
 }
 
 ql_status ql_merged_list(ql_merged *m, const char *dir,
-                         const ql_adapter_folder *adapter)
+                         ql_adapter_folder *adapter)
 {
     size_t n;
 

@@ -6,6 +6,6 @@
 
 /* Lists the tensors of the opened shards of dir. Errors: as ql_merged_init. */
 ql_status ql_merged_list(ql_merged *m, const char *dir,
-                         const ql_adapter_folder *adapter);
+                         ql_adapter_folder *adapter);
 
 #endif
