@@ -150,7 +150,7 @@ static const cli_opt table[] = {
      .value_name = "A,B",
      .group = "Adapter",
      .default_text = "none",
-     .help = "train these whole: embed_tokens, lm_head"},
+     .help = "train these whole: embed_tokens, lm_head, norm"},
     {.name = "layers-to-transform",
      CLI_LIST(&o.layers),
      .value_name = "N,M",

@@ -213,53 +213,108 @@ static ql_status make_root(const ql_config *c, const ql_train_options *o,
     return read_layers(&o->layers_to_transform, c->layers, layers);
 }
 
-/* Adds what the settings ask of one site, if anything. */
-static ql_status plan_site(const ql_config *c, const ql_adapter_settings *s,
-                           size_t i, ql_adapter_item *items, size_t *n)
+/* What the settings ask for, while it is listed: matrices, then vectors. */
+typedef struct listing {
+    ql_adapter_item *items;
+    size_t n;
+    bool vectors;
+} listing;
+
+/* Adds a module that is trained whole, if it is its turn. */
+static void add_whole(listing *l, const ql_config *c, ql_site site)
 {
-    ql_adapter_item item = {.site = ql_site_at(c, i)};
+    if (ql_site_is_norm(site) == l->vectors) {
+        l->items[l->n++] = (ql_adapter_item){.site = site};
+    }
+    site.bias = true;
+    if (l->vectors && ql_site_biased(c, site)) {
+        l->items[l->n++] = (ql_adapter_item){.site = site};
+    }
+}
+
+/* What is trained whole takes no pair, though its name asks for one: PEFT would
+ * look for both. */
+static ql_status exclude(const ql_adapter_settings *s, const char *path)
+{
+    json_t *list = json_object_get(s->root, "exclude_modules");
+    int failed = 0;
+
+    if (!list) {
+        list = json_array();
+        failed = json_object_set_new(s->root, "exclude_modules", list);
+    }
+    return failed || json_array_append_new(list, json_string(path)) != 0
+               ? QL_ENOMEM
+               : QL_OK;
+}
+
+/* Adds what the settings ask of one site, if anything. */
+static ql_status plan_site(listing *l, const ql_config *c,
+                           const ql_adapter_settings *s, ql_site site)
+{
+    ql_adapter_item item = {.site = site};
     char path[PATH_BYTES];
     bool targeted;
+    bool saved;
 
-    ql_site_path(c->arch, item.site, path, sizeof(path));
-    QL_TRY(ql_adapter_settings_targets(s, path, &targeted));
-    if (ql_adapter_settings_saves(s, path)) {
-        if (item.site.place == QL_PLACE_BLOCK ||
-            (c->arch->classifier && item.site.place != QL_PLACE_HEAD)) {
+    ql_site_path(c->arch, site, path, sizeof(path));
+    saved = ql_adapter_settings_saves(s, path);
+    if (saved) {
+        if (site.place == QL_PLACE_BLOCK) {
             QL_FAIL(QL_EINVAL,
-                    "modules-to-save: %s cannot be trained whole, only "
-                    "embedding and head can",
+                    "modules-to-save: %s cannot be trained whole, as no "
+                    "linear layer of a block can",
                     path);
         }
-        items[(*n)++] = item;
-        if (c->arch->classifier) {
-            item.site.bias = true;
-            items[(*n)++] = item;
-        }
-    } else if (targeted) {
+        add_whole(l, c, site);
+    }
+    if (l->vectors || !ql_site_takes_pairs(site)) {
+        return QL_OK;
+    }
+    QL_TRY(ql_adapter_settings_targets(s, path, &targeted));
+    if (targeted && saved) {
+        return exclude(s, path);
+    }
+    if (targeted) {
         QL_TRY(ql_adapter_settings_module(s, path, &item.r, &item.alpha));
-        items[(*n)++] = item;
+        l->items[l->n++] = item;
     }
     return QL_OK;
 }
 
+/* A name stands for a module that is to be trained whole, or by a pair. */
+static bool is_named(const ql_config *c, const char *name, bool whole)
+{
+    for (size_t i = 0; i < ql_site_count(c); i++) {
+        const ql_site site = ql_site_at(c, i);
+        char path[PATH_BYTES];
+
+        ql_site_path(c->arch, site, path, sizeof(path));
+        if (whole
+                ? ql_adapter_settings_is_in(path, name)
+                : ql_site_takes_pairs(site) && ql_name_ends_path(path, name)) {
+            return true;
+        }
+    }
+    return whole && is_classifier_head(c, name);
+}
+
 /* Every name of a list must stand for a module. */
 static ql_status check_names(const ql_config *c, const json_t *list,
-                             const char *option)
+                             const char *option, bool whole)
 {
     for (size_t i = 0; i < json_array_size(list); i++) {
         const char *name = json_string_value(json_array_get(list, i));
-        bool found = is_classifier_head(c, name);
+        char known[2 * PATH_BYTES];
 
-        for (size_t j = 0; !found && j < ql_site_count(c); j++) {
-            char path[PATH_BYTES];
-
-            ql_site_path(c->arch, ql_site_at(c, j), path, sizeof(path));
-            found = ql_name_ends_path(path, name);
+        if (!is_named(c, name, whole) && whole) {
+            ql_site_wholes(c, known, sizeof(known));
+            QL_FAIL(QL_EINVAL,
+                    "%s: \"%s\" is no module of this model, which can train "
+                    "whole: %s",
+                    option, name, known);
         }
-        if (!found) {
-            char known[PATH_BYTES];
-
+        if (!is_named(c, name, whole)) {
             ql_site_leaves(c->arch, known, sizeof(known));
             QL_FAIL(QL_EINVAL,
                     "%s: \"%s\" is no module of this model, which has %s",
@@ -272,24 +327,29 @@ static ql_status check_names(const ql_config *c, const json_t *list,
 static ql_status plan(const ql_config *c, const ql_adapter_settings *s,
                       ql_adapter_item **items, size_t *n)
 {
-    const size_t sites = ql_site_count(c) + 1; /* and a bias */
+    const size_t sites = ql_site_count(c);
+    listing l = {0};
 
     QL_TRY(check_names(c, json_object_get(s->root, "target_modules"),
-                       "lora-target-modules"));
+                       "lora-target-modules", false));
     QL_TRY(check_names(c, json_object_get(s->root, "modules_to_save"),
-                       "modules-to-save"));
-    *items = ql_calloc(QL_TAG_MISC, sites, sizeof(**items));
-    if (!*items) {
+                       "modules-to-save", true));
+    l.items = ql_calloc(QL_TAG_MISC, sites, 2 * sizeof(*l.items));
+    *items = l.items;
+    if (!l.items) {
         return QL_ENOMEM;
     }
-    for (size_t i = 0; i < ql_site_count(c); i++) {
-        const ql_status st = plan_site(c, s, i, *items, n);
+    for (size_t i = 0; i < 2 * sites; i++) {
+        ql_status st;
 
+        l.vectors = i >= sites;
+        st = plan_site(&l, c, s, ql_site_at(c, i % sites));
         if (st != QL_OK && st != QL_ENOMEM) {
             return ql_fail(QL_EINVAL, "%s", ql_last_error());
         }
         QL_TRY(st);
     }
+    *n = l.n;
     if (*n == 0) {
         QL_FAIL(QL_EINVAL, "lora-target-modules and layers-to-transform leave "
                            "nothing to adapt");

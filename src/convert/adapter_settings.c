@@ -403,22 +403,28 @@ bool ql_adapter_settings_saves_any(const ql_adapter_settings *s)
     return json_array_size(json_object_get(s->root, "modules_to_save")) > 0;
 }
 
+bool ql_adapter_settings_is_in(const char *path, const char *name)
+{
+    const size_t m = strlen(name);
+
+    for (size_t n = strlen(path); n > 0 && m > 0; n--) {
+        if ((path[n] == '\0' || path[n] == '.') && n >= m &&
+            memcmp(path + n - m, name, m) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool ql_adapter_settings_saves(const ql_adapter_settings *s, const char *path)
 {
     const json_t *v = json_object_get(s->root, "modules_to_save");
-    char part[1024];
 
-    for (size_t n = strlen(path); n > 0 && n < sizeof(part); n--) {
-        if (path[n] && path[n] != '.') {
-            continue;
-        }
-        memcpy(part, path, n);
-        part[n] = '\0';
-        for (size_t i = 0; i < json_array_size(v); i++) {
-            if (ql_name_ends_path(part,
-                                  json_string_value(json_array_get(v, i)))) {
-                return true;
-            }
+    for (size_t i = 0; i < json_array_size(v); i++) {
+        const char *name = json_string_value(json_array_get(v, i));
+
+        if (ql_adapter_settings_is_in(path, name)) {
+            return true;
         }
     }
     return false;

@@ -41,7 +41,11 @@ ql_status ql_adapter_settings_module(const ql_adapter_settings *s,
 ql_status ql_adapter_settings_targets(const ql_adapter_settings *s,
                                       const char *path, bool *yes);
 
-/* modules_to_save names the module of this path, or one that it is in. */
+/* A name of modules_to_save stands for the module of this path, or one that it
+ * is in: for PEFT, each whose path ends in these letters is meant. */
+bool ql_adapter_settings_is_in(const char *path, const char *name);
+
+/* One of them does. */
 bool ql_adapter_settings_saves(const ql_adapter_settings *s, const char *path);
 
 /* modules_to_save names any. */

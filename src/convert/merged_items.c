@@ -8,6 +8,7 @@
  * and another on the way out. */
 #include "src/convert/merged_items.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -224,6 +225,21 @@ static ql_merged_item *find_name(ql_merged *m, const char *name)
     return NULL;
 }
 
+/* Old files of BERT call the vectors of norms gamma and beta. */
+static ql_merged_item *find_old(ql_merged *m, const char *name)
+{
+    const bool bias = ql_name_ends(name, ".bias");
+    const char *leaf = bias ? ".bias" : ".weight";
+    char old[NAME_BYTES];
+
+    if (!m->arch || !m->arch->classifier || !ql_name_ends(name, leaf)) {
+        return NULL;
+    }
+    snprintf(old, sizeof(old), "%.*s%s", (int)(strlen(name) - strlen(leaf)),
+             name, bias ? ".beta" : ".gamma");
+    return find_name(m, old);
+}
+
 /* A model may be made a classifier: its head is the adapter's, then. */
 static ql_status put_head(ql_merged *m, const ql_adapter_folder *f,
                           const ql_adapter_whole *w)
@@ -257,6 +273,7 @@ static ql_status put_whole(ql_merged *m, const ql_adapter_folder *f,
     ql_merged_item *item = find_name(m, w->name);
     const ql_tensor *t = &w->tensor;
 
+    item = item ? item : find_old(m, w->name);
     if (!item) {
         return put_head(m, f, w);
     }

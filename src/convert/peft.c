@@ -238,6 +238,9 @@ static ql_status asked(const ql_adapter_folder *f, ql_site site,
     const bool all = name && strcmp(name, "all-linear") == 0;
 
     *yes = false;
+    if (!ql_site_takes_pairs(site)) {
+        return QL_OK;
+    }
     if (!json_is_array(targets) && !json_is_string(targets)) {
         return QL_OK;
     }
@@ -280,89 +283,70 @@ static ql_status share_embedding(ql_adapter_folder *f, const ql_config *c)
              : ql_adapter_folder_repeat(f, find_whole(f, embed, false), head);
 }
 
-/* What the folder changes of the model, in order of its sites. */
-static void find_items(const ql_config *c, const ql_adapter_folder *f,
-                       ql_adapter_item *items, size_t *n)
+/* Adds what the folder changes of a module's matrix. */
+static void add_matrix(const ql_adapter_folder *f, ql_site site,
+                       const char *path, ql_adapter_item *items, size_t *n)
 {
-    for (size_t i = 0; i < ql_site_count(c); i++) {
-        ql_adapter_item item = {.site = ql_site_at(c, i)};
-        const ql_adapter_pair *p;
-        char path[NAME_BYTES];
+    const ql_adapter_pair *p = ql_adapter_folder_pair(f, path);
 
-        ql_site_path(c->arch, item.site, path, sizeof(path));
-        p = ql_adapter_folder_pair(f, path);
-        if (p) {
-            item.r = p->r;
-            item.alpha = p->alpha;
-        }
-        if (p ||
-            (find_whole(f, path, false) && item.site.place != QL_PLACE_BLOCK &&
-             item.site.place != QL_PLACE_POOLER)) {
-            items[(*n)++] = item;
-        }
-        item.site.bias = c->arch->classifier;
-        if (item.site.bias && item.site.place == QL_PLACE_HEAD &&
-            find_whole(f, path, true)) {
-            items[(*n)++] = item;
-        }
-    }
-}
-
-/* Adds the bias of a module, if the folder has it. */
-static void add_bias(const ql_config *c, const ql_adapter_folder *f,
-                     ql_site site, ql_adapter_item *items, size_t *n)
-{
-    char path[NAME_BYTES];
-
-    site.bias = true;
-    ql_site_path(c->arch, site, path, sizeof(path));
-    if (find_whole(f, path, true)) {
+    if (p && ql_site_takes_pairs(site)) {
+        items[(*n)++] =
+            (ql_adapter_item){.site = site, .r = p->r, .alpha = p->alpha};
+    } else if (!ql_site_is_norm(site) && site.place != QL_PLACE_BLOCK &&
+               find_whole(f, path, false)) {
         items[(*n)++] = (ql_adapter_item){.site = site};
     }
 }
 
-/* Biases of the base that were trained with the pairs. */
-static void find_biases(const ql_config *c, const ql_adapter_folder *f,
-                        ql_adapter_item *items, size_t *n)
+/* Adds what it changes of a module's vectors: a bias may have been trained
+ * with the pairs, or with all of its module. */
+static void add_vectors(const ql_config *c, const ql_adapter_folder *f,
+                        ql_site site, const char *path, ql_adapter_item *items,
+                        size_t *n)
 {
-    for (size_t i = 0; i < c->layers; i++) {
-        for (int m = 0; m < QL_MODULES; m++) {
-            if (c->bias & 1U << m) {
-                add_bias(c, f,
-                         (ql_site){.place = QL_PLACE_BLOCK,
-                                   .layer = i,
-                                   .module = (ql_module)m},
-                         items, n);
-            }
-        }
-        for (int p = 0; c->arch->layer_norm && p < QL_NORMS; p++) {
-            if (c->arch->norm[p]) {
-                add_bias(c, f,
-                         (ql_site){.place = QL_PLACE_NORM,
-                                   .layer = i,
-                                   .norm = (ql_norm_place)p},
-                         items, n);
-            }
-        }
+    const bool whole = site.place != QL_PLACE_BLOCK &&
+                       site.place != QL_PLACE_HEAD &&
+                       find_whole(f, path, false);
+
+    if (whole && ql_site_is_norm(site)) {
+        items[(*n)++] = (ql_adapter_item){.site = site};
     }
-    if (c->arch->layer_norm && c->arch->names->final_norm) {
-        add_bias(c, f, (ql_site){.place = QL_PLACE_LAST_NORM}, items, n);
-    }
-    if (c->arch->classifier) {
-        add_bias(c, f, (ql_site){.place = QL_PLACE_EMBED_NORM}, items, n);
-        add_bias(c, f, (ql_site){.place = QL_PLACE_POOLER}, items, n);
+    site.bias = true;
+    if (ql_site_biased(c, site) && (whole || find_whole(f, path, true))) {
+        items[(*n)++] = (ql_adapter_item){.site = site};
     }
 }
 
-/* True if items has the module of this path. */
+/* What the folder changes of the model, in order of its sites; there is room
+ * for two for each. */
+static void find_items(const ql_config *c, const ql_adapter_folder *f,
+                       ql_adapter_item *items, size_t *n)
+{
+    const size_t sites = ql_site_count(c);
+
+    for (size_t i = 0; i < 2 * sites; i++) {
+        const ql_site site = ql_site_at(c, i % sites);
+        char path[NAME_BYTES];
+
+        ql_site_path(c->arch, site, path, sizeof(path));
+        if (i < sites) {
+            add_matrix(f, site, path, items, n);
+        } else {
+            add_vectors(c, f, site, path, items, n);
+        }
+    }
+}
+
+/* True if items has the weight, or the bias, of this path. */
 static bool has_path(const ql_config *c, const ql_adapter_item *items, size_t n,
-                     const char *want, size_t length)
+                     const char *want, size_t length, bool bias)
 {
     for (size_t i = 0; i < n; i++) {
         char path[NAME_BYTES];
 
         ql_site_path(c->arch, items[i].site, path, sizeof(path));
-        if (strlen(path) == length && memcmp(path, want, length) == 0) {
+        if (items[i].site.bias == bias && strlen(path) == length &&
+            memcmp(path, want, length) == 0) {
             return true;
         }
     }
@@ -376,7 +360,7 @@ static ql_status check_used(const ql_config *c, const ql_adapter_folder *f,
     for (size_t i = 0; i < f->n_pairs; i++) {
         const char *path = f->pairs[i].path;
 
-        if (!has_path(c, items, n, path, strlen(path))) {
+        if (!has_path(c, items, n, path, strlen(path), false)) {
             QL_FAIL(QL_EMISMATCH,
                     "%s: the model has no module %s; the adapter was made for "
                     "another one",
@@ -388,11 +372,11 @@ static ql_status check_used(const ql_config *c, const ql_adapter_folder *f,
         const char *dot = strrchr(name, '.');
 
         if (!f->wholes[i].repeats &&
-            !has_path(c, items, n, name, dot ? (size_t)(dot - name) : 0)) {
+            !has_path(c, items, n, name, dot ? (size_t)(dot - name) : 0,
+                      ql_name_ends(name, ".bias"))) {
             QL_FAIL(QL_EUNSUPPORTED,
-                    "%s: %s is trained whole, which only embedding, head and "
-                    "biases can be here; fold it into the model (qlora-export "
-                    "merge)",
+                    "%s: %s is trained whole, which no matrix of a block can "
+                    "be here; fold it into the model (qlora-export merge)",
                     f->path, name);
         }
     }
@@ -437,15 +421,16 @@ static ql_status read_tensors(ql_adapter *a, const ql_adapter_folder *f)
         const ql_adapter_tensor *to = &a->tensors[i];
         const ql_tensor *t = source(a, i, f);
         char shape[QL_SHAPE_BYTES];
+        char name[NAME_BYTES];
 
-        if (t->rank != to->rank ||
+        ql_adapter_name(a, i, name, sizeof(name));
+        if (!t || t->rank != to->rank ||
             memcmp(t->shape, to->shape, to->rank * sizeof(*to->shape)) != 0) {
             QL_FAIL(QL_EMISMATCH,
                     "%s: %s must be there with shape %s; the adapter was made "
                     "for another %s",
-                    f->path, t->name,
-                    ql_shape_print(shape, to->shape, to->rank),
-                    other_vocabulary(a, to, t)
+                    f->path, name, ql_shape_print(shape, to->shape, to->rank),
+                    t && other_vocabulary(a, to, t)
                         ? "vocabulary: where tokens were added for it, the "
                           "model must have them, too"
                         : "model");
@@ -508,14 +493,15 @@ static ql_status adopt_names(ql_adapter_folder *f, const ql_config *c)
     for (size_t i = 0; i < f->n_wholes; i++) {
         char *name = f->wholes[i].name;
         const char *leaf = strrchr(name, '.');
-        const bool weight = leaf && strcmp(leaf, ".weight") == 0;
+        const bool bias = leaf && strcmp(leaf, ".bias") == 0;
         char path[NAME_BYTES];
 
-        snprintf(path, sizeof(path), "%.*s", weight ? (int)(leaf - name) : 0,
+        snprintf(path, sizeof(path), "%.*s", leaf ? (int)(leaf - name) : 0,
                  name);
-        if (weight && find_site(c, path, found) &&
-            !find_whole(f, found, false)) {
-            QL_TRY(rename_to(&f->wholes[i].name, found, ".weight"));
+        if ((bias || ql_name_ends(name, ".weight")) &&
+            find_site(c, path, found) && !find_whole(f, found, bias)) {
+            QL_TRY(rename_to(&f->wholes[i].name, found,
+                             bias ? ".bias" : ".weight"));
         }
     }
     return QL_OK;
@@ -527,7 +513,7 @@ static ql_status check_saved(const ql_adapter_folder *f, const ql_config *c,
                              ql_site site, const char *path)
 {
     const ql_adapter_settings s = {.root = f->settings, .path = f->path};
-    const bool bias = c->arch->classifier && site.place == QL_PLACE_HEAD;
+    const bool bias = ql_site_biased(c, site);
 
     if (!ql_adapter_settings_saves(&s, path) ||
         ql_adapter_folder_pair(f, path) ||
@@ -592,6 +578,21 @@ static ql_status check_pattern(const ql_adapter_folder *f, ql_adapter *a)
     return QL_OK;
 }
 
+/* The weight of this path is trained whole. */
+static bool has_whole(const ql_adapter *a, const char *want)
+{
+    for (size_t i = 0; i < a->n; i++) {
+        const ql_adapter_entry *e = &a->entries[i];
+        char path[NAME_BYTES];
+
+        ql_adapter_path(a, i, path, sizeof(path));
+        if (!e->site.bias && e->r == 0 && strcmp(path, want) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Why what was read can be used, and not trained on; NULL: it can. */
 static const char *reason(const ql_adapter *a, const ql_adapter_folder *f,
                           bool shared)
@@ -604,8 +605,10 @@ static const char *reason(const ql_adapter *a, const ql_adapter_folder *f,
     }
     for (size_t i = 0; i < a->n; i++) {
         const ql_site site = a->entries[i].site;
+        char path[NAME_BYTES];
 
-        if (site.bias && site.place != QL_PLACE_HEAD) {
+        ql_adapter_path(a, i, path, sizeof(path));
+        if (site.bias && site.place != QL_PLACE_HEAD && !has_whole(a, path)) {
             return "changes biases of the model";
         }
     }
@@ -622,9 +625,8 @@ static ql_status read_folder(ql_adapter *a, const ql_config *c,
                                     .dropout = f->dropout,
                                     .rslora = f->rslora,
                                     .dora = f->dora};
-    const size_t most =
-        ql_site_count(c) + c->layers * (QL_MODULES + QL_NORMS) + 4;
-    ql_adapter_item *items = ql_calloc(QL_TAG_MISC, most, sizeof(*items));
+    ql_adapter_item *items =
+        ql_calloc(QL_TAG_MISC, ql_site_count(c), 2 * sizeof(*items));
     size_t n = 0;
     const bool shared = head_follows(f, c);
     ql_status st = QL_ENOMEM;
@@ -632,7 +634,6 @@ static ql_status read_folder(ql_adapter *a, const ql_config *c,
     QL_TRY_DONE(items ? QL_OK : QL_ENOMEM);
     QL_TRY_DONE(shared ? share_embedding(f, c) : QL_OK);
     find_items(c, f, items, &n);
-    find_biases(c, f, items, &n);
     QL_TRY_DONE(check_used(c, f, items, n));
     QL_TRY_DONE(ql_adapter_init(a, c, &opt, items, n, 0, false));
     a->config = json_incref(f->settings);

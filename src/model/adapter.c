@@ -55,11 +55,18 @@ static void add_tensor(ql_adapter *a, size_t entry, ql_part part, size_t rows,
     a->n_half += half;
 }
 
+/* Embeddings of all kinds. */
+static bool is_table(ql_site site)
+{
+    return site.place == QL_PLACE_EMBED || site.place == QL_PLACE_POSITION ||
+           site.place == QL_PLACE_TYPES;
+}
+
 static void add_entry(ql_adapter *a, const ql_config *c,
                       const ql_adapter_item *item)
 {
     const double r = (double)item->r;
-    const bool embed = item->site.place == QL_PLACE_EMBED;
+    const bool embed = is_table(item->site);
     ql_adapter_entry *e = &a->entries[a->n];
     size_t rows;
     size_t cols;
@@ -87,10 +94,7 @@ static void add_entry(ql_adapter *a, const ql_config *c,
 /* Floats of an entry's gains. */
 static size_t gains_of(const ql_adapter *a, const ql_adapter_entry *e)
 {
-    const bool norm =
-        e->site.place == QL_PLACE_NORM || e->site.place == QL_PLACE_LAST_NORM;
-
-    if (norm) {
+    if (ql_site_is_norm(e->site)) {
         return a->arch->norm_plus_one && !e->site.bias ? e->out : 0;
     }
     return a->opt.dora && e->r > 0 ? GAINS * e->out : 0;
@@ -240,11 +244,11 @@ void ql_adapter_freeze(ql_adapter *a)
 
 void ql_adapter_settle(const ql_adapter *a)
 {
-    for (size_t i = 0; a->opt.full && i < a->n; i++) {
+    for (size_t i = 0; i < a->n; i++) {
         const ql_adapter_entry *e = &a->entries[i];
         const float *w = a->param + a->tensors[e->first].at;
 
-        for (size_t j = 0; e->gain && j < e->out; j++) {
+        for (size_t j = 0; e->gain && e->r == 0 && j < e->out; j++) {
             e->gain[j] = 1 + w[j];
         }
     }
@@ -299,11 +303,19 @@ static ql_dora dora_of(const ql_adapter *a, const ql_adapter_entry *e)
     };
 }
 
-/* The linear layer of a site; NULL for an embedding. */
+/* The embedding of a site; NULL for another. */
+static ql_embedding *embedding_of(ql_weights *w, ql_site site)
+{
+    return site.place == QL_PLACE_EMBED      ? &w->embed
+           : site.place == QL_PLACE_POSITION ? &w->position
+           : site.place == QL_PLACE_TYPES    ? &w->types
+                                             : NULL;
+}
+
+/* The linear layer of a site that is of one. */
 static ql_linear *linear_of(ql_weights *w, ql_site site)
 {
-    return site.place == QL_PLACE_EMBED  ? NULL
-           : site.place == QL_PLACE_HEAD ? &w->head
+    return site.place == QL_PLACE_HEAD ? &w->head
            : site.place == QL_PLACE_POOLER
                ? &w->pooler
                : &w->layers[site.layer].linear[site.module];
@@ -338,44 +350,74 @@ static void attach_bias(const ql_adapter *a, const ql_adapter_entry *e,
     }
 }
 
-/* The model's own biases give way to those of the adapter. */
-static bool changes_biases(const ql_adapter *a)
+static void attach_norm(const ql_adapter *a, const ql_adapter_entry *e,
+                        ql_norm *norm)
+{
+    norm->w = e->gain ? e->gain : part_of(a, e, 0, a->param);
+    norm->dw = part_of(a, e, 0, a->grad);
+}
+
+/* What the model has of its own gives way to what the adapter has: not only
+ * embedding and head. */
+static bool replaces(const ql_adapter *a)
 {
     for (size_t i = 0; i < a->n; i++) {
-        if (a->entries[i].site.bias &&
-            a->entries[i].site.place != QL_PLACE_HEAD) {
+        const ql_adapter_entry *e = &a->entries[i];
+
+        if (e->r == 0 && e->site.place != QL_PLACE_EMBED &&
+            e->site.place != QL_PLACE_HEAD) {
             return true;
         }
     }
     return false;
 }
 
+static void attach_embedding(const ql_adapter *a, const ql_adapter_entry *e,
+                             ql_embedding *to)
+{
+    if (e->r > 0) {
+        to->lora = lora_of(a, e);
+    } else {
+        to->w = ql_qtensor_dense(part_of(a, e, 0, a->param), e->in, e->out);
+        to->dw = part_of(a, e, 0, a->grad);
+    }
+}
+
+static void attach_linear(const ql_adapter *a, const ql_adapter_entry *e,
+                          ql_linear *lin)
+{
+    if (e->r > 0) {
+        lin->lora = lora_of(a, e);
+        lin->dora = dora_of(a, e);
+    } else {
+        lin->w = ql_qtensor_dense(part_of(a, e, 0, a->param), e->out, e->in);
+        lin->trained = a->trained;
+        lin->dw = part_of(a, e, 0, a->grad);
+    }
+}
+
 static void attach_entry(const ql_adapter *a, const ql_adapter_entry *e,
                          ql_weights *w)
 {
-    ql_linear *lin = linear_of(w, e->site);
-    const ql_qtensor whole =
-        ql_qtensor_dense(part_of(a, e, 0, a->param), e->in, e->out);
+    ql_embedding *embedding = embedding_of(w, e->site);
+    ql_norm *norm = norm_of(w, e->site);
 
     if (e->site.bias) {
         attach_bias(a, e, w);
-    } else if (e->r > 0 && lin) {
-        lin->lora = lora_of(a, e);
-        lin->dora = dora_of(a, e);
-    } else if (e->r > 0) {
-        w->embed.lora = lora_of(a, e);
-    } else if (lin) {
-        lin->w = ql_qtensor_dense(whole.data, e->out, e->in);
-        lin->trained = a->trained;
-        lin->dw = part_of(a, e, 0, a->grad);
+    } else if (norm) {
+        attach_norm(a, e, norm);
+    } else if (embedding) {
+        attach_embedding(a, e, embedding);
     } else {
-        w->embed.w = whole;
-        w->embed.dw = part_of(a, e, 0, a->grad);
+        attach_linear(a, e, linear_of(w, e->site));
     }
 }
 
 void ql_adapter_attach(const ql_adapter *a, ql_weights *w)
 {
+    if (a && a->param) {
+        ql_adapter_settle(a);
+    }
     ql_full_detach(w);
     for (size_t i = 0; i < w->n_layers; i++) {
         for (int m = 0; m < QL_MODULES; m++) {
@@ -391,7 +433,7 @@ void ql_adapter_attach(const ql_adapter *a, ql_weights *w)
         ql_full_attach(a, w);
         return;
     }
-    if (a && changes_biases(a)) {
+    if (a && replaces(a)) {
         ql_full_keep(w);
     }
     for (size_t i = 0; a && i < a->n; i++) {
@@ -423,6 +465,42 @@ static ql_status start_magnitudes(const ql_adapter *a,
     return QL_OK;
 }
 
+/* The matrix that an entry begins as; NULL: it is in the folder as it is. */
+static const ql_qtensor *base_of(const ql_weights *w, ql_site site)
+{
+    return site.place == QL_PLACE_EMBED    ? &w->base_embed
+           : site.place == QL_PLACE_HEAD   ? &w->base_head
+           : site.place != QL_PLACE_POOLER ? NULL
+           : w->replaced                   ? &w->base_pooler.w
+                                           : &w->pooler.w;
+}
+
+static const float *base_bias(const ql_weights *w, ql_site site)
+{
+    return site.place == QL_PLACE_HEAD     ? w->head_bias
+           : site.place != QL_PLACE_POOLER ? NULL
+           : w->replaced                   ? w->base_pooler.bias
+                                           : w->pooler.bias;
+}
+
+static ql_status start_whole(ql_adapter *a, const ql_adapter_entry *e,
+                             const ql_weights *w)
+{
+    const ql_qtensor *matrix = e->site.bias ? NULL : base_of(w, e->site);
+    const float *bias = e->site.bias ? base_bias(w, e->site) : NULL;
+    float *to = a->param + a->tensors[e->first].at;
+    const size_t n = a->sizes[e->first];
+
+    if (matrix) {
+        ql_dequantize(to, matrix, 0, n);
+    } else if (bias) {
+        memcpy(to, bias, n * sizeof(*to));
+    } else {
+        return ql_full_read_one(a, e->first, w->shards);
+    }
+    return QL_OK;
+}
+
 ql_status ql_adapter_start(ql_adapter *a, const ql_weights *w)
 {
     if (a->opt.full) {
@@ -430,16 +508,10 @@ ql_status ql_adapter_start(ql_adapter *a, const ql_weights *w)
     }
     for (size_t i = 0; i < a->n; i++) {
         const ql_adapter_entry *e = &a->entries[i];
-        const bool embed = e->site.place == QL_PLACE_EMBED;
         const ql_linear head = {.w = w->base_head};
 
-        if (e->r == 0 && e->site.bias) {
-            memcpy(a->param + a->tensors[e->first].at, w->head_bias,
-                   a->sizes[e->first] * sizeof(float));
-        } else if (e->r == 0) {
-            ql_dequantize(a->param + a->tensors[e->first].at,
-                          embed ? &w->base_embed : &w->base_head, 0,
-                          a->sizes[e->first]);
+        if (e->r == 0) {
+            QL_TRY(start_whole(a, e, w));
         } else if (e->gain) {
             QL_TRY(start_magnitudes(
                 a, e,

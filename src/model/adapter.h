@@ -9,17 +9,17 @@
 
 #include "src/model/weights.h"
 
-/* Where weights are. An adapter can change the matrices of the first four, and
- * the bias of a classifier's head. */
+/* Where weights are. Pairs can change the matrices of the first four; whole can
+ * be trained all but the matrices of blocks. */
 typedef enum ql_place {
     QL_PLACE_BLOCK, /* a linear layer of a block */
     QL_PLACE_POOLER,
     QL_PLACE_EMBED,
     QL_PLACE_HEAD,
     QL_PLACE_POSITION,
-    QL_PLACE_TYPES, /* of tokens */
-    QL_PLACE_EMBED_NORM,
-    QL_PLACE_NORM, /* of a block */
+    QL_PLACE_TYPES,      /* of tokens */
+    QL_PLACE_EMBED_NORM, /* norms from here on: */
+    QL_PLACE_NORM,       /* of a block */
     QL_PLACE_LAST_NORM
 } ql_place;
 
@@ -31,9 +31,15 @@ typedef struct ql_site {
     bool bias; /* of a linear layer, or a norm; else the weight */
 } ql_site;
 
-/* The sites of a model: 0 .. ql_site_count - 1, blocks first, in order. */
+/* The modules of a model, as sites of their weights: 0 .. ql_site_count - 1,
+ * first those that take pairs, blocks before others; norms last. */
 size_t ql_site_count(const ql_config *c);
 ql_site ql_site_at(const ql_config *c, size_t i);
+bool ql_site_takes_pairs(ql_site site);
+bool ql_site_is_norm(ql_site site);
+
+/* Whether there is a bias beside the weight. */
+bool ql_site_biased(const ql_config *c, ql_site site);
 
 /* The shape of what is there; a vector has no columns. */
 void ql_site_shape(const ql_config *c, ql_site site, size_t *rows,
@@ -45,6 +51,10 @@ void ql_site_path(const ql_arch *arch, ql_site site, char *path, size_t bytes);
 
 /* The last parts of all paths, "q_proj, k_proj, ...", into text[bytes]. */
 void ql_site_leaves(const ql_arch *arch, char *text, size_t bytes);
+
+/* Ends of the paths of what can be trained whole, "embed_tokens, ...", into
+ * text[bytes]. */
+void ql_site_wholes(const ql_config *c, char *text, size_t bytes);
 
 /* What is done to a site. */
 typedef struct ql_adapter_item {
@@ -119,11 +129,11 @@ typedef struct ql_adapter {
  * [0, 1)). */
 ql_status ql_adapter_options_check(const ql_adapter_options *o);
 
-/* Lays out n items, at least one, in order of their sites, for a model of this
- * config, and initialises pairs as PEFT does: A uniform in +-1/sqrt(in), or
- * normal, B zero; of an embedding A zero and B normal. Magnitudes and whole
- * matrices are for ql_adapter_start. trained: with gradients (zero). An adapter
- * that is measured has none of these arrays.
+/* Lays out n items, at least one, in order of their sites, vectors behind all
+ * else, for a model of this config, and initialises pairs as PEFT does: A
+ * uniform in +-1/sqrt(in), or normal, B zero; of an embedding A zero and B
+ * normal. Magnitudes, and what is whole, are for ql_adapter_start. trained:
+ * with gradients (zero). An adapter that is measured has none of these arrays.
  * Errors: those of ql_adapter_options_check, QL_EUNSUPPORTED (DoRA of an
  * embedding), QL_ENOMEM. */
 ql_status ql_adapter_init(ql_adapter *a, const ql_config *c,
@@ -132,9 +142,9 @@ ql_status ql_adapter_init(ql_adapter *a, const ql_config *c,
                           bool trained);
 void ql_adapter_free(ql_adapter *a);
 
-/* Takes from the model what begins as it is there: whole matrices, and
+/* Takes from the model what begins as it is there: what is trained whole, and
  * magnitudes, the norms of rows of W + s B A. w's own adapter is not looked
- * at. Errors: QL_ENOMEM. */
+ * at. Errors: those of ql_full_read, QL_ENOMEM. */
 ql_status ql_adapter_start(ql_adapter *a, const ql_weights *w);
 
 /* To be called when parameters were changed: what is made of them follows. */

@@ -138,11 +138,12 @@ const ql_tensor *ql_full_find(const ql_adapter *a, size_t i, const ql_shards *s)
     char path[NAME_BYTES];
     const ql_tensor *t;
 
-    ql_adapter_name(a, i, name, sizeof(name));
+    ql_site_path(a->arch, site, path, sizeof(path));
+    snprintf(name, sizeof(name), "%.200s.%s", path,
+             site.bias ? "bias" : "weight");
     t = find_based(a, name, s);
     if (!t && a->arch->classifier && a->tensors[i].rank == 1) {
-        ql_site_path(a->arch, site, path, sizeof(path)); /* of old files */
-        snprintf(name, sizeof(name), "%.200s.%s", path,
+        snprintf(name, sizeof(name), "%.200s.%s", path, /* of old files */
                  site.bias ? "beta" : "gamma");
         t = find_based(a, name, s);
     }
@@ -223,6 +224,20 @@ static ql_status read_tensor(ql_adapter *a, size_t i, const ql_shards *s,
     st = data ? read_plain(a, i, 0, &made) : read_slices(a, i, &made, s);
     ql_free(data);
     return st;
+}
+
+ql_status ql_full_read_one(ql_adapter *a, size_t i, const ql_shards *s)
+{
+    const ql_tensor *t = ql_full_find(a, i, s);
+    char name[NAME_BYTES];
+
+    if (!t) {
+        ql_adapter_name(a, i, name, sizeof(name));
+        QL_FAIL(QL_ENOTFOUND, "the model has nothing that %s is of", name);
+    }
+    QL_TRY(read_tensor(a, i, s, t));
+    ql_shards_drop(s, t);
+    return QL_OK;
 }
 
 /* What a folder does not have: a head, as it was made in f32. */

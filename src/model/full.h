@@ -19,6 +19,9 @@ ql_status ql_full_init(ql_adapter *a, const ql_config *c,
 ql_status ql_full_read(ql_adapter *a, const ql_shards *s,
                        const ql_weights *made);
 
+/* The same of tensor i of any adapter, which is trained whole. */
+ql_status ql_full_read_one(ql_adapter *a, size_t i, const ql_shards *s);
+
 /* The tensor of a model's folder that is tensor i; NULL if there is none.
  * Borrowed. */
 const ql_tensor *ql_full_find(const ql_adapter *a, size_t i,

@@ -433,9 +433,10 @@ static ql_status check_twice(const ql_adapter *a, const ql_adapter *twice)
         const ql_adapter_entry *x = &a->entries[i];
         const ql_adapter_entry *y = &twice->entries[i];
 
-        fits = x->site.place == y->site.place &&
-               x->site.layer == y->site.layer &&
-               x->site.module == y->site.module && 2 * x->r == y->r;
+        fits =
+            x->site.place == y->site.place && x->site.layer == y->site.layer &&
+            x->site.module == y->site.module && x->site.norm == y->site.norm &&
+            x->site.bias == y->site.bias && 2 * x->r == y->r;
     }
     if (!fits) {
         QL_FAIL(QL_EMISMATCH, "rank or modules of the adapter are not those "

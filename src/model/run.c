@@ -234,8 +234,14 @@ static void look_at_adapter(ql_run *run)
             run->lowest = lin->lora.da ? i : run->lowest;
             run->scaled |= lin->dora.m != NULL;
         }
+        for (int p = 0; p < QL_NORMS; p++) {
+            run->lowest = w->layers[i].norm[p].dw ? i : run->lowest;
+        }
     }
-    run->lowest = ql_embed_trained(&w->embed) ? 0 : run->lowest;
+    run->whole_way = ql_embed_trained(&w->embed) ||
+                     ql_embed_trained(&w->position) ||
+                     ql_embed_trained(&w->types) || w->embed_norm.dw;
+    run->lowest = run->whole_way ? 0 : run->lowest;
 }
 
 /* Learned positions end. */

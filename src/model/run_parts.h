@@ -18,8 +18,9 @@ typedef struct ql_run_table {
 struct ql_run {
     const ql_model *m;
     ql_run_options opt;
-    size_t lowest; /* block whose backward is the last one; layers: none is */
-    bool scaled;   /* the adapter has magnitudes */
+    size_t lowest;  /* block whose backward is the last one; layers: none is */
+    bool whole_way; /* it goes on to what is before the first block */
+    bool scaled;    /* the adapter has magnitudes */
     ql_arena kept, scratch;
     float **h; /* [L + 1] inputs of the blocks; all the same when not
                          training, and when they are kept apart: */

@@ -233,7 +233,10 @@ static void backward_embed(ql_run *run, const ql_batch *b)
     const ql_weights *w = &run->m->weights;
     float *dx = run->dh;
 
-    if (w->embed_norm.w && ql_embed_trained(&w->embed)) {
+    if (!run->whole_way) {
+        return;
+    }
+    if (w->embed_norm.w) {
         dx = run->norm;
         memset(dx, 0, b->T * w->embed_norm.C * sizeof(float));
         ql_norm_bwd(dx, run->dh, run->raw, run->raw_stats, &w->embed_norm,
@@ -258,10 +261,9 @@ static void backward(ql_run *run, const ql_batch *b, const ql_pass *pass)
 {
     const ql_model *m = run->m;
     const ql_config *c = &m->config;
-    const bool trained = ql_embed_trained(&m->weights.embed);
     const size_t shared = c->layers - ql_run_kept_layers(run);
 
-    if (run->lowest == c->layers) {
+    if (run->lowest == c->layers && !m->weights.final_norm.dw) {
         return;
     }
     if (m->weights.final_norm.w) {
@@ -276,7 +278,10 @@ static void backward(ql_run *run, const ql_batch *b, const ql_pass *pass)
         if (i + 1 < shared) {
             ql_block_fwd(NULL, s, x, layer, i, pass);
         }
-        ql_block_bwd(run->dh, s, x, layer, i, i > run->lowest || trained, pass);
+        ql_block_bwd(run->dh, s, x, layer, i,
+                     i > run->lowest || run->whole_way ||
+                         layer->norm[QL_NORM_ATTN_IN].dw,
+                     pass);
     }
     backward_embed(run, b);
 }

@@ -20,35 +20,83 @@ static size_t in_block(const ql_config *c)
     return n;
 }
 
-/* Sites that are in no block, in order. */
-static const ql_place apart[] = {QL_PLACE_POOLER, QL_PLACE_EMBED,
-                                 QL_PLACE_HEAD};
+/* Norms of a block. */
+static size_t norms_in_block(const ql_config *c)
+{
+    size_t n = 0;
+
+    for (int p = 0; p < QL_NORMS; p++) {
+        n += ql_config_norm(c, (ql_norm_place)p) > 0;
+    }
+    return n;
+}
+
+/* Sites that are in no block, in order: before the norms of blocks, and
+ * behind them. */
+static const ql_place apart[] = {QL_PLACE_POOLER, QL_PLACE_EMBED, QL_PLACE_HEAD,
+                                 QL_PLACE_POSITION, QL_PLACE_TYPES};
+static const ql_place last[] = {QL_PLACE_EMBED_NORM, QL_PLACE_LAST_NORM};
 
 enum {
-    APART = sizeof(apart) / sizeof(apart[0])
+    APART = sizeof(apart) / sizeof(apart[0]),
+    LAST = sizeof(last) / sizeof(last[0])
 };
 
-/* Of these, those that the model does not have: the first ones. */
-static size_t missing(const ql_config *c)
+static bool has_place(const ql_config *c, ql_place place)
 {
-    return c->arch->names->pooler ? 0 : 1;
+    const ql_names *n = c->arch->names;
+
+    return place == QL_PLACE_POOLER       ? n->pooler != NULL
+           : place == QL_PLACE_POSITION   ? n->position != NULL
+           : place == QL_PLACE_TYPES      ? n->types != NULL
+           : place == QL_PLACE_EMBED_NORM ? n->embed_norm != NULL
+           : place == QL_PLACE_LAST_NORM  ? n->final_norm != NULL
+                                          : true;
+}
+
+/* Those of n places that the model has. */
+static size_t count_places(const ql_config *c, const ql_place *places, size_t n)
+{
+    size_t sum = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        sum += has_place(c, places[i]);
+    }
+    return sum;
+}
+
+/* The i-th of the places that the model has. */
+static ql_site place_at(const ql_config *c, const ql_place *places, size_t i)
+{
+    while (!has_place(c, *places) || i-- > 0) {
+        places++;
+    }
+    return (ql_site){.place = *places};
 }
 
 size_t ql_site_count(const ql_config *c)
 {
-    return c->layers * in_block(c) + APART - missing(c);
+    return c->layers * (in_block(c) + norms_in_block(c)) +
+           count_places(c, apart, APART) + count_places(c, last, LAST);
 }
 
-ql_site ql_site_at(const ql_config *c, size_t i)
+bool ql_site_takes_pairs(ql_site site)
+{
+    return site.place <= QL_PLACE_HEAD;
+}
+
+bool ql_site_is_norm(ql_site site)
+{
+    return site.place >= QL_PLACE_EMBED_NORM;
+}
+
+static ql_site module_at(const ql_config *c, size_t i)
 {
     const size_t each = in_block(c);
     const unsigned mask = ql_arch_modules(c->arch);
     ql_site site = {.place = QL_PLACE_BLOCK, .layer = i / each};
     size_t left = i % each;
 
-    if (i >= c->layers * each) {
-        return (ql_site){.place = apart[i - c->layers * each + missing(c)]};
-    }
     for (int m = 0; m < QL_MODULES; m++) {
         if (mask & 1U << m && left-- == 0) {
             site.module = (ql_module)m;
@@ -56,6 +104,42 @@ ql_site ql_site_at(const ql_config *c, size_t i)
         }
     }
     return site;
+}
+
+static ql_site norm_at(const ql_config *c, size_t i)
+{
+    const size_t each = norms_in_block(c);
+    ql_site site = {.place = QL_PLACE_NORM, .layer = i / each};
+    size_t left = i % each;
+
+    for (int p = 0; p < QL_NORMS; p++) {
+        if (ql_config_norm(c, (ql_norm_place)p) > 0 && left-- == 0) {
+            site.norm = (ql_norm_place)p;
+            break;
+        }
+    }
+    return site;
+}
+
+ql_site ql_site_at(const ql_config *c, size_t i)
+{
+    const size_t modules = c->layers * in_block(c);
+    const size_t others = modules + count_places(c, apart, APART);
+    const size_t norms = others + c->layers * norms_in_block(c);
+
+    return i < modules  ? module_at(c, i)
+           : i < others ? place_at(c, apart, i - modules)
+           : i < norms  ? norm_at(c, i - others)
+                        : place_at(c, last, i - norms);
+}
+
+bool ql_site_biased(const ql_config *c, ql_site site)
+{
+    return site.place == QL_PLACE_BLOCK    ? c->bias & 1U << site.module
+           : site.place == QL_PLACE_POOLER ? true
+           : site.place == QL_PLACE_HEAD   ? c->arch->classifier
+           : ql_site_is_norm(site)         ? c->arch->layer_norm
+                                           : false;
 }
 
 void ql_site_shape(const ql_config *c, ql_site site, size_t *rows, size_t *cols)
@@ -160,6 +244,35 @@ void ql_site_leaves(const ql_arch *arch, char *text, size_t bytes)
     if (used < bytes) {
         snprintf(text + used, bytes - used, "%s and %s", ql_name_leaf(n->embed),
                  ql_name_leaf(n->head));
+    }
+}
+
+/* Adds ", NAME" to text. */
+static void add_name(char *text, size_t bytes, const char *name)
+{
+    const size_t used = strlen(text);
+
+    snprintf(text + used, bytes - used, "%s%s", used > 0 ? ", " : "", name);
+}
+
+void ql_site_wholes(const ql_config *c, char *text, size_t bytes)
+{
+    const size_t base = strlen(c->arch->names->base);
+
+    text[0] = '\0';
+    for (size_t i = 0; i < ql_site_count(c); i++) {
+        const ql_site site = ql_site_at(c, i);
+        char path[PATH_BYTES];
+
+        ql_site_path(c->arch, site, path, sizeof(path));
+        if (site.place == QL_PLACE_NORM && site.layer == 0) {
+            add_name(text, bytes, c->arch->norm[site.norm]);
+        } else if (site.place == QL_PLACE_HEAD) {
+            add_name(text, bytes, path);
+        } else if (site.place != QL_PLACE_BLOCK &&
+                   site.place != QL_PLACE_NORM) {
+            add_name(text, bytes, path + base);
+        }
     }
 }
 

@@ -229,7 +229,8 @@ static ql_status refuse(const ql_plan *p)
 static size_t longest_side(const ql_plan_facts *f)
 {
     const ql_config *c = &f->model->config;
-    const size_t other = f->model->weights.replaced ? c->F : c->V;
+    const ql_linear *blocks = f->model->weights.layers[0].linear;
+    const size_t other = blocks[QL_MODULE_O].trained ? c->F : c->V;
     const size_t wide = c->C > other ? c->C : other;
 
     return wide > f->run.max_tokens ? wide : f->run.max_tokens;

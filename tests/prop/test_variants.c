@@ -10,7 +10,10 @@
 
 static const char *const embedding[] = {"q_proj", "embed_tokens"};
 
-/* An adapter of linear layers, one with magnitudes, and the embedding. */
+static const char *const norms[] = {"norm", "lm_head"}; /* all of them */
+
+/* An adapter of linear layers, one with magnitudes, and the embedding; norms
+ * and the head are trained whole. */
 static void make(ql_adapter *a, const toy_run *r, bool dora)
 {
     ql_train_options o;
@@ -18,17 +21,19 @@ static void make(ql_adapter *a, const toy_run *r, bool dora)
     toy_run_options(&o);
     o.use_dora = dora;
     o.lora_target_modules = (ql_list){embedding, dora ? 1 : 2};
+    o.modules_to_save = (ql_list){norms, 2};
     check_ok(ql_adapter_make(a, &r->m->config, &r->m->weights, &o, 1, false));
 }
 
 static float rate_of(ql_part part, ql_place place)
 {
-    return part == QL_PART_A || part == QL_PART_WHOLE     ? 1
+    return part == QL_PART_A       ? 1
+           : part == QL_PART_WHOLE ? place == QL_PLACE_HEAD ? 1 : 16
            : part == QL_PART_B && place == QL_PLACE_EMBED ? 0.25F
                                                           : 16;
 }
 
-/* B and magnitudes are faster, but for B of an embedding. */
+/* B and vectors are faster, but for B of an embedding. */
 static void loraplus__gives_rates_as_peft_does(void **state)
 {
     ql_train_options o = {.learning_rate = 4e-3,
@@ -148,6 +153,57 @@ static void loraplus_and_neftune__go_on_to_the_bit(void **state)
     check_resumed(&o, "noise", "noise-again");
 }
 
+static void modules_to_save__go_on_to_the_bit(void **state)
+{
+    ql_train_options o;
+
+    (void)state;
+    toy_run_options(&o);
+    o.modules_to_save = (ql_list){norms, 2};
+    check_resumed(&o, "norms", "norms-again");
+    o.resume = NULL;
+    o.init_lora_weights = "pissa";
+    check_resumed(&o, "pissa", "pissa-again");
+}
+
+/* Decay would pull all weights of a norm towards 0: PyTorch's users leave it
+ * out there (source: transformers, get_decay_parameter_names). */
+static void decay__spares_norms(void **state)
+{
+    ql_train_options o;
+    const ql_adapter *a;
+    toy_run r;
+
+    (void)state;
+    toy_run_options(&o);
+    o.modules_to_save = (ql_list){norms, 2};
+    o.max_steps = 1;
+    o.warmup_ratio = 0;
+    o.learning_rate = 1e-3;
+    o.weight_decay = 500; /* half of a weight each step */
+    run(&r, &o, "decay", NULL);
+    a = &r.m->adapter;
+    for (size_t i = 0; i < a->n; i++) {
+        const ql_adapter_entry *e = &a->entries[i];
+        const float *x = a->param + a->tensors[e->first].at;
+        const float *head = r.m->weights.base_head.data;
+
+        if (e->site.place == QL_PLACE_HEAD) {
+            assert_int_equal(r.m->weights.base_head.storage, QL_STORAGE_F32);
+            assert_true(fabsf(x[0] - 0.5F * head[0]) < 2e-3F);
+        } else if (e->r == 0) {
+            const float *was = e->site.place == QL_PLACE_LAST_NORM
+                                   ? r.m->weights.base_norm.w
+                                   : r.m->weights.base_layers[e->site.layer]
+                                         .norm[e->site.norm]
+                                         .w;
+
+            assert_true(fabsf(x[0] - was[0]) < 2e-3F);
+        }
+    }
+    toy_run_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -155,6 +211,8 @@ int main(void)
         cmocka_unit_test(loraplus__makes_b_faster),
         cmocka_unit_test(neftune__is_in_training_only),
         cmocka_unit_test(loraplus_and_neftune__go_on_to_the_bit),
+        cmocka_unit_test(modules_to_save__go_on_to_the_bit),
+        cmocka_unit_test(decay__spares_norms),
     };
 
     check_ok(ql_runtime_open(&check_runtime));

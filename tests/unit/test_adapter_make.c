@@ -181,6 +181,54 @@ static void modules__can_be_trained_whole(void **state)
     ql_adapter_free(&a);
 }
 
+/* For PEFT a name of modules_to_save stands for each module whose path ends in
+ * its letters: "norm" is the end of "input_layernorm". */
+static void norms__can_be_trained_whole(void **state)
+{
+    ql_train_options o = options();
+    ql_adapter a;
+
+    (void)state;
+    o.lora_target_modules = list_of((const char *[]){"1.mlp.up_proj", NULL});
+    o.modules_to_save = list_of((const char *[]){"norm", NULL});
+    a = make(&o);
+    assert_string_equal(paths_of(&a), "model.layers.1.mlp.up_proj "
+                                      "model.layers.0.input_layernorm "
+                                      "model.layers.0.post_attention_layernorm "
+                                      "model.layers.1.input_layernorm "
+                                      "model.layers.1.post_attention_layernorm "
+                                      "model.norm");
+    assert_int_equal(a.n_plain, 5);
+    assert_null(json_object_get(a.config, "exclude_modules"));
+    ql_adapter_free(&a);
+    o.modules_to_save = list_of((const char *[]){"model.norm", NULL});
+    a = make(&o);
+    assert_string_equal(paths_of(&a), "model.layers.1.mlp.up_proj model.norm");
+    ql_adapter_free(&a);
+}
+
+/* A module that both lists name is trained whole, and PEFT is told that it has
+ * no pair. */
+static void modules__are_whole_or_have_a_pair(void **state)
+{
+    ql_train_options o = options();
+    const json_t *excluded;
+    ql_adapter a;
+
+    (void)state;
+    o.lora_target_modules =
+        list_of((const char *[]){"q_proj", "lm_head", NULL});
+    o.modules_to_save = list_of((const char *[]){"lm_head", NULL});
+    a = make(&o);
+    assert_int_equal(a.n, 3);
+    assert_int_equal(a.entries[2].r, 0);
+    excluded = json_object_get(a.config, "exclude_modules");
+    assert_int_equal(json_array_size(excluded), 1);
+    assert_string_equal(json_string_value(json_array_get(excluded, 0)),
+                        "lm_head");
+    ql_adapter_free(&a);
+}
+
 /* Magnitudes begin as norms, so that a fresh adapter changes nothing. */
 static void magnitudes__begin_as_norms(void **state)
 {
@@ -278,6 +326,11 @@ static void options__that_fit_no_model_are_refused(void **state)
         {.targets = {".*xyz"}, .say = "leave nothing to adapt"},
         {.targets = {"q_proj("}, .say = "target_modules"},
         {.saves = {"score"}, .say = "modules-to-save: \"score\" is no module"},
+        {.saves = {"score"},
+         .say = "which can train whole: embed_tokens, lm_head, "
+                "input_layernorm, post_attention_layernorm, norm"},
+        {.saves = {""}, .say = "modules-to-save: \"\" is no module"},
+        {.targets = {"norm"}, .say = "lora-target-modules: \"norm\" is no"},
         {.saves = {"q_proj"}, .say = "q_proj cannot be trained whole"},
         {.layers = {"2"}, .say = "\"2\" is no layer; there are 0 to 1"},
         {.layers = {"x"}, .say = "\"x\" is no layer"},
@@ -350,6 +403,8 @@ int main(void)
         cmocka_unit_test(layers__can_be_chosen),
         cmocka_unit_test(patterns__give_ranks_and_alphas),
         cmocka_unit_test(modules__can_be_trained_whole),
+        cmocka_unit_test(norms__can_be_trained_whole),
+        cmocka_unit_test(modules__are_whole_or_have_a_pair),
         cmocka_unit_test(magnitudes__begin_as_norms),
         cmocka_unit_test(pairs__begin_as_those_of_peft),
         cmocka_unit_test(options__that_fit_no_model_are_refused),

@@ -133,7 +133,7 @@ static void adapters__that_cannot_stand_there_are_worked_in(void **state)
     } cases[] = {
         {dora, 3, "{'r': 2, 'use_dora': true}", "DoRA", 1},
         {embed, 2, "{'r': 2}", "the embedding that is the head", 1},
-        {norm, 3, "{'r': 2, 'modules_to_save': ['norm']}",
+        {norm, 3, "{'r': 2, 'modules_to_save': ['model.norm']}",
          "model.norm.weight cannot be said", 2},
     };
     ql_export_options o;
