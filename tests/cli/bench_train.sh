@@ -71,7 +71,6 @@ for i, family in enumerate(families):
     for key in "ratio", "cpu_ratio":
         low, mid, high = side[key + "_low"], side[key], side[key + "_high"]
         assert 0 <= low <= mid <= high < math.inf, side
-        assert i or low == high == 1, side
     assert 0 < side["cpu_ratio_best"] < math.inf, side
     assert profile["products"] > 0 and profile["attention"] > 0, profile
 ' $all,gpt2,gpt_neox,llama
@@ -90,11 +89,12 @@ for run, profile in zip(lines[:2], lines[4:]):
 qlora-bench train --shape tiny --family qwen2,gpt2 --max-length 16 --steps 1 \
     --work-dir work >table.txt
 grep -q '^family *rounds *tokens/s .* ratio ' table.txt
-grep -q '^qwen2 *1 .* 1.000 .* 1.000$' table.txt
+grep -q '^qwen2 *1 ' table.txt
 grep -q '^gpt2 *1 ' table.txt
 test -z "$(ls work)"
 
-# What was measured before Ctrl-C is told: it comes later until there is some
+# What was measured before Ctrl-C is told: the signal comes later and later until
+# there is some
 delay=1
 : >lines.json
 while ! grep -q '"result": "families"' lines.json; do
@@ -116,6 +116,7 @@ with open("lines.json", encoding="utf-8") as f:
     lines = [json.loads(line) for line in f][1:]
 steps = {line["family"]: line["steps"] for line in lines if "steps" in line}
 rounds = {line["family"]: line["rounds"] for line in lines if "rounds" in line}
-assert steps == rounds and 1 <= steps["llama"] < 100, lines
+assert 1 <= rounds["llama"] <= steps["llama"] < 100, lines
 assert abs(steps["llama"] - steps.get("gpt2", 0)) <= 1, lines
+assert sum(steps.values()) - sum(rounds.values()) in (0, 1), lines
 '

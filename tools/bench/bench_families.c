@@ -2,32 +2,70 @@
 
 #include <string.h>
 
+#include "src/base/fail.h"
 #include "tools/bench/bench_table.h"
 
-/* Of shares of peak: the same as that of times for a product parameter. */
-static bench_ratio compare(const bench_trial *t, const double *ours,
-                           const bench_trial *first, const double *theirs)
+/* The steps of one round. */
+static ql_status run_round(bench_family *f, size_t n, bench_trial *reference,
+                           size_t round)
 {
-    const double P = (double)bench_product_parameters(&t->model->config);
-    const double Q = (double)bench_product_parameters(&first->model->config);
-    const size_t n = t->steps < first->steps ? t->steps : first->steps;
-    double scratch[BENCH_STEPS];
+    bench_time before;
 
-    return bench_ratio_of(scratch, ours, theirs, n, P / Q);
+    QL_TRY(bench_trial_run(reference, &before));
+    for (size_t i = 0; i < n; i++) {
+        bench_family *own = &f[bench_turn(round, i, n)];
+        bench_time behind;
+
+        QL_TRY(bench_trial_step(&own->trial));
+        QL_TRY(bench_trial_run(reference, &behind));
+        own->seconds[round] = (before.seconds + behind.seconds) / 2;
+        own->cpu[round] = (before.cpu + behind.cpu) / 2;
+        own->rounds++;
+        before = behind;
+    }
+    return QL_OK;
 }
 
-static void show_one(const bench_table *table, const bench_trial *t,
-                     const bench_trial *first, const bench_peaks *p)
+ql_status bench_families_run(bench_family *f, size_t n, bench_trial *reference,
+                             size_t rounds)
 {
-    const bench_ratio wall = compare(t, t->seconds, first, first->seconds);
-    const bench_ratio cpu = compare(t, t->cpu, first, first->cpu);
+    bench_time none;
+
+    QL_TRY(bench_trial_run(reference, &none));
+    for (size_t i = 0; i < n; i++) {
+        QL_TRY(bench_trial_run(&f[i].trial, &none));
+    }
+    for (size_t round = 0; round < rounds; round++) {
+        QL_TRY(run_round(f, n, reference, round));
+    }
+    return QL_OK;
+}
+
+/* Of shares of peak: the same as that of times for a product parameter. */
+static bench_ratio compare(const bench_family *f, const double *ours,
+                           const bench_trial *reference, const double *theirs)
+{
+    const size_t P = bench_product_parameters(&f->trial.model->config);
+    const size_t Q = bench_product_parameters(&reference->model->config);
+    double scratch[BENCH_STEPS];
+
+    return bench_ratio_of(scratch, ours, theirs, f->rounds,
+                          (double)P / (double)Q);
+}
+
+static void show_one(const bench_table *table, const bench_family *f,
+                     const bench_trial *reference, const bench_peaks *p)
+{
+    const bench_trial *t = &f->trial;
+    const bench_ratio wall = compare(f, t->seconds, reference, f->seconds);
+    const bench_ratio cpu = compare(f, t->cpu, reference, f->cpu);
     const bench_rate rate = bench_trial_rate(t);
     const double gflops = bench_trial_gflops(t, rate.median);
     const double *const peak[] = {p->gflops[BENCH_FP32], p->gflops[BENCH_BF16]};
 
     bench_table_row(table, (const bench_cell[]){
                                bench_text(t->shape.model_type),
-                               bench_number((double)t->steps),
+                               bench_number((double)f->rounds),
                                bench_number(rate.median),
                                bench_number(100 * gflops / peak[0][BENCH_ALL]),
                                bench_number(100 * gflops / peak[1][BENCH_ALL]),
@@ -41,7 +79,8 @@ static void show_one(const bench_table *table, const bench_trial *t,
                            });
 }
 
-void bench_families_show(const bench_trial *t, size_t n, const bench_peaks *p,
+void bench_families_show(const bench_family *f, size_t n,
+                         const bench_trial *reference, const bench_peaks *p,
                          bool json)
 {
     static const bench_column columns[] = {
@@ -63,13 +102,13 @@ void bench_families_show(const bench_trial *t, size_t n, const bench_peaks *p,
 
     bench_table_head(&table);
     for (size_t i = 0; i < n; i++) {
-        if (t[i].steps > 0) {
-            show_one(&table, &t[i], &t[0], p);
+        if (f[i].rounds > 0) {
+            show_one(&table, &f[i], reference, p);
         }
     }
 }
 
-void bench_families_profile(const bench_trial *t, size_t n, bool json)
+void bench_families_profile(const bench_family *f, size_t n, bool json)
 {
     bench_column columns[QL_WORK_KINDS + 1] = {
         {"family", "s a step", -12, BENCH_TEXT}};
@@ -85,12 +124,13 @@ void bench_families_profile(const bench_trial *t, size_t n, bool json)
     }
     bench_table_head(&table);
     for (size_t i = 0; i < n; i++) {
-        cells[0] = bench_text(t[i].shape.model_type);
+        const bench_trial *t = &f[i].trial;
+
+        cells[0] = bench_text(t->shape.model_type);
         for (int kind = 0; kind < QL_WORK_KINDS; kind++) {
-            cells[kind + 1] =
-                bench_number(t[i].work[kind] / (double)t[i].steps);
+            cells[kind + 1] = bench_number(t->work[kind] / (double)t->steps);
         }
-        if (t[i].steps > 0) {
+        if (t->steps > 0) {
             bench_table_row(&table, cells);
         }
     }

@@ -21,8 +21,9 @@ typedef struct session {
     bench_terms terms;
     ql_batches batches;
     ql_dataset *data;
-    bench_trial *trials; /* [n], one of each family */
+    bench_family *families; /* [n] */
     size_t n;
+    bench_trial reference; /* of several: one more of the first */
     bool json;
     bench_peaks peaks;
     ql_memory_use memory;    /* after the steps */
@@ -36,27 +37,29 @@ static ql_status open_all(session *s)
     const bench_options *o = s->terms.o;
 
     QL_TRY(bench_data_make(&s->data, (o->steps + 1) * o->batch_size,
-                           o->max_length, s->trials[0].shape.V, s->terms.seed));
+                           o->max_length, s->families[0].trial.shape.V,
+                           s->terms.seed));
     QL_TRY(ql_batches_init(&s->batches, s->data,
                            &(ql_batches_options){.size = o->batch_size}));
     for (size_t i = 0; i < s->n; i++) {
-        QL_TRY(bench_trial_open(&s->trials[i], &s->terms));
+        QL_TRY(bench_trial_open(&s->families[i].trial, &s->terms));
     }
-    return QL_OK;
+    return s->n > 1 ? bench_trial_open(&s->reference, &s->terms) : QL_OK;
 }
 
-/* One step of each to warm up, then rounds of those that count. */
+/* One step to warm up, then those that count. */
 static ql_status run_steps(session *s)
 {
-    for (size_t i = 0; i < s->n; i++) {
-        QL_TRY(bench_trial_warm(&s->trials[i]));
-    }
-    for (size_t round = 0; round < s->terms.o->steps; round++) {
-        for (size_t i = 0; i < s->n; i++) {
-            const size_t turn = bench_turn(round, i, s->n);
+    bench_trial *only = &s->families[0].trial;
+    const size_t n = s->terms.o->steps;
+    bench_time none;
 
-            QL_TRY(bench_trial_step(&s->trials[turn]));
-        }
+    if (s->n > 1) {
+        return bench_families_run(s->families, s->n, &s->reference, n);
+    }
+    QL_TRY(bench_trial_run(only, &none));
+    for (size_t i = 0; i < n; i++) {
+        QL_TRY(bench_trial_step(only));
     }
     return QL_OK;
 }
@@ -71,7 +74,7 @@ static ql_status run_trainer(session *s)
     ql_train_options o = s->terms.train;
     ql_status st = QL_ENOMEM;
 
-    bench_trial_end(&s->trials[0]);
+    bench_trial_end(&s->families[0].trial);
     o.max_steps = (int)opt->steps;
     o.logging_steps = 1;
     o.per_device_train_batch_size = opt->batch_size;
@@ -81,8 +84,8 @@ static ql_status run_trainer(session *s)
     o.overwrite_output_dir = true;
     o.resume = "off";
     if (dir) {
-        st = ql_train(s->trials[0].model, s->data, NULL, dir, &o, NULL, NULL,
-                      &s->trained);
+        st = ql_train(s->families[0].trial.model, s->data, NULL, dir, &o, NULL,
+                      NULL, &s->trained);
         ql_dir_remove(dir);
     }
     ql_free(dir);
@@ -130,7 +133,7 @@ static void show_profile(const session *s)
         {"percent", "%", 6, 1},
     };
     const bench_table t = {"profile", columns, 3, s->json};
-    const bench_trial *trial = &s->trials[0];
+    const bench_trial *trial = &s->families[0].trial;
     double sum = 0;
 
     for (int kind = 0; kind < QL_WORK_KINDS; kind++) {
@@ -217,21 +220,22 @@ static void show(const session *s)
         if (s->n > 1 && !s->json) {
             putchar('\n');
         }
-        if (s->trials[i].steps > 0) {
-            show_one(s, &s->trials[i]);
+        if (s->families[i].trial.steps > 0) {
+            show_one(s, &s->families[i].trial);
         }
     }
     if (s->n > 1) {
-        bench_families_show(s->trials, s->n, &s->peaks, s->json);
+        bench_families_show(s->families, s->n, &s->reference, &s->peaks,
+                            s->json);
     }
     if (s->n > 1 && s->terms.o->profile) {
-        bench_families_profile(s->trials, s->n, s->json);
+        bench_families_profile(s->families, s->n, s->json);
     } else if (s->terms.o->profile) {
         show_profile(s);
     }
     if (s->trained.steps > 0) {
-        show_beside(s, (double)bench_trial_tokens(&s->trials[0]) /
-                           bench_trial_rate(&s->trials[0]).median);
+        show_beside(s, (double)bench_trial_tokens(&s->families[0].trial) /
+                           bench_trial_rate(&s->families[0].trial).median);
     }
 }
 
@@ -254,7 +258,7 @@ static ql_status measure(session *s)
     QL_TRY(open_all(s));
     st = run(s);
     snprintf(why, sizeof(why), "%s", ql_last_error());
-    if (s->trials[0].steps > 0) {
+    if (s->families[0].trial.steps > 0) {
         bench_peaks_measure(&s->peaks, &pace, false, s->json);
         show(s);
     }
@@ -272,14 +276,15 @@ static ql_status choose(session *s)
 
     QL_TRY(bench_shape_find(&sizes, o->shape ? o->shape : "220m"));
     s->n = o->family.n ? o->family.n : 1;
-    s->trials = ql_calloc(QL_TAG_MISC, s->n, sizeof(*s->trials));
-    if (!s->trials) {
+    s->families = ql_calloc(QL_TAG_MISC, s->n, sizeof(*s->families));
+    if (!s->families) {
         return QL_ENOMEM;
     }
     for (size_t i = 0; i < s->n; i++) {
-        QL_TRY(bench_shape_as(&s->trials[i].shape, sizes,
+        QL_TRY(bench_shape_as(&s->families[i].trial.shape, sizes,
                               o->family.n ? o->family.items[i] : NULL));
     }
+    s->reference.shape = s->families[0].trial.shape;
     return ql_dir_need(s->terms.work_dir, "give one with room for the model");
 }
 
@@ -295,10 +300,11 @@ static void set_options(ql_train_options *t, const bench_options *o,
 
 static void close_all(session *s)
 {
-    for (size_t i = 0; s->trials && i < s->n; i++) {
-        bench_trial_close(&s->trials[i]);
+    for (size_t i = 0; s->families && i < s->n; i++) {
+        bench_trial_close(&s->families[i].trial);
     }
-    ql_free(s->trials);
+    bench_trial_close(&s->reference);
+    ql_free(s->families);
     ql_batches_free(&s->batches);
     ql_dataset_close(&s->data);
 }

@@ -54,13 +54,14 @@ void bench_trial_close(bench_trial *t)
     ql_adapter_free(&t->adapter);
 }
 
-static ql_status step(bench_trial *t, size_t number)
+static ql_status run(bench_trial *t)
 {
     const bench_terms *terms = t->terms;
+    const size_t batch = t->done % terms->batches->n;
     ql_step step = {
-        .from = number,
-        .to = number + 1,
-        .number = number,
+        .from = batch,
+        .to = batch + 1,
+        .number = t->done,
         .lr = terms->train.learning_rate,
         .profile = terms->o->profile ? &t->profile : NULL,
     };
@@ -71,24 +72,29 @@ static ql_status step(bench_trial *t, size_t number)
     QL_TRY(ql_step_run(&step, t->run, terms->batches, &t->adapter, t->optimizer,
                        &terms->train));
     t->loss = step.loss.sum / (double)step.loss.count;
+    t->done++;
     return QL_OK;
 }
 
-ql_status bench_trial_warm(bench_trial *t)
-{
-    return step(t, 0);
-}
-
-ql_status bench_trial_step(bench_trial *t)
+ql_status bench_trial_run(bench_trial *t, bench_time *took)
 {
     const double start = ql_now_s();
     const double cpu = bench_cpu_s();
 
     ql_profile_start(&t->profile);
-    QL_TRY(step(t, t->steps + 1));
+    QL_TRY(run(t));
     ql_profile_mark(&t->profile, QL_WORK_OTHER);
-    t->seconds[t->steps] = ql_now_s() - start;
-    t->cpu[t->steps] = bench_cpu_s() - cpu;
+    *took = (bench_time){ql_now_s() - start, bench_cpu_s() - cpu};
+    return QL_OK;
+}
+
+ql_status bench_trial_step(bench_trial *t)
+{
+    bench_time took;
+
+    QL_TRY(bench_trial_run(t, &took));
+    t->seconds[t->steps] = took.seconds;
+    t->cpu[t->steps] = took.cpu;
     t->steps++;
     for (int kind = 0; kind < QL_WORK_KINDS; kind++) {
         t->work[kind] += t->profile.seconds[kind];

@@ -15,8 +15,13 @@ typedef struct bench_terms {
     const char *work_dir;
     uint64_t seed;
     ql_train_options train;
-    ql_batches *batches; /* one for each step, and one to warm up */
+    ql_batches *batches; /* whose first ones are taken again at the end */
 } bench_terms;
+
+/* What a step takes. */
+typedef struct bench_time {
+    double seconds, cpu; /* cpu: seconds of all processors */
+} bench_time;
 
 typedef struct bench_trial {
     const bench_terms *terms;
@@ -26,9 +31,10 @@ typedef struct bench_trial {
     ql_optimizer *optimizer;
     ql_run *run;
     ql_profile profile;          /* of the step at work */
-    size_t steps;                /* measured so far */
+    size_t done;                 /* steps, whether they count or not */
+    size_t steps;                /* that count */
     double seconds[BENCH_STEPS]; /* [steps] */
-    double cpu[BENCH_STEPS];     /* [steps] of all processors */
+    double cpu[BENCH_STEPS];     /* [steps] */
     double work[QL_WORK_KINDS];  /* seconds, of all of them together */
     double loss;                 /* of the last step, nats a token */
 } bench_trial;
@@ -43,9 +49,9 @@ void bench_trial_close(bench_trial *t);
 /* Lets go of what only steps need; the model and its adapter stay. */
 void bench_trial_end(bench_trial *t);
 
-/* A step that does not count: the first one of a trial. Errors: those of
- * ql_step_run; QL_ECANCELLED after Ctrl-C. */
-ql_status bench_trial_warm(bench_trial *t);
+/* The next step; it does not count. took: out. Errors: those of ql_step_run;
+ * QL_ECANCELLED after Ctrl-C. */
+ql_status bench_trial_run(bench_trial *t, bench_time *took);
 
 /* The next step, which counts; there may be BENCH_STEPS. Errors: the same. */
 ql_status bench_trial_step(bench_trial *t);
