@@ -93,8 +93,8 @@ grep -q '^qwen2 *1 ' table.txt
 grep -q '^gpt2 *1 ' table.txt
 test -z "$(ls work)"
 
-# What was measured before Ctrl-C is told: the signal comes later and later until
-# there is some
+# What was measured before Ctrl-C is told: the signal comes later and later
+# until there is some
 delay=1
 : >lines.json
 while ! grep -q '"result": "families"' lines.json; do
