@@ -32,10 +32,18 @@ typedef struct ql_term {
     ql_pair pair; /* r is 0 where there is none */
 } ql_term;
 
-/* Most terms of a sum. */
+/* Most terms of a call, of all sums. */
 enum {
-    QL_TERMS = 3
+    QL_TERMS = 3,
+    QL_SUMS = 3
 };
+
+/* One of several sums of products, whose first terms read the same X. */
+typedef struct ql_sum {
+    float *y; /* [T, N] written */
+    const ql_term *terms;
+    size_t n_terms;
+} ql_sum;
 
 /* Bytes of scratch that either product needs with T tokens or fewer, for the
  * kernels and the number of threads in use. Only the shapes of the terms are
@@ -55,6 +63,17 @@ size_t ql_qgemm_fwd_work_bytes(const ql_term *terms, size_t n_terms, size_t T);
  * y, all x, all mid and work must not overlap. Cannot fail. */
 void ql_qgemm_fwd(float *y, const ql_term *terms, size_t n_terms, size_t T,
                   bool add, void *work);
+
+/* Several Y at once, as if by a call for each: X is laid out once, and threads
+ * wait for each other once.
+ *
+ *   sums   [n_sums] 1 <= n_sums <= QL_SUMS, with QL_TERMS terms at most; the
+ *          first terms have the same in
+ *   work   ql_qgemm_sums_work_bytes(sums, n_sums, T) bytes, as above */
+void ql_qgemm_sums(const ql_sum *sums, size_t n_sums, size_t T, void *work);
+
+/* Only the shapes of the terms are read. */
+size_t ql_qgemm_sums_work_bytes(const ql_sum *sums, size_t n_sums, size_t T);
 
 /* dX = sum_i dY_i W_i + pair_i, or dX += that.
  *

@@ -36,8 +36,9 @@ static ql_dot_fn *stored_dot(const ql_job *j, const ql_qtensor *w)
 static void add_rows(const ql_job *j, const ql_part *p, const ql_qtensor *w,
                      size_t chunk, size_t n, size_t rows, float *sum, size_t ld)
 {
-    const size_t k = chunk * p->step;
-    const size_t depth = ql_min_size(p->step, p->depth - k);
+    const ql_job_rows *a = ql_job_a(j, p);
+    const size_t k = chunk * a->step;
+    const size_t depth = ql_min_size(a->step, p->depth - k);
     const size_t size = w->storage == QL_STORAGE_BF16 ? 2 : sizeof(float);
     const char *data = w->data;
     ql_dot_fn *stored = stored_dot(j, w);
@@ -53,7 +54,7 @@ static void add_rows(const ql_job *j, const ql_part *p, const ql_qtensor *w,
             j->set->fetch(ql_job_panel(j), w, start, depth);
         }
         for (size_t t = 0; t < j->T; t++) {
-            sum[t * ld + r] += dot(row, ql_job_row(j, p, chunk, t), depth);
+            sum[t * ld + r] += dot(row, ql_job_row(j, a, chunk, t), depth);
         }
     }
 }
@@ -62,8 +63,9 @@ static void add_rows(const ql_job *j, const ql_part *p, const ql_qtensor *w,
 static void add_dots(const ql_job *j, const ql_part *p, size_t chunk, size_t n,
                      size_t rows, float sum[][QL_DOT4_ROWS])
 {
-    const size_t k = chunk * p->step;
-    const size_t depth = ql_min_size(p->step, p->depth - k);
+    const ql_job_rows *a = ql_job_a(j, p);
+    const size_t k = chunk * a->step;
+    const size_t depth = ql_min_size(a->step, p->depth - k);
 
     if (!p->dot4) {
         add_rows(j, p, &p->w, chunk, n, rows, sum[0], QL_DOT4_ROWS);
@@ -74,8 +76,8 @@ static void add_dots(const ql_job *j, const ql_part *p, size_t chunk, size_t n,
                            .start = p->w.first + n * p->depth + k,
                            .rows = rows,
                            .n = depth,
-                           .x = (void *)ql_job_dot4_row(j, p, chunk, t),
-                           .ldx = p->lda,
+                           .x = (void *)ql_job_dot4_row(j, a, chunk, t),
+                           .ldx = a->lda,
                            .tokens = ql_min_size(QL_DOT4_TOKENS, j->T - t)};
 
         j->set->dot4(sum + t, &d);
@@ -86,20 +88,24 @@ static void add_dots(const ql_job *j, const ql_part *p, size_t chunk, size_t n,
  * end. */
 static void do_dots(const ql_job *j, size_t task)
 {
-    const size_t end = ql_min_size((task + 1) * DOT_ROWS, j->width);
+    const ql_job_place place = ql_job_place_of(j, task, DOT_ROWS);
+    const ql_job_out *out = place.out;
+    const size_t end = ql_min_size(place.at + DOT_ROWS, out->width);
     size_t rows;
 
-    for (size_t n = task * DOT_ROWS; n < end; n += rows) {
+    for (size_t n = place.at; n < end; n += rows) {
         float sum[MOST_FEW][QL_DOT4_ROWS] = {{0}};
 
         rows = ql_min_size(QL_DOT4_ROWS, end - n);
-        for (const ql_part *p = j->parts; p < j->parts + j->n_parts; p++) {
-            for (size_t c = 0; c < p->chunks; c++) {
+        for (size_t i = out->from; i < out->to; i++) {
+            const ql_part *p = &j->parts[i];
+
+            for (size_t c = 0; c < ql_job_a(j, p)->chunks; c++) {
                 add_dots(j, p, c, n, rows, sum);
             }
         }
         for (size_t t = 0; t < j->T; t++) {
-            float *to = j->out + t * j->width + n;
+            float *to = out->y + t * out->width + n;
 
             for (size_t r = 0; r < rows; r++) {
                 to[r] = sum[t][r] + (j->add ? to[r] : 0);
@@ -118,7 +124,7 @@ static void do_firsts(const ql_job *j, size_t task)
         const size_t rows = n < p->r ? ql_min_size(FIRST_ROWS, p->r - n) : 0;
         float sum[MOST_FEW][FIRST_ROWS] = {{0}};
 
-        for (size_t c = 0; rows > 0 && c < p->chunks; c++) {
+        for (size_t c = 0; rows > 0 && c < ql_job_a(j, p)->chunks; c++) {
             add_rows(j, p, &p->first, c, n, rows, sum[0], FIRST_ROWS);
         }
         for (size_t t = 0; t < j->T; t++) {
@@ -133,13 +139,20 @@ static void do_firsts(const ql_job *j, size_t task)
  * of a pair's first matrix. */
 static void pack_few(const ql_job *j, bool second)
 {
+    size_t packed = 0;
+
     for (size_t i = 0; i < j->n_parts; i++) {
         const ql_part *p = &j->parts[i];
+        const ql_job_rows *a = ql_job_a(j, p);
         const bool is_second = i > 0 && p[-1].r > 0;
 
-        for (size_t c = 0; is_second == second && c < p->chunks; c++) {
+        if (p->a < packed) { /* a part before reads it */
+            continue;
+        }
+        packed++;
+        for (size_t c = 0; is_second == second && c < a->chunks; c++) {
             for (size_t t = 0; t < j->T; t++) {
-                ql_job_pack_row(j, p, c, t);
+                ql_job_pack_row(j, a, c, t);
             }
         }
     }
@@ -161,7 +174,7 @@ static size_t first_tasks(const ql_job *j)
 void ql_job_do_few(const ql_job *j)
 {
     const size_t firsts = first_tasks(j);
-    const size_t tasks = j->out ? ql_ceil_div(j->width, DOT_ROWS) : 0;
+    const size_t tasks = ql_job_is_wanted(j) ? ql_job_tasks(j, DOT_ROWS) : 0;
 
     pack_few(j, false);
 #pragma omp parallel if (ql_job_pairs(j) >= SMALL)

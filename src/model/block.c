@@ -122,17 +122,38 @@ static ql_attention_shape shape_of(const ql_config *c, size_t i,
     return shape;
 }
 
-/* Bytes of work for any single linear layer or the attention. */
+/* Bytes of work for n linear layers at once, where they are apart. */
+static size_t calls_bytes(const ql_layer *layer, ql_module first, size_t n,
+                          size_t T)
+{
+    ql_linear_call calls[QL_LINEAR_CALLS];
+
+    for (size_t i = 0; i < n; i++) {
+        calls[i] = (ql_linear_call){.lin = &layer->linear[first + i]};
+        if (calls[i].lin->w.rows == 0) {
+            return 0;
+        }
+    }
+    return ql_linear_calls_bytes(calls, n, T);
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Bytes of work for any linear layers or the attention. */
 static size_t work_bytes(const ql_layer *layer, const ql_attention_shape *shape)
 {
     size_t most = ql_attention_work_bytes(shape);
 
+    most = larger(most, calls_bytes(layer, QL_MODULE_Q, 3, shape->T));
+    most = larger(most, calls_bytes(layer, QL_MODULE_GATE, 2, shape->T));
+
     for (int m = 0; m < QL_MODULES; m++) {
         if (layer->linear[m].w.rows > 0) {
-            const size_t bytes =
-                ql_linear_work_bytes(&layer->linear[m], shape->T);
-
-            most = bytes > most ? bytes : most;
+            most =
+                larger(most, ql_linear_work_bytes(&layer->linear[m], shape->T));
         }
     }
     return most;

@@ -61,9 +61,8 @@ static void project(const ql_frame *f, ql_saved *s, const float *x)
         ql_frame_linear_fwd(f, QL_MODULE_Q, qkv, false, s, x);
         ql_heads_split(s->q, s->k, s->v, qkv, heads_of(f));
     } else {
-        ql_frame_linear_fwd(f, QL_MODULE_Q, s->q, false, s, x);
-        ql_frame_linear_fwd(f, QL_MODULE_K, s->k, false, s, x);
-        ql_frame_linear_fwd(f, QL_MODULE_V, s->v, false, s, x);
+        ql_frame_linears_fwd(f, QL_MODULE_Q, 3,
+                             (float *const[]){s->q, s->k, s->v}, s, x);
     }
     ql_arena_reset(f->pass->scratch, mark);
 }

@@ -51,6 +51,19 @@ static void activate(const ql_frame *f, float *act, const ql_saved *s)
     ql_act_fwd(f->c->act, act, in.g, in.u, in.rows);
 }
 
+/* What the activation is of, from what comes into the half. */
+static void project(const ql_frame *f, ql_saved *s, const float *x)
+{
+    if (!ql_config_gated(f->c)) {
+        ql_frame_linear_fwd(f, QL_MODULE_UP, s->up, false, s, x);
+    } else if (ql_config_fused_gate(f->c)) {
+        ql_frame_linear_fwd(f, QL_MODULE_GATE, s->gate, false, s, x);
+    } else {
+        ql_frame_linears_fwd(f, QL_MODULE_GATE, 2,
+                             (float *const[]){s->gate, s->up}, s, x);
+    }
+}
+
 void ql_frame_mlp_fwd(const ql_frame *f, float *y, ql_saved *s, const float *x)
 {
     const size_t mark = ql_arena_mark(f->pass->scratch);
@@ -59,12 +72,7 @@ void ql_frame_mlp_fwd(const ql_frame *f, float *y, ql_saved *s, const float *x)
     const float *in =
         ql_frame_norm_fwd(f, QL_NORM_MLP_IN, s->n2, s, source(f, s, x));
 
-    if (ql_config_gated(f->c)) {
-        ql_frame_linear_fwd(f, QL_MODULE_GATE, s->gate, false, s, in);
-    }
-    if (!ql_config_fused_gate(f->c)) {
-        ql_frame_linear_fwd(f, QL_MODULE_UP, s->up, false, s, in);
-    }
+    project(f, s, in);
     activate(f, act, s);
     if (!y && !normed) {
         ql_frame_linear_keep(f, QL_MODULE_DOWN, s, act);

@@ -37,6 +37,20 @@ void ql_frame_linear_fwd(const ql_frame *f, ql_module m, float *y, bool add,
                   drop_of(f, m), f->work);
 }
 
+void ql_frame_linears_fwd(const ql_frame *f, ql_module first, size_t n,
+                          float *const *y, ql_saved *s, const float *x)
+{
+    ql_linear_call calls[QL_LINEAR_CALLS];
+
+    for (size_t i = 0; i < n; i++) {
+        const ql_module m = first + i;
+
+        calls[i] = (ql_linear_call){&f->layer->linear[m], y[i], s->linear[m],
+                                    drop_of(f, m)};
+    }
+    ql_linear_fwd_calls(calls, n, x, f->T, f->work);
+}
+
 void ql_frame_linear_keep(const ql_frame *f, ql_module m, ql_saved *s,
                           const float *x)
 {

@@ -31,6 +31,10 @@ void ql_frame_linear_fwd(const ql_frame *f, ql_module m, float *y, bool add,
 void ql_frame_linear_bwd(const ql_frame *f, ql_module m, float *dx, bool add,
                          const float *dy, const ql_saved *s, const float *x);
 
+/* The forward of n modules that follow each other and read the same x. */
+void ql_frame_linears_fwd(const ql_frame *f, ql_module first, size_t n,
+                          float *const *y, ql_saved *s, const float *x);
+
 /* ql_linear_keep of a module. */
 void ql_frame_linear_keep(const ql_frame *f, ql_module m, ql_saved *s,
                           const float *x);

@@ -214,10 +214,30 @@ static void gradient_half(const float *dy, const float *x, const ql_linear *lin,
     }
 }
 
+static void forward_dropped(float *y, bool add, ql_linear_kept kept,
+                            const float *x, const ql_linear *lin, size_t T,
+                            ql_drop drop, void *work)
+{
+    const ql_qtensor up =
+        ql_qtensor_dense(lin->lora.b, lin->w.rows, lin->lora.r);
+    const ql_term apart[] = {{.in = x, .w = &lin->w},
+                             {.in = kept.xa, .w = &up}};
+
+    ql_linear_keep(kept, x, lin, T, drop, work);
+    ql_qgemm_fwd(y, apart, 2, T, add, lay_out(lin, T, work).product);
+}
+
+static void add_bias(float *y, const ql_linear *lin, size_t T, ql_drop drop)
+{
+    ql_profile_mark(drop.profile, QL_WORK_LORA);
+    if (lin->bias) {
+        ql_vec_add_bias(y, lin->bias, T, lin->w.rows);
+    }
+}
+
 void ql_linear_fwd(float *y, bool add, ql_linear_kept kept, const float *x,
                    const ql_linear *lin, size_t T, ql_drop drop, void *work)
 {
-    const scratch s = lay_out(lin, T, work);
     const ql_term term = term_of(lin, x, kept.xa);
 
     ql_profile_mark(drop.profile, QL_WORK_PRODUCT);
@@ -226,19 +246,77 @@ void ql_linear_fwd(float *y, bool add, ql_linear_kept kept, const float *x,
     } else if (lin->dora.m) {
         forward_scaled(y, add, kept, x, lin, T, drop, work);
     } else if (drops(lin, drop)) {
-        const ql_qtensor up =
-            ql_qtensor_dense(lin->lora.b, lin->w.rows, lin->lora.r);
-        const ql_term apart[] = {{.in = x, .w = &lin->w},
-                                 {.in = kept.xa, .w = &up}};
-
-        ql_linear_keep(kept, x, lin, T, drop, work);
-        ql_qgemm_fwd(y, apart, 2, T, add, s.product);
+        forward_dropped(y, add, kept, x, lin, T, drop, work);
     } else {
-        ql_qgemm_fwd(y, &term, 1, T, add, s.product);
+        ql_qgemm_fwd(y, &term, 1, T, add, lay_out(lin, T, work).product);
     }
-    ql_profile_mark(drop.profile, QL_WORK_LORA);
-    if (lin->bias) {
-        ql_vec_add_bias(y, lin->bias, T, lin->w.rows);
+    add_bias(y, lin, T, drop);
+}
+
+/* True if the layer is one product with what comes in. */
+static bool is_plain(const ql_linear *lin, ql_drop drop)
+{
+    return !is_whole(lin) && !lin->dora.m && !drops(lin, drop);
+}
+
+/* The calls as sums. */
+typedef struct sums {
+    ql_term terms[QL_LINEAR_CALLS];
+    ql_sum all[QL_LINEAR_CALLS];
+} sums;
+
+static void list_sums(sums *s, const ql_linear_call *calls, size_t n,
+                      const float *x)
+{
+    for (size_t i = 0; i < n; i++) {
+        s->terms[i] = term_of(calls[i].lin, x, calls[i].kept.xa);
+        s->all[i] = (ql_sum){calls[i].y, &s->terms[i], 1};
+    }
+}
+
+size_t ql_linear_calls_bytes(const ql_linear_call *calls, size_t n, size_t T)
+{
+    sums s = {0};
+    size_t most;
+
+    list_sums(&s, calls, n, NULL);
+    most = ql_qgemm_sums_work_bytes(s.all, n, T);
+    for (size_t i = 0; i < n; i++) {
+        most = larger(most, ql_linear_fwd_work_bytes(calls[i].lin, T));
+    }
+    return most;
+}
+
+/* All as one product. */
+static void forward_plain(const ql_linear_call *calls, size_t n, const float *x,
+                          size_t T, void *work)
+{
+    sums s = {0};
+
+    list_sums(&s, calls, n, x);
+    ql_profile_mark(calls[0].drop.profile, QL_WORK_PRODUCT);
+    ql_qgemm_sums(s.all, n, T, work);
+    for (size_t i = 0; i < n; i++) {
+        add_bias(calls[i].y, calls[i].lin, T, calls[i].drop);
+    }
+}
+
+void ql_linear_fwd_calls(const ql_linear_call *calls, size_t n, const float *x,
+                         size_t T, void *work)
+{
+    bool plain = true;
+
+    for (size_t i = 0; i < n; i++) {
+        plain = plain && is_plain(calls[i].lin, calls[i].drop);
+    }
+    if (plain) {
+        forward_plain(calls, n, x, T, work);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const ql_linear_call *c = &calls[i];
+
+        ql_linear_fwd(c->y, false, c->kept, x, c->lin, T, c->drop, work);
     }
 }
 

@@ -86,6 +86,23 @@ void ql_linear_keep(ql_linear_kept kept, const float *x, const ql_linear *lin,
 void ql_linear_fwd(float *y, bool add, ql_linear_kept kept, const float *x,
                    const ql_linear *lin, size_t T, ql_drop drop, void *work);
 
+/* One of several layers that read the same x. */
+typedef struct ql_linear_call {
+    const ql_linear *lin;
+    float *y;            /* [T, N] written */
+    ql_linear_kept kept; /* written */
+    ql_drop drop;
+} ql_linear_call;
+
+/* Forward of n layers, 1 <= n <= QL_LINEAR_CALLS, as if one after the other, in
+ * ql_linear_calls_bytes of scratch or more. */
+enum {
+    QL_LINEAR_CALLS = 3
+};
+void ql_linear_fwd_calls(const ql_linear_call *calls, size_t n, const float *x,
+                         size_t T, void *work);
+size_t ql_linear_calls_bytes(const ql_linear_call *calls, size_t n, size_t T);
+
 /* Backward.
  *
  *   dx    [T, K]  written, or added to if add; NULL if not wanted. It may be x

@@ -469,10 +469,66 @@ static void linear__trains_a_base_in_bf16(void **state)
     layer_close(&l);
 }
 
+/* Layers that read the same x, as one call: with and without what makes a layer
+ * more than one product. */
+static void check_calls(const shape *of, size_t n)
+{
+    layer l[QL_LINEAR_CALLS];
+    ql_linear_call calls[QL_LINEAR_CALLS];
+    const size_t T = of[0].T;
+    size_t bytes;
+    void *work;
+
+    for (size_t i = 0; i < n; i++) {
+        l[i] = layer_open(of[i]);
+        calls[i] =
+            (ql_linear_call){&l[i].lin,
+                             room_open(T * of[i].N),
+                             {room_open(T * of[i].R), room_open(T * of[i].N)},
+                             l[i].drop};
+    }
+    bytes = ql_linear_calls_bytes(calls, n, T);
+    work = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    ql_linear_fwd_calls(calls, n, l[0].x, T, work);
+    for (size_t i = 0; i < n; i++) {
+        const size_t N = of[i].N;
+
+        check_same(calls[i].y, l[i].y, T * N, "y");
+        check_same(calls[i].kept.xa, l[i].kept.xa, T * of[i].R, "xa");
+        room_close(calls[i].y, T * N);
+        room_close(calls[i].kept.xa, T * of[i].R);
+        room_close(calls[i].kept.u, T * N);
+        layer_close(&l[i]);
+    }
+    free(work);
+}
+
+static void linear__calls_are_those_apart(void **state)
+{
+    static const shape groups[][QL_LINEAR_CALLS] = {
+        {{65, 33, 77, 4, true, 0, false},
+         {65, 20, 77, 0, true, 0, false},
+         {65, 20, 77, 3, false, 0, false}},
+        {{1, 64, 128, 4, false, 0, false},
+         {1, 30, 128, 16, true, 0, false},
+         {1, 30, 128, 0, false, 0, false}},
+        {{9, 64, 128, 16, true, 0.5F, false},
+         {9, 20, 128, 3, true, 0, true},
+         {9, 20, 128, 3, false, 0, false}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
+        check_calls(groups[i], 2);
+        check_calls(groups[i], 3);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear__agrees_with_double),
+        cmocka_unit_test(linear__calls_are_those_apart),
         cmocka_unit_test(linear__does_not_depend_on_threads),
         cmocka_unit_test(linear__adds_and_leaves_out),
         cmocka_unit_test(linear__adds_with_magnitudes),

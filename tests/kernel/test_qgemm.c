@@ -548,6 +548,163 @@ static void dot4__by_any_rows_and_tokens(void **state)
     each_set(check_dot4);
 }
 
+/* Several products of one X. */
+typedef struct group {
+    size_t T, K, n;
+    qcase cases[QL_SUMS];
+    float *x, *down, *up;
+    ql_term terms[QL_SUMS];
+    ql_sum sums[QL_SUMS];
+} group;
+
+enum {
+    GROUP_RANK = 20
+};
+
+static size_t group_bytes(const group *g, size_t i)
+{
+    return g->T * g->cases[i].w.rows * sizeof(float);
+}
+
+static size_t mid_bytes(const group *g, size_t i)
+{
+    return g->T * g->terms[i].pair.r * sizeof(float);
+}
+
+static void open_group(group *g, size_t T, size_t K, uint64_t key)
+{
+    const size_t most = K > 200 ? K : 200;
+
+    *g = (group){.T = T, .K = K, .n = 2 + ql_rng_below(key, 0, QL_SUMS - 1)};
+    g->x = guarded_init(T * K);
+    g->down = need(GROUP_RANK * most * sizeof(float));
+    g->up = need(GROUP_RANK * most * sizeof(float));
+    check_fill(g->x, T * K, key);
+    check_fill(g->down, GROUP_RANK * most, key + 1);
+    check_fill(g->up, GROUP_RANK * most, key + 2);
+    for (size_t i = 0; i < g->n; i++) {
+        const uint64_t own = ql_rng_split(key, i);
+        const size_t N = 1 + ql_rng_below(own, 1, 200);
+        const ql_storage storage = ql_rng_below(own, 2, 2)
+                                       ? QL_STORAGE_4BIT
+                                       : ql_rng_below(own, 3, QL_STORAGE_COUNT);
+
+        qcase_init(&g->cases[i], N, K, 0, storage, 64, QL_ROUND_NONE,
+                   QCASE_RANDOM, own);
+        g->terms[i] =
+            (ql_term){.in = g->x,
+                      .w = &g->cases[i].w,
+                      .pair = {.r = ql_rng_below(own, 4, 2)
+                                        ? 1 + ql_rng_below(own, 5, GROUP_RANK)
+                                        : 0,
+                               .scale = 0.5F,
+                               .down = g->down,
+                               .up = g->up}};
+        g->sums[i] = (ql_sum){NULL, &g->terms[i], 1};
+    }
+}
+
+static void close_group(group *g)
+{
+    assert_true(guarded_intact(g->x, g->T * g->K));
+    guarded_free(g->x);
+    for (size_t i = 0; i < g->n; i++) {
+        qcase_free(&g->cases[i]);
+    }
+    free(g->down);
+    free(g->up);
+}
+
+/* One product after the other. */
+static void run_apart(group *g, float *const *y, float *const *mid)
+{
+    for (size_t i = 0; i < g->n; i++) {
+        void *work = aligned_alloc(
+            64, (ql_qgemm_work_bytes(&g->terms[i], 1, g->T) + 63) / 64 * 64);
+
+        assert_non_null(work);
+        g->terms[i].pair.mid = mid[i];
+        ql_qgemm_fwd(y[i], &g->terms[i], 1, g->T, false, work);
+        free(work);
+    }
+}
+
+/* All at once, with scratch of exactly the size asked for. */
+static void run_together(group *g, float *const *y, float *const *mid)
+{
+    const size_t bytes = ql_qgemm_sums_work_bytes(g->sums, g->n, g->T);
+    const size_t room = (bytes + 63) / 64 * 64 + 64;
+    unsigned char *work = aligned_alloc(64, room);
+
+    assert_non_null(work);
+    memset(work, 0xff, room);
+    for (size_t i = 0; i < g->n; i++) {
+        g->terms[i].pair.mid = mid[i];
+        g->sums[i].y = y[i];
+    }
+    ql_qgemm_sums(g->sums, g->n, g->T, work);
+    for (size_t i = bytes; i < room; i++) {
+        assert_int_equal(work[i], 0xff);
+    }
+    free(work);
+}
+
+static void check_group(size_t T, size_t K, uint64_t key)
+{
+    float *y[2][QL_SUMS];
+    float *mid[2][QL_SUMS];
+    group g;
+
+    open_group(&g, T, K, key);
+    for (size_t i = 0; i < 2 * g.n; i++) {
+        y[i / g.n][i % g.n] = guarded_init(group_bytes(&g, i % g.n) / 4);
+        mid[i / g.n][i % g.n] = guarded_init(mid_bytes(&g, i % g.n) / 4);
+    }
+    omp_set_num_threads(1);
+    run_apart(&g, y[0], mid[0]);
+    for (int threads = 1; threads <= 3; threads++) {
+        omp_set_num_threads(threads);
+        for (size_t i = 0; i < g.n; i++) {
+            memset(y[1][i], 0xff, group_bytes(&g, i));
+            memset(mid[1][i], 0xff, mid_bytes(&g, i));
+        }
+        run_together(&g, y[1], mid[1]);
+        for (size_t i = 0; i < g.n; i++) {
+            assert_memory_equal(y[0][i], y[1][i], group_bytes(&g, i));
+            assert_memory_equal(mid[0][i], mid[1][i], mid_bytes(&g, i));
+        }
+    }
+    for (size_t i = 0; i < 2 * g.n; i++) {
+        assert_true(
+            guarded_intact(y[i / g.n][i % g.n], group_bytes(&g, i % g.n) / 4));
+        assert_true(
+            guarded_intact(mid[i / g.n][i % g.n], mid_bytes(&g, i % g.n) / 4));
+        guarded_free(y[i / g.n][i % g.n]);
+        guarded_free(mid[i / g.n][i % g.n]);
+    }
+    close_group(&g);
+}
+
+static void check_groups(void)
+{
+    static const size_t tokens[] = {1, 2, 5, 17, 100, 515};
+    static const size_t depths[] = {64, 77, 320, 1030};
+
+    for (size_t i = 0; i < 6; i++) {
+        for (size_t k = 0; k < 4; k++) {
+            check_group(tokens[i], depths[k],
+                        ql_rng_split(check_seed(), 4 * i + k));
+        }
+    }
+}
+
+/* Each is checked against the reference by the tests above. */
+static void sums__are_the_products_apart(void **state)
+{
+    (void)state;
+    each_set(check_groups);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -555,6 +712,7 @@ int main(void)
         cmocka_unit_test(dot4__by_any_rows_and_tokens),
         cmocka_unit_test(products__keep_the_bound_at_every_edge),
         cmocka_unit_test(products__keep_the_bound_for_every_storage),
+        cmocka_unit_test(sums__are_the_products_apart),
     };
 
     return cmocka_run_group_tests_name("qgemm", tests, NULL, NULL);
