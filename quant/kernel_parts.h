@@ -281,9 +281,22 @@ typedef struct ql_dot_rows {
     size_t next; /* bytes to the rows that will likely be read next */
 } ql_dot_rows;
 
+/* Brings n bytes nearer. */
+static inline void ql_prefetch(const void *data, size_t n)
+{
+    enum {
+        LINE_BYTES = 64
+    };
+
+    for (size_t i = 0; i < n; i += LINE_BYTES) {
+        __builtin_prefetch((const char *)data + i);
+    }
+}
+
 static inline void ql_dot_rows_open(ql_dot_rows *o, const ql_dots *d)
 {
     const size_t blocks = d->n / QL_DOT4_BLOCK;
+    const size_t each = d->w->cols / QL_DOT4_BLOCK; /* of a whole row */
 
     o->next = QL_DOT4_ROWS * d->w->cols / 2;
     for (size_t r = 0; r < QL_DOT4_ROWS; r++) {
@@ -293,6 +306,11 @@ static inline void ql_dot_rows_open(ql_dot_rows *o, const ql_dots *d)
         o->bytes[r] = (const uint8_t *)d->w->data + at / 2;
         ql_scales_read(o->scale[r], ql_scales_from(d->w, at / QL_DOT4_BLOCK),
                        blocks);
+    }
+    if (d->w->absmax_u8) { /* those of the next rows */
+        ql_prefetch(d->w->absmax_u8 + d->start / QL_DOT4_BLOCK +
+                        QL_DOT4_ROWS * each,
+                    QL_DOT4_ROWS * each);
     }
 }
 

@@ -8,7 +8,7 @@
 
 enum {
     BLOCKS = QL_DOT4_DEPTH / QL_DOT4_BLOCK,
-    PIECE = 16, /* blocks of all tokens that stay in the first cache */
+    PIECE = 64, /* blocks of x that stay in the first cache */
     WAYS = 4    /* partial sums at the most: additions take their time */
 };
 
@@ -154,8 +154,8 @@ all_rows(float sum[][QL_DOT4_ROWS], const ql_dots *d, const row_tables *tables,
             }
         }
     }
-    for (size_t b = 0; b < blocks; b += PIECE) {
-        const size_t to = b + PIECE < blocks ? b + PIECE : blocks;
+    for (size_t b = 0; b < blocks; b += PIECE / T) {
+        const size_t to = b + PIECE / T < blocks ? b + PIECE / T : blocks;
 
         for (size_t r = 0; r < QL_DOT4_ROWS; r++) {
             row_products(&s[r], d, tables, r, b, to, T, bf16);
