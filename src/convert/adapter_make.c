@@ -477,75 +477,89 @@ ql_status ql_adapter_measure(ql_adapter *a, const ql_config *c,
     return st;
 }
 
-/* A setting in one form: lists of names sorted, nothing as null. */
-static json_t *settled(const json_t *root, const char *key)
+static bool same_site(ql_site a, ql_site b)
 {
-    json_t *v = json_object_get(root, key);
-    const size_t n = json_array_size(v);
-    const char **names = ql_calloc(QL_TAG_MISC, n, sizeof(*names));
-    json_t *list = NULL;
-    bool texts = n > 0;
-
-    for (size_t i = 0; names && i < n; i++) {
-        names[i] = json_string_value(json_array_get(v, i));
-        texts = texts && names[i];
-    }
-    if (names && texts) {
-        list = sorted(names, n);
-    } else if (json_is_object(v) && json_object_size(v) == 0) {
-        list = json_null();
-    }
-    ql_free(names);
-    return list ? list : v ? json_incref(v) : json_null();
+    return a.place == b.place && a.layer == b.layer && a.module == b.module &&
+           a.norm == b.norm && a.bias == b.bias;
 }
 
-/* Ranks and scales are those that the patterns of the options give: their order
- * matters, which equality of objects does not see. */
-static ql_status check_patterns(const ql_adapter *a, json_t *root,
-                                const ql_train_options *o, bool *same)
+static const ql_adapter_entry *entry_of(const ql_adapter *a, ql_site site)
 {
-    const ql_adapter_settings s = {
-        .root = root, .path = where, .r = o->lora_r, .alpha = o->lora_alpha};
-
     for (size_t i = 0; i < a->n; i++) {
-        const ql_adapter_entry *e = &a->entries[i];
-        char path[PATH_BYTES];
-        double alpha;
-        size_t r;
+        if (same_site(a->entries[i].site, site)) {
+            return &a->entries[i];
+        }
+    }
+    return NULL;
+}
 
-        if (e->r > 0) {
+/* The adapter changes the modules that items name, by their ranks and scales,
+ * and no others. */
+static ql_status check_items(const ql_adapter *a, const ql_train_options *o,
+                             const ql_adapter_item *items, size_t n,
+                             const char *dir)
+{
+    char path[PATH_BYTES];
+
+    for (size_t i = 0; i < n; i++) {
+        const ql_adapter_item *item = &items[i];
+        const ql_adapter_entry *e = entry_of(a, item->site);
+        const double root =
+            o->use_rslora ? sqrt((double)item->r) : (double)item->r;
+
+        ql_site_path(a->arch, item->site, path, sizeof(path));
+        if (!e) {
+            QL_FAIL(QL_EMISMATCH,
+                    "%s: the options ask for %s, which the adapter does not "
+                    "change",
+                    dir, path);
+        }
+        if (e->r != item->r ||
+            (e->r > 0 && e->scale != (float)(item->alpha / root))) {
+            QL_FAIL(QL_EMISMATCH,
+                    "%s: rank or scale of %s are not what the options say", dir,
+                    path);
+        }
+    }
+    for (size_t i = 0; i < a->n; i++) {
+        bool found = false;
+
+        for (size_t j = 0; !found && j < n; j++) {
+            found = same_site(a->entries[i].site, items[j].site);
+        }
+        if (!found) {
             ql_adapter_path(a, i, path, sizeof(path));
-            QL_TRY(ql_adapter_settings_module(&s, path, &r, &alpha));
-            alpha /= o->use_rslora ? sqrt((double)r) : (double)r;
-            *same = *same && e->r == r && e->scale == (float)alpha;
+            QL_FAIL(QL_EMISMATCH,
+                    "%s: the adapter changes %s, which the options do not ask "
+                    "for",
+                    dir, path);
         }
     }
     return QL_OK;
 }
 
 ql_status ql_adapter_matches(const ql_adapter *a, const ql_config *c,
-                             const ql_train_options *o, bool *same)
+                             const ql_train_options *o, const char *dir)
 {
-    static const char *const keys[] = {"alpha_pattern", "layers_to_transform",
-                                       "modules_to_save", "rank_pattern",
-                                       "target_modules"};
-    json_t *root = NULL;
-    ql_status st = QL_OK;
+    const char *other = a->opt.r != o->lora_r            ? "lora-r"
+                        : a->opt.alpha != o->lora_alpha  ? "lora-alpha"
+                        : a->opt.rslora != o->use_rslora ? "use-rslora"
+                        : a->opt.dora != o->use_dora     ? "use-dora"
+                                                         : NULL;
+    ql_adapter_item *items;
+    json_t *root;
+    size_t n;
+    ql_status st;
 
-    *same = a->opt.r == o->lora_r && a->opt.alpha == o->lora_alpha &&
-            a->opt.rslora == o->use_rslora && a->opt.dora == o->use_dora;
-    QL_TRY(make_root(c, o, &root));
-    for (size_t i = 0; a->config && i < sizeof(keys) / sizeof(keys[0]); i++) {
-        json_t *have = settled(a->config, keys[i]);
-        json_t *want = settled(root, keys[i]);
-
-        *same = *same && json_equal(have, want);
-        json_decref(have);
-        json_decref(want);
+    if (other) {
+        QL_FAIL(QL_EMISMATCH, "%s: the adapter has another %s than the options",
+                dir, other);
     }
-    if (a->config && *same) {
-        st = check_patterns(a, root, o, same);
+    st = plan_options(c, o, &items, &n, &root);
+    if (st == QL_OK) {
+        st = check_items(a, o, items, n, dir);
     }
+    ql_free(items);
     json_decref(root);
     return st;
 }

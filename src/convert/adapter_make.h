@@ -12,10 +12,11 @@
 /* Only sees whether the options fit a model of this config. */
 ql_status ql_adapter_fits(const ql_config *c, const ql_train_options *o);
 
-/* *same: an adapter that was loaded is what the options ask for, as far as its
- * settings say. Errors: those of ql_adapter_fits. */
+/* Fails unless an adapter that was loaded from dir changes what the options ask
+ * for, and so. Errors: QL_EMISMATCH, what differs named; those of
+ * ql_adapter_fits. */
 ql_status ql_adapter_matches(const ql_adapter *a, const ql_config *c,
-                             const ql_train_options *o, bool *same);
+                             const ql_train_options *o, const char *dir);
 
 /* Makes the adapter, with what begins as it is in w, its base, or as a part of
  * that, which is taken off it; w NULL: what begins so stays as it is, for an

@@ -143,17 +143,41 @@ void ql_adapter_texts_close(ql_adapter_texts **texts)
 /* What an adapter_config.json would say of a folder of MLX's. */
 static json_t *describe(const ql_adapter_folder *f)
 {
-    json_t *paths = json_array();
+    return json_pack("{si sf sf sb}", "r", (int)f->r, "lora_alpha", f->alpha,
+                     "lora_dropout", f->dropout, "use_dora", (int)f->dora);
+}
 
-    for (size_t i = 0; paths && i < f->n_pairs; i++) {
-        if (json_array_append_new(paths, json_string(f->pairs[i].path)) != 0) {
-            json_decref(paths);
-            return NULL;
-        }
+/* The modules are those that target_modules names, and all of them. */
+static bool names_modules(const json_t *config)
+{
+    const json_t *targets = json_object_get(config, "target_modules");
+    const json_t *excluded = json_object_get(config, "exclude_modules");
+    const char *text = json_string_value(targets);
+
+    return json_array_size(excluded) == 0 && !json_is_string(excluded) &&
+           (json_array_size(targets) > 0 ||
+            (text && strcmp(text, "all-linear") != 0));
+}
+
+/* The settings of a folder; the modules are named one by one where the settings
+ * have no list of them that an option could be. Owned. */
+static json_t *settings_of(const ql_adapter_folder *f)
+{
+    json_t *config = f->settings ? json_copy(f->settings) : describe(f);
+    json_t *paths = json_array();
+    int failed = 0;
+
+    for (size_t i = 0; i < f->n_pairs; i++) {
+        failed |= json_array_append_new(paths, json_string(f->pairs[i].path));
     }
-    return json_pack("{si sf sf sb so}", "r", (int)f->r, "lora_alpha", f->alpha,
-                     "lora_dropout", f->dropout, "use_dora", (int)f->dora,
-                     "target_modules", paths);
+    if (!failed && !names_modules(config)) {
+        failed = json_object_set(config, "target_modules", paths);
+    }
+    json_decref(paths);
+    if (failed) {
+        json_decref(config);
+    }
+    return failed ? NULL : config;
 }
 
 ql_status ql_train_options_adapter(ql_train_options *opt, const char *dir,
@@ -165,12 +189,14 @@ ql_status ql_train_options_adapter(ql_train_options *opt, const char *dir,
 
     *texts = NULL;
     QL_TRY(ql_adapter_folder_init(&f, dir));
-    opt->use_rslora = false; /* what the folder does not say */
+    opt->lora_r = f.r; /* what the folder does not say */
+    opt->lora_alpha = f.alpha;
+    opt->use_rslora = false;
     opt->use_dora = false;
     opt->init_lora_weights = "true";
     opt->lora_dropout = 0;
     opt->adapter = dir;
-    config = f.settings ? json_incref(f.settings) : describe(&f);
+    config = settings_of(&f);
     st = config ? ql_adapter_texts_open(texts, config, f.path, opt) : QL_ENOMEM;
     json_decref(config);
     ql_adapter_folder_free(&f);

@@ -264,8 +264,6 @@ static ql_status restore_adapter(ql_trainer *t, const char *dir)
 /* An adapter of a folder, which must be what the options say. */
 static ql_status load_adapter(ql_trainer *t, const char *dir)
 {
-    bool same;
-
     QL_TRY(ql_peft_load_onto(&t->adapter, t->m, dir));
     if (t->adapter.fixed) {
         QL_FAIL(QL_EUNSUPPORTED,
@@ -273,13 +271,7 @@ static ql_status load_adapter(ql_trainer *t, const char *dir)
                 "model (qlora-export merge) and train that",
                 dir, t->adapter.fixed);
     }
-    QL_TRY(ql_adapter_matches(&t->adapter, &t->m->config, t->opt, &same));
-    if (!same) {
-        QL_FAIL(QL_EMISMATCH,
-                "%s: rank, alpha, variant or modules of the adapter are not "
-                "those of the options",
-                dir);
-    }
+    QL_TRY(ql_adapter_matches(&t->adapter, &t->m->config, t->opt, dir));
     t->adapter.opt.dropout = t->opt->lora_dropout;
     return ql_adapter_train(&t->adapter);
 }

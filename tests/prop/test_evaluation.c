@@ -368,7 +368,7 @@ static void adapter__is_gone_on_from(void **state)
     o.lora_r = 4;
     check_fails(ql_train(toy.m, toy.data, toy.eval, check_tmp_path("third"), &o,
                          NULL, NULL, NULL),
-                QL_EMISMATCH, "are not those of the options");
+                QL_EMISMATCH, "the adapter has another lora-r than");
     ql_adapter_texts_close(&texts);
     check_fails(ql_train_options_adapter(&o, check_tmp_path("none"), &none),
                 QL_ENOTFOUND, "none");

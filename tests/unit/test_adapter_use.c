@@ -8,6 +8,7 @@
 #include "qlora/export.h"
 #include "qlora/model.h"
 #include "src/base/file.h"
+#include "src/convert/adapter_make.h"
 #include "src/convert/peft.h"
 #include "src/format/gguf.h"
 #include "src/format/shards.h"
@@ -16,6 +17,7 @@
 #include "tests/check/toy_folder.h"
 
 #define Q0 "base_model.model.model.layers.0.self_attn.q_proj"
+#define Q1 "base_model.model.model.layers.1.self_attn.q_proj"
 #define EMBED "base_model.model.model.embed_tokens"
 #define HEAD "base_model.model.lm_head"
 
@@ -291,6 +293,124 @@ static void wrappers__of_what_is_trained_whole_are_read_over(void **state)
     check_fails(merge(&o), QL_EMISMATCH, "whose tensors are missing");
 }
 
+/* That an adapter is what it is trained on with: say NULL, or why it is not
+ * where the options are others. */
+static void check_options(void (*change)(ql_train_options *o), const char *say)
+{
+    ql_adapter_texts *texts;
+    ql_train_options o;
+    ql_adapter a;
+    ql_config c;
+
+    ql_train_options_init(&o);
+    check_ok(ql_train_options_adapter(&o, adapter_dir, &texts));
+    change(&o);
+    check_ok(ql_config_init(&c, toy_in()));
+    check_ok(ql_peft_load(&a, &c, adapter_dir));
+    if (say) {
+        check_fails(ql_adapter_matches(&a, &c, &o, "DIR"), QL_EMISMATCH, say);
+    } else {
+        check_ok(ql_adapter_matches(&a, &c, &o, "DIR"));
+    }
+    ql_adapter_texts_close(&texts);
+    ql_adapter_free(&a);
+    ql_config_free(&c);
+}
+
+static void nothing(ql_train_options *o)
+{
+    (void)o;
+}
+
+static void other_rank(ql_train_options *o)
+{
+    o->lora_r = 3;
+}
+
+static void other_alpha(ql_train_options *o)
+{
+    o->lora_alpha = 3;
+}
+
+static void other_scale(ql_train_options *o)
+{
+    o->use_rslora = true;
+}
+
+static void other_kind(ql_train_options *o)
+{
+    o->use_dora = true;
+}
+
+static void other_ranks(ql_train_options *o)
+{
+    static const char *const ranks[] = {"q_proj=1"};
+
+    o->rank_pattern = (ql_list){ranks, 1};
+}
+
+static void more_modules(ql_train_options *o)
+{
+    static const char *const targets[] = {"q_proj"};
+
+    o->lora_target_modules = (ql_list){targets, 1};
+}
+
+static void other_modules(ql_train_options *o)
+{
+    static const char *const saves[] = {"embed_tokens"};
+
+    o->modules_to_save = (ql_list){saves, 1};
+    o->lora_target_modules.n--;
+}
+
+static void fewer_modules(ql_train_options *o)
+{
+    o->lora_target_modules.n--;
+}
+
+/* A training goes on with the modules that an adapter has, however its settings
+ * ask for them; options that ask for another one are told by name. */
+static void modules__of_an_adapter_are_those_of_its_pairs(void **state)
+{
+#define NOT_V "^(?!.*layers\\\\.[01]\\\\.self_attn\\\\.q_proj$).*$"
+    static const char *const configs[] = {
+        "{'r': 2}",
+        "{'r': 2, 'target_modules': 'all-linear', 'exclude_modules': '" NOT_V
+        "'}",
+        "{'r': 2, 'target_modules': ['q_proj', 'v_proj'], "
+        "'exclude_modules': ['v_proj']}",
+        "{'r': 2, 'target_modules': '.*(q|v)_proj', 'exclude_modules': "
+        "['v_proj']}",
+        "{'r': 2, 'target_modules': ['q_proj']}",
+    };
+    static const toy_tensor t[] = {
+        {.name = Q0 ".lora_A.weight", .shape = {2, TOY_C}},
+        {.name = Q0 ".lora_B.weight", .shape = {TOY_QKV, 2}},
+        {.name = Q1 ".lora_A.weight", .shape = {2, TOY_C}},
+        {.name = Q1 ".lora_B.weight", .shape = {TOY_QKV, 2}},
+    };
+    const toy_folder how = {.dtype = QL_DTYPE_F32};
+
+    (void)state;
+    toy_folder_write(toy_in(), &how);
+    for (size_t i = 0; i < sizeof(configs) / sizeof(configs[0]); i++) {
+        toy_adapter_write(adapter_dir, configs[i], t, 4);
+        check_options(nothing, NULL);
+    }
+    toy_adapter_write(adapter_dir, configs[0], t, 4);
+    check_options(other_rank, "DIR: the adapter has another lora-r than");
+    check_options(other_alpha, "another lora-alpha");
+    check_options(other_scale, "another use-rslora");
+    check_options(other_kind, "another use-dora");
+    check_options(other_ranks, "rank or scale of model.layers.0.self_attn.q_p");
+    check_options(fewer_modules, "the adapter changes model.layers.1.self_att");
+    check_options(other_modules, "ask for model.embed_tokens, which the");
+    toy_adapter_write(adapter_dir, configs[0], t, 2);
+    check_options(more_modules, "ask for model.layers.1.self_attn.q_proj, whi");
+#undef NOT_V
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -298,6 +418,7 @@ int main(void)
         cmocka_unit_test(alpha__may_be_negative_or_zero),
         cmocka_unit_test(ends__saved_unasked_repeat_the_base_or_replace_it),
         cmocka_unit_test(wrappers__of_what_is_trained_whole_are_read_over),
+        cmocka_unit_test(modules__of_an_adapter_are_those_of_its_pairs),
     };
 
     snprintf(adapter_dir, sizeof(adapter_dir), "%s", check_tmp_path("adapter"));
