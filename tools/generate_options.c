@@ -143,6 +143,8 @@ int generate_options_settle(const cli_args *args, const cli_common *common)
         wrong = "--json and --chat exclude each other; give --messages";
     } else if (o.system && !o.chat) {
         wrong = "--system goes with --chat; elsewhere the system is a message";
+    } else if (!(o.g.repetition_penalty > 0)) {
+        wrong = "--repetition-penalty: give a number above 0; 1 is none";
     }
     if (wrong) {
         return cli_fail(name, QL_EINVAL, wrong, NULL);

@@ -73,6 +73,8 @@ refuse 2 "*--max-shard-size*0*" qlora-quantize --max-shard-size 0 d out
 refuse 2 "*--max-shard-size*5XB*" qlora-quantize --max-shard-size 5XB d out
 refuse 2 "*--temperature*-1*" \
     qlora-generate --model d --prompt a --temperature -1
+refuse 2 "*--repetition-penalty*above 0*" \
+    qlora-generate --model d --prompt a --repetition-penalty 0
 refuse 2 "*--top-p*2*" qlora-generate --model d --prompt a --top-p 2
 refuse 2 "*--max-new-tokens*0*" \
     qlora-generate --model d --prompt a --max-new-tokens 0
