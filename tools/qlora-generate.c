@@ -1,9 +1,11 @@
 /* qlora-generate: text from a model, with or without an adapter. */
 #include "tools/generate_chat.h"
 #include "tools/generate_classes.h"
+#include "tools/generate_messages.h"
 #include "tools/generate_options.h"
 #include "tools/generate_show.h"
 
+#include "tools/cli/exit.h"
 #include "tools/cli/results.h"
 #include "tools/cli/term.h"
 
@@ -35,52 +37,6 @@ static ql_status continue_prompt(ql_generator *g, const generate_options *o,
     return st;
 }
 
-/* An answer, which does not depend on those before it. */
-static ql_status answer(ql_generator *g, const char *json, const char *what,
-                        generate_show *show, const cli_common *common)
-{
-    ql_generated r;
-    ql_status st;
-
-    ql_generator_forget(g);
-    st = ql_generator_answer(g, json, what, generate_show_piece, show, &r);
-    if (st == QL_OK && common->json) {
-        fputs("{\"text\": ", stdout);
-        cli_json_string(stdout, r.text);
-        generate_show_json(&r);
-    } else if (st == QL_OK || (r.text && *r.text)) {
-        putchar('\n');
-        fflush(stdout);
-    }
-    if (st == QL_OK && !common->quiet) {
-        generate_show_speed(&r);
-    }
-    ql_free(r.text);
-    return st;
-}
-
-static ql_status answer_all(ql_generator *g, const generate_options *o,
-                            const cli_common *common)
-{
-    generate_show show = {.plan = common->quiet ? NULL : g,
-                          .silent = common->json};
-    ql_conversations *c = NULL;
-    const char *json = NULL;
-    const char *what;
-    ql_status st = ql_conversations_open(&c, o->messages);
-
-    do {
-        if (st == QL_OK) {
-            st = ql_conversations_next(c, &json, &what);
-        }
-        if (st == QL_OK && json) {
-            st = answer(g, json, what, &show, common);
-        }
-    } while (st == QL_OK && json);
-    ql_conversations_close(&c);
-    return st;
-}
-
 /* Says in what form conversations are written, where that is not the model's
  * own. */
 static ql_status open_chat(ql_generator *g, const cli_common *common)
@@ -97,7 +53,7 @@ static ql_status open_chat(ql_generator *g, const cli_common *common)
 }
 
 static ql_status write_all(ql_generator *g, const generate_options *o,
-                           const cli_common *common)
+                           const cli_common *common, size_t *unanswered)
 {
     ql_status st = o->prompt ? QL_OK : open_chat(g, common);
 
@@ -107,23 +63,27 @@ static ql_status write_all(ql_generator *g, const generate_options *o,
     if (o->chat) {
         return generate_chat(g, o, common->quiet);
     }
-    return o->prompt ? continue_prompt(g, o, common) : answer_all(g, o, common);
+    return o->prompt ? continue_prompt(g, o, common)
+                     : generate_messages(g, o, common, unanswered);
 }
 
 static ql_status write_text(ql_model *m, const ql_tokenizer *tok,
-                            const generate_options *o, const cli_common *common)
+                            const generate_options *o, const cli_common *common,
+                            size_t *unanswered)
 {
     ql_generator *g = NULL;
     ql_status st = ql_generator_open(&g, m, tok, &o->g);
 
     if (st == QL_OK) {
-        st = write_all(g, o, common);
+        st = write_all(g, o, common, unanswered);
     }
     ql_generator_close(&g);
     return st;
 }
 
-static ql_status run(const generate_options *o, const cli_common *common)
+/* *unanswered: conversations that could not be answered. */
+static ql_status run(const generate_options *o, const cli_common *common,
+                     size_t *unanswered)
 {
     ql_model_options load;
     ql_model *m = NULL;
@@ -148,7 +108,7 @@ static ql_status run(const generate_options *o, const cli_common *common)
         ql_model_info_read(m, &info);
         st = info.classes > 0 && o->prompt
                  ? generate_classes(m, tok, o, common->json)
-                 : write_text(m, tok, o, common);
+                 : write_text(m, tok, o, common, unanswered);
     }
     ql_tokenizer_close(&tok);
     ql_model_close(&m);
@@ -164,6 +124,7 @@ int main(int argc, char **argv)
         "Continues a text, or a conversation, with a model and an adapter.",
         "qlora-generate --model DIR --adapter DIR --prompt \"Once upon\"",
         o->table, cli_common_opts(&common)};
+    size_t unanswered = 0;
     cli_args args;
     int code;
 
@@ -176,5 +137,6 @@ int main(int argc, char **argv)
         cli_args_free(&args);
         return code;
     }
-    return cli_finish(&args, run(o, &common), NULL);
+    code = cli_finish(&args, run(o, &common, &unanswered), NULL);
+    return code == CLI_EXIT_OK && unanswered > 0 ? CLI_EXIT_INPUT : code;
 }

@@ -130,10 +130,11 @@ QL_API ql_status ql_conversations_open(ql_conversations **out,
 QL_API void ql_conversations_close(ql_conversations **c);
 
 /* The next one, as ql_generator_answer takes it, as soon as it is there; *json
- * is NULL at the end. *what names it in errors. Both are borrowed until the
- * next call. Errors: QL_EFORMAT, QL_EIO, QL_ENOMEM. */
+ * is NULL at the end. *what names it in errors, *line is where it begins. Both
+ * texts are borrowed until the next call. Errors: QL_EFORMAT for what is no
+ * JSON and has no end that could be found, QL_EIO, QL_ENOMEM. */
 QL_API ql_status ql_conversations_next(ql_conversations *c, const char **json,
-                                       const char **what);
+                                       const char **what, size_t *line);
 
 /* A class of a classifier, and how likely it is. */
 typedef void ql_class_fn(const char *name, double share, void *user);

@@ -8,6 +8,7 @@
 #include "src/base/buf.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
+#include "src/base/json.h"
 
 enum {
     MAX_BYTES = 1 << 28,
@@ -114,26 +115,41 @@ static bool goes_on(nesting *n, int b)
     return n->depth > 0;
 }
 
-static ql_status take_value(ql_conversations *c, int first)
+/* *closed: it has brackets, and they are. */
+static ql_status take_value(ql_conversations *c, int first, bool *closed)
 {
     const bool bracket = first == '{' || first == '[';
     nesting n = {0};
     int b = first;
 
-    while (b != EOF && (bracket || b != '\n')) {
+    while (b != EOF && !*closed && (bracket || b != '\n')) {
         QL_TRY(ql_buf_putc(&c->text, (char)b));
-        if (bracket && !goes_on(&n, b)) {
-            break;
-        }
-        b = next_byte(c);
+        *closed = bracket && !goes_on(&n, b);
+        b = *closed ? b : next_byte(c);
+    }
+    return QL_OK;
+}
+
+/* Refuses what is no JSON and does not tell where the next one begins. */
+static ql_status check_value(const ql_conversations *c, bool closed)
+{
+    json_t *root = NULL;
+
+    if (strlen(c->text.data) != c->text.len) {
+        QL_FAIL(QL_EFORMAT, "%s: there is a NUL byte", c->what);
+    }
+    if (!closed) {
+        QL_TRY(ql_json_parse(&root, c->text.data, c->text.len, c->what));
+        json_decref(root);
     }
     return QL_OK;
 }
 
 ql_status ql_conversations_next(ql_conversations *c, const char **json,
-                                const char **what)
+                                const char **what, size_t *line)
 {
     ql_status st = QL_OK;
+    bool closed = false;
     int first;
 
     *json = NULL;
@@ -141,18 +157,17 @@ ql_status ql_conversations_next(ql_conversations *c, const char **json,
     errno = 0;
     ql_buf_clear(&c->text);
     first = skip_blanks(c);
-    snprintf(c->what, sizeof(c->what), "%.4096s:%zu", c->name, c->line);
+    *line = c->line;
+    snprintf(c->what, sizeof(c->what), "%.4096s:%zu", c->name, *line);
     if (first != EOF) {
-        st = take_value(c, first);
+        st = take_value(c, first, &closed);
         st = st == QL_OK ? st : ql_fail_prefix(st, "%s: ", c->what);
     }
     if (ferror(c->in)) {
         return ql_fail_errno("cannot read %s", c->name);
     }
     if (st == QL_OK && first != EOF) {
-        if (strlen(c->text.data) != c->text.len) {
-            QL_FAIL(QL_EFORMAT, "%s: there is a NUL byte", c->what);
-        }
+        QL_TRY(check_value(c, closed));
         *json = c->text.data;
     }
     return st;

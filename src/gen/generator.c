@@ -183,6 +183,7 @@ ql_status ql_generator_answer(ql_generator *g, const char *json,
     st = ql_chat_prompt(&g->styles, g->tok, json, what, &ids, &n);
     if (st == QL_OK) {
         st = ql_generator_write(g, ids, n, result);
+        st = st == QL_EINVAL ? ql_fail_prefix(st, "%s: ", what) : st;
     }
     ql_free(ids);
     return st;

@@ -28,6 +28,8 @@ plain = open("plain", encoding="utf-8").read()
 rows = [json.loads(line) for line in open("json", encoding="utf-8")]
 assert len(rows) == 3
 assert plain == "".join(row["text"] + "\n" for row in rows), plain
+assert [(row.pop("index"), row.pop("line")) for row in rows] == [
+    (0, 1), (1, 2), (2, 4)]
 assert rows[0] == {**rows[2], "tokens_per_second":
                    rows[0]["tokens_per_second"]}
 assert all(row["finish_reason"] == "length" for row in rows)
@@ -135,6 +137,34 @@ refuse 2 'give one of --prompt, --messages and --chat' --messages x.json \
     --prompt a
 refuse 2 'exclude each other' --chat --json
 refuse 2 'goes with --chat' --prompt a --system b
+
+# What is wrong with one conversation keeps no other from its answer.
+python3 -c '
+import json
+user = lambda text: json.dumps([{"role": "user", "content": text}])
+print(user("Hi"), user("long " * 600), "[{}]", "{1 2}", user("Bye"), sep="\n")
+' >mixed.jsonl
+code=0
+generate --messages mixed.jsonl --max-new-tokens 5 -q --json >json 2>err ||
+    code=$?
+[ $code -eq 3 ]
+grep -q 'mixed.jsonl:2: the prompt has [0-9]* tokens, but the model' err
+grep -q 'mixed.jsonl:3: message 1: "role" is missing' err
+grep -q 'mixed.jsonl:4: not valid JSON' err
+grep -q '3 of 5 conversations could not be answered' err
+[ "$(wc -l <err)" -eq 4 ]
+python3 -c '
+import json
+rows = [json.loads(line) for line in open("json", encoding="utf-8")]
+assert [(row["index"], row["line"], "text" in row, "error" in row)
+        for row in rows] == [(0, 1, True, False), (1, 2, False, True),
+        (2, 3, False, True), (3, 4, False, True), (4, 5, True, False)], rows
+assert "mixed.jsonl:3: message 1" in rows[2]["error"], rows
+'
+code=0
+generate --messages mixed.jsonl --max-new-tokens 5 -q >out 2>err || code=$?
+[ $code -eq 3 ]
+[ "$(wc -l <err)" -eq 4 ]
 
 # A conversation; what is no terminal gets no prompt.
 printf 'Hi, Tom\n\n/system Be kind.\nHi\\\nTom\n/reset\nHi\n/exit\nHi\n' |

@@ -563,29 +563,35 @@ static void conversations__are_read_one_by_one(void **state)
 {
     static const char text[] = "\xEF\xBB\xBF[{\"role\": \"us]er\"}]\n"
                                "{\"messages\":\n  [\"a\\\"}\"]}  [1]\n\n"
-                               "{\"open\": 1\n";
+                               "{1 2}\n{\"open\": 1\n";
     static const struct {
         const char *json, *where;
+        size_t line;
     } want[] = {
-        {"[{\"role\": \"us]er\"}]", ":1"},
-        {"{\"messages\":\n  [\"a\\\"}\"]}", ":2"},
-        {"[1]", ":3"},
-        {"{\"open\": 1\n", ":5"},
+        {"[{\"role\": \"us]er\"}]", ":1", 1},
+        {"{\"messages\":\n  [\"a\\\"}\"]}", ":2", 2},
+        {"[1]", ":3", 3},
+        {"{1 2}", ":5", 5},
     };
     ql_conversations *c = NULL;
     const char *json;
     const char *what;
+    size_t line;
 
     (void)state;
     toy_write(check_tmp(), "talks.jsonl", text);
     check_ok(ql_conversations_open(&c, check_tmp_path("talks.jsonl")));
     for (size_t i = 0; i < 4; i++) {
-        check_ok(ql_conversations_next(c, &json, &what));
+        check_ok(ql_conversations_next(c, &json, &what, &line));
+        assert_int_equal(line, want[i].line);
         assert_string_equal(json, want[i].json);
         assert_non_null(strstr(what, "talks.jsonl"));
         assert_string_equal(what + strlen(what) - 2, want[i].where);
     }
-    check_ok(ql_conversations_next(c, &json, &what));
+    check_fails(ql_conversations_next(c, &json, &what, &line), QL_EFORMAT,
+                "talks.jsonl:6: not valid JSON");
+    assert_null(json);
+    check_ok(ql_conversations_next(c, &json, &what, &line));
     assert_null(json);
     ql_conversations_close(&c);
     check_fails(ql_conversations_open(&c, check_tmp_path("none")), QL_ENOTFOUND,
