@@ -10,10 +10,10 @@ enum {
     MAX_QUESTIONS = 3 /* of the conversations that are compared */
 };
 
-/* A conversation: with a system message or not; so many questions, and an
- * answer to each but the last. */
+/* A conversation: with a system message or not, with a tool or not; so many
+ * questions, and an answer to each but the last. */
 typedef struct talk {
-    bool system;
+    bool system, tools;
     size_t questions;
 } talk;
 
@@ -32,6 +32,7 @@ typedef struct job {
     ql_chat_template *t;
     const json_t *tokens;
     const char *bos;
+    bool folds;           /* a system message stands in the first question */
     char *pieces[PIECES]; /* Owned */
     ql_buf text;          /* of a conversation */
     ql_buf out;
@@ -44,24 +45,36 @@ static const char *message_of(char name[32], char kind, size_t turn)
     return name;
 }
 
-static int add_message(json_t *list, const char *role, char kind, size_t turn)
-{
-    char text[32];
+/* What stands between a system message and the question it is in: as
+ * text/style.c has it in training. */
+static const char fold[] = "\n\n";
 
-    return json_array_append_new(list,
-                                 json_pack("{ss ss}", "role", role, "content",
-                                           message_of(text, kind, turn)));
+static int add_message(json_t *list, const char *role, const char *content)
+{
+    return json_array_append_new(
+        list, json_pack("{ss ss}", "role", role, "content", content));
 }
 
-static json_t *messages_of(talk what)
+static json_t *messages_of(const job *j, talk what)
 {
     json_t *list = json_array();
-    int bad = what.system ? add_message(list, "system", 's', 0) : 0;
+    char system[32];
+    char text[32];
+    char both[sizeof(system) + sizeof(fold) + sizeof(text)];
+    int bad = 0;
 
+    message_of(system, 's', 0);
+    if (what.system && !j->folds) {
+        bad |= add_message(list, "system", system);
+    }
     for (size_t i = 0; i < what.questions; i++) {
-        bad |= add_message(list, "user", 'u', i);
+        const bool folds = what.system && j->folds && i == 0;
+
+        snprintf(both, sizeof(both), "%s%s%s", folds ? system : "",
+                 folds ? fold : "", message_of(text, 'u', i));
+        bad |= add_message(list, "user", both);
         if (i + 1 < what.questions) {
-            bad |= add_message(list, "assistant", 'a', i);
+            bad |= add_message(list, "assistant", message_of(text, 'a', i));
         }
     }
     if (bad) {
@@ -71,20 +84,37 @@ static json_t *messages_of(talk what)
     return list;
 }
 
+static const char tool_name[] = "qztxzq";
+
+/* A list of one tool, or NULL for none and without memory. */
+static json_t *tools_of(talk what)
+{
+    return what.tools ? json_pack("[{ss s{ss ss s{ss s{} s[]}}}]", "type",
+                                  "function", "function", "name", tool_name,
+                                  "description", tool_name, "parameters",
+                                  "type", "object", "properties", "required")
+                      : NULL;
+}
+
 /* The text of a conversation without BOS, in j->text, up to where the answer
  * begins. Errors: those of ql_chat_render. */
 static ql_status render(job *j, talk what)
 {
-    json_t *list = messages_of(what);
-    const ql_chat_input in = {
-        .messages = list, .tokens = j->tokens, .add_generation_prompt = true};
+    json_t *list = messages_of(j, what);
+    json_t *tools = tools_of(what);
+    const ql_chat_input in = {.messages = list,
+                              .tools = tools,
+                              .tokens = j->tokens,
+                              .add_generation_prompt = true};
     const size_t n = j->bos ? strlen(j->bos) : 0;
     ql_status st;
 
     ql_buf_clear(&j->text);
-    st = list ? ql_chat_render(j->t, &in, &j->text, NULL)
-              : ql_fail(QL_ENOMEM, "out of memory");
+    st = list && (tools || !what.tools)
+             ? ql_chat_render(j->t, &in, &j->text, NULL)
+             : ql_fail(QL_ENOMEM, "out of memory");
     json_decref(list);
+    json_decref(tools);
     if (st == QL_OK && n > 0 && j->text.len >= n &&
         strncmp(j->text.data, j->bos, n) == 0) {
         j->text.len -= n;
@@ -118,7 +148,36 @@ static ql_status try_render(job *j, talk what, bool *ok)
     return st == QL_EFORMAT || st == QL_EUNSUPPORTED ? QL_OK : st;
 }
 
-static ql_status find_pieces(job *j, ql_go_template *g, bool *ok)
+static ql_status keep(char **out, const char *text)
+{
+    ql_free(*out);
+    *out = ql_strdup(QL_TAG_TEXT, text);
+    return *out ? QL_OK : QL_ENOMEM;
+}
+
+/* What is around a system message: where none is shown, that of the question
+ * it then stands in. *ok is false where it stands behind that. */
+static ql_status find_system(job *j, bool *ok)
+{
+    const char *rest;
+
+    QL_TRY(try_render(j, (talk){.system = true, .questions = 1}, ok));
+    rest = j->text.data;
+    if (*ok) {
+        QL_TRY(cut(&rest, 's', 0, &j->pieces[PIECE_SYSTEM]));
+    }
+    j->folds = !j->pieces[PIECE_SYSTEM];
+    *ok = true;
+    if (j->folds) {
+        QL_TRY(keep(&j->pieces[PIECE_SYSTEM], j->pieces[PIECE_ALONE]));
+        return keep(&j->pieces[PIECE_FIRST], fold);
+    }
+    QL_TRY(cut(&rest, 'u', 0, &j->pieces[PIECE_FIRST]));
+    *ok = j->pieces[PIECE_FIRST] != NULL;
+    return QL_OK;
+}
+
+static ql_status find_pieces(job *j, bool *ok)
 {
     const char *rest;
 
@@ -130,19 +189,19 @@ static ql_status find_pieces(job *j, ql_go_template *g, bool *ok)
     QL_TRY(cut(&rest, 'u', 0, &j->pieces[PIECE_ALONE]));
     QL_TRY(cut(&rest, 'a', 0, &j->pieces[PIECE_ANSWER]));
     QL_TRY(cut(&rest, 'u', 1, &j->pieces[PIECE_LATER]));
-    j->pieces[PIECE_PROMPT] = ql_strdup(QL_TAG_TEXT, rest);
-    if (!j->pieces[PIECE_PROMPT]) {
-        return QL_ENOMEM;
-    }
-    QL_TRY(try_render(j, (talk){.system = true, .questions = 1}, ok));
-    rest = j->text.data;
-    if (*ok) {
-        QL_TRY(cut(&rest, 's', 0, &j->pieces[PIECE_SYSTEM]));
-        QL_TRY(cut(&rest, 'u', 0, &j->pieces[PIECE_FIRST]));
-    }
-    g->no_system = !j->pieces[PIECE_SYSTEM] || !j->pieces[PIECE_FIRST];
+    QL_TRY(keep(&j->pieces[PIECE_PROMPT], rest));
     *ok = j->pieces[PIECE_ALONE] && j->pieces[PIECE_ANSWER] &&
           j->pieces[PIECE_LATER];
+    return *ok ? find_system(j, ok) : QL_OK;
+}
+
+/* True if the template shows which tools there are. */
+static ql_status find_tools(job *j, bool *shown)
+{
+    bool ok;
+
+    QL_TRY(try_render(j, (talk){.tools = true, .questions = 1}, &ok));
+    *shown = ok && strstr(j->text.data, tool_name);
     return QL_OK;
 }
 
@@ -174,14 +233,11 @@ static ql_status compose(const job *j, talk what, ql_buf *out)
 
 /* Conversations of all kinds come out of the pieces as the template has
  * them. */
-static ql_status check_pieces(job *j, const ql_go_template *g, bool *ok)
+static ql_status check_pieces(job *j, bool *ok)
 {
     for (size_t i = 2; *ok && i < 2 * (MAX_QUESTIONS + 1); i++) {
         const talk what = {.system = i % 2, .questions = i / 2};
 
-        if (what.system && g->no_system) {
-            continue;
-        }
         QL_TRY(try_render(j, what, ok));
         if (*ok) {
             QL_TRY(compose(j, what, &j->out));
@@ -201,8 +257,7 @@ static ql_status put_text(ql_buf *out, const char *s)
     return ql_buf_puts(out, s);
 }
 
-static ql_status write_template(const job *j, const ql_go_template *g,
-                                ql_buf *out)
+static ql_status write_template(const job *j, ql_buf *out)
 {
     const char *answer = j->pieces[PIECE_ANSWER];
     const char *prompt = j->pieces[PIECE_PROMPT];
@@ -212,17 +267,13 @@ static ql_status write_template(const job *j, const ql_go_template *g,
                             "{{- range $i, $_ := .Messages }}"
                             "{{- if eq .Role \"user\" }}{{- if $first }}"
                             "{{- $first = false }}"));
-    if (g->no_system) {
-        QL_TRY(put_text(out, j->pieces[PIECE_ALONE]));
-    } else {
-        QL_TRY(ql_buf_puts(out, "{{- if $.System }}"));
-        QL_TRY(put_text(out, j->pieces[PIECE_SYSTEM]));
-        QL_TRY(ql_buf_puts(out, "{{ $.System }}"));
-        QL_TRY(put_text(out, j->pieces[PIECE_FIRST]));
-        QL_TRY(ql_buf_puts(out, "{{ else }}"));
-        QL_TRY(put_text(out, j->pieces[PIECE_ALONE]));
-        QL_TRY(ql_buf_puts(out, "{{ end }}"));
-    }
+    QL_TRY(ql_buf_puts(out, "{{- if $.System }}"));
+    QL_TRY(put_text(out, j->pieces[PIECE_SYSTEM]));
+    QL_TRY(ql_buf_puts(out, "{{ $.System }}"));
+    QL_TRY(put_text(out, j->pieces[PIECE_FIRST]));
+    QL_TRY(ql_buf_puts(out, "{{ else }}"));
+    QL_TRY(put_text(out, j->pieces[PIECE_ALONE]));
+    QL_TRY(ql_buf_puts(out, "{{ end }}"));
     QL_TRY(ql_buf_puts(out, "{{ else }}"));
     QL_TRY(put_text(out, j->pieces[PIECE_LATER]));
     QL_TRY(ql_buf_puts(out, "{{ end }}{{ .Content }}"));
@@ -243,12 +294,14 @@ static ql_status make(job *j, ql_go_template *g)
 {
     bool ok;
 
-    QL_TRY(find_pieces(j, g, &ok));
+    QL_TRY(find_pieces(j, &ok));
     if (ok) {
-        QL_TRY(check_pieces(j, g, &ok));
+        QL_TRY(check_pieces(j, &ok));
     }
     if (ok) {
-        QL_TRY(write_template(j, g, &j->out));
+        g->folds_system = j->folds;
+        QL_TRY(find_tools(j, &g->shows_tools));
+        QL_TRY(write_template(j, &j->out));
         ok = !strstr(j->out.data, "\"\"\""); /* which ends it in a Modelfile */
     }
     if (ok) {

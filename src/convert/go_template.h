@@ -10,8 +10,10 @@
 #include "src/text/chat_file.h"
 
 typedef struct ql_go_template {
-    char *text;     /* in Go's language; NULL: there is no such form */
-    bool no_system; /* the template takes no system message */
+    char *text;        /* in Go's language; NULL: there is no such form */
+    bool folds_system; /* the template shows no system message: it is put before
+                          the first question, as in training */
+    bool shows_tools;  /* the template does, but not what it is here */
 } ql_go_template;
 
 /* bos: a text that is left out at the start, since Ollama puts the token

@@ -44,7 +44,8 @@ typedef struct job {
     int32_t chat_end; /* of answers, by the template; -1 for none */
     ql_go_template template;
     bool has_template;
-    bool dated; /* the template puts the date in */
+    bool dated;     /* the template puts the date in */
+    bool has_tools; /* the template shows tools, or there is one that does */
     ql_buf out;
 } job;
 
@@ -116,18 +117,36 @@ static const char *bos_of(const job *j)
     return puts ? ql_tokenizer_token(j->tok, j->tok->bos) : NULL;
 }
 
+/* Whether tools are shown, by the template of a folder or by another one there
+ * for conversations with tools. */
+static ql_status find_tools(job *j, const char *dir, const char *plain)
+{
+    ql_chat_source other;
+    const ql_status st = ql_chat_source_find(&other, dir, NULL, true);
+
+    j->has_tools = j->template.shows_tools ||
+                   (st == QL_OK && strcmp(other.text, plain) != 0);
+    ql_chat_source_free(&other);
+    return st;
+}
+
 static ql_status read_template(job *j)
 {
-    ql_chat_source source = {0};
-    ql_status st = ql_chat_source_find(&source, j->adapter, NULL, false);
+    const char *dir = j->adapter;
+    ql_chat_source source;
+    ql_status st = ql_chat_source_find(&source, dir, NULL, false);
 
     if (st == QL_ENOTFOUND) {
-        st = ql_chat_source_find(&source, j->model, NULL, false);
+        dir = j->model;
+        st = ql_chat_source_find(&source, dir, NULL, false);
     }
     if (st == QL_OK) {
         j->has_template = true;
         j->dated = strstr(source.text, "strftime_now") != NULL;
         st = ql_go_template_init(&j->template, &source, j->tokens, bos_of(j));
+    }
+    if (st == QL_OK) {
+        st = find_tools(j, dir, source.text);
     }
     ql_chat_source_free(&source);
     return st == QL_ENOTFOUND ? QL_OK : st;
@@ -157,9 +176,16 @@ static ql_status put_template(job *j)
         QL_TRY(ql_buf_puts(&j->out, "# The date in the template is that of "
                                     "its export.\n"));
     }
-    if (g->text && g->no_system) {
-        QL_TRY(ql_buf_puts(&j->out, "# The model's chat template takes no "
-                                    "system message: one is left out.\n"));
+    if (g->text && g->folds_system) {
+        QL_TRY(ql_buf_puts(&j->out,
+                           "# The model's chat template shows no system "
+                           "message: it is put before the first question.\n"));
+    }
+    if (g->text && j->has_tools) {
+        ql_note("the chat template for Ollama shows no tools, as that of the "
+                "model does: there it gets none");
+        QL_TRY(ql_buf_puts(&j->out, "# The model's chat template shows tools; "
+                                    "this one does not.\n"));
     }
     if (g->text && ql_modelfile_can(g->text)) {
         return ql_buf_printf(&j->out, "TEMPLATE \"\"\"%s\"\"\"\n", g->text);

@@ -43,7 +43,8 @@ static void chatml__keeps_its_own_system_message(void **state)
               "kind.<|im_end|>\n<|im_start|>user\n{{ end }}{{ else }}"
               "<|im_end|>\n<|im_start|>user\n{{ end }}{{ .Content }}<|im_end|>"
               "\n<|im_start|>assistant\n" END);
-    assert_false(g.no_system);
+    assert_false(g.folds_system);
+    assert_false(g.shows_tools);
     ql_go_template_free(&g);
 }
 
@@ -80,15 +81,41 @@ static char no_system[] =
     "{% endif %}{% for m in messages %}<{{ m.role }}>{{ m.content }}\n"
     "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
 
-static void system_message__that_is_refused_is_left_out(void **state)
+/* As in training, where the first question begins with it. */
+static void system_message__that_is_not_shown_is_in_the_question(void **state)
 {
+    static char silent[] =
+        "{% for m in messages %}{% if m.role != 'system' %}<{{ m.role }}>"
+        "{{ m.content }}\n{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}<assistant>{% endif %}";
+    char *const cases[] = {no_system, silent};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        ql_go_template g;
+
+        make(&g, cases[i], NULL);
+        assert_true(g.folds_system);
+        assert_non_null(g.text);
+        assert_non_null(strstr(g.text, BEGIN
+                               "{{- if $.System }}<user>{{ $.System }}\n\n"
+                               "{{ else }}<user>{{ end }}{{ else }}\n<user>"
+                               "{{ end }}{{ .Content }}\n<assistant>"));
+        ql_go_template_free(&g);
+    }
+}
+
+static void tools__that_are_shown_are_told(void **state)
+{
+    static char text[] =
+        "{% if tools %}{{ tools[0].function.name }}: {% endif %}"
+        "{% for m in messages %}{{ m.content }} {% endfor %}";
     ql_go_template g;
 
     (void)state;
-    make(&g, no_system, NULL);
-    assert_true(g.no_system);
-    assert_null(strstr(g.text, "System"));
-    assert_non_null(strstr(g.text, BEGIN "<user>{{ else }}\n<user>{{ end }}"));
+    make(&g, text, NULL);
+    assert_non_null(g.text);
+    assert_true(g.shows_tools);
     ql_go_template_free(&g);
 }
 
@@ -107,7 +134,7 @@ static void braces__are_text(void **state)
 
 static void templates__without_such_a_form_have_none(void **state)
 {
-    static char cases[][160] = {
+    static char cases[][200] = {
         "one text for all",
         "{% for m in messages %}{{ m.content | upper }}{% endfor %}",
         "{% for m in messages %}{{ loop.index }}:{{ m.content }}{% endfor %}",
@@ -115,6 +142,9 @@ static void templates__without_such_a_form_have_none(void **state)
         "{{ raise_exception('never') }}",
         "{% for m in messages %}\"\"\"{{ m.content }}{% endfor %}",
         "{{ messages[-1].content }}",
+        "{% for m in messages %}{% if m.role != 'system' %}{{ m.content }} "
+        "{% endif %}{% endfor %}{% if messages[0].role == 'system' %}"
+        "{{ messages[0].content }}{% endif %}",
     };
 
     (void)state;
@@ -166,7 +196,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chatml__keeps_its_own_system_message),
         cmocka_unit_test(first_bos__is_left_to_ollama),
-        cmocka_unit_test(system_message__that_is_refused_is_left_out),
+        cmocka_unit_test(system_message__that_is_not_shown_is_in_the_question),
+        cmocka_unit_test(tools__that_are_shown_are_told),
         cmocka_unit_test(braces__are_text),
         cmocka_unit_test(templates__without_such_a_form_have_none),
         cmocka_unit_test(template__that_is_none_is_told),

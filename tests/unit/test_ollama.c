@@ -185,12 +185,44 @@ static void ends__are_texts(void **state)
               "{% for m in messages %}{{ m.content }}<x>\n{% endfor %}");
     check_ok(write_folder());
     check_line("PARAMETER stop \"<x>\"\n", true);
+    check_line("tools", false);
     write_adapter("{'r': 2}", plain, 2);
     /* half a character is no text */
     toy_json_write(toy_in(), "generation_config.json", "{'eos_token_id': 10}");
     check_ok(write_folder());
     assert_non_null(strstr(notes, "cannot say the text \"\\ufffd\""));
     check_line("PARAMETER stop \"</s>\"\n", true);
+}
+
+/* Ollama's templates are made without tools, and that is told. */
+static void tools__are_told_to_be_missing(void **state)
+{
+    static const char plain_text[] =
+        "{% for m in messages %}{{ m.content }} {% endfor %}";
+    static const char with_tools[] =
+        "{% if tools %}{{ tools }}{% endif %}"
+        "{% for m in messages %}{{ m.content }} {% endfor %}";
+
+    (void)state;
+    for (int apart = 0; apart < 2; apart++) {
+        write_adapter("{'r': 2}", plain, 2);
+        toy_write(adapter, "chat_template.jinja",
+                  apart ? plain_text : with_tools);
+        if (apart) {
+            char *dir = ql_path_join(adapter, "additional_chat_templates");
+
+            assert_non_null(dir);
+            check_ok(ql_dir_make(dir));
+            toy_write(dir, "tool_use.jinja", with_tools);
+            ql_free(dir);
+        }
+        check_ok(write_folder());
+        assert_non_null(strstr(notes, "shows no tools"));
+        check_line("# The model's chat template shows tools; this one does "
+                   "not.\nTEMPLATE",
+                   true);
+    }
+    write_adapter("{'r': 2}", plain, 2);
 }
 
 static void settings__are_those_of_the_makers(void **state)
@@ -263,6 +295,7 @@ int main(void)
         cmocka_unit_test(adapters__stand_beside_the_model),
         cmocka_unit_test(adapters__that_cannot_stand_there_are_worked_in),
         cmocka_unit_test(ends__are_texts),
+        cmocka_unit_test(tools__are_told_to_be_missing),
         cmocka_unit_test(settings__are_those_of_the_makers),
         cmocka_unit_test(failures__leave_nothing),
     };
