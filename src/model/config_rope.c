@@ -129,22 +129,28 @@ static ql_status check_rope(const ql_rope_spec *r, const char *path)
     return QL_OK;
 }
 
-/* What a rope's scaling object says. */
+/* What a rope's scaling object says. original: what stands beside it, and
+ * counts more; 0: nothing (source: transformers 5, standardize_rope_params). */
 static ql_status read_scaling(ql_config *c, ql_rope_spec *r, const json_t *o,
-                              const char *path)
+                              size_t original, const char *path)
 {
+    r->original = 0;
     if (json_is_object(o)) {
         QL_TRY(read_rope_type(c, r, o, path));
         QL_TRY(read_rope_numbers(r, o, path));
     } else if (o && !json_is_null(o)) {
         QL_FAIL(QL_EFORMAT, "%s: \"rope_scaling\" must be an object", path);
     }
+    r->original = original > 0 ? original : r->original;
+    if (r->original == 0 && r->type == QL_ROPE_LLAMA3) {
+        r->original = r->max_position;
+    }
     QL_TRY(check_rope(r, path));
     return r->type == QL_ROPE_LONGROPE ? read_longrope(c, r, o, path) : QL_OK;
 }
 
 /* The scaling object of the layers of a type: of all, where not said apart. */
-static const json_t *scaling_of(const json_t *o, const char *type)
+static const json_t *scaling_of(const json_t *o, const char *type, bool *apart)
 {
     const json_t *scaling = json_object_get(o, "rope_scaling");
     const json_t *own;
@@ -153,6 +159,7 @@ static const json_t *scaling_of(const json_t *o, const char *type)
         scaling = json_object_get(o, "rope_parameters");
     }
     own = json_object_get(scaling, type);
+    *apart = own != NULL;
     return own ? own : scaling;
 }
 
@@ -194,13 +201,15 @@ static ql_status read_local(ql_config *c, const json_t *o, const char *path)
     r->type = QL_ROPE_DEFAULT;
     QL_TRY(ql_json_real(o, "rope_local_base_freq", path, &r->theta));
     return read_scaling(c, r, json_object_get(parameters, "sliding_attention"),
-                        path);
+                        0, path);
 }
 
 ql_status ql_config_read_ropes(ql_config *c, const json_t *o, const char *path)
 {
-    const json_t *scaling = scaling_of(o, "full_attention");
+    bool apart;
+    const json_t *scaling = scaling_of(o, "full_attention", &apart);
     ql_rope_spec *r = &c->rope[0];
+    size_t original = 0;
 
     if (c->arch->names->position) {
         return QL_OK;
@@ -212,9 +221,9 @@ ql_status ql_config_read_ropes(ql_config *c, const json_t *o, const char *path)
                         .truncate = true};
     QL_TRY(
         ql_json_real(o, ql_arch_key(c->arch, "rope_theta"), path, &r->theta));
-    QL_TRY(ql_json_size(o, "original_max_position_embeddings", path,
-                        &r->original));
+    QL_TRY(
+        ql_json_size(o, "original_max_position_embeddings", path, &original));
     QL_TRY(read_rotated(c, o, scaling, path, &r->dim));
-    QL_TRY(read_scaling(c, r, scaling, path));
+    QL_TRY(read_scaling(c, r, scaling, apart ? 0 : original, path));
     return c->arch->local_rope ? read_local(c, o, path) : QL_OK;
 }

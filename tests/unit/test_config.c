@@ -319,6 +319,55 @@ static void ropes__are_stretched_by_the_factor_or_the_lengths(void **state)
     }
 }
 
+/* What stands beside a rope's parameters counts more than what is in them;
+ * where those are given for each type of layer, it does not count. */
+static void ropes__have_one_original_length(void **state)
+{
+    static const struct {
+        const char *type, *more;
+        size_t original;
+    } cases[] = {
+        {"llama",
+         "'original_max_position_embeddings': 4096, 'rope_scaling': {"
+         "'rope_type': 'llama3', 'factor': 8, 'low_freq_factor': 1, "
+         "'high_freq_factor': 4, 'original_max_position_embeddings': 8192}",
+         4096},
+        {"llama",
+         "'rope_scaling': {'rope_type': 'llama3', 'factor': 8, "
+         "'low_freq_factor': 1, 'high_freq_factor': 4, "
+         "'original_max_position_embeddings': 8192}",
+         8192},
+        {"llama",
+         "'max_position_embeddings': 512, 'rope_scaling': {'rope_type': "
+         "'llama3', 'factor': 8, 'low_freq_factor': 1, 'high_freq_factor': 4}",
+         512},
+        {"llama",
+         "'original_max_position_embeddings': 1024, 'rope_scaling': {"
+         "'rope_type': 'yarn', 'factor': 2}",
+         1024},
+        {"llama",
+         "'original_max_position_embeddings': null, 'rope_scaling': {"
+         "'rope_type': 'yarn', 'factor': 2, "
+         "'original_max_position_embeddings': 256}",
+         256},
+        {"gemma3_text",
+         "'original_max_position_embeddings': 1024, 'rope_parameters': {"
+         "'full_attention': {'rope_type': 'yarn', 'factor': 2, "
+         "'original_max_position_embeddings': 256}, 'sliding_attention': {"
+         "'rope_type': 'default'}}",
+         256},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        ql_config c;
+
+        check_ok(read_config(&c, cases[i].type, cases[i].more));
+        assert_int_equal(c.rope[0].original, cases[i].original);
+        ql_config_free(&c);
+    }
+}
+
 /* Tensors of a Llama folder that no Llama has, each by itself. */
 static const char *const strange[][2] = {
     {"model.layers.0.self_attn.q_norm.weight", "has no such part"},
@@ -456,6 +505,7 @@ int main(void)
         cmocka_unit_test(windows__are_those_that_the_config_gives),
         cmocka_unit_test(heads__may_be_of_odd_width_where_nothing_is_turned),
         cmocka_unit_test(ropes__are_stretched_by_the_factor_or_the_lengths),
+        cmocka_unit_test(ropes__have_one_original_length),
         cmocka_unit_test(tensors__of_another_model_are_named),
         cmocka_unit_test(folders__that_lack_a_part_are_told_so),
         cmocka_unit_test(tensors__that_are_left_out_are_noted),
