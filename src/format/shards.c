@@ -46,6 +46,9 @@ struct ql_shards {
     size_t count;
     made **made;
     size_t made_count;
+    ql_tensor *clean; /* [count] by other names, if any has one that is not its
+                         own; NULL: none has */
+    char *clean_names;
 };
 
 static int by_text(const void *a, const void *b)
@@ -209,6 +212,85 @@ static ql_status open_shard(shard *f, const char *dir, bool indexed)
     return st;
 }
 
+/* What wrappers put into names: torch.compile anywhere, and those that train
+ * on several devices before all of them. */
+static const char compiled[] = "_orig_mod.";
+static const char parallel[] = "module.";
+
+/* The first of that, at the beginning of a part of the name; NULL: none. */
+static const char *find_compiled(const char *name)
+{
+    const char *at = strstr(name, compiled);
+
+    while (at && at > name && at[-1] != '.') {
+        at = strstr(at + 1, compiled);
+    }
+    return at;
+}
+
+/* Writes the name without that; returns its end. */
+static char *put_clean(char *to, const char *name)
+{
+    const char *at;
+    size_t n;
+
+    while ((at = find_compiled(name))) {
+        memcpy(to, name, (size_t)(at - name));
+        to += at - name;
+        name = at + strlen(compiled);
+    }
+    n = strlen(name) + 1;
+    memcpy(to, name, n);
+    return to + n;
+}
+
+/* All names begin so. */
+static bool all_parallel(const ql_shards *s)
+{
+    bool all = s->count > 0;
+
+    for (size_t i = 0; all && i < s->count; i++) {
+        all = strncmp(s->clean[i].name, parallel, strlen(parallel)) == 0;
+    }
+    return all;
+}
+
+/* Members get their own names. */
+static ql_status clean_names(ql_shards *s)
+{
+    size_t bytes = 0;
+    bool wrapped = false;
+    char *at;
+
+    for (size_t i = 0; i < s->count; i++) {
+        const char *name = s->members[i].tensor->name;
+
+        bytes += strlen(name) + 1;
+        wrapped |= strncmp(name, parallel, strlen(parallel)) == 0 ||
+                   find_compiled(name);
+    }
+    if (!wrapped) {
+        return QL_OK;
+    }
+    s->clean = ql_alloc(QL_TAG_TEXT, s->count, sizeof(*s->clean));
+    s->clean_names = at = ql_alloc(QL_TAG_TEXT, bytes, 1);
+    if (!s->clean || !at) {
+        return QL_ENOMEM;
+    }
+    for (size_t i = 0; i < s->count; i++) {
+        s->clean[i] = *s->members[i].tensor;
+        s->clean[i].name = at;
+        at = put_clean(at, s->members[i].tensor->name);
+        s->members[i].tensor = &s->clean[i];
+    }
+    while (all_parallel(s)) {
+        for (size_t i = 0; i < s->count; i++) {
+            s->clean[i].name += strlen(parallel);
+        }
+    }
+    return QL_OK;
+}
+
 static ql_status merge(ql_shards *s)
 {
     size_t total = 0;
@@ -228,6 +310,7 @@ static ql_status merge(ql_shards *s)
                 .tensor = ql_safetensors_at(from->st, j), .from = from};
         }
     }
+    QL_TRY(clean_names(s));
     qsort(s->members, s->count, sizeof(*s->members), by_tensor);
     for (size_t i = 1; i < s->count; i++) {
         if (by_tensor(&s->members[i - 1], &s->members[i]) == 0) {
@@ -334,6 +417,8 @@ void ql_shards_close(ql_shards **s)
         ql_free((*s)->made[i]);
     }
     ql_free((*s)->made);
+    ql_free((*s)->clean);
+    ql_free((*s)->clean_names);
     ql_free((*s)->shards);
     ql_free((*s)->members);
     ql_free(*s);

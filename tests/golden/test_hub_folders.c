@@ -184,6 +184,12 @@ static const struct {
       .more = "embeddings.position_ids cls.predictions.bias "
               "cls.seq_relationship.bias"}},
     {"bert_cls", {.more = "bert.embeddings.position_ids"}},
+    /* what torch.compile and training on several devices put before them */
+    {"llama2", {.from = "", .to = "_orig_mod."}},
+    {"qwen3", {.from = "", .to = "module."}},
+    {"gemma3_text", {.from = "", .to = "_orig_mod.module."}},
+    {"phi3", {.from = "model.layers.1.", .to = "model.layers.1._orig_mod."}},
+    {"bert_cls", {.from = "", .to = "module._orig_mod."}},
 };
 
 static void names__of_the_hub_are_known(void **state)

@@ -438,8 +438,8 @@ static void folders__that_lack_a_part_are_told_so(void **state)
     check_told("golden/qlora/llama2_nf4_nodq_f32",
                "model.layers.0.mlp.up_proj.weight.quant_state", "lost",
                QL_EFORMAT, "its quant_state.bitsandbytes__* is missing");
-    check_told("golden/models/llama2", "", "_orig_mod.", QL_ENOTFOUND,
-               "without \"_orig_mod.\" before their names");
+    check_told("golden/models/llama2", "", "net.", QL_ENOTFOUND,
+               "without \"net.\" before their names");
     check_told("golden/models/qwen3", "", "language_model.", QL_ENOTFOUND,
                "without \"language_model.\" before their names");
     check_told("golden/models/bert_cls", "bert.pooler.", "lost.", QL_ENOTFOUND,

@@ -128,6 +128,63 @@ static void shards__take_the_only_file(void **state)
            "model.safetensors.index.json");
 }
 
+/* A file with tensors of these names, ended by NULL. */
+static void put_named(const char *dir, const char *const *names)
+{
+    ql_safetensors_writer *w = NULL;
+    char *path = ql_path_join(dir, "model.safetensors");
+
+    check_ok(ql_safetensors_writer_open(&w, path));
+    for (size_t i = 0; names[i]; i++) {
+        check_ok(ql_safetensors_writer_add(w, names[i], QL_DTYPE_U8, NULL, 0));
+    }
+    check_ok(ql_safetensors_writer_begin(w));
+    for (size_t i = 0; names[i]; i++) {
+        check_ok(ql_safetensors_writer_put(w, names[i], "x"));
+    }
+    check_ok(ql_safetensors_writer_commit(w));
+    ql_safetensors_writer_close(&w);
+    ql_free(path);
+}
+
+/* What wrappers put into names is read over; a name that only resembles it, or
+ * "module." before some of them, is part of the model. */
+static void shards__have_names_without_wrappers(void **state)
+{
+    static const struct {
+        const char *names[4];
+        const char *want[4]; /* in order */
+    } cases[] = {
+        {{"_orig_mod.b", "_orig_mod.a"}, {"a", "b"}},
+        {{"module.b", "module.a.module.c"}, {"a.module.c", "b"}},
+        {{"module._orig_mod.module.b", "module.module.a"}, {"a", "b"}},
+        {{"l.1._orig_mod.b._orig_mod.w", "l.0._orig_mod.a"},
+         {"l.0.a", "l.1.b.w"}},
+        {{"module.b", "a"}, {"a", "module.b"}},
+        {{"my_orig_mod.b", "_orig_mod"}, {"_orig_mod", "my_orig_mod.b"}},
+    };
+    const char *dir = folder("wrapped");
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        ql_shards *s = NULL;
+
+        put_named(dir, cases[i].names);
+        check_ok(ql_shards_open(&s, dir));
+        assert_int_equal(ql_shards_count(s), 2);
+        for (size_t k = 0; k < 2; k++) {
+            const ql_tensor *t = ql_shards_at(s, k);
+
+            assert_string_equal(t->name, cases[i].want[k]);
+            assert_ptr_equal(ql_shards_find(s, t->name), t);
+            assert_int_equal(t->data[0], 'x');
+        }
+        ql_shards_close(&s);
+    }
+    put_named(dir, (const char *[]){"_orig_mod.a", "a", NULL});
+    refuse(dir, QL_EFORMAT, "tensor 'a' is both in");
+}
+
 static void shards__may_hold_nothing(void **state)
 {
     const char *dir = folder("nothing");
@@ -333,6 +390,7 @@ int main(void)
         cmocka_unit_test(shards__merge_the_files_of_the_index),
         cmocka_unit_test(shards__prefer_the_single_file),
         cmocka_unit_test(shards__take_the_only_file),
+        cmocka_unit_test(shards__have_names_without_wrappers),
         cmocka_unit_test(shards__may_hold_nothing),
         cmocka_unit_test(shards__say_what_is_missing),
         cmocka_unit_test(shards__refuse_a_tensor_in_two_files),
