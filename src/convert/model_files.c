@@ -31,8 +31,19 @@ static bool holds_weights(const char *name)
            strcmp(name, "adapter_config.json") == 0;
 }
 
-/* Carries tokenizer, generation config, licence and the like over. */
-ql_status ql_model_files_carry(const char *in_dir, const char *out_dir)
+static bool holds_none(const char *name)
+{
+    return !holds_weights(name);
+}
+
+static bool is_code(const char *name)
+{
+    return ql_name_ends(name, ".py");
+}
+
+/* Copies the files of such names. */
+static ql_status carry(const char *in_dir, const char *out_dir,
+                       bool (*wanted)(const char *name))
 {
     ql_status st;
     char **names;
@@ -46,7 +57,7 @@ ql_status ql_model_files_carry(const char *in_dir, const char *out_dir)
 
         if (!from || !to) {
             st = QL_ENOMEM;
-        } else if (!holds_weights(names[i]) && !ql_path_is_dir(from)) {
+        } else if (wanted(names[i]) && !ql_path_is_dir(from)) {
             st = ql_file_copy(from, to);
         }
         ql_free(from);
@@ -65,6 +76,26 @@ ql_status ql_model_files_keep(const char *in_dir, const char *out_dir)
                 out_dir, in_dir);
     }
     return QL_OK;
+}
+
+ql_status ql_model_files_carry(const char *in_dir, const char *out_dir)
+{
+    return carry(in_dir, out_dir, holds_none);
+}
+
+ql_status ql_model_files_carry_code(const char *in_dir, const char *out_dir)
+{
+    json_t *root = NULL;
+    char *path = NULL;
+    ql_status st = ql_json_load_optional(
+        &root, &path, in_dir, "tokenizer_config.json", MAX_CONFIG_BYTES);
+
+    if (st == QL_OK && json_object_get(root, "auto_map")) {
+        st = carry(in_dir, out_dir, is_code);
+    }
+    json_decref(root);
+    ql_free(path);
+    return st;
 }
 
 /* What is there is replaced only on demand, and only if it is a model (or

@@ -28,6 +28,11 @@ ql_status ql_model_files_check_file(const char *path, bool force);
  * QL_EIO, QL_ENOSPACE, QL_ENOMEM. */
 ql_status ql_model_files_carry(const char *in_dir, const char *out_dir);
 
+/* Copies the Python files of a folder whose tokenizer has code of its own:
+ * tokenizer_config.json names classes in them, and they one another. Errors:
+ * QL_EFORMAT and those above. */
+ql_status ql_model_files_carry_code(const char *in_dir, const char *out_dir);
+
 /* config.json of a folder. Owned: json_decref. */
 ql_status ql_model_files_config(json_t **out, const char *dir);
 ql_status ql_model_files_put_config(const json_t *config, const char *dir);

@@ -124,13 +124,15 @@ static ql_status write_weights(const job *j)
     return ql_safetensors_writer_commit(j->w);
 }
 
-/* That of the model, but for the type. */
+/* That of the model, but for the type; and without code of its own, which is
+ * not there, and may call the tensors by other names than transformers. */
 static ql_status write_config(const job *j, const char *dir)
 {
     json_t *o;
     ql_status st = QL_OK;
 
     QL_TRY(ql_model_files_config(&o, j->m->dir));
+    json_object_del(o, "auto_map");
     if (j->exact) {
         const char *key = json_object_get(o, "dtype") ? "dtype" : "torch_dtype";
 

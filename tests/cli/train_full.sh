@@ -73,6 +73,28 @@ assert ends == [2, 0], ends
 ' || complain "the token that ends an answer is not said"
 [ ! -e whole/generation_config.json ] || complain "generation_config.json"
 
+# of code of its own, the folder of a trained model has that of the tokenizer,
+# and no name of what is not there
+cp -R d coded
+toy set coded/config.json auto_map \
+    '{"AutoModelForCausalLM": "modeling_own.Own"}'
+echo 'from .other import word' >coded/tokenization_own.py
+echo 'word = 1' >coded/other.py
+accept qlora-train --model coded --data data.jsonl --method full \
+    --max-steps 1 --output mute
+! grep auto_map mute/config.json mute/checkpoint-1/config.json ||
+    complain "code that is not there is named"
+[ ! -e mute/other.py ] || complain "code that nothing names"
+toy set coded/tokenizer_config.json auto_map \
+    '{"AutoTokenizer": ["tokenization_own.Own", null]}'
+for method in full lora; do
+    accept qlora-train --model coded --data data.jsonl --method $method \
+        --max-steps 1 --output coded-$method
+    for name in tokenizer_config.json tokenization_own.py other.py; do
+        cmp coded/$name coded-$method/$name || complain "$method: $name"
+    done
+done
+
 full two --threads 2
 same two
 full paged --optim paged_adamw_32bit --optimizer-memory 300000

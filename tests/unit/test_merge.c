@@ -386,12 +386,14 @@ static void files__go_along(void **state)
     toy_write(toy_in(), "generation_config.json", "{\"eos_token_id\": 2}");
     toy_write(toy_in(), "chat_template.jinja", "model's");
     toy_write(toy_in(), "pytorch_model.bin", "weights");
+    toy_write(toy_in(), "modeling_own.py", "code");
     toy_write(toy_in(), "adapter_config.json", "{}");
     toy_adapter_write(adapter_dir, plain_config, plain, 2);
     options(&o);
     check_ok(merge(&o));
     assert_true(toy_has(toy_out(), "generation_config.json"));
     assert_false(toy_has(toy_out(), "pytorch_model.bin"));
+    assert_true(toy_has(toy_out(), "modeling_own.py"));
     assert_false(toy_has(toy_out(), "adapter_config.json"));
     text = toy_read(toy_out(), "chat_template.jinja");
     assert_string_equal(text, "model's");
