@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Every option of a command's --help is in its man page with the same default,
-and the other way round; and mandoc, where it is installed, finds no fault."""
+and the other way round; mandoc, where it is installed, finds no fault; and the
+README speaks of no option that is not there."""
 import os
 import re
 import shutil
@@ -79,6 +80,29 @@ def compare(page, of_help, of_page):
                   f'not {of_page[name][3]}'
 
 
+def option_names(text):
+    """Of what stands in text, without a "no-" before it."""
+    return [m.group(1).replace('_', '-') for m in
+            re.finditer(r'(?<![-\w])--(?:no-)?([a-z0-9][a-z0-9_-]*)', text)]
+
+
+def check_readme(text, of_help):
+    """of_help: {command: names of its options}. A command line has options of
+    its command, in code of one line, or of more that end in a backslash."""
+    text = re.sub(r'\\\n\s*', '', text)
+    known = set().union(*of_help.values())
+    for line in text.split('\n'):
+        for name in option_names(line):
+            if name not in known:
+                yield f'README.md: --{name} is no option'
+        parts = re.findall('`([^`]*)`', line)
+        for code in parts if parts else [line]:
+            command = code.split()[0] if code.split() else ''
+            for name in option_names(code):
+                if name in known and name not in of_help.get(command, known):
+                    yield f'README.md: {command} has no option --{name}'
+
+
 def check(root, program):
     page = os.path.join('tools', 'man', os.path.basename(program) + '.1')
     if not os.path.exists(os.path.join(root, page)):
@@ -154,8 +178,25 @@ CASES = [
 ]
 
 
+README = [
+    ('    tool --data a --rate 1 | tool --no-quiet', None),
+    ('By `tool --data a`, with `--seed`, --some_seed or --quiet.',
+     '--some-seed is no option'),
+    ('    tool --data \\\n        --seed 1', 'tool has no option --seed'),
+    ('What `tool --seed` is.', 'tool has no option --seed'),
+    ('    other --seed 1 --kind nf4', 'other has no option --kind'),
+]
+
+
 def self_test():
     failed = 0
+    of_help = {'tool': set(help_options(HELP_TEXT)), 'other': {'seed'}}
+    for text, want in README:
+        problems = list(check_readme(text, of_help))
+        if not (len(problems) == 1 and want in problems[0] if want
+                else not problems):
+            print(f'self-test: {problems}, not {want!r}')
+            failed = 1
     for page, want in CASES:
         with tempfile.TemporaryDirectory() as folder:
             csource.plant(folder, {
@@ -183,8 +224,12 @@ def main():
     if missing:
         print('SKIP: not built: ' + ', '.join(missing))
         return 77
-    return csource.report([problem for program in programs
-                           for problem in check(sys.argv[1], program)])
+    of_help = {os.path.basename(p): set(help_options(
+        csource.output_of([p, '--help'])[1])) for p in programs}
+    problems = [problem for program in programs
+                for problem in check(sys.argv[1], program)]
+    problems += check_readme(csource.read(sys.argv[1], 'README.md'), of_help)
+    return csource.report(problems)
 
 
 if __name__ == '__main__':
