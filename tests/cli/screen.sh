@@ -3,15 +3,18 @@
 python3 "$QL_SOURCE/tests/cli/toy.py" model d
 yes '{"prompt": "abc def", "completion": " ghi jkl."}' | head -n 12 >data.jsonl
 
+run='qlora-train --model d --data data.jsonl --output out'
+seven='--eval-split 2 --max-steps 7 --logging-steps 3 --eval-steps 4
+    --gradient-accumulation-steps 1'
+
 # show COLUMNS OPTION...: to the file shown
 show() {
     columns=$1
     shift
     rm -rf out
-    python3 "$QL_SOURCE/tests/cli/terminal.py" "$columns" \
-        qlora-train --model d --data data.jsonl --eval-split 2 --output out \
-        --max-steps 7 --logging-steps 3 --gradient-accumulation-steps 1 \
-        --eval-steps 4 "$@" >shown
+    # shellcheck disable=SC2086
+    python3 "$QL_SOURCE/tests/cli/terminal.py" "$columns" $run $seven "$@" \
+        >shown
 }
 
 cat >check.py <<'END'
@@ -58,9 +61,7 @@ python3 check.py ascii 150
 TERM=dumb show 150
 python3 check.py dumb 150
 rm -rf out
-qlora-train --model d --data data.jsonl --eval-split 2 --output out \
-    --max-steps 7 --logging-steps 3 --gradient-accumulation-steps 1 \
-    --eval-steps 4 2>shown >results
+$run $seven 2>shown >results
 python3 check.py plain 80
 grep -q '^adapter: out$' results
 
@@ -68,8 +69,7 @@ grep -q '^adapter: out$' results
 show 80 --quiet
 [ ! -s shown ]
 rm -rf out
-qlora-train --model d --data data.jsonl --eval-split 2 --output out \
-    --max-steps 1 --json --quiet >lines 2>shown
+$run --eval-split 2 --max-steps 1 --json --quiet >lines 2>shown
 [ ! -s shown ]
 python3 -c '
 import json
@@ -83,7 +83,6 @@ for a, b in zip(samples, saved):
 assert samples[0]["prompt"] == "abc def", samples
 '
 rm -rf out
-qlora-train --model d --data data.jsonl --output out --max-steps 1 \
-    --sample-prompts 0 2>shown >results
+$run --max-steps 1 --sample-prompts 0 2>shown >results
 ! grep -q '^sample [0-9]' shown || exit 1
 [ ! -e out/samples.json ]

@@ -11,8 +11,8 @@ import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
-FILES = ('package.json', 'package-lock.json', 'events.mjs', 'hub.mjs',
-         'llama.mjs', 'tokenizers.mjs')
+FILES = ('package.json', 'package-lock.json', 'answers.mjs', 'events.mjs',
+         'hub.mjs', 'llama.mjs', 'tokenizers.mjs')
 
 # node-llama-cpp needs this release or a later one; where the system has an
 # older one, the registry has it, too.

@@ -5,9 +5,9 @@
 // Question: {"file": path}
 // Answer: {"events": [{wallTime, step, fileVersion | summary | sessionLog}...]}
 //   or {"error": text}
-import {createInterface} from "node:readline";
 import protobuf from "protobufjs";
 import reading from "tfrecord/lib/record_reader.js";
+import {answerAll} from "./answers.mjs";
 
 const {root} = protobuf.parse(`
     syntax = "proto3";
@@ -56,14 +56,4 @@ async function answer({file}) {
     return {events};
 }
 
-for await (const line of createInterface({input: process.stdin})) {
-    let out;
-
-    try {
-        out = await answer(JSON.parse(line));
-    } catch (error) {
-        out = {error: String(error.stack ?? error)};
-    }
-    process.stdout.write(`ANSWER ${JSON.stringify(out)}\n`);
-}
-process.exit(0);
+await answerAll(answer);

@@ -5,8 +5,8 @@
 // Answer: {"headers": {file: {tensor: {dtype, shape, data_offsets}}},
 //   "parameters": number of weights, as the hub counts them}, or {"error": text}
 import {readFile} from "node:fs/promises";
-import {createInterface} from "node:readline";
 import {parseSafetensorsMetadata} from "@huggingface/hub";
+import {answerAll} from "./answers.mjs";
 
 const hubUrl = "http://hub.invalid";
 
@@ -54,14 +54,4 @@ async function answer({folder, path}) {
     };
 }
 
-for await (const line of createInterface({input: process.stdin})) {
-    let out;
-
-    try {
-        out = await answer(JSON.parse(line));
-    } catch (error) {
-        out = {error: String(error.stack ?? error)};
-    }
-    process.stdout.write(`ANSWER ${JSON.stringify(out)}\n`);
-}
-process.exit(0);
+await answerAll(answer);

@@ -7,8 +7,8 @@
 //   the texts, which begin with bos, "prompts": [[id...]...] and "written":
 //   [[id...]...], the greedy continuations; "logits": [[[x...]...]...] after
 //   each id of each list, "template"}, or {"error": text}
-import {createInterface} from "node:readline";
 import {getLlama, LlamaLogLevel} from "node-llama-cpp";
+import {answerAll} from "./answers.mjs";
 
 const llama = await getLlama({
     gpu: false, build: "never", skipDownload: true, maxThreads: 1,
@@ -77,14 +77,4 @@ async function answer(ask) {
     return out;
 }
 
-for await (const line of createInterface({input: process.stdin})) {
-    let out;
-
-    try {
-        out = await answer(JSON.parse(line));
-    } catch (error) {
-        out = {error: String(error.stack ?? error)};
-    }
-    process.stdout.write(`ANSWER ${JSON.stringify(out)}\n`);
-}
-process.exit(0);
+await answerAll(answer);

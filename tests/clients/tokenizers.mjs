@@ -2,8 +2,8 @@
 //
 // Question: {"file": path of tokenizer.json, "texts": [text...]}
 // Answer: {"ids": [[id...]...]} with special tokens, or {"error": text}
-import {createInterface} from "node:readline";
 import tokenizers from "tokenizers";
+import {answerAll} from "./answers.mjs";
 
 async function answer({file, texts}) {
     const tokenizer = tokenizers.Tokenizer.fromFile(file);
@@ -16,14 +16,4 @@ async function answer({file, texts}) {
     return {ids};
 }
 
-for await (const line of createInterface({input: process.stdin})) {
-    let out;
-
-    try {
-        out = await answer(JSON.parse(line));
-    } catch (error) {
-        out = {error: String(error.stack ?? error)};
-    }
-    process.stdout.write(`ANSWER ${JSON.stringify(out)}\n`);
-}
-process.exit(0);
+await answerAll(answer);
