@@ -1,7 +1,7 @@
-/* Products over a span of many tokens: C = A B, over one or several C. A are the
- * activations, B is W, decoded into panels of nr columns of C. The directions
- * differ in how a panel is filled: the forward takes rows of W as columns of B,
- * the backward takes them as rows.
+/* Products over a span of many tokens: C = A B, over one or several C. A are
+ * the activations, B is W, decoded into panels of nr columns of C. The
+ * directions differ in how a panel is filled: the forward takes rows of W as
+ * columns of B, the backward takes them as rows.
  *
  * A task is a tile of C: some columns for all tokens of the span. It walks over
  * all parts and, in chunks, along each:
