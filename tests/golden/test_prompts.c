@@ -233,10 +233,40 @@ static void prompts__are_as_trained(void **state)
     assert_true(found >= 10);
 }
 
+/* Templates without a prompt of their own are tried with an answer. */
+static void memory__that_is_lacking_ends_it_cleanly(void **state)
+{
+    static const char *const templates[] = {
+        NULL, "{% for m in messages %}{{ m.content }}</s>{% endfor %}"};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        ql_status st = QL_ENOMEM;
+        int32_t *ids = NULL;
+        size_t size = 0;
+
+        for (long n = 0; st == QL_ENOMEM; n += 1 + n / 16) {
+            ql_styles s = {0};
+
+            ql_alloc_fail_after(n);
+            st = ql_styles_open(&s, tok, templates[i], "2026-01-02");
+            if (st == QL_OK) {
+                st = ql_chat_prompt(&s, tok, records[4], "x", &ids, &size);
+            }
+            ql_alloc_fail_after(-1);
+            assert_true((st == QL_OK) == (ids != NULL));
+            ql_styles_close(&s);
+        }
+        check_ok(st);
+        ql_free(ids);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(prompts__are_as_trained),
+        cmocka_unit_test(memory__that_is_lacking_ends_it_cleanly),
     };
     int failed;
 
