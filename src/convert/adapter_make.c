@@ -440,6 +440,13 @@ ql_status ql_adapter_make(ql_adapter *a, const ql_config *c, ql_weights *w,
     QL_TRY_DONE(plan_options(c, o, &items, &n, &root));
     QL_TRY_DONE(ql_adapter_init(a, c, &opt, items, n, seed, trained));
     a->config = json_incref(root);
+    if (w && ql_adapter_lacks_pooler(a, w)) {
+        st = ql_fail(QL_EINVAL,
+                     "the model has no pooler, and one that began at random "
+                     "would be in no file; have it trained with the adapter "
+                     "(--modules-to-save pooler), or train by --method full");
+        goto done;
+    }
     if (w && principal.kind != QL_PRINCIPAL_NONE) {
         QL_TRY_DONE(ql_principal_start(a, w, c, &principal, seed));
     }

@@ -22,7 +22,8 @@
 #include "src/model/weights.h"
 
 enum {
-    NAME_BYTES = 1024
+    NAME_BYTES = 1024,
+    ADDED = 5 /* items, at most: a head, or that of a classifier and a pooler */
 };
 
 /* Tensors that belong to a 4-bit weight. */
@@ -240,16 +241,27 @@ static ql_merged_item *find_old(ql_merged *m, const char *name)
     return find_name(m, old);
 }
 
-/* A model may be made a classifier: its head is the adapter's, then. */
+/* The tensor is the weight or the bias of the module at base and path. */
+static bool is_at(const char *name, const char *base, const char *path)
+{
+    char stem[NAME_BYTES];
+    const char *leaf = strrchr(name, '.');
+
+    snprintf(stem, sizeof(stem), "%s%s", base, path);
+    return leaf && strncmp(name, stem, strlen(stem)) == 0 &&
+           name + strlen(stem) == leaf &&
+           (strcmp(leaf, ".weight") == 0 || strcmp(leaf, ".bias") == 0);
+}
+
+/* A model may be made a classifier: its head, and a pooler that it lacks, are
+ * the adapter's, then. */
 static ql_status put_head(ql_merged *m, const ql_adapter_folder *f,
                           const ql_adapter_whole *w)
 {
-    const size_t n = m->arch ? strlen(m->arch->names->head) : 0;
+    const ql_names *n = m->arch ? m->arch->names : NULL;
 
-    if (!m->arch || !m->arch->classifier ||
-        strncmp(w->name, m->arch->names->head, n) != 0 ||
-        (strcmp(w->name + n, ".weight") != 0 &&
-         strcmp(w->name + n, ".bias") != 0)) {
+    if (!n || !m->arch->classifier ||
+        !(is_at(w->name, "", n->head) || is_at(w->name, n->base, n->pooler))) {
         QL_FAIL(QL_EMISMATCH,
                 "%s: %s is trained whole, but the model has no such tensor",
                 f->path, w->name);
@@ -263,6 +275,7 @@ static ql_status put_head(ql_merged *m, const ql_adapter_folder *f,
     }
     QL_TRY(add_item(m, w->name, &w->tensor));
     m->items[m->n - 1].whole = &w->tensor;
+    m->items[m->n - 1].requantize = false;
     m->new_head = true;
     return QL_OK;
 }
@@ -367,7 +380,7 @@ ql_status ql_merged_list(ql_merged *m, const char *dir,
     QL_TRY(read_config(m, dir));
     QL_TRY(apply_fusion(m, dir));
     n = ql_shards_count(m->shards);
-    m->items = ql_calloc(QL_TAG_MISC, n + 3, sizeof(*m->items));
+    m->items = ql_calloc(QL_TAG_MISC, n + ADDED, sizeof(*m->items));
     if (!m->items) {
         return QL_ENOMEM;
     }

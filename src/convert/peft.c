@@ -655,7 +655,14 @@ static ql_status load(ql_adapter *a, const ql_config *c, const ql_weights *w,
     QL_TRY(ql_adapter_folder_init(&f, dir));
     QL_TRY_DONE(ql_peft_fit(&f, c));
     QL_TRY_DONE(w ? ql_adapter_base_check(&f, w->shards) : QL_OK);
-    st = read_folder(a, c, &f);
+    QL_TRY_DONE(read_folder(a, c, &f));
+    if (w && ql_adapter_lacks_pooler(a, w)) {
+        st = ql_fail(QL_EMISMATCH,
+                     "%s: the model has no pooler, and the adapter brings none "
+                     "(\"modules_to_save\"): it was trained on a model that "
+                     "has one, or on one that began at random",
+                     f.path);
+    }
 done:
     ql_adapter_folder_free(&f);
     if (st != QL_OK) {

@@ -501,6 +501,18 @@ static ql_status start_whole(ql_adapter *a, const ql_adapter_entry *e,
     return QL_OK;
 }
 
+bool ql_adapter_lacks_pooler(const ql_adapter *a, const ql_weights *w)
+{
+    bool lacks = w->fresh_pooler && !a->opt.full;
+
+    for (size_t i = 0; lacks && i < a->n; i++) {
+        const ql_adapter_entry *e = &a->entries[i];
+
+        lacks = e->site.place != QL_PLACE_POOLER || e->site.bias || e->r > 0;
+    }
+    return lacks;
+}
+
 ql_status ql_adapter_start(ql_adapter *a, const ql_weights *w)
 {
     if (a->opt.full) {

@@ -240,8 +240,8 @@ ql_status ql_full_read_one(ql_adapter *a, size_t i, const ql_shards *s)
     return QL_OK;
 }
 
-/* What a folder does not have: a head, as it was made in f32. */
-static ql_status begin_head(ql_adapter *a, size_t i, const ql_weights *made)
+/* What a folder does not have: a head or a pooler, as it was made in f32. */
+static ql_status begin(ql_adapter *a, size_t i, const ql_weights *made)
 {
     const ql_site site = a->entries[a->tensors[i].entry].site;
     char name[NAME_BYTES];
@@ -249,11 +249,18 @@ static ql_status begin_head(ql_adapter *a, size_t i, const ql_weights *made)
         .name = name, .dtype = QL_DTYPE_F32, .elements = a->sizes[i]};
 
     ql_adapter_name(a, i, name, sizeof(name));
-    if (!made || !a->arch->classifier || site.place != QL_PLACE_HEAD) {
+    if (!made || !a->arch->classifier ||
+        (site.place != QL_PLACE_HEAD &&
+         !(site.place == QL_PLACE_POOLER && made->fresh_pooler))) {
         QL_FAIL(QL_ENOTFOUND, "the model has no tensor %s", name);
     }
-    t.data = site.bias ? (const unsigned char *)made->head_bias
-                       : (const unsigned char *)made->base_head.data;
+    if (site.place == QL_PLACE_POOLER) {
+        t.data = site.bias ? (const unsigned char *)made->pooler.bias
+                           : (const unsigned char *)made->pooler.w.data;
+    } else {
+        t.data = site.bias ? (const unsigned char *)made->head_bias
+                           : (const unsigned char *)made->base_head.data;
+    }
     t.bytes = t.elements * sizeof(float);
     return read_plain(a, i, 0, &t);
 }
@@ -268,7 +275,7 @@ ql_status ql_full_read(ql_adapter *a, const ql_shards *s,
             QL_TRY(read_tensor(a, i, s, t));
             ql_shards_drop(s, t);
         } else {
-            QL_TRY(begin_head(a, i, made));
+            QL_TRY(begin(a, i, made));
         }
     }
     ql_adapter_settle(a);

@@ -13,8 +13,8 @@ ql_status ql_full_init(ql_adapter *a, const ql_config *c,
                        const ql_adapter_options *how, bool trained);
 
 /* Reads the parameters from a model's folder, by their names, and lets its
- * pages go. made: has the head of a classifier whose folder lacks it; NULL:
- * the folder has all. Errors: QL_ENOTFOUND, QL_EFORMAT (a shape),
+ * pages go. made: has the head of a classifier whose folder lacks it, and the
+ * pooler; NULL: the folder has all. Errors: QL_ENOTFOUND, QL_EFORMAT (a shape),
  * QL_EUNSUPPORTED (a type), QL_ENOMEM. */
 ql_status ql_full_read(ql_adapter *a, const ql_shards *s,
                        const ql_weights *made);

@@ -96,6 +96,8 @@ static void add_classifier(ql_load_need *need, const ql_shards *s,
     t = ql_qstate_find(s, name) ? NULL : ql_shards_find(s, name);
     if (t) {
         add_matrix(need, t, c, load);
+    } else if (!ql_qstate_find(s, name)) {
+        need->kept += c->C * c->C * sizeof(float); /* it is made */
     }
     need->kept += (c->C + c->labels.n) * sizeof(float);
     snprintf(name, sizeof(name), "%s.weight", c->arch->names->head);

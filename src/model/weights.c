@@ -18,7 +18,8 @@
 #include "src/model/transposed.h"
 
 enum {
-    HEAD_KEY = 1, /* of a head that begins at random */
+    HEAD_KEY = 1, /* of a head that begins at random, and a pooler */
+    POOLER_KEY = 2,
     PATH_BYTES = 200,
     NAME_BYTES = 256
 };
@@ -358,11 +359,11 @@ static ql_status load_layer(loader *l, size_t i)
     return QL_OK;
 }
 
-/* A head that the folder does not have: to be trained. */
-static ql_status begin_head(loader *l)
+/* A layer [rows, C] that the folder does not have: to be trained. */
+static ql_status begin(loader *l, const char *path, uint64_t key, size_t rows,
+                       ql_qtensor *out, const float **bias)
 {
     const double by = 0.02; /* initializer_range */
-    const size_t rows = l->c->labels.n;
     float *w = ql_calloc(QL_TAG_WEIGHTS, rows * l->c->C, sizeof(float));
     float *b = ql_calloc(QL_TAG_WEIGHTS, rows, sizeof(float));
     const ql_status st = ql_weights_own(l->w, w);
@@ -370,12 +371,29 @@ static ql_status begin_head(loader *l)
     if (ql_weights_own(l->w, b) != QL_OK || st != QL_OK) {
         return QL_ENOMEM;
     }
-    ql_rng_fill(HEAD_KEY, by, w, rows * l->c->C);
-    l->w->base_head = ql_qtensor_dense(w, rows, l->c->C);
-    l->w->head_bias = b;
+    ql_rng_fill(key, by, w, rows * l->c->C);
+    *out = ql_qtensor_dense(w, rows, l->c->C);
+    *bias = b;
     ql_warn("the model has no %s: it begins at random, and is to be trained",
-            l->c->arch->names->head);
+            path);
     return QL_OK;
+}
+
+static ql_status load_pooler(loader *l)
+{
+    ql_linear *pooler = &l->w->pooler;
+    const size_t C = l->c->C;
+    char path[PATH_BYTES];
+    char name[NAME_BYTES];
+
+    snprintf(path, sizeof(path), "%s%s", l->w->base, l->c->arch->names->pooler);
+    snprintf(name, sizeof(name), "%s.weight", path);
+    if (!ql_shards_find(l->w->shards, name)) {
+        l->w->fresh_pooler = true;
+        return begin(l, path, POOLER_KEY, C, &pooler->w, &pooler->bias);
+    }
+    QL_TRY(load_bias(l, path, true, C, &pooler->bias));
+    return load_path(l, path, C, C, &pooler->w);
 }
 
 static ql_status load_classifier(loader *l)
@@ -390,21 +408,11 @@ static ql_status load_classifier(loader *l)
     l->w->types.scale = 1;
     snprintf(path, sizeof(path), "%s%s", l->w->base, names->embed_norm);
     QL_TRY(load_norm(l, path, c->C, &l->w->embed_norm));
-    snprintf(path, sizeof(path), "%s%s", l->w->base, names->pooler);
-    snprintf(name, sizeof(name), "%s.weight", path);
-    if (!ql_shards_find(l->w->shards, name)) {
-        QL_FAIL(QL_ENOTFOUND,
-                "no pooler: the folder has no tensor %s, as where a model was "
-                "saved without it (add_pooling_layer=False); save it by "
-                "transformers.AutoModelForSequenceClassification, which makes "
-                "one",
-                name);
-    }
-    QL_TRY(load_bias(l, path, true, c->C, &l->w->pooler.bias));
-    QL_TRY(load_path(l, path, c->C, c->C, &l->w->pooler.w));
+    QL_TRY(load_pooler(l));
     snprintf(name, sizeof(name), "%s.weight", names->head);
     if (!ql_shards_find(l->w->shards, name)) {
-        return begin_head(l);
+        return begin(l, names->head, HEAD_KEY, c->labels.n, &l->w->base_head,
+                     &l->w->head_bias);
     }
     QL_TRY(load_matrix(l, name, c->labels.n, c->C, &l->w->base_head));
     return load_bias(l, names->head, true, c->labels.n, &l->w->head_bias);

@@ -80,6 +80,23 @@ told good --model out-n --no-quantize --prompt 'the book was very fine'
 learns n texts.jsonl out-m --learning-rate 5e-3
 told good --model n --adapter out-m --prompt 'the book was very fine'
 
+# nor a pooler, which an adapter must bring then: no file would have it else
+cp -R n p
+toy drop p/model.safetensors bert.pooler.dense.weight
+toy drop p/model.safetensors bert.pooler.dense.bias
+refuse 2 "*the model has no pooler, *(--modules-to-save pooler), or train *" \
+    qlora-train --quiet --model p --data texts.jsonl --output out --threads 1
+refuse 3 "*out-m/*: the model has no pooler, and the adapter brings none *" \
+    qlora-generate --model p --adapter out-m --prompt 'grim' --threads 1
+learns p texts.jsonl out-pf --method full --learning-rate 3e-3
+told good --model out-pf --no-quantize --prompt 'the book was very fine'
+learns p texts.jsonl out-pm --learning-rate 5e-3 --modules-to-save pooler
+told good --model p --adapter out-pm --prompt 'the book was very fine'
+told bad --model p --adapter out-pm --prompt 'it is grim'
+accept qlora-export merge --model p --adapter out-pm --output pm --quiet
+told good --model pm --no-quantize --prompt 'the book was very fine'
+told bad --model pm --no-quantize --prompt 'it is grim'
+
 # the screen, and the merged model, which says the same
 accept qlora-train --model b --data texts.jsonl --eval-split 4 --output s \
     --max-steps 2 --threads 1
