@@ -244,6 +244,17 @@ def golden(name, folder):
                {'bos_token': '<s>', 'eos_token': '</s>'})
 
 
+def cast(folder, dtype):
+    """Numbers of F32 in that type."""
+    path = os.path.join(folder, 'model.safetensors')
+    parts = tensors(path)
+    for name, (was, shape, data) in parts.items():
+        if was == 'F32':
+            values = struct.unpack('<%df' % (len(data) // 4), data)
+            parts[name] = dtype, shape, pack(dtype, values)
+    save(path, parts)
+
+
 def storage(path, dtype):
     parts = tensors(path)
     packed = [name.split('.quant_state.')[0] for name in parts
