@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """llama.cpp computes, from our GGUF files of the golden models, the logits of
-transformers, and with our GGUF adapters those of PEFT."""
+transformers, with our GGUF adapters those of PEFT, and with adapters that we
+train what we do with them."""
 import json
 import shutil
 import sys
@@ -22,6 +23,10 @@ MODELS = ('llama2', 'llama3_gqa_tied_rope31', 'llama_linear_rope_bias_headdim',
           'phi3_longrope_short', 'phi4mini_partial_rotary', 'gpt2', 'gpt_neox')
 VOCAB = 128
 TOKENS = 10
+
+# Which factors of rope these take goes in llama.cpp by the room for a text, and
+# in transformers by its length.
+ROPES = ('phi3_longrope_long', 'phi3_longrope_short')
 
 # llama.cpp has no contexts so short that it would take the short factors of
 # this one: what is left to compare is the token that has no position.
@@ -102,6 +107,34 @@ def check_text(tools, clients, folder, adapter, file, pair):
     return failed or seen[0] == seen[1] or not seen[0]
 
 
+def check_trained(tools, clients, scratch, name, folder, file):
+    """An adapter that we train. llama.cpp computes with the pair beside what it
+    does with the model that it is merged into, and not what it did without; and
+    it writes what we write, unless it has another idea of the model."""
+    adapter = scratch / f'{name}-trained'
+    pair = scratch / f'{name}-trained.gguf'
+    merged = scratch / f'{name}-trained-merged.gguf'
+    client.tool(tools, 'qlora-train', '--model', folder, '--data',
+                scratch / 'data.jsonl', '--method', 'lora', '--output', adapter,
+                '--max-length', 48, '--max-steps', 8, '--quiet',
+                '--gradient-accumulation-steps', 1, '--learning-rate', '2e-2',
+                '--compute', 'fp32')
+    client.tool(tools, 'qlora-export', 'gguf-adapter', '--model', folder,
+                '--adapter', adapter, '--output', pair, '--quiet')
+    client.tool(tools, 'qlora-export', 'gguf', '--model', folder, '--adapter',
+                adapter, '--type', 'f32', '--output', merged, '--quiet')
+    ids = list(range(3, 15))
+    want = clients.llama(merged, logits=[ids])['logits'][0]
+    got = clients.llama(file, pair, logits=[ids])['logits'][0]
+    failed = compare(f'{name}, trained, beside and merged', got, want, len(ids))
+    if got == clients.llama(file, logits=[ids])['logits'][0]:
+        print(f'{name}: the trained adapter changes nothing')
+        failed = 1
+    if name in SAME or name in ROPES:
+        return failed
+    return failed | check_text(tools, clients, folder, adapter, file, pair)
+
+
 def check_lacking(tools, clients, scratch, name, folder, file):
     """The adapter of a model of which the golden data lack something: the
     text, and the logits of the model that it is merged into."""
@@ -136,9 +169,10 @@ def check_model(tools, clients, scratch, name):
         add_biases(folder)
     said = client.notes(tools, 'qlora-export', 'gguf', '--model', folder,
                         '--output', file, '--type', 'f32')
+    failed = check_trained(tools, clients, scratch, name, folder, file)
     if name in LACKING:
-        return check_lacking(tools, clients, scratch, name, folder, file)
-    failed = 0
+        return failed | check_lacking(tools, clients, scratch, name, folder,
+                                      file)
     if ('will differ' in said) != (SAME.get(name, 99) < 12):
         print(f'{name}: notes: {said!r}')
         failed = 1
@@ -163,6 +197,9 @@ def check_model(tools, clients, scratch, name):
 
 def tests(tools, clients, scratch):
     failed = 0
+    with open(scratch / 'data.jsonl', 'w', encoding='utf-8') as f:
+        for i in range(12):
+            f.write('{"text": "Hello, a bird is in the tree %d."}\n' % i)
     for name in MODELS:
         failed |= check_model(tools, clients, scratch, name)
     return failed
