@@ -182,8 +182,8 @@ static ql_status put_template(job *j)
                            "message: it is put before the first question.\n"));
     }
     if (g->text && j->has_tools) {
-        ql_note("the chat template for Ollama shows no tools, as that of the "
-                "model does: there it gets none");
+        ql_warn("the model's chat template shows tools, the one for Ollama "
+                "does not: there the model gets none");
         QL_TRY(ql_buf_puts(&j->out, "# The model's chat template shows tools; "
                                     "this one does not.\n"));
     }

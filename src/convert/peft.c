@@ -533,7 +533,7 @@ ql_status ql_peft_fit(ql_adapter_folder *f, const ql_config *c)
 {
     QL_TRY(adopt_names(f, c));
     if (f->fan_in_fan_out && !c->arch->transposed) {
-        ql_note("%s: \"fan_in_fan_out\" is left out, as PEFT does: the model "
+        ql_warn("%s: \"fan_in_fan_out\" is left out, as PEFT does: the model "
                 "stores no weight that way",
                 f->path);
     }

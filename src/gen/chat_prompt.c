@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "src/base/fail.h"
+#include "src/base/field.h"
 #include "src/base/json.h"
 #include "src/text/tokenizer_handle.h"
 
@@ -12,38 +13,33 @@ enum {
     MAX_TEXT = 1 << 28
 };
 
-/* Where conversations are in an object, and whether their roles must be ones
- * that we know: as data/form.c has it. */
-static const struct list {
-    const char *key;
-    bool strict;
-} lists[] = {
-    {"messages", false}, {"conversations", true}, {"conversation", true}};
+/* Where conversations are in an object, as data/form.c has it. Behind all but
+ * the first, roles must be ones that we know. */
+static const char *const keys[] = {"messages", "conversations", "conversation",
+                                   NULL};
 
-static ql_status read_turns(ql_talk *t, const json_t *turns, struct list how)
+static ql_status read_turns(ql_talk *t, const json_t *turns, const char *key)
 {
     if (!json_is_array(turns)) {
         QL_FAIL(QL_EFORMAT, "must be a list of messages, or an object with "
-                            "\"messages\"");
+                            "\"messages\" or \"conversations\"");
     }
     if (json_array_size(turns) == 0) {
         QL_FAIL(QL_EFORMAT, "there are no messages");
     }
-    return ql_talk_add_all(t, turns, how.key, false, how.strict);
+    return ql_talk_add_all(t, turns, key, false, key != keys[0]);
 }
 
 static ql_status read_talk(ql_talk *t, const json_t *root)
 {
-    size_t i = 0;
+    const char *key;
 
     if (!json_is_object(root)) {
-        return read_turns(t, root, lists[0]);
+        return read_turns(t, root, keys[0]);
     }
-    while (i + 1 < sizeof(lists) / sizeof(*lists) &&
-           !json_object_get(root, lists[i].key)) {
-        i++;
-    }
-    QL_TRY(read_turns(t, json_object_get(root, lists[i].key), lists[i]));
+    key = ql_field_any(root, keys);
+    key = key ? key : keys[0];
+    QL_TRY(read_turns(t, json_object_get(root, key), key));
     return ql_talk_frame(t, root);
 }
 

@@ -37,6 +37,8 @@ static const char *const records[] = {
     "[{\"name\": "
     "\"dog\", \"description\": \"barks\", \"parameters\": {\"type\": "
     "\"object\", \"properties\": {}, \"required\": []}}]}",
+    "{\"messages\": null, \"conversations\": [{\"from\": \"human\", \"value\": "
+    "\"Hi there\"}, {\"from\": \"gpt\", \"value\": \"Hello\"}]}",
 };
 
 /* Templates that write another prompt for an answer than they write before

@@ -27,10 +27,9 @@ static ql_export_report report;
 
 static void take_note(ql_note_kind kind, const char *text, void *user)
 {
-    (void)kind;
     (void)user;
-    snprintf(notes + strlen(notes), sizeof(notes) - strlen(notes), "%s\n",
-             text);
+    snprintf(notes + strlen(notes), sizeof(notes) - strlen(notes), "%s%s\n",
+             kind == QL_NOTE_WARNING ? "warning: " : "", text);
 }
 
 static const toy_tensor plain[] = {
@@ -217,7 +216,8 @@ static void tools__are_told_to_be_missing(void **state)
             ql_free(dir);
         }
         check_ok(write_folder());
-        assert_non_null(strstr(notes, "shows no tools"));
+        assert_non_null(strstr(notes, "warning: the model's chat template "
+                                      "shows tools"));
         check_line("# The model's chat template shows tools; this one does "
                    "not.\nTEMPLATE",
                    true);
