@@ -340,10 +340,11 @@ static ql_status check_pair(const ql_adapter_folder *f, ql_adapter_pair *p)
         QL_FAIL(QL_EMISMATCH, "%s: %s has rank %zu, but its lora_A has %zu",
                 f->path, p->b.name, p->b.shape[1], p->r);
     }
-    if (f->dora && p->embedding) {
+    if (f->dora && p->embedding && (f->mlx || f->tied)) {
         QL_FAIL(QL_EUNSUPPORTED,
-                "%s: %s: \"use_dora\" on an embedding is not supported",
-                f->path, p->path);
+                "%s: %s: DoRA on an embedding is not supported %s", f->path,
+                p->path,
+                f->mlx ? "in adapters of MLX" : "with \"ensure_weight_tying\"");
     }
     if (!f->dora && p->magnitude.name) {
         QL_FAIL(QL_EMISMATCH,

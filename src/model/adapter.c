@@ -164,8 +164,9 @@ static ql_status check_items(const ql_adapter_options *o,
         if (o->dora && items[i].r > 0 &&
             items[i].site.place == QL_PLACE_EMBED) {
             QL_FAIL(QL_EUNSUPPORTED,
-                    "DoRA of an embedding is not supported; leave it out of "
-                    "the target modules");
+                    "DoRA of an embedding is neither trained nor used beside "
+                    "a model: leave it out of the target modules, or fold the "
+                    "adapter into the model (qlora-export merge)");
         }
     }
     return QL_OK;

@@ -157,6 +157,45 @@ static void tensors__without_a_place_are_refused(void **state)
     refused(0, &vector, rich_config, QL_EMISMATCH, "not the part");
 }
 
+/* What PEFT makes of a head that shall be one with such an embedding, and MLX
+ * of an embedding, is something else. */
+static void dora__of_an_embedding_that_is_the_head_is_refused(void **state)
+{
+    const toy_tensor peft[] = {
+        {.name = "base_model.model.wte.lora_embedding_A", .shape = {2, 9}},
+        {.name = "base_model.model.wte.lora_embedding_B", .shape = {5, 2}},
+        {.name = "base_model.model.wte.lora_magnitude_vector",
+         .shape = {5},
+         .rank = 1},
+    };
+    const toy_tensor mlx[] = {
+        {.name = "model.embed_tokens.lora_a", .shape = {9, 2}},
+        {.name = "model.embed_tokens.lora_b", .shape = {2, 9}},
+        {.name = "model.embed_tokens.m", .shape = {9}, .rank = 1},
+    };
+    ql_adapter_folder f;
+
+    (void)state;
+    write_weights("adapter_model.safetensors", peft, 3);
+    toy_json_write(folder(), "adapter_config.json",
+                   "{'peft_type': 'LORA', 'r': 2, 'use_dora': true}");
+    check_ok(ql_adapter_folder_init(&f, folder()));
+    ql_adapter_folder_free(&f);
+    toy_json_write(folder(), "adapter_config.json",
+                   "{'peft_type': 'LORA', 'r': 2, 'use_dora': true, "
+                   "'ensure_weight_tying': true}");
+    check_fails(ql_adapter_folder_init(&f, folder()), QL_EUNSUPPORTED,
+                "with \"ensure_weight_tying\"");
+    check_ok(ql_dir_remove(folder()));
+    write_weights("adapters.safetensors", mlx, 3);
+    toy_json_write(folder(), "adapter_config.json",
+                   "{'fine_tune_type': 'dora', 'num_layers': 1, "
+                   "'lora_parameters': {'rank': 2, 'scale': 1.0, 'dropout': "
+                   "0.0}}");
+    check_fails(ql_adapter_folder_init(&f, folder()), QL_EUNSUPPORTED,
+                "in adapters of MLX");
+}
+
 static void mlx__is_turned_into_peft(void **state)
 {
     static const float a[2 * 3] = {1, 2, 3, 4, 5, 6}; /* [in 2, r 3] */
@@ -337,6 +376,7 @@ int main(void)
         cmocka_unit_test(
             tensors__that_stand_whole_are_kept_by_the_names_of_the_base),
         cmocka_unit_test(tensors__without_a_place_are_refused),
+        cmocka_unit_test(dora__of_an_embedding_that_is_the_head_is_refused),
         cmocka_unit_test(mlx__is_turned_into_peft),
         cmocka_unit_test(mlx__with_another_meaning_is_refused),
         cmocka_unit_test(mlx__names_become_those_of_the_model),

@@ -314,6 +314,65 @@ static void heads__that_were_tied_come_apart_where_they_differ(void **state)
     free(before);
 }
 
+/* DoRA on an embedding has a magnitude for each dimension, of the norm over
+ * all tokens (source: peft lora/dora.py, DoraEmbeddingLayer). */
+static void
+magnitudes__of_an_embedding_are_those_of_its_dimensions(void **state)
+{
+    static float a[2][TOY_V];
+    static float b[TOY_C][2];
+    static float magnitude[TOY_C];
+    const toy_tensor t[] = {
+        {.name = EMBED ".lora_embedding_A", .shape = {2, TOY_V}, .values = *a},
+        {.name = EMBED ".lora_embedding_B", .shape = {TOY_C, 2}, .values = *b},
+        {.name = EMBED ".lora_magnitude_vector",
+         .shape = {TOY_C},
+         .rank = 1,
+         .values = magnitude},
+    };
+    const toy_folder how = {.dtype = QL_DTYPE_F32};
+    ql_export_options o;
+    ql_dtype dtype;
+    ql_model *m = NULL;
+    float *before;
+    float *after;
+
+    (void)state;
+    check_fill(*a, sizeof(a) / sizeof(**a), 1);
+    check_fill(*b, sizeof(b) / sizeof(**b), 2);
+    check_fill(magnitude, TOY_C, 3);
+    toy_folder_write(toy_in(), &how);
+    before = tensor_of(toy_in(), "model.embed_tokens.weight", &dtype);
+    toy_adapter_write(adapter_dir,
+                      "{'r': 2, 'lora_alpha': 3, 'use_dora': true}", t, 3);
+    options(&o);
+    check_ok(merge(&o));
+    after = tensor_of(toy_out(), "model.embed_tokens.weight", &dtype);
+    for (size_t c = 0; c < TOY_C; c++) {
+        double sum[TOY_V];
+        double square = 0;
+
+        for (size_t v = 0; v < TOY_V; v++) {
+            sum[v] = (double)before[v * TOY_C + c] +
+                     1.5 * ((double)a[0][v] * (double)b[c][0] +
+                            (double)a[1][v] * (double)b[c][1]);
+            square += sum[v] * sum[v];
+        }
+        for (size_t v = 0; v < TOY_V; v++) {
+            const double want = (double)magnitude[c] * sum[v] / sqrt(square);
+
+            assert_true(fabs((double)after[v * TOY_C + c] - want) <=
+                        1e-5 * fabs((double)magnitude[c]));
+        }
+    }
+    free(before);
+    free(after);
+    check_ok(ql_model_open(&m, toy_in(), NULL));
+    check_fails(ql_model_load_adapter(m, adapter_dir), QL_EUNSUPPORTED,
+                "fold the adapter into the model");
+    ql_model_close(&m);
+}
+
 /* A folder in 4 bits, and the dense one with the same settings. */
 static void base__is_the_one_of_the_training(void **state)
 {
@@ -721,6 +780,8 @@ int main(void)
         cmocka_unit_test(weights__beyond_the_type_are_refused),
         cmocka_unit_test(shards__hold_the_same_tensors),
         cmocka_unit_test(heads__that_were_tied_come_apart_where_they_differ),
+        cmocka_unit_test(
+            magnitudes__of_an_embedding_are_those_of_its_dimensions),
         cmocka_unit_test(base__is_the_one_of_the_training),
         cmocka_unit_test(files__go_along),
         cmocka_unit_test(ends__of_answers_are_those_of_the_template),
