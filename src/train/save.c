@@ -214,6 +214,9 @@ static ql_status load_best_adapter(ql_trainer *t, const char *path)
     } else if (st == QL_OK) {
         memcpy(t->adapter.param, best.param, best.count * sizeof(float));
     }
+    if (st == QL_OK) {
+        ql_adapter_settle(&t->adapter);
+    }
     ql_adapter_free(&best);
     return st;
 }

@@ -40,6 +40,14 @@ def letter(i):
     return chr(0x4e00 + i)
 
 
+def write_data(path, end):
+    """Two texts of the letters before end."""
+    with open(path, 'w', encoding='utf-8') as f:
+        for i in range(2):
+            json.dump({'text': ''.join(map(letter, range(3 + i, end)))}, f)
+            f.write('\n')
+
+
 def copy_model(source, model):
     """The golden model with a tokenizer of one letter for each token."""
     shutil.rmtree(model, ignore_errors=True)
@@ -402,6 +410,29 @@ def check_base(source, model):
         model, [5], '--adapter', 'peft', '--max-new-tokens', 1))
 
 
+def check_best(source, model, *more):
+    """What a run ends with is the adapter that it keeps, with its norms."""
+    copy_model(source, model)
+    shutil.rmtree('trained', ignore_errors=True)
+    write_data('longer.jsonl', 40)
+    run('qlora-train', '--model', model, '--method', 'lora', '--data',
+        'longer.jsonl', '--eval-data', 'longer.jsonl', '--output', 'trained',
+        '--lora-r', 4, '--modules-to-save', 'norm,layernorm',
+        '--learning-rate', 2, '--lr-scheduler-type', 'constant',
+        '--warmup-steps', 0, '--eval-steps', 1, '--max-steps', 2,
+        '--sample-prompts', 2, '--compute', 'fp32', '--quiet', *more)
+    with open('trained/trainer_state.json', encoding='utf-8') as f:
+        kept = json.load(f)['best_global_step']
+    with open('trained/samples.json', encoding='utf-8') as f:
+        samples = json.load(f)['samples']
+    assert kept == 1 and len(samples) == 2, (kept, samples)
+    for sample in samples:
+        after = sample['after'].removesuffix(' \u2026')
+        got = generate(model, [ord(c) - 0x4e00 for c in sample['prompt']],
+                       '--adapter', 'trained', '--max-new-tokens', len(after))
+        assert ''.join(map(letter, got['token_ids'])) == after, (sample, got)
+
+
 def refused(what, why, call):
     try:
         call()
@@ -416,10 +447,7 @@ def main():
     if not golden.exists():
         print('SKIP: there is no golden data')
         return 77
-    with open('data.jsonl', 'w', encoding='utf-8') as f:
-        for i in range(2):
-            json.dump({'text': ''.join(map(letter, range(3 + i, 15)))}, f)
-            f.write('\n')
+    write_data('data.jsonl', 15)
     model = pathlib.Path('model')
     n = others = 0
     for source in sorted(golden.iterdir()):
@@ -434,6 +462,8 @@ def main():
     check_scales(golden / 'llama2', model)
     check_base(golden / 'llama2', model)
     check_shared(golden / 'llama3_gqa_tied_rope31', model)
+    for more in ((), ('--use-dora',), ('--init-lora-weights', 'pissa')):
+        check_best(golden / 'gemma2', model, *more)
     print(f'{n} folders, {others} with norms of their own')
     return n < 40 or others < 12
 
