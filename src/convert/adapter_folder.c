@@ -181,20 +181,56 @@ static ql_status put_whole(ql_adapter_folder *f, const ql_adapter_settings *s,
     return QL_OK;
 }
 
+/* Endings of what PEFT wraps a module in that is trained whole, and what stands
+ * for them in its own names; NULL: as the base has it. */
+static const struct {
+    const char *ending;
+    const char *plain;
+} wrapped[] = {
+    {".original_module.bias", NULL},
+    {".original_module.weight", NULL},
+    {".modules_to_save.bias", ".bias"},
+    {".modules_to_save.weight", ".weight"},
+    {".modules_to_save.default.bias", ".bias"},
+    {".modules_to_save.default.weight", ".weight"},
+};
+
 /* Where all biases are trained, or embeddings saved unasked, PEFT saves what is
  * in a module which is trained whole twice more: as it was, and by the name of
- * what it wraps it in. */
-static bool is_of_wrapper(const ql_adapter_settings *s, const char *rest)
+ * what it wraps it in. A state_dict() has it by that name alone. */
+static ql_status put_wrapped(ql_adapter_folder *f, const ql_adapter_settings *s,
+                             const ql_tensor *t, size_t i)
 {
-    static const char *const ends[] = {
-        ".original_module.bias", ".modules_to_save.bias",
-        ".original_module.weight", ".modules_to_save.weight"};
-    bool wrapped = false;
+    const char *plain = wrapped[i].plain;
+    const size_t n = strlen(t->name) - strlen(wrapped[i].ending);
+    ql_status st = QL_OK;
+    char *name;
 
-    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
-        wrapped |= ql_name_ends(rest, ends[i]);
+    if (!plain) {
+        return QL_OK;
     }
-    return wrapped && ql_adapter_settings_saves(s, rest);
+    name = ql_strdup(QL_TAG_MISC, t->name);
+    if (!name) {
+        return QL_ENOMEM;
+    }
+    memcpy(name + n, plain, strlen(plain) + 1); /* shorter than the ending */
+    if (!ql_safetensors_find(f->file, name)) {
+        st = put_whole(f, s, t, name + strlen(prefix));
+    }
+    ql_free(name);
+    return st;
+}
+
+static ql_status put_other(ql_adapter_folder *f, const ql_adapter_settings *s,
+                           const ql_tensor *t, const char *rest)
+{
+    for (size_t i = 0; i < sizeof(wrapped) / sizeof(wrapped[0]); i++) {
+        if (ql_name_ends(rest, wrapped[i].ending) &&
+            ql_adapter_settings_saves(s, rest)) {
+            return put_wrapped(f, s, t, i);
+        }
+    }
+    return put_whole(f, s, t, rest);
 }
 
 static ql_status put_tensor(ql_adapter_folder *f, const ql_adapter_settings *s,
@@ -216,7 +252,7 @@ static ql_status put_tensor(ql_adapter_folder *f, const ql_adapter_settings *s,
         QL_FAIL(QL_EMISMATCH, "%s: %s is not a name that PEFT gives", f->path,
                 t->name);
     }
-    return is_of_wrapper(s, rest) ? QL_OK : put_whole(f, s, t, rest);
+    return put_other(f, s, t, rest);
 }
 
 ql_status ql_adapter_folder_room(ql_adapter_folder *f, const char *path)

@@ -289,8 +289,47 @@ static void wrappers__of_what_is_trained_whole_are_read_over(void **state)
     check_ok(merge(&o));
     assert_int_equal(report.merged, 2);
     assert_true(report.difference.tokens > 0);
-    toy_adapter_write(adapter_dir, config, t, 4);
-    check_fails(merge(&o), QL_EMISMATCH, "whose tensors are missing");
+}
+
+/* A state_dict() has what is trained whole by the name of its wrapper alone. */
+static void wrappers__stand_for_what_the_file_lacks(void **state)
+{
+    static const char *const endings[] = {".weight", ".modules_to_save.weight",
+                                          ".modules_to_save.default.weight",
+                                          ".original_module.weight"};
+    static const char config[] = "{'r': 2, 'modules_to_save': ['lm_head']}";
+    const toy_folder how = {.dtype = QL_DTYPE_F32, .untied = true};
+    ql_export_options o;
+    float *x;
+
+    (void)state;
+    options(&o);
+    toy_folder_write(toy_in(), &how);
+    x = tensor_of(toy_in(), "lm_head.weight");
+    x[7] += 0.5F;
+    for (size_t i = 0; i < 4; i++) {
+        char name[64];
+        const toy_tensor t[] = {
+            {.name = Q0 ".lora_A.weight", .shape = {2, TOY_C}},
+            {.name = Q0 ".lora_B.weight", .shape = {TOY_QKV, 2}},
+            {.name = HEAD ".original_module.bias", .shape = {TOY_V}, .rank = 1},
+            {.name = name, .shape = {TOY_V, TOY_C}, .values = x},
+        };
+        float *head;
+
+        snprintf(name, sizeof(name), HEAD "%s", endings[i]);
+        toy_adapter_write(adapter_dir, config, t, 4);
+        if (i == 3) {
+            check_fails(merge(&o), QL_EMISMATCH, "whose tensors are missing");
+            break;
+        }
+        check_ok(merge(&o));
+        assert_int_equal(report.merged, 2);
+        head = tensor_of(toy_out(), "lm_head.weight");
+        assert_memory_equal(head, x, TOY_V * TOY_C * sizeof(*x));
+        free(head);
+    }
+    free(x);
 }
 
 /* That an adapter is what it is trained on with: say NULL, or why it is not
@@ -418,6 +457,7 @@ int main(void)
         cmocka_unit_test(alpha__may_be_negative_or_zero),
         cmocka_unit_test(ends__saved_unasked_repeat_the_base_or_replace_it),
         cmocka_unit_test(wrappers__of_what_is_trained_whole_are_read_over),
+        cmocka_unit_test(wrappers__stand_for_what_the_file_lacks),
         cmocka_unit_test(modules__of_an_adapter_are_those_of_its_pairs),
     };
 
