@@ -6,6 +6,8 @@
 #include "src/base/fail.h"
 #include "src/base/json.h"
 #include "src/convert/adapter_folder.h"
+#include "src/convert/adapter_settings.h"
+#include "src/format/names.h"
 
 enum {
     LISTS = 5,
@@ -159,13 +161,59 @@ static bool names_modules(const json_t *config)
             (text && strcmp(text, "all-linear") != 0));
 }
 
+static bool stands_for_pair(const ql_adapter_folder *f, const char *name)
+{
+    for (size_t i = 0; i < f->n_pairs; i++) {
+        if (ql_name_ends_path(f->pairs[i].path, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool stands_for_whole(const ql_adapter_folder *f, const char *name)
+{
+    for (size_t i = 0; i < f->n_wholes; i++) {
+        if (ql_adapter_settings_is_in(f->wholes[i].name, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Leaves out of a list what stands for nothing: settings that are used with
+ * many models name modules of others, which PEFT reads over. Nonzero: out of
+ * memory. */
+static int
+keep_names(json_t *config, const char *key, const ql_adapter_folder *f,
+           bool (*stands)(const ql_adapter_folder *f, const char *name))
+{
+    const json_t *list = json_object_get(config, key);
+    json_t *kept;
+    int failed = 0;
+
+    if (!json_is_array(list)) {
+        return 0;
+    }
+    kept = json_array();
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        json_t *name = json_array_get(list, i);
+
+        if (stands(f, json_string_value(name))) {
+            failed |= json_array_append(kept, name);
+        }
+    }
+    return json_object_set_new(config, key, kept) | failed;
+}
+
 /* The settings of a folder; the modules are named one by one where the settings
  * have no list of them that an option could be. Owned. */
 static json_t *settings_of(const ql_adapter_folder *f)
 {
     json_t *config = f->settings ? json_copy(f->settings) : describe(f);
     json_t *paths = json_array();
-    int failed = 0;
+    int failed = keep_names(config, "target_modules", f, stands_for_pair) |
+                 keep_names(config, "modules_to_save", f, stands_for_whole);
 
     for (size_t i = 0; i < f->n_pairs; i++) {
         failed |= json_array_append_new(paths, json_string(f->pairs[i].path));

@@ -309,9 +309,10 @@ def check_biases(source, model, module):
 
 
 def check_wholes(source, model):
-    """Norms and learned positions, trained whole beside pairs: the merged
-    model; and trained on. Returns whether it writes what the pairs alone do
-    not: some models go on with one token, whatever their norms."""
+    """Norms and learned positions, trained whole beside pairs, by settings that
+    name modules of other models, too: the merged model; and trained on. Returns
+    whether it writes what the pairs alone do not: some models go on with one
+    token, whatever their norms."""
     copy_model(source, model)
     all_tensors = toy.tensors(model / 'model.safetensors')
     head = 'base_model.model.'
@@ -335,7 +336,8 @@ def check_wholes(source, model):
         f'{head}{module}.lora_B.weight': ('F32', [out, 4],
                                           random(4 * out, 2))}
     config = {'peft_type': 'LORA', 'r': 4, 'lora_alpha': 1,
-              'target_modules': [module], 'modules_to_save': sorted(leaves),
+              'target_modules': [module, 'w_other'],
+              'modules_to_save': [*sorted(leaves), 'other'],
               'fan_in_fan_out': source.name == 'gpt2', 'bias': 'none',
               'task_type': 'CAUSAL_LM'}
     write_peft(pathlib.Path('peft'), {**pairs, **wholes}, config)

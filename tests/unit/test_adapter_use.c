@@ -422,6 +422,7 @@ static void modules__of_an_adapter_are_those_of_its_pairs(void **state)
         "{'r': 2, 'target_modules': '.*(q|v)_proj', 'exclude_modules': "
         "['v_proj']}",
         "{'r': 2, 'target_modules': ['q_proj']}",
+        "{'r': 2, 'target_modules': ['w1', 'q_proj', 'query_key_value']}",
     };
     static const toy_tensor t[] = {
         {.name = Q0 ".lora_A.weight", .shape = {2, TOY_C}},
@@ -450,6 +451,36 @@ static void modules__of_an_adapter_are_those_of_its_pairs(void **state)
 #undef NOT_V
 }
 
+/* Settings may name what other models have; options may not. */
+static void names__of_other_models_are_read_over(void **state)
+{
+    static const char config[] = "{'r': 2, 'target_modules': ['c_attn', "
+                                 "'q_proj'], 'modules_to_save': "
+                                 "['wte', 'model.norm', 'ln_f']}";
+    static const toy_tensor t[] = {
+        {.name = Q0 ".lora_A.weight", .shape = {2, TOY_C}},
+        {.name = Q0 ".lora_B.weight", .shape = {TOY_QKV, 2}},
+        {.name = "base_model.model.model.norm.weight",
+         .shape = {TOY_C},
+         .rank = 1},
+    };
+    const toy_folder how = {.dtype = QL_DTYPE_F32, .layers = 1};
+    ql_adapter_texts *texts;
+    ql_train_options o;
+
+    (void)state;
+    ql_train_options_init(&o);
+    toy_folder_write(toy_in(), &how);
+    toy_adapter_write(adapter_dir, config, t, 3);
+    check_options(nothing, NULL);
+    check_ok(ql_train_options_adapter(&o, adapter_dir, &texts));
+    assert_int_equal(o.lora_target_modules.n, 1);
+    assert_string_equal(o.lora_target_modules.items[0], "q_proj");
+    assert_int_equal(o.modules_to_save.n, 1);
+    assert_string_equal(o.modules_to_save.items[0], "model.norm");
+    ql_adapter_texts_close(&texts);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -459,6 +490,7 @@ int main(void)
         cmocka_unit_test(wrappers__of_what_is_trained_whole_are_read_over),
         cmocka_unit_test(wrappers__stand_for_what_the_file_lacks),
         cmocka_unit_test(modules__of_an_adapter_are_those_of_its_pairs),
+        cmocka_unit_test(names__of_other_models_are_read_over),
     };
 
     snprintf(adapter_dir, sizeof(adapter_dir), "%s", check_tmp_path("adapter"));
