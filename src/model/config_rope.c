@@ -224,6 +224,7 @@ ql_status ql_config_read_ropes(ql_config *c, const json_t *o, const char *path)
     QL_TRY(
         ql_json_size(o, "original_max_position_embeddings", path, &original));
     QL_TRY(read_rotated(c, o, scaling, path, &r->dim));
+    apart = apart || c->arch->local_rope; /* as the old spelling is read, too */
     QL_TRY(read_scaling(c, r, scaling, apart ? 0 : original, path));
     return c->arch->local_rope ? read_local(c, o, path) : QL_OK;
 }

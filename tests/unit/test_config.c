@@ -356,6 +356,11 @@ static void ropes__have_one_original_length(void **state)
          "'original_max_position_embeddings': 256}, 'sliding_attention': {"
          "'rope_type': 'default'}}",
          256},
+        {"gemma3_text",
+         "'original_max_position_embeddings': 1024, 'rope_scaling': {"
+         "'rope_type': 'yarn', 'factor': 2, "
+         "'original_max_position_embeddings': 256}",
+         256},
     };
 
     (void)state;
