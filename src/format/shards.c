@@ -35,6 +35,7 @@ typedef struct made {
 
 typedef struct member {
     const ql_tensor *tensor;
+    const char *stored; /* its name in the file; NULL: it is in none */
     const shard *from;
     const made *made; /* NULL: it is as the file has it */
 } member;
@@ -244,6 +245,27 @@ static char *put_clean(char *to, const char *name)
     return to + n;
 }
 
+/* Members that would have one name keep those of the file. */
+static void keep_apart(ql_shards *s)
+{
+    size_t end;
+
+    qsort(s->members, s->count, sizeof(*s->members), by_tensor);
+    for (size_t i = 0; i < s->count; i = end) {
+        const member *first = &s->members[i];
+
+        end = i + 1;
+        while (end < s->count && by_tensor(first, &s->members[end]) == 0) {
+            end++;
+        }
+        for (size_t k = i; end - i > 1 && k < end; k++) {
+            const member *m = &s->members[k];
+
+            s->clean[m->tensor - s->clean].name = m->stored;
+        }
+    }
+}
+
 /* All names begin so. */
 static bool all_parallel(const ql_shards *s)
 {
@@ -283,6 +305,7 @@ static ql_status clean_names(ql_shards *s)
         at = put_clean(at, s->members[i].tensor->name);
         s->members[i].tensor = &s->clean[i];
     }
+    keep_apart(s);
     while (all_parallel(s)) {
         for (size_t i = 0; i < s->count; i++) {
             s->clean[i].name += strlen(parallel);
@@ -306,8 +329,10 @@ static ql_status merge(ql_shards *s)
         const shard *from = &s->shards[i];
 
         for (size_t j = 0; j < ql_safetensors_count(from->st); j++) {
-            s->members[s->count++] = (member){
-                .tensor = ql_safetensors_at(from->st, j), .from = from};
+            const ql_tensor *t = ql_safetensors_at(from->st, j);
+
+            s->members[s->count++] =
+                (member){.tensor = t, .stored = t->name, .from = from};
         }
     }
     QL_TRY(clean_names(s));
@@ -505,7 +530,7 @@ static void take_out(ql_shards *s, const ql_tensor *t)
 /* make has made room for it. */
 static void put_in(ql_shards *s, const made *m, const shard *from)
 {
-    const member new = {&m->tensor, from, m};
+    const member new = {.tensor = &m->tensor, .from = from, .made = m};
     size_t at = 0;
 
     while (at < s->count && by_tensor(&s->members[at], &new) < 0) {

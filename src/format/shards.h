@@ -23,7 +23,7 @@ void ql_shards_close(ql_shards **s);
 
 /* All tensors in order of name, which is the one without what torch.compile
  * ("_orig_mod.") and training on several devices ("module." before all names)
- * put into it. Borrowed. */
+ * put into it, unless two would have the same then. Borrowed. */
 size_t ql_shards_count(const ql_shards *s);
 const ql_tensor *ql_shards_at(const ql_shards *s, size_t i);
 const ql_tensor *ql_shards_find(const ql_shards *s, const char *name);
