@@ -5,10 +5,12 @@
 
 #include "src/base/fail.h"
 #include "src/base/file.h"
+#include "src/base/note.h"
 #include "src/format/names.h"
 
 enum {
-    MAX_CONFIG_BYTES = 16 << 20
+    MAX_CONFIG_BYTES = 16 << 20,
+    MAX_TOKENIZER_BYTES = 1 << 26 /* as where it is read for its own sake */
 };
 
 const char ql_model_mark[] = "config.json";
@@ -41,6 +43,23 @@ static bool is_code(const char *name)
     return ql_name_ends(name, ".py");
 }
 
+/* One that cannot be read is no reason to lose what it was to go along with. */
+static ql_status carry_file(const char *from, const char *to)
+{
+    ql_infile f;
+    const ql_status st = ql_infile_init(&f, from);
+
+    if (st == QL_ENOMEM) {
+        return st;
+    }
+    if (st != QL_OK) {
+        ql_warn("not copied: %s", ql_last_error());
+        return QL_OK;
+    }
+    ql_infile_free(&f);
+    return ql_file_copy(from, to);
+}
+
 /* Copies the files of such names. */
 static ql_status carry(const char *in_dir, const char *out_dir,
                        bool (*wanted)(const char *name))
@@ -58,7 +77,7 @@ static ql_status carry(const char *in_dir, const char *out_dir,
         if (!from || !to) {
             st = QL_ENOMEM;
         } else if (wanted(names[i]) && !ql_path_is_dir(from)) {
-            st = ql_file_copy(from, to);
+            st = carry_file(from, to);
         }
         ql_free(from);
         ql_free(to);
@@ -88,7 +107,7 @@ ql_status ql_model_files_carry_code(const char *in_dir, const char *out_dir)
     json_t *root = NULL;
     char *path = NULL;
     ql_status st = ql_json_load_optional(
-        &root, &path, in_dir, "tokenizer_config.json", MAX_CONFIG_BYTES);
+        &root, &path, in_dir, "tokenizer_config.json", MAX_TOKENIZER_BYTES);
 
     if (st == QL_OK && json_object_get(root, "auto_map")) {
         st = carry(in_dir, out_dir, is_code);

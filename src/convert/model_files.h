@@ -24,13 +24,14 @@ extern const char ql_model_mark[];
 ql_status ql_model_files_check_file(const char *path, bool force);
 
 /* Copies the files that hold no weights and are not config.json, nor that of
- * an adapter: tokenizer, generation config, licence and the like. Errors:
- * QL_EIO, QL_ENOSPACE, QL_ENOMEM. */
+ * an adapter: tokenizer, generation config, licence and the like. One that
+ * cannot be read is passed over with a warning. Errors: QL_EIO, QL_ENOSPACE,
+ * QL_ENOMEM. */
 ql_status ql_model_files_carry(const char *in_dir, const char *out_dir);
 
 /* Copies the Python files of a folder whose tokenizer has code of its own:
- * tokenizer_config.json names classes in them, and they one another. Errors:
- * QL_EFORMAT and those above. */
+ * tokenizer_config.json names classes in them, and they one another. The same
+ * holds of one that cannot be read. Errors: QL_EFORMAT and those above. */
 ql_status ql_model_files_carry_code(const char *in_dir, const char *out_dir);
 
 /* config.json of a folder. Owned: json_decref. */

@@ -107,6 +107,14 @@ qlora-export ollama --model nf4 --adapter adapter --output o --force --quiet \
 grep -q '^PARAMETER stop "r"$' o/Modelfile
 grep -q '^PARAMETER stop "</s>"$' o/Modelfile
 
+# What cannot be read beside the weights is passed over.
+cp -R "$demo/stories260K" pruned
+ln -s ../../blobs/gone pruned/gone.py
+qlora-export merge --model pruned --adapter adapter --output p --type f32 \
+    --base original > report.txt 2> said.txt
+grep -q 'not copied: .*pruned/gone.py' said.txt
+test ! -L p/gone.py
+
 # What is no number is a difference, too, wherever it stands.
 cp -R "$demo/stories260K" odd
 $toy poke odd/model.safetensors model.embed_tokens.weight 330 nan

@@ -95,6 +95,27 @@ for method in full lora; do
     done
 done
 
+# what of it cannot be read is passed over; nor is a run lost over a large file
+ln -s ../../blobs/gone coded/gone.py
+mkfifo coded/pipe.py
+accept qlora-train --model coded --data data.jsonl --method lora \
+    --max-steps 1 --output pruned
+for name in gone pipe; do
+    grep "not copied: .*coded/$name.py" "$log/err" ||
+        complain "$name.py: unsaid"
+    [ ! -e pruned/$name.py ] || complain "$name.py"
+done
+cmp coded/other.py pruned/other.py
+python3 -c '
+import json
+name = "coded/tokenizer_config.json"
+root = json.load(open(name))
+json.dump({**root, "remark": "x" * (17 << 20)}, open(name, "w"))
+'
+accept qlora-train --model coded --data data.jsonl --method lora \
+    --max-steps 1 --output large
+cmp coded/other.py large/other.py
+
 full two --threads 2
 same two
 full paged --optim paged_adamw_32bit --optimizer-memory 300000
