@@ -420,6 +420,17 @@ static ql_status make_full(ql_adapter *a, const ql_config *c,
     return st;
 }
 
+static ql_status check_pooler(const ql_adapter *a, const ql_weights *w)
+{
+    if (ql_adapter_lacks_pooler(a, w)) {
+        QL_FAIL(QL_EINVAL,
+                "the model has no pooler, and one that began at random would "
+                "be in no file; have it trained with the adapter "
+                "(--modules-to-save pooler), or train by --method full");
+    }
+    return QL_OK;
+}
+
 ql_status ql_adapter_make(ql_adapter *a, const ql_config *c, ql_weights *w,
                           const ql_train_options *o, uint64_t seed,
                           bool trained)
@@ -440,13 +451,7 @@ ql_status ql_adapter_make(ql_adapter *a, const ql_config *c, ql_weights *w,
     QL_TRY_DONE(plan_options(c, o, &items, &n, &root));
     QL_TRY_DONE(ql_adapter_init(a, c, &opt, items, n, seed, trained));
     a->config = json_incref(root);
-    if (w && ql_adapter_lacks_pooler(a, w)) {
-        st = ql_fail(QL_EINVAL,
-                     "the model has no pooler, and one that began at random "
-                     "would be in no file; have it trained with the adapter "
-                     "(--modules-to-save pooler), or train by --method full");
-        goto done;
-    }
+    QL_TRY_DONE(w ? check_pooler(a, w) : QL_OK);
     if (w && principal.kind != QL_PRINCIPAL_NONE) {
         QL_TRY_DONE(ql_principal_start(a, w, c, &principal, seed));
     }
@@ -461,7 +466,7 @@ done:
 }
 
 ql_status ql_adapter_measure(ql_adapter *a, const ql_config *c,
-                             const ql_train_options *o)
+                             const ql_weights *w, const ql_train_options *o)
 {
     ql_adapter_options opt = options_of(o);
     ql_adapter_item *items;
@@ -478,6 +483,12 @@ ql_status ql_adapter_measure(ql_adapter *a, const ql_config *c,
     st = plan_options(c, o, &items, &n, &root);
     if (st == QL_OK) {
         st = ql_adapter_init(a, c, &opt, items, n, 0, true);
+    }
+    if (st == QL_OK) {
+        st = check_pooler(a, w);
+    }
+    if (st != QL_OK) {
+        ql_adapter_free(a);
     }
     ql_free(items);
     json_decref(root);

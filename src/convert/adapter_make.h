@@ -25,9 +25,10 @@ ql_status ql_adapter_make(ql_adapter *a, const ql_config *c, ql_weights *w,
                           const ql_train_options *o, uint64_t seed,
                           bool trained);
 
-/* One that is trained, laid out only: it takes next to no memory, and a model
- * that it is on can tell what training will take. */
+/* One that is trained, laid out only for a model of these weights: it takes
+ * next to no memory, and a model that it is on can tell what training will
+ * take. */
 ql_status ql_adapter_measure(ql_adapter *a, const ql_config *c,
-                             const ql_train_options *o);
+                             const ql_weights *w, const ql_train_options *o);
 
 #endif

@@ -88,7 +88,7 @@ ql_status ql_trainer_try_plan(ql_trainer *t)
     ql_adapter like;
     ql_status st;
 
-    QL_TRY(ql_adapter_measure(&like, &t->m->config, t->opt));
+    QL_TRY(ql_adapter_measure(&like, &t->m->config, &t->m->weights, t->opt));
     t->trainable = like.elements;
     ql_model_use_adapter(t->m, &like);
     st = plan_with(t, &like);

@@ -86,6 +86,8 @@ toy drop p/model.safetensors bert.pooler.dense.weight
 toy drop p/model.safetensors bert.pooler.dense.bias
 refuse 2 "*the model has no pooler, *(--modules-to-save pooler), or train *" \
     qlora-train --quiet --model p --data texts.jsonl --output out --threads 1
+refuse 2 "*the model has no pooler, *" qlora-train --quiet --model p \
+    --data texts.jsonl --output out --threads 1 --dry-run
 refuse 3 "*out-m/*: the model has no pooler, and the adapter brings none *" \
     qlora-generate --model p --adapter out-m --prompt 'grim' --threads 1
 learns p texts.jsonl out-pf --method full --learning-rate 3e-3
