@@ -48,6 +48,23 @@ static ql_status check(const text *t, const ql_config *c)
     return QL_OK;
 }
 
+/* What began at random would tell classes by chance. */
+static ql_status check_top(const ql_model *m)
+{
+    const ql_weights *w = &m->weights;
+    const char *lacks = ql_adapter_lacks_pooler(&m->adapter, w) ? "pooler"
+                        : w->fresh_head && m->adapter.n == 0    ? "classifier"
+                                                                : NULL;
+
+    if (lacks) {
+        QL_FAIL(QL_ENOTFOUND,
+                "%s: the model has no %s, without which it tells no classes; "
+                "give an adapter that brings one, or train one (qlora-train)",
+                m->dir, lacks);
+    }
+    return QL_OK;
+}
+
 static ql_status run(const ql_model *m, const text *t, float *shares)
 {
     const size_t start[] = {0, t->n};
@@ -88,6 +105,7 @@ ql_status ql_classify(ql_model *model, const ql_tokenizer *tok, const char *a,
                      model->dir);
         goto done;
     }
+    QL_TRY_DONE(check_top(model));
     QL_TRY_DONE(shares ? QL_OK : QL_ENOMEM);
     QL_TRY_DONE(encode(&t, tok, a, b));
     QL_TRY_DONE(check(&t, &model->config));

@@ -360,8 +360,8 @@ static ql_status load_layer(loader *l, size_t i)
 }
 
 /* A layer [rows, C] that the folder does not have: to be trained. */
-static ql_status begin(loader *l, const char *path, uint64_t key, size_t rows,
-                       ql_qtensor *out, const float **bias)
+static ql_status begin(loader *l, uint64_t key, size_t rows, ql_qtensor *out,
+                       const float **bias)
 {
     const double by = 0.02; /* initializer_range */
     float *w = ql_calloc(QL_TAG_WEIGHTS, rows * l->c->C, sizeof(float));
@@ -374,8 +374,6 @@ static ql_status begin(loader *l, const char *path, uint64_t key, size_t rows,
     ql_rng_fill(key, by, w, rows * l->c->C);
     *out = ql_qtensor_dense(w, rows, l->c->C);
     *bias = b;
-    ql_warn("the model has no %s: it begins at random, and is to be trained",
-            path);
     return QL_OK;
 }
 
@@ -390,7 +388,7 @@ static ql_status load_pooler(loader *l)
     snprintf(name, sizeof(name), "%s.weight", path);
     if (!ql_shards_find(l->w->shards, name)) {
         l->w->fresh_pooler = true;
-        return begin(l, path, POOLER_KEY, C, &pooler->w, &pooler->bias);
+        return begin(l, POOLER_KEY, C, &pooler->w, &pooler->bias);
     }
     QL_TRY(load_bias(l, path, true, C, &pooler->bias));
     return load_path(l, path, C, C, &pooler->w);
@@ -411,7 +409,8 @@ static ql_status load_classifier(loader *l)
     QL_TRY(load_pooler(l));
     snprintf(name, sizeof(name), "%s.weight", names->head);
     if (!ql_shards_find(l->w->shards, name)) {
-        return begin(l, names->head, HEAD_KEY, c->labels.n, &l->w->base_head,
+        l->w->fresh_head = true;
+        return begin(l, HEAD_KEY, c->labels.n, &l->w->base_head,
                      &l->w->head_bias);
     }
     QL_TRY(load_matrix(l, name, c->labels.n, c->C, &l->w->base_head));

@@ -50,6 +50,7 @@ typedef struct ql_weights {
     ql_linear pooler;       /* [C, C] */
     const float *head_bias; /* [classes] */
     bool fresh_pooler;      /* the folder has none: it began at random */
+    bool fresh_head;        /* of a classifier, likewise */
     const char *base;       /* what the names of this folder begin with */
     ql_load load;           /* how it was loaded */
     void **owned;           /* blocks behind the views */

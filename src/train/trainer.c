@@ -291,6 +291,21 @@ static ql_status load_full(ql_trainer *t, const char *dir)
     return st;
 }
 
+/* What the folder of a classifier does not have. */
+static void note_fresh(const ql_trainer *t)
+{
+    const ql_weights *w = &t->m->weights;
+    const ql_names *names = t->m->config.arch->names;
+    const char *says = "it begins at random, and is to be trained";
+
+    if (w->fresh_pooler) {
+        ql_warn("the model has no %s%s: %s", w->base, names->pooler, says);
+    }
+    if (w->fresh_head) {
+        ql_warn("the model has no %s: %s", names->head, says);
+    }
+}
+
 /* from: the checkpoint to go on from; its path is NULL where there is none. */
 static ql_status make_adapter(ql_trainer *t, const ql_checkpoint *from)
 {
@@ -299,6 +314,9 @@ static ql_status make_adapter(ql_trainer *t, const ql_checkpoint *from)
     ql_principal principal;
 
     QL_TRY(ql_adapter_principal(&principal, o));
+    if (!dir) {
+        note_fresh(t);
+    }
     QL_TRY(from->path && ql_principal_takes(&principal)
                ? restore_adapter(t, dir)
            : dir && ql_trainer_full(t) ? load_full(t, dir)

@@ -57,6 +57,11 @@ told() {
     grep -qx "label: $label" "$log/out" || complain "$*: not $label"
 }
 
+# the last command did not say that something begins at random
+unsaid() {
+    ! grep 'begins at random' "$log/err" || complain 'nothing is begun'
+}
+
 accept qlora-quantize b q
 learns q texts.jsonl out-q --learning-rate 5e-3
 told bad --model q --adapter out-q --prompt 'the film was grim'
@@ -80,6 +85,9 @@ told good --model out-n --no-quantize --prompt 'the book was very fine'
 learns n texts.jsonl out-m --learning-rate 5e-3
 told good --model n --adapter out-m --prompt 'the book was very fine'
 
+refuse 3 '*n: the model has no classifier, *' \
+    qlora-generate --model n --prompt 'the film' --json --threads 1
+
 # nor a pooler, which an adapter must bring then: no file would have it else
 cp -R n p
 toy drop p/model.safetensors bert.pooler.dense.weight
@@ -90,12 +98,20 @@ refuse 2 "*the model has no pooler, *" qlora-train --quiet --model p \
     --data texts.jsonl --output out --threads 1 --dry-run
 refuse 3 "*out-m/*: the model has no pooler, and the adapter brings none *" \
     qlora-generate --model p --adapter out-m --prompt 'grim' --threads 1
+refuse 3 '*p: the model has no pooler, *' \
+    qlora-generate --model p --prompt 'the film' --json --threads 1
 learns p texts.jsonl out-pf --method full --learning-rate 3e-3
 told good --model out-pf --no-quantize --prompt 'the book was very fine'
 learns p texts.jsonl out-pm --learning-rate 5e-3 --modules-to-save pooler
+grep -q 'no bert.pooler.dense: it begins at random' "$log/err" ||
+    complain 'not told of what is missing'
 told good --model p --adapter out-pm --prompt 'the book was very fine'
+unsaid
 told bad --model p --adapter out-pm --prompt 'it is grim'
 accept qlora-export merge --model p --adapter out-pm --output pm --quiet
+unsaid
+accept qlora-quantize p pq
+unsaid
 told good --model pm --no-quantize --prompt 'the book was very fine'
 told bad --model pm --no-quantize --prompt 'it is grim'
 
