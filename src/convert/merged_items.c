@@ -253,15 +253,49 @@ static bool is_at(const char *name, const char *base, const char *path)
            (strcmp(leaf, ".weight") == 0 || strcmp(leaf, ".bias") == 0);
 }
 
+/* The width of the model, by its embedding; 0 without one. */
+static size_t width(ql_merged *m)
+{
+    char path[NAME_BYTES];
+    const ql_merged_item *embed;
+
+    snprintf(path, sizeof(path), "%s%s", m->arch->names->base,
+             m->arch->names->embed);
+    embed = find_path(m, path);
+    return embed ? embed->cols : 0;
+}
+
+/* A head has a row for each class, a pooler one for each column. */
+static ql_status check_added(ql_merged *m, const ql_adapter_folder *f,
+                             const ql_adapter_whole *w, bool pooler)
+{
+    const ql_tensor *t = &w->tensor;
+    const size_t rank = ql_name_ends(w->name, ".weight") ? 2 : 1;
+    const size_t C = width(m);
+    const size_t want[2] = {pooler || t->rank == 0 ? C : t->shape[0], C};
+    char is[QL_SHAPE_BYTES];
+    char needed[QL_SHAPE_BYTES];
+
+    if (t->rank == rank && memcmp(t->shape, want, rank * sizeof(*want)) == 0) {
+        return QL_OK;
+    }
+    QL_FAIL(QL_EMISMATCH,
+            "%s: %s is of shape %s, but the model needs %s; the adapter was "
+            "made for another model",
+            f->path, w->name, ql_shape_print(is, t->shape, t->rank),
+            ql_shape_print(needed, want, rank));
+}
+
 /* A model may be made a classifier: its head, and a pooler that it lacks, are
  * the adapter's, then. */
 static ql_status put_head(ql_merged *m, const ql_adapter_folder *f,
                           const ql_adapter_whole *w)
 {
     const ql_names *n = m->arch ? m->arch->names : NULL;
+    const bool known = n && m->arch->classifier;
+    const bool pooler = known && is_at(w->name, n->base, n->pooler);
 
-    if (!n || !m->arch->classifier ||
-        !(is_at(w->name, "", n->head) || is_at(w->name, n->base, n->pooler))) {
+    if (!pooler && !(known && is_at(w->name, "", n->head))) {
         QL_FAIL(QL_EMISMATCH,
                 "%s: %s is trained whole, but the model has no such tensor",
                 f->path, w->name);
@@ -273,6 +307,7 @@ static ql_status put_head(ql_merged *m, const ql_adapter_folder *f,
                 "--method full, which writes all names",
                 f->path, w->name, m->arch->names->base);
     }
+    QL_TRY(check_added(m, f, w, pooler));
     QL_TRY(add_item(m, w->name, &w->tensor));
     m->items[m->n - 1].whole = &w->tensor;
     m->items[m->n - 1].requantize = false;

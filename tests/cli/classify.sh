@@ -115,6 +115,20 @@ unsaid
 told good --model pm --no-quantize --prompt 'the book was very fine'
 told bad --model pm --no-quantize --prompt 'it is grim'
 
+# misshapen MODEL ADAPTER NAME SHAPE...: what the model lacks must fit it
+misshapen() {
+    base=$1 name=$3
+    cp -R "$2" wrong
+    shift 3
+    toy zeros wrong/adapter_model.safetensors "base_model.model.$name" F32 "$@"
+    refuse 3 "*wrong/*: $name is of shape *, but the model needs *" \
+        qlora-export merge --model "$base" --adapter wrong --output out --quiet
+    rm -r wrong
+}
+misshapen p out-pm bert.pooler.dense.weight 3 5
+misshapen p out-pm bert.pooler.dense.bias 3
+misshapen n out-m classifier.weight 2 5
+
 # the screen, and the merged model, which says the same
 accept qlora-train --model b --data texts.jsonl --eval-split 4 --output s \
     --max-steps 2 --threads 1
