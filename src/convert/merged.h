@@ -76,6 +76,10 @@ ql_status ql_merged_init(ql_merged *m, const char *dir,
                          const ql_merged_base *base);
 void ql_merged_free(ql_merged *m);
 
+/* Gives tensors of a model that is not ours, or has code of its own, the names
+ * that its files have for them: what reads as a wrapper's may be its own. */
+void ql_merged_restore_names(ql_merged *m);
+
 /* A tensor that stays to the bit, of whatever type: what is to be written is
  * base or whole. */
 bool ql_merged_untouched(const ql_merged_item *item);

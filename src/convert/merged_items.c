@@ -355,6 +355,23 @@ static ql_status put_adapter(ql_merged *m, ql_adapter_folder *f)
     return QL_OK;
 }
 
+static bool names_its_own(const ql_merged *m)
+{
+    return !m->arch || m->own_code;
+}
+
+void ql_merged_restore_names(ql_merged *m)
+{
+    for (size_t i = 0; names_its_own(m) && i < m->n; i++) {
+        ql_merged_item *item = &m->items[i];
+
+        if (item->name == item->base->name) {
+            item->name = ql_shards_stored_name(m->shards, item->base);
+        }
+    }
+    qsort(m->items, m->n, sizeof(*m->items), by_name);
+}
+
 /* What the configuration tells of the tensors. */
 static ql_status read_config(ql_merged *m, const char *dir)
 {
@@ -399,7 +416,7 @@ static ql_status apply_fusion(ql_merged *m, const char *dir)
     ql_config c;
     ql_status st;
 
-    if (!m->arch || m->own_code || ql_config_init(&c, dir) != QL_OK) {
+    if (names_its_own(m) || ql_config_init(&c, dir) != QL_OK) {
         return QL_OK;
     }
     st = ql_fusion_apply(m->shards, &c);

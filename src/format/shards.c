@@ -475,6 +475,13 @@ const ql_tensor *ql_shards_find(const ql_shards *s, const char *name)
     return found ? found->tensor : NULL;
 }
 
+const char *ql_shards_stored_name(const ql_shards *s, const ql_tensor *t)
+{
+    const member *found = find(s, t->name);
+
+    return found && found->stored ? found->stored : t->name;
+}
+
 void ql_shards_drop(const ql_shards *s, const ql_tensor *t)
 {
     const member *found = find(s, t->name);

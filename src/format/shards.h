@@ -28,6 +28,10 @@ size_t ql_shards_count(const ql_shards *s);
 const ql_tensor *ql_shards_at(const ql_shards *s, size_t i);
 const ql_tensor *ql_shards_find(const ql_shards *s, const char *name);
 
+/* The name that the file has for a tensor; its own where it is in none.
+ * Borrowed. */
+const char *ql_shards_stored_name(const ql_shards *s, const ql_tensor *t);
+
 /* As ql_safetensors_drop, for a tensor of any shard. */
 void ql_shards_drop(const ql_shards *s, const ql_tensor *t);
 

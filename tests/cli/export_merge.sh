@@ -115,6 +115,42 @@ qlora-export merge --model pruned --adapter adapter --output p --type f32 \
 grep -q 'not copied: .*pruned/gone.py' said.txt
 test ! -L p/gone.py
 
+# Of a model that is not ours, or has code of its own, all names stay.
+cat > strange.py <<'PY'
+import json
+import os
+import shutil
+import sys
+
+sys.path.insert(0, os.environ['QL_SOURCE'] + '/tests/cli')
+import toy
+
+old = toy.tensors(sys.argv[1] + '/model.safetensors')
+for name in 'strange', 'llama':
+    shutil.copytree(sys.argv[1], name)
+    toy.save(name + '/model.safetensors',
+             {'module.' + key: value for key, value in old.items()})
+    toy.set_key(name + '/config.json', 'model_type', '"%s"' % name)
+    toy.set_key(name + '/config.json', 'auto_map', '{"AutoModel": "own.Own"}')
+PY
+python3 strange.py "$demo/stories260K"
+for name in strange llama; do
+    qlora-export merge --model $name --adapter adapter --output $name-merged \
+        --type f32 --base original > report.txt
+    python3 - $name <<'PY'
+import os
+import sys
+
+sys.path.insert(0, os.environ['QL_SOURCE'] + '/tests/cli')
+import toy
+
+old, new = (toy.tensors(sys.argv[1] + end + '/model.safetensors')
+            for end in ('', '-merged'))
+assert sorted(new) == sorted(old), sorted(set(new) ^ set(old))
+assert any(new[name] != old[name] for name in old)
+PY
+done
+
 # What is no number is a difference, too, wherever it stands.
 cp -R "$demo/stories260K" odd
 $toy poke odd/model.safetensors model.embed_tokens.weight 330 nan
