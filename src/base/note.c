@@ -15,7 +15,7 @@ void ql_note_set(ql_note_fn *fn, void *user)
     note_user = user;
 }
 
-static void tell(ql_note_kind kind, const char *fmt, va_list ap)
+static QL_PRINTF(2, 0) void tell(ql_note_kind kind, const char *fmt, va_list ap)
 {
     char text[sizeof(told)];
 
