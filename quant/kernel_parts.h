@@ -281,18 +281,6 @@ typedef struct ql_dot_rows {
     size_t next; /* bytes to the rows that will likely be read next */
 } ql_dot_rows;
 
-/* Brings n bytes nearer. */
-static inline void ql_prefetch(const void *data, size_t n)
-{
-    enum {
-        LINE_BYTES = 64
-    };
-
-    for (size_t i = 0; i < n; i += LINE_BYTES) {
-        __builtin_prefetch((const char *)data + i);
-    }
-}
-
 static inline void ql_dot_rows_open(ql_dot_rows *o, const ql_dots *d)
 {
     const size_t blocks = d->n / QL_DOT4_BLOCK;

@@ -105,6 +105,18 @@ typedef struct ql_kernels {
     ql_dot4_fn *dot4;
 } ql_kernels;
 
+/* Brings n bytes nearer. */
+static inline void ql_prefetch(const void *data, size_t n)
+{
+    enum {
+        LINE_BYTES = 64
+    };
+
+    for (size_t i = 0; i < n; i += LINE_BYTES) {
+        __builtin_prefetch((const char *)data + i);
+    }
+}
+
 /* Bytes of an operand. */
 static inline size_t ql_operand_bytes(const ql_kernels *k)
 {

@@ -5,10 +5,9 @@
 
 /* Found by measurement; nothing but speed depends on them. */
 enum {
-    MOST_FEW = 16,   /* of any set */
-    DOT_ROWS = 32,   /* rows of W in a task */
-    FIRST_ROWS = 4,  /* of a pair's first matrix in a task of them */
-    SMALL = 1 << 21, /* products of pairs that one thread does alone */
+    MOST_FEW = 16,  /* of any set */
+    DOT_ROWS = 32,  /* rows of W in a task */
+    FIRST_ROWS = 4, /* of a pair's first matrix in a task of them */
 };
 
 /* What takes rows of w as they are stored, or NULL: they must be fetched. */
@@ -177,7 +176,7 @@ void ql_job_do_few(const ql_job *j)
     const size_t tasks = ql_job_is_wanted(j) ? ql_job_tasks(j, DOT_ROWS) : 0;
 
     pack_few(j, false);
-#pragma omp parallel if (ql_job_pairs(j) >= SMALL)
+#pragma omp parallel if (!ql_job_is_small(j))
     {
         if (firsts > 0) {
 #pragma omp for schedule(dynamic)

@@ -23,8 +23,9 @@ static inline size_t ql_round_up(size_t a, size_t b)
 }
 
 enum {
-    QL_JOB_DEPTH = 256, /* cells of a chunk, found by measurement */
-    QL_JOB_LINE = 16    /* cells in a cache line */
+    QL_JOB_DEPTH = 256,    /* cells of a chunk, found by measurement */
+    QL_JOB_LINE = 16,      /* cells in a cache line */
+    QL_JOB_SMALL = 1 << 21 /* products of pairs that one thread does alone */
 };
 
 /* Activations as they are multiplied, A: rounded to the operands of the set, in
@@ -104,6 +105,12 @@ static inline size_t ql_job_pairs(const ql_job *j)
         }
     }
     return sum;
+}
+
+/* True where a second thread would bring less than waking it costs. */
+static inline bool ql_job_is_small(const ql_job *j)
+{
+    return ql_job_pairs(j) < QL_JOB_SMALL;
 }
 
 /* Tasks of so many columns each, or fewer. */

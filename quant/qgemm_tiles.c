@@ -17,11 +17,10 @@
 
 /* Found by measurement; nothing but speed depends on them. */
 enum {
-    COLUMNS = 256,   /* of a task, at most */
-    NARROW = 4,      /* what a task costs beside its columns, in columns */
-    TASKS = 4,       /* for each thread, made by narrowing them */
-    GROUP = 16,      /* rows of W packed at a time: a multiple of four */
-    SMALL = 1 << 21, /* products of pairs that one thread does alone */
+    COLUMNS = 256, /* of a task, at most */
+    NARROW = 4,    /* what a task costs beside its columns, in columns */
+    TASKS = 4,     /* for each thread, made by narrowing them */
+    GROUP = 16,    /* rows of W packed at a time: a multiple of four */
 };
 
 /* A thread's panels, the rows they are made of, and a tile for edges. */
@@ -246,9 +245,7 @@ static void prefetch(const ql_qtensor *w, size_t e, size_t n)
     const size_t from = (w->first + e) * bits[w->storage] / 8;
     const size_t to = (w->first + e + n) * bits[w->storage] / 8;
 
-    for (size_t i = from; i < to; i += QL_JOB_LINE * sizeof(uint32_t)) {
-        __builtin_prefetch(data + i);
-    }
+    ql_prefetch(data + from, to - from);
 }
 
 /* Brings part i of `of` of a tile nearer: reading W row by row, some lines of
@@ -355,12 +352,6 @@ static void do_task(const ql_job *j, size_t task, size_t tasks)
     }
 }
 
-/* True where a second thread would bring less than waking it costs. */
-static bool is_small(const ql_job *j)
-{
-    return ql_job_pairs(j) < SMALL;
-}
-
 /* Rows of A, of all parts; those of a pair's second product are made here. */
 static void make_rows(const ql_job *j, size_t t)
 {
@@ -392,7 +383,7 @@ void ql_job_do_tiles(const ql_job *j, size_t chunks)
     const size_t tasks = ql_job_is_wanted(j) ? ql_job_tasks(j, j->columns) : 0;
     const size_t step = j->set->thin.mr;
 
-#pragma omp parallel if (!is_small(j))
+#pragma omp parallel if (!ql_job_is_small(j))
     {
         if (chunks > 0) { /* no pair, no waiting */
 #pragma omp for schedule(dynamic)
