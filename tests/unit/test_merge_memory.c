@@ -147,18 +147,6 @@ static void write_gpt2(void)
                      "'activation_function': 'gelu_new'}");
 }
 
-/* Tensors of an adapter, of which the config is. */
-static void write_tensors(const toy_tensor *t, size_t n, const char *config)
-{
-    char path[PATH_BYTES];
-
-    check_ok(ql_dir_remove(adapter));
-    check_ok(ql_dir_make(adapter));
-    snprintf(path, sizeof(path), "%.4000s/adapter_model.safetensors", adapter);
-    toy_tensors_write(path, t, n);
-    toy_json_write(adapter, "adapter_config.json", config);
-}
-
 /* A pair for a module of each layer, whose weight is [out, in] for PEFT; with
  * magnitudes, if the config says DoRA. */
 static void write_adapter(const char *blocks, const char *path,
@@ -180,7 +168,7 @@ static void write_adapter(const char *blocks, const char *path,
                             .shape = {shapes[part][0], shapes[part][1]},
                             .rank = part == 2 ? 1 : 2};
     }
-    write_tensors(t, n * LAYERS, config);
+    toy_adapter_write(adapter, config, t, n * LAYERS);
 }
 
 static void check_peak(size_t largest)
@@ -286,14 +274,16 @@ static void memory__of_an_embedding_is_that_of_two_tensors(void **state)
 
     (void)state;
     write_llama(F);
-    write_tensors(pair, 2,
-                  "{'r': 2, 'lora_alpha': 0.05, 'target_modules': "
-                  "['embed_tokens']}");
+    toy_adapter_write(adapter,
+                      "{'r': 2, 'lora_alpha': 0.05, 'target_modules': "
+                      "['embed_tokens']}",
+                      pair, 2);
     check_merges(1, largest);
     check_gguf(1, largest);
-    write_tensors(whole, 3,
-                  "{'r': 2, 'lora_alpha': 0.05, 'modules_to_save': "
-                  "['embed_tokens']}");
+    toy_adapter_write(adapter,
+                      "{'r': 2, 'lora_alpha': 0.05, 'modules_to_save': "
+                      "['embed_tokens']}",
+                      whole, 3);
     check_merges(2, largest);
     check_gguf(2, largest);
 }
