@@ -263,7 +263,7 @@ static void prefetch_tile(const ql_job *j, const tile *t, size_t i, size_t of)
 }
 
 /* C of a task (+)= A times the panels of one tile, by strips of A equally high
- * or nearly so. */
+ * or nearly so. The tile `next`, if any, is brought nearer meanwhile. */
 static void products(const ql_job *j, const tile *t, const tile *next,
                      const uint32_t *panel, bool add)
 {
@@ -282,7 +282,9 @@ static void products(const ql_job *j, const tile *t, const tile *next,
             const char *strip = ql_job_row(j, a, chunk, row);
             float *c = t->out->y + row * width + t->at + i * t->nr;
 
-            prefetch_tile(j, next, i * strips + s, panels * strips);
+            if (next) {
+                prefetch_tile(j, next, i * strips + s, panels * strips);
+            }
             if (columns == t->nr) {
                 j->set->tile.ukr(c, width, strip, a->lda, panel, t->cells, rows,
                                  add);
@@ -341,12 +343,11 @@ static void do_task(const ql_job *j, size_t task, size_t tasks)
         tile next = t;
 
         more = next_tile(j, &next);
-        next.n = more ? next.n : 0;  /* nothing to be brought nearer */
         if (!more && then < tasks) { /* which this thread takes next, likely */
             next = first_tile(j, then);
         }
         fill(j, &t, &t.p->w, panel);
-        products(j, &t, &next, panel, add);
+        products(j, &t, more || then < tasks ? &next : NULL, panel, add);
         t = next;
         add = true;
     }
