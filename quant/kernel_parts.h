@@ -187,6 +187,34 @@ static inline void ql_decode_f16(float *out, const ql_qtensor *w, size_t start,
     }
 }
 
+/* ql_decode_fn, given a set's ways of 4-bit storage and of f16. */
+static inline void ql_decode_by(float *out, const ql_qtensor *w, size_t start,
+                                size_t n, ql_pairs_fn *pairs, ql_decode_fn *f16)
+{
+    switch (w->storage) {
+    case QL_STORAGE_4BIT:
+        ql_decode_walk(out, w, start, n, pairs);
+        break;
+    case QL_STORAGE_F32:
+        ql_decode_f32(out, w, start, n);
+        break;
+    case QL_STORAGE_BF16:
+        ql_decode_bf16(out, w, start, n);
+        break;
+    case QL_STORAGE_F16:
+        f16(out, w, start, n);
+        break;
+    case QL_STORAGE_COUNT:
+        break;
+    }
+}
+
+/* ql_narrow_fn of sets in f32. */
+static inline void ql_narrow_f32(void *out, const float *x, size_t n)
+{
+    memcpy(out, x, n * sizeof(*x));
+}
+
 /* n whole blocks of 64 as operands; their scales are the next ones, under one
  * outer scale. Scales and codes are no NaN. */
 typedef void ql_blocks_fn(void *out, const uint8_t *bytes, size_t n,
@@ -376,6 +404,13 @@ ql_ukr_unrolled(float *c, size_t ldc, const void *a, size_t lda,
     default:
         product(c, ldc, a, lda, panel, cells, 6, add);
     }
+}
+
+/* Value i of floats, or of bf16. */
+static inline float ql_value(const void *x, size_t i, bool bf16)
+{
+    return bf16 ? ql_bf16_to_f32(((const uint16_t *)x)[i])
+                : ((const float *)x)[i];
 }
 
 /* Cell i of an array of operands. */

@@ -82,11 +82,6 @@ static void pairs(float *out, const uint8_t *bytes, size_t n,
     }
 }
 
-static void decode_4bit(float *out, const ql_qtensor *w, size_t start, size_t n)
-{
-    ql_decode_walk(out, w, start, n, pairs);
-}
-
 static void decode_f16(float *out, const ql_qtensor *w, size_t start, size_t n)
 {
     const uint8_t *from = (const uint8_t *)w->data + (w->first + start) * 2;
@@ -102,24 +97,12 @@ static void decode_f16(float *out, const ql_qtensor *w, size_t start, size_t n)
 
 void ql_decode_neon(float *out, const ql_qtensor *w, size_t start, size_t n)
 {
-    static ql_decode_fn *const by_storage[QL_STORAGE_COUNT] = {
-        [QL_STORAGE_4BIT] = decode_4bit,
-        [QL_STORAGE_F32] = ql_decode_f32,
-        [QL_STORAGE_BF16] = ql_decode_bf16,
-        [QL_STORAGE_F16] = decode_f16,
-    };
-
-    by_storage[w->storage](out, w, start, n);
+    ql_decode_by(out, w, start, n, pairs, decode_f16);
 }
 
 static void fetch(void *out, const ql_qtensor *w, size_t start, size_t n)
 {
     ql_decode_neon(out, w, start, n);
-}
-
-static void narrow(void *out, const float *x, size_t n)
-{
-    memcpy(out, x, n * sizeof(*x));
 }
 
 /* Four cells of four rows become four vectors of the panel. */
@@ -209,10 +192,19 @@ static void ukr(float *c, size_t ldc, const void *a, size_t lda,
     }
 }
 
-static float dot(const void *a, const void *b, size_t n)
+/* Four values, from value i on. */
+static inline float32x4_t four(const void *x, size_t i, bool bf16)
 {
-    const float *x = a;
-    const float *y = b;
+    if (!bf16) {
+        return vld1q_f32((const float *)x + i);
+    }
+    return vreinterpretq_f32_u32(
+        vshll_n_u16(vld1_u16((const uint16_t *)x + i), 16));
+}
+
+static inline __attribute__((always_inline)) float
+dot_of(const void *a, const float *b, size_t n, bool bf16)
+{
     float32x4_t sum[4] = {{0}};
     float tail = 0;
     size_t p = 0;
@@ -220,45 +212,26 @@ static float dot(const void *a, const void *b, size_t n)
     for (; p + 16 <= n; p += 16) {
 #pragma GCC unroll 4
         for (size_t i = 0; i < 4; i++) {
-            sum[i] = vfmaq_f32(sum[i], vld1q_f32(x + p + 4 * i),
-                               vld1q_f32(y + p + 4 * i));
+            sum[i] = vfmaq_f32(sum[i], four(a, p + 4 * i, bf16),
+                               vld1q_f32(b + p + 4 * i));
         }
     }
     for (; p < n; p++) {
-        tail += x[p] * y[p];
+        tail += ql_value(a, p, bf16) * b[p];
     }
     return vaddvq_f32(vaddq_f32(vaddq_f32(sum[0], sum[1]),
                                 vaddq_f32(sum[2], sum[3]))) +
            tail;
 }
 
-/* Four values of bf16. */
-static float32x4_t widened(const uint16_t *x)
+static float dot(const void *a, const void *b, size_t n)
 {
-    return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(x), 16));
+    return dot_of(a, b, n, false);
 }
 
 static float dot_bf16(const void *a, const void *b, size_t n)
 {
-    const uint16_t *x = a;
-    const float *y = b;
-    float32x4_t sum[4] = {{0}};
-    float tail = 0;
-    size_t p = 0;
-
-    for (; p + 16 <= n; p += 16) {
-#pragma GCC unroll 4
-        for (size_t i = 0; i < 4; i++) {
-            sum[i] = vfmaq_f32(sum[i], widened(x + p + 4 * i),
-                               vld1q_f32(y + p + 4 * i));
-        }
-    }
-    for (; p < n; p++) {
-        tail += ql_bf16_to_f32(x[p]) * y[p];
-    }
-    return vaddvq_f32(vaddq_f32(vaddq_f32(sum[0], sum[1]),
-                                vaddq_f32(sum[2], sum[3]))) +
-           tail;
+    return dot_of(a, b, n, true);
 }
 
 static void dot4(float sum[][QL_DOT4_ROWS], const ql_dots *d)
@@ -275,13 +248,13 @@ const ql_kernels ql_kernels_neon = {
     .thin = {MR, NR, ukr}, /* as narrow as the pairs' usual rank */
     .decode = ql_decode_neon,
     .fetch = fetch,
-    .narrow = narrow,
+    .narrow = ql_narrow_f32,
     .pack_nt = ql_turn_neon,
     .pack_nn = pack_nn,
     .turn = ql_turn_neon,
     .dot = dot,
     .dot_bf16 = dot_bf16,
     .few = FEW,
-    .arrange = narrow,
+    .arrange = ql_narrow_f32,
     .dot4 = dot4,
 };

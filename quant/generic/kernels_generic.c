@@ -24,21 +24,9 @@ static void pairs(float *out, const uint8_t *bytes, size_t n,
     }
 }
 
-static void decode_4bit(float *out, const ql_qtensor *w, size_t start, size_t n)
-{
-    ql_decode_walk(out, w, start, n, pairs);
-}
-
 static void decode(float *out, const ql_qtensor *w, size_t start, size_t n)
 {
-    static ql_decode_fn *const by_storage[QL_STORAGE_COUNT] = {
-        [QL_STORAGE_4BIT] = decode_4bit,
-        [QL_STORAGE_F32] = ql_decode_f32,
-        [QL_STORAGE_BF16] = ql_decode_bf16,
-        [QL_STORAGE_F16] = ql_decode_f16,
-    };
-
-    by_storage[w->storage](out, w, start, n);
+    ql_decode_by(out, w, start, n, pairs, ql_decode_f16);
 }
 
 static void fetch(void *out, const ql_qtensor *w, size_t start, size_t n)
@@ -49,11 +37,6 @@ static void fetch(void *out, const ql_qtensor *w, size_t start, size_t n)
 static void fetch_bf16(void *out, const ql_qtensor *w, size_t start, size_t n)
 {
     ql_fetch_rounded(out, w, start, n, decode);
-}
-
-static void narrow(void *out, const float *x, size_t n)
-{
-    memcpy(out, x, n * sizeof(*x));
 }
 
 static void narrow_bf16(void *out, const float *x, size_t n)
@@ -162,46 +145,36 @@ static float sum_lanes(const float *lane)
 }
 
 /* Lanes let a compiler use vectors without changing the order of a sum. */
-static float dot(const void *a, const void *b, size_t n)
+static inline float dot_of(const void *a, bool a_bf16, const void *b,
+                           bool b_bf16, size_t n)
 {
-    const float *x = a;
-    const float *y = b;
     float lane[LANES] = {0};
     size_t p = 0;
 
     for (; p + LANES <= n; p += LANES) {
         for (size_t j = 0; j < LANES; j++) {
-            lane[j] += x[p + j] * y[p + j];
+            lane[j] += ql_value(a, p + j, a_bf16) * ql_value(b, p + j, b_bf16);
         }
     }
     for (; p < n; p++) {
-        lane[p % LANES] += x[p] * y[p];
+        lane[p % LANES] += ql_value(a, p, a_bf16) * ql_value(b, p, b_bf16);
     }
     return sum_lanes(lane);
+}
+
+static float dot(const void *a, const void *b, size_t n)
+{
+    return dot_of(a, false, b, false, n);
 }
 
 static float dot_bf16(const void *a, const void *b, size_t n)
 {
-    const uint16_t *x = a;
-    const uint16_t *y = b;
-    float lane[LANES] = {0};
-
-    for (size_t p = 0; p < n; p++) {
-        lane[p % LANES] += ql_bf16_to_f32(x[p]) * ql_bf16_to_f32(y[p]);
-    }
-    return sum_lanes(lane);
+    return dot_of(a, true, b, true, n);
 }
 
 static float dot_stored_bf16(const void *a, const void *b, size_t n)
 {
-    const uint16_t *x = a;
-    const float *y = b;
-    float lane[LANES] = {0};
-
-    for (size_t p = 0; p < n; p++) {
-        lane[p % LANES] += ql_bf16_to_f32(x[p]) * y[p];
-    }
-    return sum_lanes(lane);
+    return dot_of(a, true, b, false, n);
 }
 
 static void dot4(float sum[][QL_DOT4_ROWS], const ql_dots *d)
@@ -223,14 +196,14 @@ const ql_kernels ql_kernels_generic = {
     .thin = {MR, NR, ukr},
     .decode = decode,
     .fetch = fetch,
-    .narrow = narrow,
+    .narrow = ql_narrow_f32,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
     .turn = pack_nt,
     .dot = dot,
     .dot_bf16 = dot_stored_bf16,
     .few = FEW,
-    .arrange = narrow,
+    .arrange = ql_narrow_f32,
     .dot4 = dot4,
 };
 

@@ -1,6 +1,6 @@
 /* Few tokens by 4-bit weights, with AVX2: the tables of all blocks are made
- * first, and then looked up without storing what comes of it. And one token by
- * weights in bf16. */
+ * first, and then looked up without storing what comes of it. And dot products
+ * with weights in f32 and in bf16. */
 #include <immintrin.h>
 
 #include "quant/kernel_parts.h"
@@ -221,20 +221,21 @@ void ql_arrange_avx2(void *out, const float *x, size_t n)
     }
 }
 
-/* Eight values of bf16. */
-static __m256 widened(const uint16_t *x)
+/* Eight values, from value i on. */
+static inline __m256 eight(const void *x, size_t i, bool bf16)
 {
-    const __m128i words = _mm_loadu_si128((const void *)x);
+    if (!bf16) {
+        return _mm256_loadu_ps((const float *)x + i);
+    }
+    const __m128i words =
+        _mm_loadu_si128((const void *)((const uint16_t *)x + i));
 
-    return _mm256_castsi256_ps(
-        _mm256_slli_epi32(_mm256_cvtepu16_epi32(words), 16));
+    return even_words(_mm256_cvtepu16_epi32(words));
 }
 
-/* In the order of the set's dot. */
-float ql_dot_bf16_avx2(const void *a, const void *b, size_t n)
+static inline __attribute__((always_inline)) float
+dot(const void *a, const float *b, size_t n, bool bf16)
 {
-    const uint16_t *x = a;
-    const float *y = b;
     __m256 sum[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(),
                      _mm256_setzero_ps(), _mm256_setzero_ps()};
     float tail = 0;
@@ -243,18 +244,28 @@ float ql_dot_bf16_avx2(const void *a, const void *b, size_t n)
     for (; p + 32 <= n; p += 32) {
 #pragma GCC unroll 4
         for (size_t i = 0; i < 4; i++) {
-            sum[i] = _mm256_fmadd_ps(widened(x + p + 8 * i),
-                                     _mm256_loadu_ps(y + p + 8 * i), sum[i]);
+            sum[i] = _mm256_fmadd_ps(eight(a, p + 8 * i, bf16),
+                                     _mm256_loadu_ps(b + p + 8 * i), sum[i]);
         }
     }
     for (; p + 8 <= n; p += 8) {
         sum[0] =
-            _mm256_fmadd_ps(widened(x + p), _mm256_loadu_ps(y + p), sum[0]);
+            _mm256_fmadd_ps(eight(a, p, bf16), _mm256_loadu_ps(b + p), sum[0]);
     }
     for (; p < n; p++) {
-        tail += ql_bf16_to_f32(x[p]) * y[p];
+        tail += ql_value(a, p, bf16) * b[p];
     }
     return ql_sum_avx2(_mm256_add_ps(_mm256_add_ps(sum[0], sum[1]),
                                      _mm256_add_ps(sum[2], sum[3]))) +
            tail;
+}
+
+float ql_dot_avx2(const void *a, const void *b, size_t n)
+{
+    return dot(a, b, n, false);
+}
+
+float ql_dot_bf16_avx2(const void *a, const void *b, size_t n)
+{
+    return dot(a, b, n, true);
 }

@@ -49,11 +49,6 @@ static void pairs(float *out, const uint8_t *bytes, size_t n,
     }
 }
 
-static void decode_4bit(float *out, const ql_qtensor *w, size_t start, size_t n)
-{
-    ql_decode_walk(out, w, start, n, pairs);
-}
-
 static void decode_f16(float *out, const ql_qtensor *w, size_t start, size_t n)
 {
     const char *from = (const char *)w->data + (w->first + start) * 2;
@@ -69,19 +64,7 @@ static void decode_f16(float *out, const ql_qtensor *w, size_t start, size_t n)
 
 void ql_decode_avx2(float *out, const ql_qtensor *w, size_t start, size_t n)
 {
-    static ql_decode_fn *const by_storage[QL_STORAGE_COUNT] = {
-        [QL_STORAGE_4BIT] = decode_4bit,
-        [QL_STORAGE_F32] = ql_decode_f32,
-        [QL_STORAGE_BF16] = ql_decode_bf16,
-        [QL_STORAGE_F16] = decode_f16,
-    };
-
-    by_storage[w->storage](out, w, start, n);
-}
-
-static void narrow(void *out, const float *x, size_t n)
-{
-    memcpy(out, x, n * sizeof(*x));
+    ql_decode_by(out, w, start, n, pairs, decode_f16);
 }
 
 /* Four cells of two rows, one row a lane. */
@@ -252,34 +235,6 @@ static void thin(float *c, size_t ldc, const void *a, size_t lda,
     }
 }
 
-static float dot(const void *a, const void *b, size_t n)
-{
-    const float *x = a;
-    const float *y = b;
-    __m256 sum[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(),
-                     _mm256_setzero_ps(), _mm256_setzero_ps()};
-    float tail = 0;
-    size_t p = 0;
-
-    for (; p + 32 <= n; p += 32) {
-#pragma GCC unroll 4
-        for (size_t i = 0; i < 4; i++) {
-            sum[i] = _mm256_fmadd_ps(_mm256_loadu_ps(x + p + 8 * i),
-                                     _mm256_loadu_ps(y + p + 8 * i), sum[i]);
-        }
-    }
-    for (; p + 8 <= n; p += 8) {
-        sum[0] = _mm256_fmadd_ps(_mm256_loadu_ps(x + p), _mm256_loadu_ps(y + p),
-                                 sum[0]);
-    }
-    for (; p < n; p++) {
-        tail += x[p] * y[p];
-    }
-    return ql_sum_avx2(_mm256_add_ps(_mm256_add_ps(sum[0], sum[1]),
-                                     _mm256_add_ps(sum[2], sum[3]))) +
-           tail;
-}
-
 const ql_kernels ql_kernels_avx2 = {
     .name = "avx2",
     .cpu_need = QL_CPU_AVX2,
@@ -289,11 +244,11 @@ const ql_kernels ql_kernels_avx2 = {
     .thin = {THIN_MR, THIN_NR, thin},
     .decode = ql_decode_avx2,
     .fetch = ql_fetch_avx2,
-    .narrow = narrow,
+    .narrow = ql_narrow_f32,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
     .turn = pack_nt,
-    .dot = dot,
+    .dot = ql_dot_avx2,
     .dot_bf16 = ql_dot_bf16_avx2,
     .few = FEW,
     .arrange = ql_arrange_avx2,

@@ -50,11 +50,6 @@ static void pairs(float *out, const uint8_t *bytes, size_t n,
     }
 }
 
-static void decode_4bit(float *out, const ql_qtensor *w, size_t start, size_t n)
-{
-    ql_decode_walk(out, w, start, n, pairs);
-}
-
 static void decode_f16(float *out, const ql_qtensor *w, size_t start, size_t n)
 {
     const char *from = (const char *)w->data + (w->first + start) * 2;
@@ -70,14 +65,7 @@ static void decode_f16(float *out, const ql_qtensor *w, size_t start, size_t n)
 
 void ql_decode_avx512(float *out, const ql_qtensor *w, size_t start, size_t n)
 {
-    static ql_decode_fn *const by_storage[QL_STORAGE_COUNT] = {
-        [QL_STORAGE_4BIT] = decode_4bit,
-        [QL_STORAGE_F32] = ql_decode_f32,
-        [QL_STORAGE_BF16] = ql_decode_bf16,
-        [QL_STORAGE_F16] = decode_f16,
-    };
-
-    by_storage[w->storage](out, w, start, n);
+    ql_decode_by(out, w, start, n, pairs, decode_f16);
 }
 
 static void others(void *out, const ql_qtensor *w, size_t start, size_t n)
@@ -112,11 +100,6 @@ static void fetch(void *out, const ql_qtensor *w, size_t start, size_t n)
     } else {
         others(out, w, start, n);
     }
-}
-
-static void narrow(void *out, const float *x, size_t n)
-{
-    memcpy(out, x, n * sizeof(*x));
 }
 
 static void pack_nt(uint32_t *panel, size_t width, const void *rows, size_t ld,
@@ -209,46 +192,22 @@ static void thin(float *c, size_t ldc, const void *a, size_t lda,
     }
 }
 
-static float dot(const void *a, const void *b, size_t n)
+/* Sixteen values, from value i on, or some and zeros. */
+static inline __m512 sixteen(const void *x, size_t i, __mmask16 some, bool bf16)
 {
-    const float *x = a;
-    const float *y = b;
-    __m512 sum[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(),
-                     _mm512_setzero_ps(), _mm512_setzero_ps()};
-    size_t p = 0;
-
-    for (; p + 64 <= n; p += 64) {
-#pragma GCC unroll 4
-        for (size_t i = 0; i < 4; i++) {
-            sum[i] = _mm512_fmadd_ps(_mm512_loadu_ps(x + p + 16 * i),
-                                     _mm512_loadu_ps(y + p + 16 * i), sum[i]);
-        }
+    if (!bf16) {
+        return _mm512_maskz_loadu_ps(some, (const float *)x + i);
     }
-    for (; p < n; p += 16) {
-        const size_t rest = n - p;
-        const __mmask16 some =
-            (__mmask16)(rest < 16 ? (1u << rest) - 1 : 0xffff);
-
-        sum[0] = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(some, x + p),
-                                 _mm512_maskz_loadu_ps(some, y + p), sum[0]);
-    }
-    return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sum[0], sum[1]),
-                                              _mm512_add_ps(sum[2], sum[3])));
-}
-
-/* Sixteen values of bf16, or some and zeros. */
-static __m512 widened(const uint16_t *x, __mmask16 some)
-{
-    const __m256i words = _mm256_maskz_loadu_epi16(some, x);
+    const __m256i words =
+        _mm256_maskz_loadu_epi16(some, (const uint16_t *)x + i);
 
     return _mm512_castsi512_ps(
         _mm512_slli_epi32(_mm512_cvtepu16_epi32(words), 16));
 }
 
-static float dot_bf16(const void *a, const void *b, size_t n)
+static inline __attribute__((always_inline)) float
+dot_of(const void *a, const float *b, size_t n, bool bf16)
 {
-    const uint16_t *x = a;
-    const float *y = b;
     __m512 sum[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(),
                      _mm512_setzero_ps(), _mm512_setzero_ps()};
     size_t p = 0;
@@ -256,8 +215,8 @@ static float dot_bf16(const void *a, const void *b, size_t n)
     for (; p + 64 <= n; p += 64) {
 #pragma GCC unroll 4
         for (size_t i = 0; i < 4; i++) {
-            sum[i] = _mm512_fmadd_ps(widened(x + p + 16 * i, 0xffff),
-                                     _mm512_loadu_ps(y + p + 16 * i), sum[i]);
+            sum[i] = _mm512_fmadd_ps(sixteen(a, p + 16 * i, 0xffff, bf16),
+                                     _mm512_loadu_ps(b + p + 16 * i), sum[i]);
         }
     }
     for (; p < n; p += 16) {
@@ -265,11 +224,21 @@ static float dot_bf16(const void *a, const void *b, size_t n)
         const __mmask16 some =
             (__mmask16)(rest < 16 ? (1u << rest) - 1 : 0xffff);
 
-        sum[0] = _mm512_fmadd_ps(widened(x + p, some),
-                                 _mm512_maskz_loadu_ps(some, y + p), sum[0]);
+        sum[0] = _mm512_fmadd_ps(sixteen(a, p, some, bf16),
+                                 _mm512_maskz_loadu_ps(some, b + p), sum[0]);
     }
     return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sum[0], sum[1]),
                                               _mm512_add_ps(sum[2], sum[3])));
+}
+
+static float dot(const void *a, const void *b, size_t n)
+{
+    return dot_of(a, b, n, false);
+}
+
+static float dot_bf16(const void *a, const void *b, size_t n)
+{
+    return dot_of(a, b, n, true);
 }
 
 const ql_kernels ql_kernels_avx512 = {
@@ -281,7 +250,7 @@ const ql_kernels ql_kernels_avx512 = {
     .thin = {THIN_MR, THIN_NR, thin},
     .decode = ql_decode_avx512,
     .fetch = fetch,
-    .narrow = narrow,
+    .narrow = ql_narrow_f32,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
     .turn = pack_nt,

@@ -23,7 +23,7 @@ ql_fetch_fn ql_fetch_avx2;
 /* Few tokens. */
 ql_arrange_fn ql_arrange_avx2;
 ql_dot4_fn ql_dot4_avx2;
-ql_dot_fn ql_dot_bf16_avx2;
+ql_dot_fn ql_dot_avx2, ql_dot_bf16_avx2;
 
 static inline __m256 ql_round_bf16_avx2(__m256 x)
 {
