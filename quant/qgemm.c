@@ -169,30 +169,6 @@ size_t ql_qgemm_work_bytes(const ql_term *terms, size_t n_terms, size_t T)
     return fwd > bwd ? fwd : bwd;
 }
 
-/* One row of operands; the last cell is filled up. */
-static void narrow_row(const ql_job *j, void *to, const float *x, size_t n)
-{
-    uint32_t *cells = to;
-
-    cells[(n - 1) / j->set->pair] = 0;
-    j->set->narrow(to, x, n);
-}
-
-void ql_job_pack_row(const ql_job *j, const ql_job_rows *a, size_t chunk,
-                     size_t i)
-{
-    const size_t k = chunk * a->step;
-    const size_t n = ql_min_size(a->step, a->depth - k);
-    const float *x = a->in + i * a->depth + k;
-
-    if (a->need_dot4) {
-        j->set->arrange(ql_job_dot4_row(j, a, chunk, i), x, n);
-    }
-    if (a->need_plain) {
-        narrow_row(j, ql_job_row(j, a, chunk, i), x, n);
-    }
-}
-
 static size_t thin_chunks(const ql_job *j)
 {
     size_t most = 0;

@@ -173,9 +173,31 @@ static inline char *ql_job_dot4_row(const ql_job *j, const ql_job_rows *a,
            (chunk * j->rows + i) * a->lda * sizeof(uint32_t);
 }
 
+/* One row of operands; the last cell is filled up. */
+static inline void ql_job_narrow(const ql_job *j, void *to, const float *x,
+                                 size_t n)
+{
+    uint32_t *cells = to;
+
+    cells[(n - 1) / j->set->pair] = 0;
+    j->set->narrow(to, x, n);
+}
+
 /* Row i of a chunk of A, in the orders in which it is read. */
-void ql_job_pack_row(const ql_job *j, const ql_job_rows *a, size_t chunk,
-                     size_t i);
+static inline void ql_job_pack_row(const ql_job *j, const ql_job_rows *a,
+                                   size_t chunk, size_t i)
+{
+    const size_t k = chunk * a->step;
+    const size_t n = ql_min_size(a->step, a->depth - k);
+    const float *x = a->in + i * a->depth + k;
+
+    if (a->need_dot4) {
+        j->set->arrange(ql_job_dot4_row(j, a, chunk, i), x, n);
+    }
+    if (a->need_plain) {
+        ql_job_narrow(j, ql_job_row(j, a, chunk, i), x, n);
+    }
+}
 
 /* Columns of a task, and bytes of scratch of a thread. */
 size_t ql_job_columns(const ql_job *j);
