@@ -213,6 +213,10 @@ static void show_memory(FILE *out, const ql_plan *p)
     fprintf(out, "  activations are kept in %zu of %zu layers%s\n",
             p->keep_layers, p->layers,
             p->keep_layers < p->layers ? ", and made anew in the others" : "");
+    if (p->keep_outputs > 0) {
+        fprintf(out, "  but for what goes into the last norm in %zu of these\n",
+                p->keep_outputs);
+    }
     if (p->page_file > 0) {
         fprintf(out, "  %s of the optimizer's state are in a page file\n",
                 cli_format_bytes(b, p->page_file));
@@ -262,12 +266,13 @@ static void print_memory_json(const ql_plan *p)
            "%llu, "
            "\"page_file\": %llu, \"activation_file\": %llu, "
            "\"weight_memory\": %llu, "
-           "\"layers\": %zu, \"keep_layers\": %zu}}\n",
+           "\"layers\": %zu, \"keep_layers\": %zu, \"keep_outputs\": %zu}}\n",
            (unsigned long long)p->anonymous, (unsigned long long)p->total,
            (unsigned long long)p->peak, (unsigned long long)p->budget,
            (unsigned long long)p->page_file,
            (unsigned long long)p->activation_file,
-           (unsigned long long)p->weight_memory, p->layers, p->keep_layers);
+           (unsigned long long)p->weight_memory, p->layers, p->keep_layers,
+           p->keep_outputs);
 }
 
 /* A text on one line, cut to so many columns: what could move the cursor of a

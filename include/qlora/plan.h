@@ -33,6 +33,9 @@ typedef struct ql_plan {
     uint64_t budget;            /* what total must not exceed */
     size_t layers, keep_layers; /* of the layers, those that keep their
                                    activations; others repeat their forward */
+    size_t keep_outputs;        /* of these others, those that keep what goes
+                                   into the norm behind their feed-forward
+                                   layer, and do not repeat that product */
     uint64_t optimizer_memory;  /* bytes that a paged optimizer may keep in
                                    memory; 0: all */
     uint64_t page_file;         /* bytes of its file */

@@ -29,6 +29,8 @@ typedef struct ql_saved {
     float *lse;             /* [T, H] */
     float *gate, *up;       /* [T, F]; side by side, [T, 2 F], when fused */
     ql_linear_kept linear[QL_MODULES];
+    bool has_mlp; /* a forward that is repeated finds mlp and the stats of its
+                     norm as they were */
 } ql_saved;
 
 /* What the size of a ql_saved depends on beside the config. */

@@ -74,7 +74,7 @@ void ql_frame_mlp_fwd(const ql_frame *f, float *y, ql_saved *s, const float *x)
 
     project(f, s, in);
     activate(f, act, s);
-    if (!y && !normed) {
+    if (!y && (!normed || s->has_mlp)) {
         ql_frame_linear_keep(f, QL_MODULE_DOWN, s, act);
     } else {
         ql_frame_join_fwd(f, QL_NORM_MLP_OUT,

@@ -5,7 +5,10 @@
  * and the activations of the last blocks, as many as opt says. The blocks
  * before them share one more set, which holds the activations of the block at
  * work: after the forward those of the last one that shares it; the forward of
- * each earlier block is repeated before its backward. */
+ * each earlier block is repeated before its backward. That of a norm needs what
+ * goes into it, so that where one is behind the feed-forward layer the product
+ * before it would be repeated for nothing else: the first of these blocks, as
+ * many as opt says, have a place of their own for what it gives. */
 #include "src/model/run.h"
 
 #include "src/base/fail.h"
@@ -20,6 +23,35 @@ size_t ql_run_kept_layers(const ql_run *run)
         return 0;
     }
     return run->opt.keep_layers < all ? run->opt.keep_layers : all;
+}
+
+size_t ql_run_kept_outputs(const ql_run *run)
+{
+    const ql_config *c = &run->m->config;
+    const size_t shared = c->layers - ql_run_kept_layers(run);
+    const size_t repeated = shared > 0 ? shared - 1 : 0;
+    const size_t n = run->opt.keep_outputs;
+
+    if (run->opt.bf16_inputs || ql_config_norm(c, QL_NORM_MLP_OUT) == 0) {
+        return 0;
+    }
+    return n < repeated ? n : repeated;
+}
+
+/* Floats that the norm behind a feed-forward layer keeps. */
+static size_t output_stats(const ql_run *run)
+{
+    return ql_norm_stats(&run->m->weights.layers[0].norm[QL_NORM_MLP_OUT],
+                         run->opt.max_tokens);
+}
+
+static size_t outputs_bytes(const ql_run *run)
+{
+    const size_t each = run->opt.max_tokens * run->m->config.C;
+
+    return ql_run_kept_outputs(run) *
+           (ql_arena_piece(each, sizeof(float)) +
+            ql_arena_piece(output_stats(run), sizeof(float)));
 }
 
 static ql_inputs_options inputs_options(const ql_run *run)
@@ -132,6 +164,7 @@ static size_t kept_bytes(const ql_run *run)
 
         bytes += ql_saved_bytes(c, &size);
     }
+    bytes += outputs_bytes(run);
     for (int i = 0; i < QL_ROPES; i++) {
         const size_t n = rows_of(run, i) * waves(run, i);
 
@@ -196,6 +229,11 @@ static void take_all(ql_run *run)
         const ql_saved_size size = size_of(run, i);
 
         ql_saved_take(&run->saved[i], a, c, &size);
+    }
+    for (size_t i = 0; i < ql_run_kept_outputs(run); i++) {
+        run->outputs[i].mlp = ql_arena_take(a, T * c->C, sizeof(float));
+        run->outputs[i].stats =
+            ql_arena_take(a, output_stats(run), sizeof(float));
     }
     run->norm = ql_arena_take(a, T * c->C, sizeof(float));
     run->dh = ql_arena_take(a, T * c->C, sizeof(float));
@@ -295,7 +333,8 @@ ql_run_need ql_run_needs(const ql_model *m, const ql_run_options *opt)
     return (ql_run_need){.kept = kept_bytes(&run) +
                                  (apart ? ql_inputs_buffers(&in) : 0),
                          .scratch = scratch_bytes(&run),
-                         .file = apart ? ql_inputs_file(&in) : 0};
+                         .file = apart ? ql_inputs_file(&in) : 0,
+                         .outputs = ql_run_kept_outputs(&run)};
 }
 
 static ql_status open_inputs(ql_run *run)
@@ -321,7 +360,9 @@ ql_status ql_run_open(ql_run **out, const ql_model *m,
     QL_TRY_DONE(check_length(m, opt->max_length));
     run->h = ql_calloc(QL_TAG_MISC, m->config.layers + 1, sizeof(*run->h));
     run->saved = ql_calloc(QL_TAG_MISC, m->config.layers, sizeof(*run->saved));
-    if (!run->h || !run->saved) {
+    run->outputs =
+        ql_calloc(QL_TAG_MISC, m->config.layers, sizeof(*run->outputs));
+    if (!run->h || !run->saved || !run->outputs) {
         st = QL_ENOMEM;
         goto done;
     }
@@ -349,6 +390,7 @@ void ql_run_close(ql_run **run)
         ql_arena_free(&(*run)->scratch);
         ql_free((*run)->h);
         ql_free((*run)->saved);
+        ql_free((*run)->outputs);
         ql_free(*run);
     }
     *run = NULL;

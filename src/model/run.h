@@ -20,11 +20,15 @@ typedef struct ql_run_options {
     size_t keep_layers;    /* so many layers, the last ones, keep their
                              activations; the forward of the others is repeated
                              before their backward */
+    size_t keep_outputs;   /* of these, so many, the first ones, keep what goes
+                             into the norm behind their feed-forward layer, if
+                             there is one: that product is not repeated */
     size_t spill_layers;   /* so many layers, the first ones, have their inputs
                              in a file between forward and backward */
     const char *spill_dir; /* where that is made */
     bool bf16_inputs;      /* inputs are kept in 16 bits; the forward of all
-                             layers but the last is repeated, from these */
+                             layers but the last is repeated, and all of
+                             it, from these */
     size_t weight_memory;  /* bytes of mapped weights that may be resident; the
                              others are read when their turn comes; 0: all */
     ql_profile *profile;   /* where the time of training is counted, or NULL */
@@ -37,7 +41,8 @@ typedef struct ql_run_options {
  * forward and backward, and as scratch. */
 typedef struct ql_run_need {
     size_t kept, scratch;
-    uint64_t file; /* on disk */
+    uint64_t file;  /* on disk */
+    size_t outputs; /* of keep_outputs, those that there are */
 } ql_run_need;
 
 ql_run_need ql_run_needs(const ql_model *m, const ql_run_options *opt);

@@ -15,6 +15,12 @@ typedef struct ql_run_table {
     size_t phase;     /* of ql_rope_phase, and one more; 0: none */
 } ql_run_table;
 
+/* What a block keeps though its forward is repeated. */
+typedef struct ql_run_output {
+    float *mlp;   /* [T, C] what goes into the norm behind the feed-forward */
+    float *stats; /* what that norm keeps */
+} ql_run_output;
+
 struct ql_run {
     const ql_model *m;
     ql_run_options opt;
@@ -26,13 +32,14 @@ struct ql_run {
                          training, and when they are kept apart: */
     bool apart;
     ql_inputs inputs;
-    ql_saved *saved;      /* [sets]: of the last blocks, then the shared one */
-    float *norm;          /* [T, C] output of the last norm, or block */
-    float *stats;         /* of the last norm */
-    float *dh;            /* [T, C] gradient on its way down */
-    uint32_t *pos;        /* [T] in its own sequence */
-    uint32_t *row;        /* [T] 0, 1, 2, ... */
-    const uint32_t *turn; /* pos or row: of each token in the tables */
+    ql_saved *saved; /* [sets]: of the last blocks, then the shared one */
+    ql_run_output *outputs; /* [layers] of the first blocks, if they have any */
+    float *norm;            /* [T, C] output of the last norm, or block */
+    float *stats;           /* of the last norm */
+    float *dh;              /* [T, C] gradient on its way down */
+    uint32_t *pos;          /* [T] in its own sequence */
+    uint32_t *row;          /* [T] 0, 1, 2, ... */
+    const uint32_t *turn;   /* pos or row: of each token in the tables */
     /* Of classifiers: */
     float *raw;       /* [T, C] what goes into the norm of embeddings */
     float *raw_stats; /* of that */
@@ -44,6 +51,9 @@ struct ql_run {
 
 /* Blocks that keep their activations: the last ones. */
 size_t ql_run_kept_layers(const ql_run *run);
+
+/* Blocks that keep their outputs: the first ones. */
+size_t ql_run_kept_outputs(const ql_run *run);
 
 /* Makes the factors of magnitudes fit what they are made of. first: once for a
  * base. */

@@ -120,12 +120,18 @@ ql_pass ql_run_begin(ql_run *run, const ql_batch *b, const ql_run_train *train)
     return ql_run_pass(run, b, train);
 }
 
-static ql_saved *saved_of(const ql_run *run, size_t layer)
+static ql_saved saved_of(const ql_run *run, size_t layer)
 {
     const size_t n = ql_run_kept_layers(run);
     const size_t first = run->m->config.layers - n;
+    ql_saved s = run->saved[layer < first ? n : layer - first];
 
-    return &run->saved[layer < first ? n : layer - first];
+    if (layer < ql_run_kept_outputs(run)) {
+        s.mlp = run->outputs[layer].mlp;
+        s.stats[QL_NORM_MLP_OUT] = run->outputs[layer].stats;
+        s.has_mlp = true;
+    }
+    return s;
 }
 
 /* Types of tokens, and the norm behind all that makes up an embedding x. */
@@ -181,14 +187,16 @@ void ql_run_forward(ql_run *run, const ql_batch *b, const ql_pass *pass,
     ql_run_refresh(run, false);
     embed(run, b, pass);
     for (size_t i = 0; i < c->layers; i++) {
+        ql_saved s = saved_of(run, i);
+
         enter(run, i, way);
         if (run->apart && way == QL_STREAM_UP) {
             ql_profile_mark(pass->profile, QL_WORK_PAGING);
             ql_inputs_put(&run->inputs, i, run->h[i], b->T * c->C);
             ql_profile_mark(pass->profile, QL_WORK_OTHER);
         }
-        ql_block_fwd(run->h[i + 1], saved_of(run, i), run->h[i],
-                     &m->weights.layers[i], i, pass);
+        ql_block_fwd(run->h[i + 1], &s, run->h[i], &m->weights.layers[i], i,
+                     pass);
     }
     ql_profile_mark(pass->profile, QL_WORK_NORM);
     if (m->weights.final_norm.w) {
@@ -272,13 +280,13 @@ static void backward(ql_run *run, const ql_batch *b, const ql_pass *pass)
     for (size_t i = c->layers; i-- > run->lowest;) {
         const ql_layer *layer = &m->weights.layers[i];
         const float *x = input_of(run, i, b->T);
-        ql_saved *s = saved_of(run, i);
+        ql_saved s = saved_of(run, i);
 
         enter(run, i, QL_STREAM_DOWN);
         if (i + 1 < shared) {
-            ql_block_fwd(NULL, s, x, layer, i, pass);
+            ql_block_fwd(NULL, &s, x, layer, i, pass);
         }
-        ql_block_bwd(run->dh, s, x, layer, i,
+        ql_block_bwd(run->dh, &s, x, layer, i,
                      i > run->lowest || run->whole_way ||
                          layer->norm[QL_NORM_ATTN_IN].dw,
                      pass);

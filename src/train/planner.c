@@ -94,15 +94,18 @@ static void add_up(ql_plan *p)
 }
 
 /* Sets a choice, and what follows from it: keep layers keep their activations,
- * the inputs of spill layers are in a file. */
-static void keep_layers(planner *pl, size_t keep, size_t spill)
+ * of the others so many their outputs, the inputs of spill layers are in a
+ * file. */
+static void keep_layers(planner *pl, size_t keep, size_t outputs, size_t spill)
 {
     ql_run_options run = pl->f->run;
     ql_run_need need;
 
     run.keep_layers = pl->p->keep_layers = keep;
+    run.keep_outputs = outputs;
     run.spill_layers = pl->p->spill_layers = spill;
     need = ql_run_needs(pl->f->model, &run);
+    pl->p->keep_outputs = need.outputs;
     pl->p->activation_file = need.file;
     pl->p->bytes[QL_PLAN_ACTIVATIONS] =
         ql_alloc_bytes(QL_TAG_ACTIV) + need.kept;
@@ -142,21 +145,22 @@ uint64_t ql_plan_over(const ql_plan *p)
 }
 
 /* The most layers that the budget lets keep their activations, as far as there
- * is a choice. */
+ * is a choice, and outputs, which take less for the time that they save. */
 static void choose_layers(planner *pl)
 {
-    const size_t all = pl->p->layers;
+    const ql_plan *p = pl->p;
+    const bool none =
+        pl->f->checkpointing == QL_CHECKPOINTING_ON || pl->f->run.bf16_inputs;
 
-    if (pl->f->checkpointing == QL_CHECKPOINTING_ON || pl->f->run.bf16_inputs) {
-        keep_layers(pl, 0, 0);
+    keep_layers(pl, none ? 0 : p->layers, p->layers, 0);
+    if (pl->f->checkpointing == QL_CHECKPOINTING_OFF) {
         return;
     }
-    for (size_t n = all;; n--) {
-        keep_layers(pl, n, 0);
-        if (n == 0 || ql_plan_over(pl->p) == 0 ||
-            pl->f->checkpointing == QL_CHECKPOINTING_OFF) {
-            return;
-        }
+    while (ql_plan_over(p) > 0 && p->keep_layers > 0) {
+        keep_layers(pl, p->keep_layers - 1, p->layers, 0);
+    }
+    while (ql_plan_over(p) > 0 && p->keep_outputs > 0) {
+        keep_layers(pl, 0, p->keep_outputs - 1, 0);
     }
 }
 
@@ -186,10 +190,10 @@ static void spill_inputs(planner *pl)
         return;
     }
     for (size_t n = 1; n <= all && ql_plan_over(pl->p) > 0; n++) {
-        keep_layers(pl, 0, n);
+        keep_layers(pl, 0, pl->p->keep_outputs, n);
     }
     if (pl->p->total >= before) {
-        keep_layers(pl, 0, 0);
+        keep_layers(pl, 0, pl->p->keep_outputs, 0);
     }
 }
 

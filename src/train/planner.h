@@ -16,7 +16,7 @@ typedef struct ql_plan_facts {
     const size_t *sizes; /* [n] elements of the trained tensors */
     size_t n;
     size_t count;                   /* floats that they take */
-    ql_run_options run;             /* without keep_layers, weight_memory */
+    ql_run_options run;             /* without keep_.., weight_memory */
     ql_optimizer_options optimizer; /* memory is an upper limit */
     ql_checkpointing checkpointing;
     uint64_t budget; /* 0: what is free, less a margin */

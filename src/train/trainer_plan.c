@@ -24,6 +24,7 @@ ql_run_options ql_trainer_run_options(const ql_trainer *t)
             a->max_trained > b->max_trained ? a->max_trained : b->max_trained,
         .training = true,
         .keep_layers = t->plan.keep_layers,
+        .keep_outputs = t->plan.keep_outputs,
         .spill_layers = t->plan.spill_layers,
         .spill_dir = t->output.work,
         .bf16_inputs = t->opt->activation_dtype == QL_ACTIVATION_BF16,

@@ -123,6 +123,25 @@ cmp inputs/adapter_model.safetensors file/adapter_model.safetensors
 run half toy4 "$@" --activation-dtype bf16
 [ "$(field half activations)" -lt $(($(field inputs activations) - 900000)) ]
 
+# a norm behind the feed-forward layer: what goes into it is kept, as far as
+# there is room, in all layers but the last, which repeats nothing
+rm -rf toy toy4
+python3 "$toy" model toy hidden=192 layers=5 family=gemma2
+qlora-quantize toy toy4 --quiet >/dev/null
+set -- --max-length 512 --lora-r 8 --gradient-checkpointing
+run outputs toy4 "$@"
+[ "$(field outputs keep_outputs)" = 4 ]
+run fewer toy4 "$@" --memory $(($(field outputs total) - 900000))
+kept=$(field fewer keep_outputs)
+[ "$kept" -gt 0 ] && [ "$kept" -lt 4 ]
+run neither toy4 "$@" --memory $(($(field outputs total) - 1800000))
+[ "$(field neither keep_outputs)" = 0 ]
+for other in fewer neither; do
+    cmp outputs/adapter_model.safetensors "$other/adapter_model.safetensors"
+done
+qlora-train --model toy4 --data data.jsonl --output dry --dry-run --quiet \
+    "$@" | grep -q '^  but for what goes into the last norm in 4 of these$'
+
 code=0
 qlora-train --model toy4 --data data.jsonl --output tight --max-length 512 \
     --memory 8M >out.txt 2>err.txt || code=$?

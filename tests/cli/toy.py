@@ -2,6 +2,7 @@
 """Writes a tiny Llama folder, and damages it in ways that files get damaged.
 
     toy.py model DIR [dtype=BF16] [hidden=64] [layers=2] [extra=0] [spare=0]
+                     [family=llama]         or gemma2
     toy.py bert DIR [head=1]                a BERT that tells bad from good
     toy.py storage FILE DTYPE               packed 4-bit weights lie in such
     toy.py set FILE.json KEY.KEY VALUE      VALUE is JSON; "-" removes the key
@@ -74,13 +75,16 @@ def save(path, all_tensors):
     write(path, header, data)
 
 
-def weights(hidden, layers, vocab):
+def weights(hidden, layers, vocab, gemma):
     ffn = 2 * hidden
     shapes = {'model.embed_tokens.weight': [vocab, hidden]}
     for i in range(layers):
         at = f'model.layers.{i}.'
         shapes[at + 'input_layernorm.weight'] = [hidden]
         shapes[at + 'post_attention_layernorm.weight'] = [hidden]
+        if gemma:
+            shapes[at + 'pre_feedforward_layernorm.weight'] = [hidden]
+            shapes[at + 'post_feedforward_layernorm.weight'] = [hidden]
         for name, out, width in (
                 ('self_attn.q_proj', hidden, hidden),
                 ('self_attn.k_proj', hidden // 2, hidden),
@@ -127,14 +131,15 @@ def tokenizer(extra):
 
 def model(folder, *options):
     o = {'dtype': 'BF16', 'hidden': '64', 'layers': '2', 'extra': '0',
-         'spare': '0'}
+         'spare': '0', 'family': 'llama'}
     o.update(option.split('=', 1) for option in options)
     hidden, layers = int(o['hidden']), int(o['layers'])
     vocab, tokens = tokenizer(int(o['extra']))
     vocab += int(o['spare'])
     rng = random.Random(1)
     parts = {}
-    for name, shape in weights(hidden, layers, vocab).items():
+    gemma = o['family'] == 'gemma2'
+    for name, shape in weights(hidden, layers, vocab, gemma).items():
         n = shape[0] * (shape[1] if len(shape) == 2 else 1)
         values = [1.0] * n
         if len(shape) == 2:
@@ -147,12 +152,13 @@ def model(folder, *options):
     write_json(os.path.join(folder, 'tokenizer_config.json'),
                {'bos_token': '<s>', 'eos_token': '</s>'})
     write_json(os.path.join(folder, 'config.json'), {
-        'model_type': 'llama', 'num_hidden_layers': layers,
+        'model_type': o['family'], 'num_hidden_layers': layers,
         'hidden_size': hidden, 'intermediate_size': 2 * hidden,
         'num_attention_heads': 4, 'num_key_value_heads': 2,
         'vocab_size': vocab, 'max_position_embeddings': 4096,
         'rms_norm_eps': 1e-5, 'tie_word_embeddings': True,
-        'hidden_act': 'silu', 'torch_dtype': {
+        **({'hidden_activation': 'gelu_pytorch_tanh', 'head_dim': hidden // 4}
+           if gemma else {'hidden_act': 'silu'}), 'torch_dtype': {
             'BF16': 'bfloat16', 'F16': 'float16', 'F32': 'float32'}[
                 o['dtype']]})
 

@@ -23,6 +23,7 @@ static ql_status prepare(bench_trial *t)
         .training = true,
         .keep_layers =
             terms->train.gradient_checkpointing ? 0 : t->model->config.layers,
+        .keep_outputs = t->model->config.layers,
         .profile = terms->o->profile ? &t->profile : NULL,
     };
 
