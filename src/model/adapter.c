@@ -156,22 +156,6 @@ static void start_pairs(ql_adapter *a, uint64_t seed)
     }
 }
 
-static ql_status check_items(const ql_adapter_options *o,
-                             const ql_adapter_item *items, size_t n)
-{
-    QL_TRY(ql_adapter_options_check(o));
-    for (size_t i = 0; i < n; i++) {
-        if (o->dora && items[i].r > 0 &&
-            items[i].site.place == QL_PLACE_EMBED) {
-            QL_FAIL(QL_EUNSUPPORTED,
-                    "DoRA of an embedding is neither trained nor used beside "
-                    "a model: leave it out of the target modules, or fold the "
-                    "adapter into the model (qlora-export merge)");
-        }
-    }
-    return QL_OK;
-}
-
 ql_status ql_adapter_init(ql_adapter *a, const ql_config *c,
                           const ql_adapter_options *opt,
                           const ql_adapter_item *items, size_t n, uint64_t seed,
@@ -180,7 +164,7 @@ ql_status ql_adapter_init(ql_adapter *a, const ql_config *c,
     ql_status st;
 
     *a = (ql_adapter){.arch = c->arch, .opt = *opt, .trained = trained};
-    QL_TRY(check_items(opt, items, n));
+    QL_TRY(ql_adapter_options_check(opt));
     a->entries = ql_calloc(QL_TAG_MISC, n, sizeof(*a->entries));
     a->tensors = ql_calloc(QL_TAG_MISC, 3 * n, sizeof(*a->tensors));
     a->sizes = ql_calloc(QL_TAG_MISC, 3 * n, sizeof(*a->sizes));
@@ -296,6 +280,7 @@ static ql_dora dora_of(const ql_adapter *a, const ql_adapter_entry *e)
         return (ql_dora){0};
     }
     return (ql_dora){
+        .across = is_table(e->site),
         .m = part_of(a, e, 2, a->param),
         .dm = part_of(a, e, 2, a->grad),
         .gain = e->gain,
@@ -378,6 +363,7 @@ static void attach_embedding(const ql_adapter *a, const ql_adapter_entry *e,
 {
     if (e->r > 0) {
         to->lora = lora_of(a, e);
+        to->dora = dora_of(a, e);
     } else {
         to->w = ql_qtensor_dense(part_of(a, e, 0, a->param), e->in, e->out);
         to->dw = part_of(a, e, 0, a->grad);
@@ -446,9 +432,9 @@ void ql_adapter_attach(const ql_adapter *a, ql_weights *w)
  * inverses as gains. */
 static ql_status start_magnitudes(const ql_adapter *a,
                                   const ql_adapter_entry *e,
-                                  const ql_linear *base)
+                                  const ql_qtensor *base)
 {
-    ql_linear lin = {.w = base->w, .lora = lora_of(a, e)};
+    ql_linear lin = {.w = *base, .lora = lora_of(a, e)};
     float *m = part_of(a, e, 2, a->param);
     void *work;
 
@@ -521,17 +507,15 @@ ql_status ql_adapter_start(ql_adapter *a, const ql_weights *w)
     }
     for (size_t i = 0; i < a->n; i++) {
         const ql_adapter_entry *e = &a->entries[i];
-        const ql_linear head = {.w = w->base_head};
+        const ql_qtensor *base = base_of(w, e->site);
 
         if (e->r == 0) {
             QL_TRY(start_whole(a, e, w));
         } else if (e->gain) {
             QL_TRY(start_magnitudes(
                 a, e,
-                e->site.place == QL_PLACE_HEAD ? &head
-                : e->site.place == QL_PLACE_POOLER
-                    ? &w->pooler
-                    : &w->layers[e->site.layer].linear[e->site.module]));
+                base ? base
+                     : &w->layers[e->site.layer].linear[e->site.module].w));
         }
     }
     return QL_OK;

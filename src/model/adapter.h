@@ -68,7 +68,7 @@ typedef struct ql_adapter_options {
     double alpha;
     double dropout;
     bool rslora;   /* scale alpha / sqrt(r) instead of alpha / r */
-    bool dora;     /* pairs of linear layers have magnitudes */
+    bool dora;     /* pairs have magnitudes */
     bool gaussian; /* A starts as N(0, 1 / r^2) */
     bool full;     /* none of that counts: all items are whole */
     bool half;     /* of full: matrices, which come first, are in bf16 */
@@ -134,8 +134,7 @@ ql_status ql_adapter_options_check(const ql_adapter_options *o);
  * uniform in +-1/sqrt(in), or normal, B zero; of an embedding A zero and B
  * normal. Magnitudes, and what is whole, are for ql_adapter_start. trained:
  * with gradients (zero). An adapter that is measured has none of these arrays.
- * Errors: those of ql_adapter_options_check, QL_EUNSUPPORTED (DoRA of an
- * embedding), QL_ENOMEM. */
+ * Errors: those of ql_adapter_options_check, QL_ENOMEM. */
 ql_status ql_adapter_init(ql_adapter *a, const ql_config *c,
                           const ql_adapter_options *opt,
                           const ql_adapter_item *items, size_t n, uint64_t seed,
@@ -143,7 +142,7 @@ ql_status ql_adapter_init(ql_adapter *a, const ql_config *c,
 void ql_adapter_free(ql_adapter *a);
 
 /* Takes from the model what begins as it is there: what is trained whole, and
- * magnitudes, the norms of rows of W + s B A. w's own adapter is not looked
+ * magnitudes, the norms of outputs of W + s B A. w's own adapter is not looked
  * at. Errors: those of ql_full_read, QL_ENOMEM. */
 ql_status ql_adapter_start(ql_adapter *a, const ql_weights *w);
 

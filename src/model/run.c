@@ -193,6 +193,7 @@ static size_t scratch_bytes(const ql_run *run)
     const ql_attention_shape shape = largest_shape(run, start);
     const size_t T = run->opt.max_tokens;
     const size_t trained = run->opt.max_trained;
+    const ql_linear embed = ql_embed_linear(&w->embed);
     size_t most = ql_loss_work_bytes(&w->head, trained > 0 ? trained : T);
 
     most = larger(most, ql_run_head_bytes(&w->head, T));
@@ -200,6 +201,7 @@ static size_t scratch_bytes(const ql_run *run)
     most = larger(most, ql_embed_work_bytes(&w->position, T));
     most = larger(most, ql_embed_work_bytes(&w->types, T));
     most = larger(most, refresh_bytes(&w->head));
+    most = larger(most, refresh_bytes(&embed));
     if (c->arch->classifier) {
         most = larger(most, ql_run_classify_bytes(w, run->opt.max_sequences));
         most = larger(most, refresh_bytes(&w->pooler));
@@ -264,7 +266,7 @@ static void look_at_adapter(ql_run *run)
     const ql_weights *w = &run->m->weights;
 
     run->lowest = w->n_layers;
-    run->scaled = w->head.dora.m || w->pooler.dora.m;
+    run->scaled = w->head.dora.m || w->pooler.dora.m || w->embed.dora.m;
     for (size_t i = w->n_layers; i-- > 0;) {
         for (int m = 0; m < QL_MODULES; m++) {
             const ql_linear *lin = &w->layers[i].linear[m];
@@ -311,10 +313,12 @@ static void refresh(ql_run *run, const ql_linear *lin, bool first)
 void ql_run_refresh(ql_run *run, bool first)
 {
     const ql_weights *w = &run->m->weights;
+    const ql_linear embed = ql_embed_linear(&w->embed);
 
     if (!run->scaled) {
         return;
     }
+    refresh(run, &embed, first);
     refresh(run, &w->head, first);
     refresh(run, &w->pooler, first);
     for (size_t i = 0; i < w->n_layers; i++) {

@@ -8,6 +8,7 @@
 #include "quant/qgemm.h"
 #include "src/base/arena.h"
 #include "src/base/rng.h"
+#include "src/op/dora.h"
 #include "src/op/loops.h"
 #include "src/op/lora_grad.h"
 #include "src/op/parallel.h"
@@ -32,6 +33,12 @@ static ql_qtensor up_of(const ql_embedding *e)
     return ql_qtensor_dense(e->lora.b, e->w.cols, e->lora.r);
 }
 
+/* What DoRA multiplies, and its gradient. */
+static size_t scaled_bytes(const ql_embedding *e, size_t T)
+{
+    return e->dora.m ? ql_arena_piece(T * e->w.cols, sizeof(float)) : 0;
+}
+
 /* The order of the tokens takes the place of what the pair needs. */
 size_t ql_embed_work_bytes(const ql_embedding *e, size_t T)
 {
@@ -40,7 +47,8 @@ size_t ql_embed_work_bytes(const ql_embedding *e, size_t T)
     const size_t r = e->lora.r;
     const size_t product = r > 0 ? ql_qgemm_work_bytes(&term, 1, T) : 0;
     const size_t grad = r > 0 ? ql_lora_grad_work_bytes(r, T) : 0;
-    const size_t pair = ql_arena_piece(T * r, sizeof(float)) +
+    const size_t pair = scaled_bytes(e, T) +
+                        ql_arena_piece(T * r, sizeof(float)) +
                         (product > grad ? product : grad);
     const size_t order = ql_arena_piece(2 * T, sizeof(uint32_t));
 
@@ -62,8 +70,9 @@ static void gather(float *xa, const int32_t *ids, const ql_embedding *e,
     }
 }
 
-void ql_embed_fwd(float *y, const int32_t *ids, const ql_embedding *e, size_t T,
-                  void *work)
+/* y without DoRA. */
+static void look_up(float *y, const int32_t *ids, const ql_embedding *e,
+                    size_t T, void *work)
 {
     const ql_loops *loops = ql_loops_get();
     const size_t C = e->w.cols;
@@ -81,6 +90,15 @@ void ql_embed_fwd(float *y, const int32_t *ids, const ql_embedding *e, size_t T,
     if (e->lora.r > 0) {
         gather(work, ids, e, T);
         ql_qgemm_fwd(y, &term, 1, T, true, product_of(e, T, work));
+    }
+}
+
+void ql_embed_fwd(float *y, const int32_t *ids, const ql_embedding *e, size_t T,
+                  void *work)
+{
+    look_up(y, ids, e, T, work);
+    if (e->dora.m) {
+        ql_dora_apply(y, false, y, &e->dora, T, e->w.cols);
     }
 }
 
@@ -188,19 +206,39 @@ static void add_rows_half(const float *dy, const int32_t *ids,
     }
 }
 
+/* Gradients of the pair by du, that of y without DoRA. */
+static void pair_bwd(const float *du, const int32_t *ids, const ql_embedding *e,
+                     size_t T, void *work)
+{
+    const ql_qtensor up = up_of(e);
+    const ql_term term = {.in = du, .w = &up};
+    float *product = product_of(e, T, work);
+
+    gather(work, ids, e, T);
+    ql_lora_grad(e->lora.db, true, work, du, e->lora.r, T, e->w.cols, product);
+    ql_qgemm_bwd(work, &term, 1, T, false, product);
+    scatter(work, ids, e, T);
+}
+
+/* With DoRA, what it multiplies is made again, and gives way to du. */
+static void scaled_bwd(const float *dy, const int32_t *ids,
+                       const ql_embedding *e, size_t T, void *work)
+{
+    float *u = work;
+    void *rest = (char *)work + scaled_bytes(e, T);
+
+    look_up(u, ids, e, T, rest);
+    ql_dora_bwd(u, dy, u, &e->dora, T, e->w.cols);
+    pair_bwd(u, ids, e, T, rest);
+}
+
 void ql_embed_bwd(const float *dy, const int32_t *ids, const ql_embedding *e,
                   size_t T, void *work)
 {
     const size_t C = e->w.cols;
-    const ql_qtensor up = up_of(e);
-    const ql_term term = {.in = dy, .w = &up};
-    float *product = product_of(e, T, work);
 
     if (e->lora.da) {
-        gather(work, ids, e, T);
-        ql_lora_grad(e->lora.db, true, work, dy, e->lora.r, T, C, product);
-        ql_qgemm_bwd(work, &term, 1, T, false, product);
-        scatter(work, ids, e, T);
+        (e->dora.m ? scaled_bwd : pair_bwd)(dy, ids, e, T, work);
     }
     if (e->dw) {
 #pragma omp parallel for schedule(static) if (T * C > QL_SMALL)
@@ -216,6 +254,11 @@ void ql_embed_bwd(const float *dy, const int32_t *ids, const ql_embedding *e,
             add_rows_half(dy, ids, order, e, T, c);
         }
     }
+}
+
+ql_linear ql_embed_linear(const ql_embedding *e)
+{
+    return (ql_linear){.w = e->w, .lora = e->lora, .dora = e->dora};
 }
 
 bool ql_embed_trained(const ql_embedding *e)

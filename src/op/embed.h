@@ -2,7 +2,12 @@
  *
  *   y[t,:] = scale (W[id] + s A[:,id] B^T)
  *
- * Source: PEFT's lora.Embedding. */
+ * With DoRA that times g, a factor for each dimension, which does not itself
+ * carry a gradient to A and B:
+ *
+ *   g[c] = m[c] / |W[:,c] + s A^T B[c,:]|
+ *
+ * Source: PEFT's lora.Embedding, DoraEmbeddingLayer. */
 #ifndef QL_OP_EMBED_H
 #define QL_OP_EMBED_H
 
@@ -12,6 +17,7 @@ typedef struct ql_embedding {
     ql_qtensor w;   /* [V, C] any storage */
     float scale;    /* 1, but for Gemma */
     ql_lora lora;   /* A [R, V], B [C, R]; r is 0 when there is none */
+    ql_dora dora;   /* of the pair, across */
     float *dw;      /* [V, C] gradient of w, added to; NULL: frozen */
     uint16_t *dw16; /* that of w in bf16, each sum rounded once */
 } ql_embedding;
@@ -29,6 +35,7 @@ void ql_embed_fwd(float *y, const int32_t *ids, const ql_embedding *e, size_t T,
 /* Gradients, added to:
  *
  *   dy    [T, C]  gradient of y, read
+ *   m's is sum_t dy y / m
  * Threads: splits R, C; the result does not depend on them. */
 void ql_embed_bwd(const float *dy, const int32_t *ids, const ql_embedding *e,
                   size_t T, void *work);
@@ -42,6 +49,9 @@ void ql_embed_bwd(const float *dy, const int32_t *ids, const ql_embedding *e,
  * the tokens of a sequence. */
 void ql_embed_noise(float *y, const size_t *start, size_t sequences, size_t C,
                     float alpha, uint64_t key);
+
+/* w with its pair, as dora.h has them. */
+ql_linear ql_embed_linear(const ql_embedding *e);
 
 /* True if the embedding has gradients. */
 bool ql_embed_trained(const ql_embedding *e);

@@ -32,11 +32,12 @@ typedef struct ql_lora {
 
 /* Magnitudes of a pair's outputs; m NULL: there are none. */
 typedef struct ql_dora {
+    bool across;    /* of an embedding W [K, N], whose columns are outputs */
     const float *m; /* [N] */
     float *dm;      /* [N] its gradient, added to; NULL: not trained */
     float *gain;    /* [N] g, by ql_dora_refresh */
     float *inverse; /* [N] g / m */
-    float *base;    /* [N] |W|^2 of each row, by ql_dora_prepare */
+    float *base;    /* [N] |W|^2 of each output, by ql_dora_prepare */
 } ql_dora;
 
 typedef struct ql_linear {

@@ -1,21 +1,25 @@
-/* The embedding with a LoRA pair, or trained whole, against its formula in
- * double. */
+/* The embedding with a LoRA pair, with DoRA or without, or trained whole,
+ * against its formula in double. Norms are taken as given numbers, as PEFT
+ * takes them. */
 #include "src/op/embed.h"
 
 #include "quant/half.h"
+#include "src/op/dora.h"
 #include "src/op/gemm.h"
 #include "tests/grad/grad.h"
 
 typedef struct shape {
     size_t T, V, C, R;
     float scale;
-    bool whole;
+    bool whole, dora;
 } shape;
 
 static const shape shapes[] = {
-    {1, 3, 5, 0, 1, false},   {7, 11, 20, 3, 1, false},
-    {65, 7, 33, 4, 3, false}, {130, 100, 65, 2, 0.5F, false},
-    {9, 11, 20, 0, 2, true},  {130, 5, 70, 0, 1, true},
+    {1, 3, 5, 0, 1, false, false},   {7, 11, 20, 3, 1, false, false},
+    {65, 7, 33, 4, 3, false, false}, {130, 100, 65, 2, 0.5F, false, false},
+    {9, 11, 20, 0, 2, true, false},  {130, 5, 70, 0, 1, true, false},
+    {1, 3, 5, 1, 1, false, true},    {7, 11, 20, 3, 1, false, true},
+    {65, 7, 33, 4, 3, false, true},  {130, 100, 65, 2, 0.5F, false, true},
 };
 
 /* All arrays of one call. */
@@ -24,6 +28,7 @@ typedef struct lookup {
     ql_embedding e;
     int32_t *ids;
     float *w, *a, *b, *da, *db, *dw, *y, *dy;
+    float *m, *dm, *gains; /* gains: [3, C] */
     void *work;
 } lookup;
 
@@ -33,6 +38,29 @@ static void run(lookup *l)
 
     ql_embed_fwd(l->y, l->ids, &l->e, s.T, l->work);
     ql_embed_bwd(l->dy, l->ids, &l->e, s.T, l->work);
+}
+
+/* Magnitudes around 3, and their factors. */
+static void add_magnitudes(lookup *l)
+{
+    const size_t C = l->s.C;
+    ql_linear lin;
+    void *work;
+
+    for (size_t c = 0; c < C; c++) {
+        l->m[c] += 3;
+    }
+    l->e.dora = (ql_dora){.across = true,
+                          .m = l->m,
+                          .dm = l->dm,
+                          .gain = l->gains,
+                          .inverse = l->gains + C,
+                          .base = l->gains + 2 * C};
+    lin = ql_embed_linear(&l->e);
+    work = aligned_alloc(64, (ql_dora_work_bytes(&lin) + 63) / 64 * 64);
+    ql_dora_prepare(&lin);
+    ql_dora_refresh(&lin, work);
+    free(work);
 }
 
 /* Ids repeat: gradients of a row add up. */
@@ -47,7 +75,10 @@ static lookup lookup_open(shape s)
                 .db = room_fill(s.C * s.R, 5),
                 .dw = room_fill(s.V * s.C, 6),
                 .y = room_open(s.T * s.C),
-                .dy = room_fill(s.T * s.C, 7)};
+                .dy = room_fill(s.T * s.C, 7),
+                .m = room_fill(s.C, 8),
+                .dm = room_fill(s.C, 9),
+                .gains = room_open(3 * s.C)};
 
     for (size_t t = 0; t < s.T; t++) {
         l.ids[t] = (int32_t)(t * t % s.V);
@@ -62,6 +93,9 @@ static lookup lookup_open(shape s)
                              .b = l.b,
                              .da = l.da,
                              .db = l.db};
+    }
+    if (s.dora) {
+        add_magnitudes(&l);
     }
     l.work =
         aligned_alloc(64, (ql_embed_work_bytes(&l.e, s.T) + 127) / 64 * 64);
@@ -83,23 +117,34 @@ static void lookup_close(lookup *l)
     room_close(l->dw, s.V * s.C);
     room_close(l->y, s.T * s.C);
     room_close(l->dy, s.T * s.C);
+    room_close(l->m, s.C);
+    room_close(l->dm, s.C);
+    room_close(l->gains, 3 * s.C);
 }
 
 typedef struct truth {
     const lookup *l;
     double *w, *a, *b;
+    double *m, *norm; /* of columns of W + s A^T B^T */
 } truth;
 
-static double value(const truth *r, size_t t, size_t c)
+static double weight(const truth *r, size_t id, size_t c)
 {
     const shape s = r->l->s;
-    const size_t id = (size_t)r->l->ids[t];
     double sum = r->w[id * s.C + c];
 
     for (size_t i = 0; i < s.R; i++) {
         sum += 0.75 * r->a[i * s.V + id] * r->b[c * s.R + i];
     }
-    return (double)s.scale * sum;
+    return sum;
+}
+
+static double value(const truth *r, size_t t, size_t c)
+{
+    const double w = weight(r, (size_t)r->l->ids[t], c);
+
+    return (double)r->l->s.scale * w *
+           (r->l->s.dora ? r->m[c] / r->norm[c] : 1);
 }
 
 static double weighed(const void *ctx)
@@ -113,13 +158,30 @@ static double weighed(const void *ctx)
     return sum;
 }
 
+static void take_norms(truth *r)
+{
+    for (size_t c = 0; c < r->l->s.C; c++) {
+        double sum = 0;
+
+        for (size_t v = 0; v < r->l->s.V; v++) {
+            sum += weight(r, v, c) * weight(r, v, c);
+        }
+        r->norm[c] = sqrt(sum);
+    }
+}
+
 static void check_shape(shape s)
 {
     lookup l = lookup_open(s);
-    truth r = {&l, widen(l.w, s.V * s.C), widen(l.a, s.R * s.V),
-               widen(l.b, s.C * s.R)};
+    truth r = {.l = &l,
+               .w = widen(l.w, s.V * s.C),
+               .a = widen(l.a, s.R * s.V),
+               .b = widen(l.b, s.C * s.R),
+               .m = widen(l.m, s.C),
+               .norm = malloc(s.C * sizeof(double))};
     double *y = malloc(s.T * s.C * sizeof(double));
 
+    take_norms(&r);
     for (size_t i = 0; i < s.T * s.C; i++) {
         y[i] = value(&r, i / s.C, i % s.C);
     }
@@ -128,9 +190,13 @@ static void check_shape(shape s)
     take_off(l.da, s.R * s.V, 4);
     take_off(l.db, s.C * s.R, 5);
     take_off(l.dw, s.V * s.C, 6);
+    take_off(l.dm, s.C, 9);
     if (s.R > 0) {
         check_slope(l.da, r.a, s.R * s.V, weighed, &r, 1e-5, "dA");
         check_slope(l.db, r.b, s.C * s.R, weighed, &r, 1e-5, "dB");
+    }
+    if (s.dora) {
+        check_slope(l.dm, r.m, s.C, weighed, &r, 1e-5, "dm");
     }
     if (s.whole) {
         check_slope(l.dw, r.w, s.V * s.C, weighed, &r, 1e-5, "dW");
@@ -139,6 +205,8 @@ static void check_shape(shape s)
     free(r.w);
     free(r.a);
     free(r.b);
+    free(r.m);
+    free(r.norm);
     lookup_close(&l);
 }
 
@@ -152,12 +220,13 @@ static void embed__agrees_with_double(void **state)
 
 static void embed__does_not_depend_on_threads(void **state)
 {
-    static const shape both[] = {{300, 50, 65, 5, 2, false},
-                                 {300, 50, 65, 0, 2, true}};
+    static const shape all[] = {{300, 50, 65, 5, 2, false, false},
+                                {300, 50, 65, 0, 2, true, false},
+                                {300, 50, 65, 5, 2, false, true}};
 
     (void)state;
-    for (size_t i = 0; i < 2; i++) {
-        const shape s = both[i];
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        const shape s = all[i];
         lookup first;
 
         omp_set_num_threads(1);
@@ -171,6 +240,7 @@ static void embed__does_not_depend_on_threads(void **state)
             check_same(l.da, first.da, s.R * s.V, "dA");
             check_same(l.db, first.db, s.C * s.R, "dB");
             check_same(l.dw, first.dw, s.V * s.C, "dW");
+            check_same(l.dm, first.dm, s.C, "dm");
             lookup_close(&l);
         }
         lookup_close(&first);
@@ -210,9 +280,9 @@ static void check_half(const lookup *l, const uint16_t *dw16, float base)
  * digits to sort by; gradients of equal sign, which get lost one by one. */
 static void embed__rounds_sums_to_bf16_once(void **state)
 {
-    static const shape shapes16[] = {{1500, 2, 70, 0, 1, true},
-                                     {1500, 200, 70, 0, 2, true},
-                                     {1500, 70000, 3, 0, 1, true}};
+    static const shape shapes16[] = {{1500, 2, 70, 0, 1, true, false},
+                                     {1500, 200, 70, 0, 2, true, false},
+                                     {1500, 70000, 3, 0, 1, true, false}};
 
     (void)state;
     for (size_t i = 0; i < sizeof shapes16 / sizeof *shapes16; i++) {

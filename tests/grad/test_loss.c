@@ -519,7 +519,8 @@ static void check_head(shape s, way how, float cap)
         gain[s.V + v] = gain[v] / m[v];
     }
     if (how == SCALED) {
-        r.head.dora = (ql_dora){m, dm, gain, gain + s.V, NULL};
+        r.head.dora =
+            (ql_dora){.m = m, .dm = dm, .gain = gain, .inverse = gain + s.V};
     }
     ref.h = widen(r.h, s.T * s.C);
     ref.w = widen(r.w, s.V * s.C);

@@ -12,7 +12,7 @@ static const char *const embedding[] = {"q_proj", "embed_tokens"};
 
 static const char *const norms[] = {"norm", "lm_head"}; /* all of them */
 
-/* An adapter of linear layers, one with magnitudes, and the embedding; norms
+/* An adapter of linear layers and the embedding, with magnitudes or not; norms
  * and the head are trained whole. */
 static void make(ql_adapter *a, const toy_run *r, bool dora)
 {
@@ -20,7 +20,7 @@ static void make(ql_adapter *a, const toy_run *r, bool dora)
 
     toy_run_options(&o);
     o.use_dora = dora;
-    o.lora_target_modules = (ql_list){embedding, dora ? 1 : 2};
+    o.lora_target_modules = (ql_list){embedding, 2};
     o.modules_to_save = (ql_list){norms, 2};
     check_ok(ql_adapter_make(a, &r->m->config, &r->m->weights, &o, 1, false));
 }
@@ -153,6 +153,17 @@ static void loraplus_and_neftune__go_on_to_the_bit(void **state)
     check_resumed(&o, "noise", "noise-again");
 }
 
+static void dora__goes_on_to_the_bit(void **state)
+{
+    ql_train_options o;
+
+    (void)state;
+    toy_run_options(&o);
+    o.use_dora = true;
+    o.lora_target_modules = (ql_list){embedding, 2};
+    check_resumed(&o, "dora", "dora-again");
+}
+
 static void modules_to_save__go_on_to_the_bit(void **state)
 {
     ql_train_options o;
@@ -211,6 +222,7 @@ int main(void)
         cmocka_unit_test(loraplus__makes_b_faster),
         cmocka_unit_test(neftune__is_in_training_only),
         cmocka_unit_test(loraplus_and_neftune__go_on_to_the_bit),
+        cmocka_unit_test(dora__goes_on_to_the_bit),
         cmocka_unit_test(modules_to_save__go_on_to_the_bit),
         cmocka_unit_test(decay__spares_norms),
     };

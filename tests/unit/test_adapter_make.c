@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "quant/codec.h"
 #include "src/base/file.h"
 #include "src/convert/adapter_make.h"
 #include "src/convert/peft.h"
@@ -362,16 +363,32 @@ static void options__that_fit_no_model_are_refused(void **state)
     }
 }
 
-static void dora__of_an_embedding_is_refused(void **state)
+/* Its magnitudes are those of its columns, over all tokens. */
+static void dora__of_an_embedding_begins_as_its_norms(void **state)
 {
     ql_train_options o = options();
+    const ql_qtensor *w = &toy->weights.base_embed;
+    float *x = malloc(w->rows * w->cols * sizeof(*x));
     ql_adapter a;
 
     (void)state;
     o.use_dora = true;
     o.lora_target_modules = list_of((const char *[]){"embed_tokens", NULL});
-    check_fails(ql_adapter_make(&a, &toy->config, &toy->weights, &o, 7, true),
-                QL_EUNSUPPORTED, "DoRA of an embedding");
+    check_ok(ql_adapter_make(&a, &toy->config, &toy->weights, &o, 7, true));
+    assert_int_equal(a.n_tensors, 3);
+    assert_int_equal(a.sizes[2], w->cols);
+    ql_dequantize(x, w, 0, w->rows * w->cols);
+    for (size_t c = 0; c < w->cols; c++) {
+        const double m = (double)a.param[a.tensors[2].at + c];
+        double sum = 0;
+
+        for (size_t v = 0; v < w->rows; v++) {
+            sum += (double)x[v * w->cols + c] * (double)x[v * w->cols + c];
+        }
+        assert_true(fabs(m - sqrt(sum)) <= 1e-6 * m);
+    }
+    ql_adapter_free(&a);
+    free(x);
 }
 
 /* Memory fails at each allocation in turn: no harm, no leak. */
@@ -408,7 +425,7 @@ int main(void)
         cmocka_unit_test(magnitudes__begin_as_norms),
         cmocka_unit_test(pairs__begin_as_those_of_peft),
         cmocka_unit_test(options__that_fit_no_model_are_refused),
-        cmocka_unit_test(dora__of_an_embedding_is_refused),
+        cmocka_unit_test(dora__of_an_embedding_begins_as_its_norms),
         cmocka_unit_test(adapter__survives_lack_of_memory),
     };
     ql_model_options opt;
