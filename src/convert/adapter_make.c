@@ -260,12 +260,6 @@ static ql_status plan_site(listing *l, const ql_config *c,
     ql_site_path(c->arch, site, path, sizeof(path));
     saved = ql_adapter_settings_saves(s, path);
     if (saved) {
-        if (site.place == QL_PLACE_BLOCK) {
-            QL_FAIL(QL_EINVAL,
-                    "modules-to-save: %s cannot be trained whole, as no "
-                    "linear layer of a block can",
-                    path);
-        }
         add_whole(l, c, site);
     }
     if (l->vectors || !ql_site_takes_pairs(site)) {

@@ -15,7 +15,9 @@
 #include "src/convert/adapter_parts.h"
 #include "src/convert/adapter_settings.h"
 #include "src/format/names.h"
+#include "src/model/full.h"
 #include "src/model/model_handle.h"
+#include "src/model/transposed.h"
 
 enum {
     NAME_BYTES = 256
@@ -126,6 +128,10 @@ static void shape_of(const ql_adapter *a, size_t i, size_t *shape)
     const ql_adapter_tensor *t = &a->tensors[i];
 
     memcpy(shape, t->shape, sizeof(t->shape));
+    if (ql_full_turned(a, i)) {
+        shape[0] = t->shape[1];
+        shape[1] = t->shape[0];
+    }
     if (a->taken && t->part == QL_PART_A) {
         shape[0] *= 2;
     } else if (a->taken && t->part == QL_PART_B) {
@@ -156,12 +162,38 @@ static const float *both(const ql_adapter *a, size_t i, float *room)
     return room;
 }
 
+/* A matrix that the model has [in, out]. */
+static ql_status put_turned(const ql_adapter *a, size_t i, const char *name,
+                            ql_safetensors_writer *w)
+{
+    const ql_adapter_tensor *t = &a->tensors[i];
+    const ql_tensor own = {.name = name,
+                           .dtype = QL_DTYPE_F32,
+                           .rank = 2,
+                           .shape = {t->shape[0], t->shape[1]},
+                           .elements = a->sizes[i],
+                           .bytes = a->sizes[i] * sizeof(float),
+                           .data = (const unsigned char *)(a->param + t->at)};
+    ql_tensor turned;
+    void *data;
+    ql_status st;
+
+    QL_TRY(ql_tensor_transpose(&turned, &data, &own));
+    st = ql_safetensors_writer_put(w, name, turned.data);
+    ql_free(data);
+    return st;
+}
+
 static ql_status put_tensor(const ql_adapter *a, size_t i, const char *name,
                             ql_safetensors_writer *w)
 {
     const ql_part part = a->tensors[i].part;
     float *room = NULL;
     ql_status st;
+
+    if (ql_full_turned(a, i)) {
+        return put_turned(a, i, name, w);
+    }
 
     if (!a->taken || (part != QL_PART_A && part != QL_PART_B)) {
         return ql_safetensors_writer_put(w, name, a->param + a->tensors[i].at);
@@ -292,8 +324,7 @@ static void add_matrix(const ql_adapter_folder *f, ql_site site,
     if (p && ql_site_takes_pairs(site)) {
         items[(*n)++] =
             (ql_adapter_item){.site = site, .r = p->r, .alpha = p->alpha};
-    } else if (!ql_site_is_norm(site) && site.place != QL_PLACE_BLOCK &&
-               find_whole(f, path, false)) {
+    } else if (!ql_site_is_norm(site) && find_whole(f, path, false)) {
         items[(*n)++] = (ql_adapter_item){.site = site};
     }
 }
@@ -375,8 +406,8 @@ static ql_status check_used(const ql_config *c, const ql_adapter_folder *f,
             !has_path(c, items, n, name, dot ? (size_t)(dot - name) : 0,
                       ql_name_ends(name, ".bias"))) {
             QL_FAIL(QL_EUNSUPPORTED,
-                    "%s: %s is trained whole, which no matrix of a block can "
-                    "be here; fold it into the model (qlora-export merge)",
+                    "%s: %s is trained whole, and is nothing that can be here; "
+                    "fold it into the model (qlora-export merge)",
                     f->path, name);
         }
     }
@@ -420,22 +451,26 @@ static ql_status read_tensors(ql_adapter *a, const ql_adapter_folder *f)
     for (size_t i = 0; i < a->n_tensors; i++) {
         const ql_adapter_tensor *to = &a->tensors[i];
         const ql_tensor *t = source(a, i, f);
+        const bool turned = ql_full_turned(a, i);
+        size_t want[2];
         char shape[QL_SHAPE_BYTES];
         char name[NAME_BYTES];
 
         ql_adapter_name(a, i, name, sizeof(name));
+        shape_of(a, i, want);
         if (!t || t->rank != to->rank ||
-            memcmp(t->shape, to->shape, to->rank * sizeof(*to->shape)) != 0) {
+            memcmp(t->shape, want, to->rank * sizeof(*want)) != 0) {
             QL_FAIL(QL_EMISMATCH,
                     "%s: %s must be there with shape %s; the adapter was made "
                     "for another %s",
-                    f->path, name, ql_shape_print(shape, to->shape, to->rank),
+                    f->path, name, ql_shape_print(shape, want, to->rank),
                     t && other_vocabulary(a, to, t)
                         ? "vocabulary: where tokens were added for it, the "
                           "model must have them, too"
                         : "model");
         }
-        QL_TRY(ql_tensor_to_f32(a->param + to->at, t));
+        QL_TRY(
+            (turned ? ql_tensor_turn : ql_tensor_to_f32)(a->param + to->at, t));
     }
     return QL_OK;
 }

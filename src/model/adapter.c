@@ -7,6 +7,7 @@
 #include "src/base/alloc.h"
 #include "src/base/fail.h"
 #include "src/base/rng.h"
+#include "src/format/qstate.h"
 #include "src/model/full.h"
 #include "src/op/dora.h"
 #include "src/op/vec.h"
@@ -452,19 +453,38 @@ static ql_status start_magnitudes(const ql_adapter *a,
     return QL_OK;
 }
 
-/* The matrix that an entry begins as; NULL: it is in the folder as it is. */
+/* The matrix of a site, without an adapter; NULL: it is in the folder only. */
 static const ql_qtensor *base_of(const ql_weights *w, ql_site site)
 {
-    return site.place == QL_PLACE_EMBED    ? &w->base_embed
-           : site.place == QL_PLACE_HEAD   ? &w->base_head
+    const ql_layer *layers = w->replaced ? w->base_layers : w->layers;
+
+    return site.place == QL_PLACE_EMBED  ? &w->base_embed
+           : site.place == QL_PLACE_HEAD ? &w->base_head
+           : site.place == QL_PLACE_BLOCK
+               ? &layers[site.layer].linear[site.module].w
            : site.place != QL_PLACE_POOLER ? NULL
            : w->replaced                   ? &w->base_pooler.w
                                            : &w->pooler.w;
 }
 
+/* A matrix that was quantized here begins as what the folder has. */
+static bool quantized_here(const ql_adapter *a, const ql_adapter_entry *e,
+                           const ql_weights *w, const ql_qtensor *matrix)
+{
+    const ql_tensor *t = matrix->storage == QL_STORAGE_4BIT
+                             ? ql_full_find(a, e->first, w->shards)
+                             : NULL;
+
+    return t && !ql_qstate_find(w->shards, t->name);
+}
+
 static const float *base_bias(const ql_weights *w, ql_site site)
 {
-    return site.place == QL_PLACE_HEAD     ? w->head_bias
+    const ql_layer *layers = w->replaced ? w->base_layers : w->layers;
+
+    return site.place == QL_PLACE_HEAD ? w->head_bias
+           : site.place == QL_PLACE_BLOCK
+               ? layers[site.layer].linear[site.module].bias
            : site.place != QL_PLACE_POOLER ? NULL
            : w->replaced                   ? w->base_pooler.bias
                                            : w->pooler.bias;
@@ -478,7 +498,7 @@ static ql_status start_whole(ql_adapter *a, const ql_adapter_entry *e,
     float *to = a->param + a->tensors[e->first].at;
     const size_t n = a->sizes[e->first];
 
-    if (matrix) {
+    if (matrix && !quantized_here(a, e, w, matrix)) {
         ql_dequantize(to, matrix, 0, n);
     } else if (bias) {
         memcpy(to, bias, n * sizeof(*to));
@@ -507,15 +527,11 @@ ql_status ql_adapter_start(ql_adapter *a, const ql_weights *w)
     }
     for (size_t i = 0; i < a->n; i++) {
         const ql_adapter_entry *e = &a->entries[i];
-        const ql_qtensor *base = base_of(w, e->site);
 
         if (e->r == 0) {
             QL_TRY(start_whole(a, e, w));
         } else if (e->gain) {
-            QL_TRY(start_magnitudes(
-                a, e,
-                base ? base
-                     : &w->layers[e->site.layer].linear[e->site.module].w));
+            QL_TRY(start_magnitudes(a, e, base_of(w, e->site)));
         }
     }
     return QL_OK;

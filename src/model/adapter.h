@@ -10,7 +10,7 @@
 #include "src/model/weights.h"
 
 /* Where weights are. Pairs can change the matrices of the first four; whole can
- * be trained all but the matrices of blocks. */
+ * be trained all. */
 typedef enum ql_place {
     QL_PLACE_BLOCK, /* a linear layer of a block */
     QL_PLACE_POOLER,

@@ -115,7 +115,7 @@ bool ql_full_turned(const ql_adapter *a, size_t i)
 {
     const ql_adapter_tensor *t = &a->tensors[i];
 
-    return a->arch->transposed && t->rank == 2 &&
+    return a->arch->transposed && t->part == QL_PART_WHOLE && t->rank == 2 &&
            a->entries[t->entry].site.place == QL_PLACE_BLOCK;
 }
 

@@ -271,7 +271,7 @@ static void look_at_adapter(ql_run *run)
         for (int m = 0; m < QL_MODULES; m++) {
             const ql_linear *lin = &w->layers[i].linear[m];
 
-            run->lowest = lin->lora.da ? i : run->lowest;
+            run->lowest = lin->lora.da || lin->trained ? i : run->lowest;
             run->scaled |= lin->dora.m != NULL;
         }
         for (int p = 0; p < QL_NORMS; p++) {

@@ -267,6 +267,8 @@ void ql_site_wholes(const ql_config *c, char *text, size_t bytes)
         ql_site_path(c->arch, site, path, sizeof(path));
         if (site.place == QL_PLACE_NORM && site.layer == 0) {
             add_name(text, bytes, c->arch->norm[site.norm]);
+        } else if (site.place == QL_PLACE_BLOCK && site.layer == 0) {
+            add_name(text, bytes, c->arch->names->module[site.module]);
         } else if (site.place == QL_PLACE_HEAD) {
             add_name(text, bytes, path);
         } else if (site.place != QL_PLACE_BLOCK &&

@@ -229,12 +229,24 @@ static ql_status refuse(const ql_plan *p)
             (double)p->budget / (double)mib);
 }
 
+/* A matrix of a block is trained whole. */
+static bool trains_blocks(const ql_weights *w)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < w->n_layers; i++) {
+        for (int m = 0; m < QL_MODULES; m++) {
+            any |= w->layers[i].linear[m].trained;
+        }
+    }
+    return any;
+}
+
 /* Of the products of all that is trained whole: blocks, or the head alone. */
 static size_t longest_side(const ql_plan_facts *f)
 {
     const ql_config *c = &f->model->config;
-    const ql_linear *blocks = f->model->weights.layers[0].linear;
-    const size_t other = blocks[QL_MODULE_O].trained ? c->F : c->V;
+    const size_t other = trains_blocks(&f->model->weights) ? c->F : c->V;
     const size_t wide = c->C > other ? c->C : other;
 
     return wide > f->run.max_tokens ? wide : f->run.max_tokens;
@@ -252,7 +264,7 @@ ql_status ql_plan_make(ql_plan *p, const ql_plan_facts *f)
     count_held(&pl);
     p->bytes[QL_PLAN_ADAPTER] += f->count * sizeof(float);
     p->bytes[QL_PLAN_GRADIENTS] += f->count * sizeof(float);
-    if (w->head.trained) {
+    if (w->head.trained || trains_blocks(w)) {
         p->bytes[QL_PLAN_PROGRAM] += ql_gemm_memory(longest_side(f));
     }
     p->bytes[QL_PLAN_LOG] += f->log;

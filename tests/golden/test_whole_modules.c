@@ -1,8 +1,8 @@
 /* What modules_to_save trains whole beside pairs, but embedding and head:
- * norms, a pooler, learned positions. A fresh adapter changes nothing, so the
- * gradients are those of the reference with all weights trained; of matrices,
- * those of ours, which test_full holds to the reference. Then the adapter goes
- * to PEFT's folder and back. */
+ * linear layers of blocks, norms, a pooler, learned positions. A fresh adapter
+ * changes nothing, so the gradients are those of the reference with all weights
+ * trained; of matrices, those of ours, which test_full holds to the reference.
+ * Then the adapter goes to PEFT's folder and back. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@ static const double NOTHING = 1e-7;
 
 enum {
     NAME_BYTES = 300,
-    MOST = 64 /* modules of a golden model that can be trained whole */
+    MOST = 96 /* modules of a golden model that can be trained whole */
 };
 
 /* A folder at work. */
@@ -122,7 +122,8 @@ static size_t check_gradients(const folder *d, const ql_adapter *a)
     return n;
 }
 
-/* Paths of what can be trained whole, but embedding and head. */
+/* Paths of what can be trained whole, but embedding and head; of linear layers
+ * those of the last block, so that there is a place for pairs. */
 static size_t list_wholes(const folder *d, char paths[MOST][200])
 {
     const ql_config *c = &d->m->config;
@@ -131,8 +132,8 @@ static size_t list_wholes(const folder *d, char paths[MOST][200])
     for (size_t i = 0; i < ql_site_count(c); i++) {
         const ql_site site = ql_site_at(c, i);
 
-        if (site.place != QL_PLACE_BLOCK && site.place != QL_PLACE_EMBED &&
-            site.place != QL_PLACE_HEAD) {
+        if ((site.place != QL_PLACE_BLOCK || site.layer + 1 == c->layers) &&
+            site.place != QL_PLACE_EMBED && site.place != QL_PLACE_HEAD) {
             assert_true(n < MOST);
             ql_site_path(c->arch, site, paths[n++], 200);
         }
@@ -248,6 +249,35 @@ static void check_all(folder *d, char paths[MOST][200], size_t n)
     ql_adapter_free(&a);
 }
 
+/* Beside weights that are quantized while they are loaded, they begin as the
+ * folder has them, all the same. */
+static void check_quantized(const folder *d, const char *dir,
+                            char paths[MOST][200], size_t n)
+{
+    folder q = *d;
+    const char *saves[MOST];
+    ql_train_options o;
+    ql_adapter a;
+
+    for (size_t i = 0; i < n; i++) {
+        saves[i] = paths[i];
+    }
+    o = options(NULL, 0, saves, n);
+    check_ok(ql_model_open(&q.m, dir, NULL));
+    a = make(&q, &o);
+    for (size_t i = 0; i < a.n_tensors; i++) {
+        if (is_whole(&a, i) && a.tensors[i].rank == 2) {
+            const size_t j = find_full(d, &a, i);
+
+            assert_memory_equal(a.param + a.tensors[i].at,
+                                d->full.param + d->full.tensors[j].at,
+                                a.sizes[i] * sizeof(float));
+        }
+    }
+    ql_adapter_free(&a);
+    ql_model_close(&q.m);
+}
+
 static void make_full(folder *d)
 {
     const ql_train_options o = {.method = QL_METHOD_FULL};
@@ -287,6 +317,7 @@ static void check_folder(const char *dir)
     run_with(&d, &d.full, 0);
     n = list_wholes(&d, paths);
     assert_true(n > 0);
+    check_quantized(&d, lost ? lost_bias_copy(dir) : dir, paths, n);
     check_each(&d, paths, n);
     check_all(&d, paths, n);
     print_message("%s: %zu modules\n", dir, n);

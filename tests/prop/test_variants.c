@@ -11,6 +11,7 @@
 static const char *const embedding[] = {"q_proj", "embed_tokens"};
 
 static const char *const norms[] = {"norm", "lm_head"}; /* all of them */
+static const char *const wholes[] = {"norm", "lm_head", "down_proj"};
 
 /* An adapter of linear layers and the embedding, with magnitudes or not; norms
  * and the head are trained whole. */
@@ -170,7 +171,7 @@ static void modules_to_save__go_on_to_the_bit(void **state)
 
     (void)state;
     toy_run_options(&o);
-    o.modules_to_save = (ql_list){norms, 2};
+    o.modules_to_save = (ql_list){wholes, 3};
     check_resumed(&o, "norms", "norms-again");
     o.resume = NULL;
     o.init_lora_weights = "pissa";

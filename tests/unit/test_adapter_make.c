@@ -328,11 +328,12 @@ static void options__that_fit_no_model_are_refused(void **state)
         {.targets = {"q_proj("}, .say = "target_modules"},
         {.saves = {"score"}, .say = "modules-to-save: \"score\" is no module"},
         {.saves = {"score"},
-         .say = "which can train whole: embed_tokens, lm_head, "
+         .say = "which can train whole: self_attn.q_proj, self_attn.k_proj, "
+                "self_attn.v_proj, self_attn.o_proj, mlp.gate_proj, "
+                "mlp.up_proj, mlp.down_proj, embed_tokens, lm_head, "
                 "input_layernorm, post_attention_layernorm, norm"},
         {.saves = {""}, .say = "modules-to-save: \"\" is no module"},
         {.targets = {"norm"}, .say = "lora-target-modules: \"norm\" is no"},
-        {.saves = {"q_proj"}, .say = "q_proj cannot be trained whole"},
         {.layers = {"2"}, .say = "\"2\" is no layer; there are 0 to 1"},
         {.layers = {"x"}, .say = "\"x\" is no layer"},
         {.layers = {"-1"}, .say = "\"-1\" is no layer"},
