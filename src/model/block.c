@@ -197,7 +197,7 @@ void ql_block_fwd(float *y, ql_saved *s, const float *x, const ql_layer *layer,
     const size_t mark = ql_arena_mark(pass->scratch);
     const ql_frame f = open_frame(pass, layer, i);
 
-    ql_frame_attention_fwd(&f, s, x);
+    ql_frame_attention_fwd(&f, s, x, y || !f.c->parallel);
     ql_frame_mlp_fwd(&f, y, s, x);
     ql_frame_count(&f, QL_WORK_OTHER);
     ql_arena_reset(pass->scratch, mark);

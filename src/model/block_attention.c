@@ -145,7 +145,8 @@ static void attend(const ql_frame *f, ql_saved *s, const float *q,
     ql_attention_fwd(s->o, s->lse, q, k, v, &f->shape, f->work);
 }
 
-void ql_frame_attention_fwd(const ql_frame *f, ql_saved *s, const float *x)
+void ql_frame_attention_fwd(const ql_frame *f, ql_saved *s, const float *x,
+                            bool want_mid)
 {
     const size_t mark = ql_arena_mark(f->pass->scratch);
     const float *in = ql_frame_norm_fwd(f, QL_NORM_ATTN_IN, s->n1, s, x);
@@ -158,8 +159,12 @@ void ql_frame_attention_fwd(const ql_frame *f, ql_saved *s, const float *x)
     rotate(f, q, f->c->H, false);
     rotate(f, k, f->c->KV, false);
     attend(f, s, q, k);
-    ql_frame_join_fwd(f, QL_NORM_ATTN_OUT, s->mid, s->attn, s, x, QL_MODULE_O,
-                      s->o);
+    if (want_mid || ql_frame_has_norm(f, QL_NORM_ATTN_OUT)) {
+        ql_frame_join_fwd(f, QL_NORM_ATTN_OUT, s->mid, s->attn, s, x,
+                          QL_MODULE_O, s->o);
+    } else {
+        ql_frame_linear_keep(f, QL_MODULE_O, s, s->o);
+    }
     ql_arena_reset(f->pass->scratch, mark);
 }
 

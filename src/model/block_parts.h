@@ -62,8 +62,10 @@ void ql_frame_join_bwd(const ql_frame *f, ql_norm_place place, float *din,
                        float *dy, const float *raw, const ql_saved *s,
                        ql_module m, const float *in);
 
-/* The first half: s->mid of x. */
-void ql_frame_attention_fwd(const ql_frame *f, ql_saved *s, const float *x);
+/* The first half: s->mid of x. Without want_mid, what is kept for the backward
+ * alone. */
+void ql_frame_attention_fwd(const ql_frame *f, ql_saved *s, const float *x,
+                            bool want_mid);
 
 /* dy: gradient of mid; on return also that of x, if want_dx. */
 void ql_frame_attention_bwd(const ql_frame *f, float *dy, const ql_saved *s,
