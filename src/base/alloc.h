@@ -32,7 +32,7 @@ void *ql_calloc(ql_tag tag, size_t n, size_t size);
  * and, for an old block, its tag. On failure p stays as it was. */
 void *ql_realloc(ql_tag tag, void *p, size_t n, size_t size);
 
-/* A copy of a string, of n bytes of it, or of a formatted one. Owned. */
+/* A copy of a string, or of n bytes of it and a NUL. Owned: ql_free. */
 char *ql_strdup(ql_tag tag, const char *s);
 char *ql_strndup(ql_tag tag, const char *s, size_t n);
 

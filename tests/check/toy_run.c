@@ -45,6 +45,22 @@ void toy_run_close(toy_run *r)
     ql_model_close(&r->m);
 }
 
+toy_run toy;
+
+int toy_run_setup(void **state)
+{
+    (void)state;
+    toy_run_open(&toy);
+    return 0;
+}
+
+int toy_run_teardown(void **state)
+{
+    (void)state;
+    toy_run_close(&toy);
+    return 0;
+}
+
 void toy_run_options(ql_train_options *o)
 {
     ql_train_options_init(o);

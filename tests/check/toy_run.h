@@ -19,6 +19,11 @@ typedef struct toy_run {
 void toy_run_open(toy_run *r);
 void toy_run_close(toy_run *r);
 
+/* One for all tests of a group, whose setup and teardown these are. */
+extern toy_run toy;
+int toy_run_setup(void **state);
+int toy_run_teardown(void **state);
+
 /* Options for a run of three epochs of three steps, which evaluates every
  * second step and saves a checkpoint after each. */
 void toy_run_options(ql_train_options *o);

@@ -312,3 +312,20 @@ ql_run *reference_run(ql_model *m, const ql_batch *b, size_t keep)
     check_ok(ql_run_open(&run, m, &opt));
     return run;
 }
+
+ql_tokenizer *reference_tok;
+
+int reference_tok_setup(void **state)
+{
+    (void)state;
+    check_ok(
+        ql_tokenizer_open(&reference_tok, check_shared("models/stories3M")));
+    return 0;
+}
+
+int reference_tok_teardown(void **state)
+{
+    (void)state;
+    ql_tokenizer_close(&reference_tok);
+    return 0;
+}

@@ -1,5 +1,6 @@
 /* Reading the golden folders of models: which there are, the batch, tensors by
- * name, and what their adapters are, as options of a training. */
+ * name, and what their adapters are, as options of a training; and a tokenizer
+ * of a real model. */
 #ifndef QL_TESTS_REFERENCE_H
 #define QL_TESTS_REFERENCE_H
 
@@ -74,5 +75,11 @@ void reference_name(const ql_adapter *a, size_t i, const char *prefix,
 
 /* The parameters that the reference began with. */
 void reference_adapter_init(ql_adapter *a, const ql_safetensors *f);
+
+/* That of stories3M, for all tests of a group, whose setup and teardown these
+ * are. */
+extern ql_tokenizer *reference_tok;
+int reference_tok_setup(void **state);
+int reference_tok_teardown(void **state);
 
 #endif

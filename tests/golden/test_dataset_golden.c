@@ -5,8 +5,7 @@
 #include "src/base/file.h"
 #include "src/data/draft.h"
 #include "tests/check/check.h"
-
-static ql_tokenizer *tok;
+#include "tests/golden/reference.h"
 
 static ql_status load(ql_dataset **ds, const char *file, size_t max_length)
 {
@@ -15,7 +14,7 @@ static ql_status load(ql_dataset **ds, const char *file, size_t max_length)
 
     ql_dataset_options_init(&opt);
     opt.max_length = max_length;
-    return ql_dataset_open(ds, &path, 1, tok, &opt);
+    return ql_dataset_open(ds, &path, 1, reference_tok, &opt);
 }
 
 static ql_dataset_report report_of(const char *file)
@@ -111,12 +110,12 @@ static void records__plain_text(void **state)
     for (size_t i = 0; i < ql_dataset_size(ds); i++) {
         const ql_sample s = ql_dataset_sample(ds, i);
 
-        assert_int_equal(s.ids[0], ql_tokenizer_bos(tok));
+        assert_int_equal(s.ids[0], ql_tokenizer_bos(reference_tok));
         assert_true(s.n == 512 || i + 1 == ql_dataset_size(ds));
         assert_int_equal(ql_sample_trained(s), s.n - 1);
         check_ok(ql_buf_append(&ids, s.ids + 1, (s.n - 1) * sizeof(*s.ids)));
     }
-    check_ok(ql_tokenizer_decode(tok, (const void *)ids.data,
+    check_ok(ql_tokenizer_decode(reference_tok, (const void *)ids.data,
                                  ids.len / sizeof(int32_t), true, &back, &n));
     check_ok(ql_file_read(check_shared(file), 1 << 24, &text, &len));
     assert_int_equal(n, len);
@@ -135,13 +134,8 @@ int main(void)
         cmocka_unit_test(records__of_all_forms),
         cmocka_unit_test(records__plain_text),
     };
-    int failed;
 
     check_need_shared();
-    if (ql_tokenizer_open(&tok, check_shared("models/stories3M")) != QL_OK) {
-        return 1;
-    }
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    ql_tokenizer_close(&tok);
-    return failed;
+    return cmocka_run_group_tests(tests, reference_tok_setup,
+                                  reference_tok_teardown);
 }

@@ -10,6 +10,7 @@
 #include "src/data/shape.h"
 #include "src/gen/chat_prompt.h"
 #include "tests/check/check.h"
+#include "tests/golden/reference.h"
 
 enum {
     MOST = 25 /* records of a file */
@@ -51,8 +52,6 @@ static const struct odd {
     {"NousResearch-Hermes", "\n<|im_end|><|im_start|>assistant\n",
      "<|im_end|><|im_start|>assistant\n"},
 };
-
-static ql_tokenizer *tok;
 
 /* A record without the last of its messages; NULL if that is no answer. Owned:
  * free. */
@@ -120,8 +119,9 @@ static void check_prompt(ql_sample s, const int32_t *ids, size_t n,
     if (n == before && memcmp(ids, s.ids, n * sizeof(*ids)) == 0) {
         return;
     }
-    check_ok(ql_tokenizer_decode(tok, s.ids, before, false, &trained, &len));
-    check_ok(ql_tokenizer_decode(tok, ids, n, false, &asked, &m));
+    check_ok(ql_tokenizer_decode(reference_tok, s.ids, before, false, &trained,
+                                 &len));
+    check_ok(ql_tokenizer_decode(reference_tok, ids, n, false, &asked, &m));
     check_odd(name, trained, len, asked, m);
     ql_free(trained);
     ql_free(asked);
@@ -144,7 +144,8 @@ static bool is_as_trained(const ql_shaper *s, json_t *record, const char *name)
     check_ok(ql_form_find(&form, &record, 1, QL_FORMAT_AUTO));
     ql_sample_draft_init(&draft);
     st = ql_shape(s, form, record, &draft, &notes);
-    assert_int_equal(ql_chat_prompt(&s->styles, tok, json, name, &ids, &n), st);
+    assert_int_equal(
+        ql_chat_prompt(&s->styles, reference_tok, json, name, &ids, &n), st);
     if (st == QL_OK) {
         assert_int_equal(ql_sample_draft_count(&draft), 1);
         check_prompt(ql_sample_draft_get(&draft, 0), ids, n, name);
@@ -189,10 +190,10 @@ static void template_is_as_trained(const char *given, const char *name)
         "data/chat/soda_messages.jsonl",
         "data/chat/sharegpt_glaive_toolcall_300.json",
         "data/chat/sharegpt_vicuna_identity.json"};
-    ql_shaper s = {.tok = tok, .train_on = QL_TRAIN_ON_LAST_TURN};
+    ql_shaper s = {.tok = reference_tok, .train_on = QL_TRAIN_ON_LAST_TURN};
     size_t taken = 0;
 
-    check_ok(ql_styles_open(&s.styles, tok, given, "2026-01-02"));
+    check_ok(ql_styles_open(&s.styles, reference_tok, given, "2026-01-02"));
     for (size_t i = 0; i < sizeof(records) / sizeof(*records); i++) {
         json_t *record = json_loads(records[i], 0, NULL);
 
@@ -251,9 +252,10 @@ static void memory__that_is_lacking_ends_it_cleanly(void **state)
             ql_styles s = {0};
 
             ql_alloc_fail_after(n);
-            st = ql_styles_open(&s, tok, templates[i], "2026-01-02");
+            st = ql_styles_open(&s, reference_tok, templates[i], "2026-01-02");
             if (st == QL_OK) {
-                st = ql_chat_prompt(&s, tok, records[4], "x", &ids, &size);
+                st = ql_chat_prompt(&s, reference_tok, records[4], "x", &ids,
+                                    &size);
             }
             ql_alloc_fail_after(-1);
             assert_true((st == QL_OK) == (ids != NULL));
@@ -270,13 +272,8 @@ int main(void)
         cmocka_unit_test(prompts__are_as_trained),
         cmocka_unit_test(memory__that_is_lacking_ends_it_cleanly),
     };
-    int failed;
 
     check_need_shared();
-    if (ql_tokenizer_open(&tok, check_shared("models/stories3M")) != QL_OK) {
-        return 1;
-    }
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    ql_tokenizer_close(&tok);
-    return failed;
+    return cmocka_run_group_tests(tests, reference_tok_setup,
+                                  reference_tok_teardown);
 }

@@ -15,8 +15,6 @@ enum {
     PATH_BYTES = 4200
 };
 
-static toy_run toy;
-
 static ql_status train(const ql_train_options *o, const char *out,
                        ql_train_fn *fn, void *user)
 {
@@ -496,11 +494,7 @@ int main(void)
         cmocka_unit_test(run__stopped_in_an_evaluation_does_it_later),
         cmocka_unit_test(output__belongs_to_one_process),
     };
-    int failed;
 
     check_ok(ql_runtime_open(&check_runtime));
-    toy_run_open(&toy);
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    toy_run_close(&toy);
-    return failed;
+    return cmocka_run_group_tests(tests, toy_run_setup, toy_run_teardown);
 }

@@ -15,8 +15,6 @@ enum {
     MOST = 64
 };
 
-static toy_run toy;
-
 /* What the events of a run said. */
 typedef struct course {
     size_t steps[MOST]; /* of the evaluations */
@@ -388,11 +386,7 @@ int main(void)
         cmocka_unit_test(best__of_another_run_is_removed),
         cmocka_unit_test(adapter__is_gone_on_from),
     };
-    int failed;
 
     check_ok(ql_runtime_open(&check_runtime));
-    toy_run_open(&toy);
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    toy_run_close(&toy);
-    return failed;
+    return cmocka_run_group_tests(tests, toy_run_setup, toy_run_teardown);
 }

@@ -17,8 +17,6 @@ enum {
     FIRST_LETTER = 4 /* id of "a" in the toy's vocabulary */
 };
 
-static toy_run toy;
-
 /* Copies the embedding to memory that can be written. Owned: free. */
 static float *own_embedding(void)
 {
@@ -152,11 +150,7 @@ int main(void)
         cmocka_unit_test(evaluation__is_traced_to_records),
         cmocka_unit_test(gradient__is_traced_to_a_module_and_records),
     };
-    int failed;
 
     check_ok(ql_runtime_open(&check_runtime));
-    toy_run_open(&toy);
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    toy_run_close(&toy);
-    return failed;
+    return cmocka_run_group_tests(tests, toy_run_setup, toy_run_teardown);
 }
