@@ -2,8 +2,11 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <utf8proc.h>
 
+#include "src/base/blank.h"
 #include "src/base/fail.h"
+#include "src/base/json_escape.h"
 
 enum {
     MAX_DEPTH = 2048 /* jansson's limit too */
@@ -17,8 +20,7 @@ ql_status ql_json_scan_wrong(const ql_json_scan *s, const char *what)
 
 int ql_json_scan_peek(ql_json_scan *s)
 {
-    while (s->p < s->end &&
-           (*s->p == ' ' || *s->p == '\n' || *s->p == '\r' || *s->p == '\t')) {
+    while (s->p < s->end && ql_is_blank(*s->p)) {
         s->p++;
     }
     return s->p < s->end ? (unsigned char)*s->p : -1;
@@ -39,87 +41,18 @@ ql_status ql_json_scan_expect(ql_json_scan *s, char c)
     return ql_json_scan_take(s, c) ? QL_OK : ql_json_scan_wrong(s, what);
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Four hexadecimal digits, -1 if there are not. */
-static long hex4(ql_json_scan *s)
-{
-    long value = 0;
-
-    for (int i = 0; i < 4; i++) {
-        const int digit = s->p < s->end ? hex_digit(*s->p) : -1;
-
-        if (digit < 0) {
-            return -1;
-        }
-        value = value << 4 | digit;
-        s->p++;
-    }
-    return value;
-}
-
-/* What follows \u: one code point, written as one number or as a pair of
- * surrogates. -1 if it is neither. */
-static long code_point(ql_json_scan *s)
-{
-    const long high = hex4(s);
-    long low;
-
-    if (high < 0xd800 || high > 0xdfff) {
-        return high;
-    }
-    if (high > 0xdbff || s->end - s->p < 6 || s->p[0] != '\\' ||
-        s->p[1] != 'u') {
-        return -1;
-    }
-    s->p += 2;
-    low = hex4(s);
-    if (low < 0xdc00 || low > 0xdfff) {
-        return -1;
-    }
-    return 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
-}
-
-static ql_status put_code_point(ql_buf *out, long c)
-{
-    static const long lead[] = {0, 0x00, 0xc0, 0xe0, 0xf0};
-    const size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-    char utf8[4];
-
-    for (size_t i = n; i-- > 1; c >>= 6) {
-        utf8[i] = (char)(0x80 | (c & 0x3f));
-    }
-    utf8[0] = (char)(lead[n] | c);
-    return ql_buf_append(out, utf8, n);
-}
-
 /* What follows a backslash. */
 static ql_status put_escape(ql_json_scan *s, ql_buf *out)
 {
-    static const char names[] = "\"\\/bfnrt";
-    static const char values[] = "\"\\/\b\f\n\r\t";
-    const char c = s->p < s->end ? *s->p : '\0';
-    const char *name = c ? strchr(names, c) : NULL;
-    long point;
+    const int32_t c = ql_json_escape(&s->p, s->end);
+    utf8proc_uint8_t utf8[4];
 
-    if (name) {
-        s->p++;
-        return ql_buf_putc(out, values[name - names]);
+    if (c < 0) {
+        return ql_json_scan_wrong(s, c == QL_ESCAPE_UNKNOWN
+                                         ? "an unknown escape"
+                                         : "\\u names no character");
     }
-    if (c != 'u') {
-        return ql_json_scan_wrong(s, "an unknown escape");
-    }
-    s->p++;
-    point = code_point(s);
-    return point < 0 ? ql_json_scan_wrong(s, "\\u names no character")
-                     : put_code_point(out, point);
+    return ql_buf_append(out, utf8, (size_t)utf8proc_encode_char(c, utf8));
 }
 
 /* Up to the next quote, backslash or control character. */

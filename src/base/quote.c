@@ -77,23 +77,3 @@ ql_status ql_quote_ascii(ql_buf *b, const char *s, size_t n)
 {
     return quote(b, s, n, 0x7f); /* json.dumps escapes DEL as well */
 }
-
-bool ql_utf8_valid(const char *s, size_t n)
-{
-    const utf8proc_uint8_t *p = (const utf8proc_uint8_t *)s;
-    size_t i = 0;
-
-    while (i < n) {
-        utf8proc_int32_t c;
-        const utf8proc_ssize_t got =
-            p[i] < 0x80
-                ? 1
-                : utf8proc_iterate(p + i, (utf8proc_ssize_t)(n - i), &c);
-
-        if (got < 1) {
-            return false;
-        }
-        i += (size_t)got;
-    }
-    return true;
-}

@@ -17,7 +17,4 @@ ql_status ql_quote_utf8(ql_buf *b, const char *s);
 ql_status ql_quote_utf8_n(ql_buf *b, const char *s, size_t n);
 ql_status ql_quote_ascii(ql_buf *b, const char *s, size_t n);
 
-/* True when the n bytes are valid UTF-8. */
-bool ql_utf8_valid(const char *s, size_t n);
-
 #endif

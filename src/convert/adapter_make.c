@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "src/base/fail.h"
-#include "src/base/quote.h"
+#include "src/base/utf8_check.h"
 #include "src/convert/adapter_begin.h"
 #include "src/convert/adapter_settings.h"
 #include "src/convert/peft.h"

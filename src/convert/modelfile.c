@@ -4,6 +4,7 @@
 
 #include <utf8proc.h>
 
+#include "src/base/blank.h"
 #include "src/base/fail.h"
 #include "src/text/utf8.h"
 
@@ -15,11 +16,8 @@ static bool kept(int32_t c)
 {
     const utf8proc_category_t kind = utf8proc_category(c);
 
-    if (c == ' ' || c == '\t' || c == '\n' || c == '\r') {
-        return true;
-    }
-    return c != 0xFFFD && kind >= UTF8PROC_CATEGORY_LU &&
-           kind <= UTF8PROC_CATEGORY_SO;
+    return ql_is_blank(c) || (c != 0xFFFD && kind >= UTF8PROC_CATEGORY_LU &&
+                              kind <= UTF8PROC_CATEGORY_SO);
 }
 
 /* A line of the text ends with three quotes, blanks behind them or not. */

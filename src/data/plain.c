@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "src/base/blank.h"
 #include "src/base/fail.h"
 #include "src/text/utf8.h"
 
@@ -60,18 +61,13 @@ static bool is_inside(char c)
     return ((unsigned char)c & 0xc0) == 0x80;
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
 /* Where a part may end, at byte at or a bit farther on. */
 static size_t joint(const char *s, size_t at, size_t len)
 {
     const size_t end = len - at < LONG_LINE ? len : at + LONG_LINE;
 
     for (size_t i = at; i < end; i++) {
-        if (s[i - 1] == '\n' && !is_blank(s[i - 2]) && !is_blank(s[i])) {
+        if (s[i - 1] == '\n' && !ql_is_blank(s[i - 2]) && !ql_is_blank(s[i])) {
             return i;
         }
     }

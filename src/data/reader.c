@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "src/base/blank.h"
 #include "src/base/fail.h"
 
 enum {
@@ -29,17 +30,12 @@ void ql_reader_free(ql_reader *r)
     ql_lines_free(&r->lines);
 }
 
-static bool is_blank(int c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
 /* The next byte that is not blank; -1 at the end. */
 static int skip_blanks(ql_lines *l)
 {
     int c = ql_lines_get(l);
 
-    while (is_blank(c)) {
+    while (ql_is_blank(c)) {
         c = ql_lines_get(l);
     }
     return c;

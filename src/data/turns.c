@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "src/base/blank.h"
 #include "src/base/fail.h"
 #include "src/data/marked.h"
 #include "src/text/ending.h"
@@ -64,11 +65,6 @@ static ql_status write_messages(search *q, const ql_talk *t, size_t n,
                 q->n);
     }
     return QL_OK;
-}
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
 static bool starts_with(const ql_buf *text, const char *head, size_t n)
@@ -214,10 +210,10 @@ static bool is_changed(const search *q, size_t i, ql_chat_span span)
     if (!s) {
         return false;
     }
-    while (n > 0 && is_blank(s[n - 1])) {
+    while (n > 0 && ql_is_blank(s[n - 1])) {
         n--;
     }
-    while (n > 0 && is_blank(*s)) {
+    while (n > 0 && ql_is_blank(*s)) {
         s++;
         n--;
     }

@@ -10,7 +10,7 @@
 #include "src/base/checked.h"
 #include "src/base/fail.h"
 #include "src/base/map.h"
-#include "src/base/quote.h"
+#include "src/base/utf8_check.h"
 
 enum {
     VERSION = 3,

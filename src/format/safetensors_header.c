@@ -10,9 +10,11 @@
 #include <utf8proc.h>
 
 #include "src/base/alloc.h"
+#include "src/base/blank.h"
 #include "src/base/checked.h"
 #include "src/base/fail.h"
-#include "src/base/quote.h"
+#include "src/base/json_escape.h"
+#include "src/base/utf8_check.h"
 
 typedef struct scan {
     const unsigned char *start;
@@ -37,8 +39,7 @@ static ql_status wrong(const scan *s, const char *what)
  * has nowhere, may as well be wrong. */
 static int peek(scan *s)
 {
-    while (s->p < s->end &&
-           (*s->p == ' ' || *s->p == '\t' || *s->p == '\n' || *s->p == '\r')) {
+    while (s->p < s->end && ql_is_blank(*s->p)) {
         s->p++;
     }
     return s->p < s->end ? *s->p : 0;
@@ -64,80 +65,23 @@ static ql_status expect(scan *s, char c)
     return wrong(s, what);
 }
 
-static int hex_digit(unsigned char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* The four digits of \uxxxx; -1 if they are not. */
-static utf8proc_int32_t hex4(scan *s)
-{
-    utf8proc_int32_t c = 0;
-
-    if (s->end - s->p < 4) {
-        return -1;
-    }
-    for (int i = 0; i < 4; i++) {
-        const int digit = hex_digit(s->p[i]);
-
-        if (digit < 0) {
-            return -1;
-        }
-        c = c * 16 + digit;
-    }
-    s->p += 4;
-    return c;
-}
-
-/* After "\u": the code point, of one escape or of a surrogate pair; -1 if it
- * is none. */
-static utf8proc_int32_t code_point(scan *s)
-{
-    const utf8proc_int32_t c = hex4(s);
-    utf8proc_int32_t low;
-
-    if (c < 0xd800 || c > 0xdfff) {
-        return c;
-    }
-    if (c > 0xdbff || s->end - s->p < 2 || s->p[0] != '\\' || s->p[1] != 'u') {
-        return -1;
-    }
-    s->p += 2;
-    low = hex4(s);
-    if (low < 0xdc00 || low > 0xdfff) {
-        return -1;
-    }
-    return 0x10000 + (c - 0xd800) * 0x400 + (low - 0xdc00);
-}
-
 /* After a backslash. Every escape is longer than what it stands for. */
 static ql_status escape(scan *s)
 {
-    static const char from[] = "\"\\/bfnrt";
-    static const char to[] = "\"\\/\b\f\n\r\t";
-    const int c = s->p < s->end ? *s->p++ : 0;
-    const char *known = c ? strchr(from, c) : NULL;
-    utf8proc_int32_t point;
+    const char *p = (const char *)s->p;
+    const int32_t c = ql_json_escape(&p, (const char *)s->end);
 
-    if (known) {
-        *s->text++ = to[known - from];
-        return QL_OK;
-    }
-    if (c != 'u') {
+    s->p = (const unsigned char *)p;
+    if (c == QL_ESCAPE_UNKNOWN) {
         return wrong(s, "unknown escape in a string");
     }
-    point = code_point(s);
-    if (point == 0) {
+    if (c == 0) {
         return wrong(s, "\\u0000 in a string cannot be honoured");
     }
-    if (point < 0) {
+    if (c < 0) {
         return wrong(s, "\\u is not followed by a character's number");
     }
-    s->text += utf8proc_encode_char(point, (utf8proc_uint8_t *)s->text);
+    s->text += utf8proc_encode_char(c, (utf8proc_uint8_t *)s->text);
     return QL_OK;
 }
 

@@ -10,6 +10,7 @@
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/base/quote.h"
+#include "src/base/utf8_check.h"
 #include "src/format/safetensors.h"
 
 static const char metadata_name[] = "__metadata__";

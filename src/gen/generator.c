@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "src/base/fail.h"
-#include "src/base/quote.h"
+#include "src/base/utf8_check.h"
 #include "src/gen/chat_prompt.h"
 #include "src/gen/generator_parts.h"
 #include "src/text/chat_end.h"

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "src/base/blank.h"
 #include "src/text/tokenizer_handle.h"
 
 enum {
@@ -39,11 +40,6 @@ static size_t common_end(const char *a, size_t n, const char *b, size_t m)
         i++;
     }
     return i;
-}
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
 size_t ql_ending_pass(const ql_tokenizer *tok, const char *text, size_t at,
@@ -95,7 +91,7 @@ size_t ql_ending_trim(const ql_tokenizer *tok, const char *text, size_t from,
 {
     size_t end = to;
 
-    while (end > from && is_blank(text[end - 1])) {
+    while (end > from && ql_is_blank(text[end - 1])) {
         end--;
     }
     return ends_in_special(tok, text, from, end) ? end : to;

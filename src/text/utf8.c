@@ -11,23 +11,6 @@ static utf8proc_ssize_t get(const char *s, size_t n, int32_t *c)
     return utf8proc_iterate((const utf8proc_uint8_t *)s, most, c);
 }
 
-size_t ql_utf8_check(const char *s, size_t n)
-{
-    size_t i = 0;
-    int32_t c;
-
-    while (i < n) {
-        const utf8proc_ssize_t len =
-            (unsigned char)s[i] < 0x80 ? 1 : get(s + i, n - i, &c);
-
-        if (len <= 0) {
-            break;
-        }
-        i += (size_t)len;
-    }
-    return i;
-}
-
 size_t ql_utf8_broken(const char *s, size_t n)
 {
     /* The second byte has fewer values after some first bytes. */

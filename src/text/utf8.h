@@ -4,10 +4,7 @@
 #define QL_TEXT_UTF8_H
 
 #include "qlora/types.h"
-
-/* Bytes at the start of s[n] that are valid UTF-8; n when all of it is.
- * Surrogates, overlong forms and code points beyond U+10FFFF are not. */
-size_t ql_utf8_check(const char *s, size_t n);
+#include "src/base/utf8_check.h"
 
 /* Bytes at the start of s[n], which is not valid there (n > 0), that begin a
  * character, but at least 1. */

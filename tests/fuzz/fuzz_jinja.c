@@ -4,7 +4,7 @@
 
 #include "qlora/status.h"
 #include "src/base/json.h"
-#include "src/base/quote.h"
+#include "src/base/utf8_check.h"
 #include "src/text/chat.h"
 #include "tests/fuzz/fuzz.h"
 

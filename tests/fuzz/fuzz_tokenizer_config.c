@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "qlora/runtime.h"
-#include "src/base/quote.h"
+#include "src/base/utf8_check.h"
 #include "src/text/chat_model.h"
 #include "tests/fuzz/folder.h"
 #include "tests/fuzz/fuzz.h"

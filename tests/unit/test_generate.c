@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "src/base/file.h"
-#include "src/base/quote.h"
 #include "src/base/rng.h"
+#include "src/base/utf8_check.h"
 #include "src/gen/sampler.h"
 #include "src/model/run.h"
 #include "tests/check/check.h"
