@@ -16,6 +16,13 @@ typedef struct ql_arena {
 /* Bytes that a piece of n * size bytes takes: rounded up to 64. */
 size_t ql_arena_piece(size_t n, size_t size);
 
+/* The larger of two sizes: what work serves that is done one after the other
+ * in the same bytes. */
+static inline size_t ql_larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 /* Errors: QL_ENOMEM. */
 ql_status ql_arena_init(ql_arena *a, ql_tag tag, size_t bytes);
 void ql_arena_free(ql_arena *a);

@@ -137,23 +137,18 @@ static size_t calls_bytes(const ql_layer *layer, ql_module first, size_t n,
     return ql_linear_calls_bytes(calls, n, T);
 }
 
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
 /* Bytes of work for any linear layers or the attention. */
 static size_t work_bytes(const ql_layer *layer, const ql_attention_shape *shape)
 {
     size_t most = ql_attention_work_bytes(shape);
 
-    most = larger(most, calls_bytes(layer, QL_MODULE_Q, 3, shape->T));
-    most = larger(most, calls_bytes(layer, QL_MODULE_GATE, 2, shape->T));
+    most = ql_larger(most, calls_bytes(layer, QL_MODULE_Q, 3, shape->T));
+    most = ql_larger(most, calls_bytes(layer, QL_MODULE_GATE, 2, shape->T));
 
     for (int m = 0; m < QL_MODULES; m++) {
         if (layer->linear[m].w.rows > 0) {
-            most =
-                larger(most, ql_linear_work_bytes(&layer->linear[m], shape->T));
+            most = ql_larger(most,
+                             ql_linear_work_bytes(&layer->linear[m], shape->T));
         }
     }
     return most;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "quant/codec.h"
+#include "src/base/arena.h"
 #include "src/base/fail.h"
 #include "src/base/rng.h"
 #include "src/format/qstate.h"
@@ -44,11 +45,6 @@ static ql_svd svd_of(const ql_adapter_entry *e, const ql_principal *p,
                     .key = key};
 }
 
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
 /* The most that any pair asks for. */
 typedef struct most {
     size_t matrix, rows, columns, r, work;
@@ -63,11 +59,11 @@ static most most_of(const ql_adapter *a, const ql_principal *p)
         const ql_svd svd = svd_of(e, p, 0);
 
         if (e->r > 0) {
-            m.matrix = larger(m.matrix, e->in * e->out);
-            m.rows = larger(m.rows, e->r * e->out);
-            m.columns = larger(m.columns, e->r * e->in);
-            m.r = larger(m.r, e->r);
-            m.work = larger(m.work, ql_svd_work_bytes(&svd));
+            m.matrix = ql_larger(m.matrix, e->in * e->out);
+            m.rows = ql_larger(m.rows, e->r * e->out);
+            m.columns = ql_larger(m.columns, e->r * e->in);
+            m.r = ql_larger(m.r, e->r);
+            m.work = ql_larger(m.work, ql_svd_work_bytes(&svd));
         }
     }
     return m;

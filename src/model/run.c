@@ -174,11 +174,6 @@ static size_t kept_bytes(const ql_run *run)
     return bytes;
 }
 
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
 /* Scratch of a linear layer in a run: with magnitudes, also for these. */
 static size_t refresh_bytes(const ql_linear *lin)
 {
@@ -196,21 +191,22 @@ static size_t scratch_bytes(const ql_run *run)
     const ql_linear embed = ql_embed_linear(&w->embed);
     size_t most = ql_loss_work_bytes(&w->head, trained > 0 ? trained : T);
 
-    most = larger(most, ql_run_head_bytes(&w->head, T));
-    most = larger(most, ql_embed_work_bytes(&w->embed, T));
-    most = larger(most, ql_embed_work_bytes(&w->position, T));
-    most = larger(most, ql_embed_work_bytes(&w->types, T));
-    most = larger(most, refresh_bytes(&w->head));
-    most = larger(most, refresh_bytes(&embed));
+    most = ql_larger(most, ql_run_head_bytes(&w->head, T));
+    most = ql_larger(most, ql_embed_work_bytes(&w->embed, T));
+    most = ql_larger(most, ql_embed_work_bytes(&w->position, T));
+    most = ql_larger(most, ql_embed_work_bytes(&w->types, T));
+    most = ql_larger(most, refresh_bytes(&w->head));
+    most = ql_larger(most, refresh_bytes(&embed));
     if (c->arch->classifier) {
-        most = larger(most, ql_run_classify_bytes(w, run->opt.max_sequences));
-        most = larger(most, refresh_bytes(&w->pooler));
+        most =
+            ql_larger(most, ql_run_classify_bytes(w, run->opt.max_sequences));
+        most = ql_larger(most, refresh_bytes(&w->pooler));
     }
     for (size_t i = 0; i < c->layers; i++) {
-        most =
-            larger(most, ql_block_scratch_bytes(c, &w->layers[i], i, &shape));
+        most = ql_larger(most,
+                         ql_block_scratch_bytes(c, &w->layers[i], i, &shape));
         for (int m = 0; m < QL_MODULES; m++) {
-            most = larger(most, refresh_bytes(&w->layers[i].linear[m]));
+            most = ql_larger(most, refresh_bytes(&w->layers[i].linear[m]));
         }
     }
     return ql_arena_piece(most, 1);

@@ -20,15 +20,10 @@ typedef struct top {
     void *work;
 } top;
 
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
 static size_t work_bytes(const ql_weights *w, size_t S)
 {
-    return larger(ql_linear_work_bytes(&w->pooler, S),
-                  ql_linear_work_bytes(&w->head, S));
+    return ql_larger(ql_linear_work_bytes(&w->pooler, S),
+                     ql_linear_work_bytes(&w->head, S));
 }
 
 size_t ql_run_classify_bytes(const ql_weights *w, size_t S)

@@ -1,5 +1,6 @@
 #include "src/op/attention_item.h"
 
+#include "src/base/arena.h"
 #include "src/op/attention_one.h"
 #include "src/op/parallel.h"
 
@@ -45,9 +46,9 @@ size_t ql_attention_work_bytes(const ql_attention_shape *s)
     const size_t bwd = ql_attention_bwd_bytes(s);
     const size_t partial = s->H > s->KV ? 2 * s->T * s->H * s->D : 0;
     const size_t delta = s->T * s->H;
-    const size_t many = ql_max_threads() * (fwd > bwd ? fwd : bwd) +
+    const size_t many = ql_max_threads() * ql_larger(fwd, bwd) +
                         (partial + delta) * sizeof(float);
     const size_t one = ql_attention_one_bytes(s);
 
-    return many > one ? many : one;
+    return ql_larger(many, one);
 }

@@ -49,10 +49,10 @@ size_t ql_embed_work_bytes(const ql_embedding *e, size_t T)
     const size_t grad = r > 0 ? ql_lora_grad_work_bytes(r, T) : 0;
     const size_t pair = scaled_bytes(e, T) +
                         ql_arena_piece(T * r, sizeof(float)) +
-                        (product > grad ? product : grad);
+                        ql_larger(product, grad);
     const size_t order = ql_arena_piece(2 * T, sizeof(uint32_t));
 
-    return pair > order ? pair : order;
+    return ql_larger(pair, order);
 }
 
 /* xa[t,:] = scale s A[:,ids[t]]. */

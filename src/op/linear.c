@@ -67,11 +67,6 @@ static ql_term term_of(const ql_linear *lin, const float *in, float *mid)
                               .mid = mid}};
 }
 
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
 /* True if all products are those of BLAS. */
 static bool is_whole(const ql_linear *lin)
 {
@@ -96,7 +91,8 @@ static size_t product_bytes(const ql_linear *lin, size_t T,
     const ql_qtensor up = ql_qtensor_dense(NULL, lin->w.rows, lin->lora.r);
     const ql_term apart[] = {{.w = &lin->w}, {.w = &up}};
 
-    return larger(bytes(&term, 1, T), lin->lora.r > 0 ? bytes(apart, 2, T) : 0);
+    return ql_larger(bytes(&term, 1, T),
+                     lin->lora.r > 0 ? bytes(apart, 2, T) : 0);
 }
 
 /* Bytes of all pieces, the last of which has so many. */
@@ -108,11 +104,11 @@ static size_t all_bytes(const ql_linear *lin, size_t T, size_t product)
 
 size_t ql_linear_work_bytes(const ql_linear *lin, size_t T)
 {
-    const size_t grad = larger(ql_lora_grad_work_bytes(lin->lora.r, T),
-                               grad_floats(lin) * sizeof(float));
+    const size_t grad = ql_larger(ql_lora_grad_work_bytes(lin->lora.r, T),
+                                  grad_floats(lin) * sizeof(float));
 
-    return all_bytes(lin, T,
-                     larger(product_bytes(lin, T, ql_qgemm_work_bytes), grad));
+    return all_bytes(
+        lin, T, ql_larger(product_bytes(lin, T, ql_qgemm_work_bytes), grad));
 }
 
 size_t ql_linear_fwd_work_bytes(const ql_linear *lin, size_t T)
@@ -282,7 +278,7 @@ size_t ql_linear_calls_bytes(const ql_linear_call *calls, size_t n, size_t T)
     list_sums(&s, calls, n, NULL);
     most = ql_qgemm_sums_work_bytes(s.all, n, T);
     for (size_t i = 0; i < n; i++) {
-        most = larger(most, ql_linear_fwd_work_bytes(calls[i].lin, T));
+        most = ql_larger(most, ql_linear_fwd_work_bytes(calls[i].lin, T));
     }
     return most;
 }

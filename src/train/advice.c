@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/base/arena.h"
 #include "src/base/fail.h"
 
 enum {
@@ -59,24 +60,20 @@ static bool is_eight(ql_optim optim)
     return optim == QL_OPTIM_ADAMW_8BIT || optim == QL_OPTIM_PAGED_ADAMW_8BIT;
 }
 
-static size_t greater(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
 /* The most tokens of a sequence: of a sample, or of a pack of them. */
 static size_t longest(const ql_trainer *t)
 {
     const size_t size = t->opt->per_device_train_batch_size;
-    const size_t most = greater(t->batches.max_tokens, t->eval.max_tokens);
+    const size_t most = ql_larger(t->batches.max_tokens, t->eval.max_tokens);
 
-    return greater(ql_trainer_longest(t), (most + size - 1) / size);
+    return ql_larger(ql_trainer_longest(t), (most + size - 1) / size);
 }
 
 /* The smallest value of a change. */
 static size_t smallest(const ql_trainer *t, change c)
 {
-    return c != LENGTH ? 1 : greater(longest(t) / SHORT / LENGTHS, 1) * LENGTHS;
+    return c != LENGTH ? 1
+                       : ql_larger(longest(t) / SHORT / LENGTHS, 1) * LENGTHS;
 }
 
 /* Whether there is something to be changed. */
