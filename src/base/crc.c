@@ -14,6 +14,13 @@ uint32_t ql_crc32(uint32_t crc, const void *data, size_t n)
     return (uint32_t)crc32_z(crc, data, n);
 }
 
+uint32_t ql_crc32_size(uint32_t crc, size_t n)
+{
+    const uint64_t wide = n;
+
+    return ql_crc32(crc, &wide, sizeof(wide));
+}
+
 ql_status ql_file_crc32(const char *path, uint32_t *crc, uint64_t *bytes)
 {
     unsigned char data[CHUNK];

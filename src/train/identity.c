@@ -185,25 +185,19 @@ static json_t *sum_value(uint32_t crc)
     return json_sprintf("%08x", crc);
 }
 
-static uint32_t add(uint32_t crc, size_t n)
-{
-    const uint64_t wide = n;
-
-    return ql_crc32(crc, &wide, sizeof(wide));
-}
-
 /* With packing, the room of a sequence says who shares one with whom. */
 static uint32_t sum_data(const ql_dataset *ds, bool packing)
 {
-    uint32_t crc = add(0, packing ? ql_dataset_report_of(ds)->max_length : 0);
+    uint32_t crc =
+        ql_crc32_size(0, packing ? ql_dataset_report_of(ds)->max_length : 0);
 
     for (size_t i = 0; i < ql_dataset_size(ds); i++) {
         const ql_sample s = ql_dataset_sample(ds, i);
 
-        crc = add(crc, s.n);
+        crc = ql_crc32_size(crc, s.n);
         crc = ql_crc32(crc, s.ids, s.n * sizeof(*s.ids));
         crc = ql_crc32(crc, s.train, s.n * sizeof(*s.train));
-        crc = s.label > 0 ? add(crc, (size_t)s.label) : crc;
+        crc = s.label > 0 ? ql_crc32_size(crc, (size_t)s.label) : crc;
     }
     return crc;
 }

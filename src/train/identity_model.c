@@ -7,18 +7,11 @@
 #include "src/base/fail.h"
 #include "src/base/map.h"
 
-static uint32_t add(uint32_t crc, size_t n)
-{
-    const uint64_t wide = n;
-
-    return ql_crc32(crc, &wide, sizeof(wide));
-}
-
 uint32_t ql_identity_array(uint32_t crc, const void *data, size_t bytes)
 {
     const char *p = data;
 
-    crc = add(crc, bytes);
+    crc = ql_crc32_size(crc, bytes);
     if (bytes <= QL_SUM_WHOLE) {
         return bytes > 0 ? ql_crc32(crc, p, bytes) : crc;
     }
@@ -43,12 +36,12 @@ static uint32_t add_scales(uint32_t crc, const ql_qtensor *w)
 {
     const size_t blocks = (w->rows * w->cols + w->block - 1) / w->block;
 
-    crc = add(crc, w->block);
+    crc = ql_crc32_size(crc, w->block);
     crc = add_floats(crc, w->code, 16);
     if (w->absmax) {
         return add_floats(crc, w->absmax, blocks);
     }
-    crc = add(crc, w->nested_block);
+    crc = ql_crc32_size(crc, w->nested_block);
     crc = ql_identity_array(crc, w->absmax_u8, blocks);
     crc = add_floats(crc, w->nested_absmax,
                      (blocks + w->nested_block - 1) / w->nested_block);
@@ -66,7 +59,8 @@ static uint32_t add_matrix(uint32_t crc, const ql_qtensor *w)
     };
     const size_t bytes = (w->rows * w->cols * halves[w->storage] + 1) / 2;
 
-    crc = add(add(add(crc, w->rows), w->cols), (size_t)w->storage);
+    crc = ql_crc32_size(ql_crc32_size(ql_crc32_size(crc, w->rows), w->cols),
+                        (size_t)w->storage);
     if (bytes == 0) {
         return crc;
     }
@@ -121,7 +115,8 @@ static ql_status add_config(uint32_t *crc, const ql_config *c)
     *crc = ql_crc32(*crc, counts, sizeof(counts));
     *crc = ql_crc32(*crc, factors, sizeof(factors));
     for (size_t i = 0; i < c->layers; i++) {
-        *crc = add(add(*crc, c->layer[i].window), (size_t)c->layer[i].rope);
+        *crc = ql_crc32_size(ql_crc32_size(*crc, c->layer[i].window),
+                             (size_t)c->layer[i].rope);
     }
     for (size_t i = 0; i < QL_ROPES; i++) {
         if (c->rope[i].dim > 0) {

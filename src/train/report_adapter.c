@@ -108,12 +108,6 @@ json_t *ql_fact_run(const ql_report *r)
     return text;
 }
 
-static void add(json_t *list, const char *label, json_t *value)
-{
-    json_array_append_new(
-        list, json_pack("{s:s, s:o}", "label", label, "value", value));
-}
-
 /* True if a list, "q_proj, k_proj", has a name. */
 static bool has(const ql_buf *list, const char *name)
 {
@@ -165,10 +159,10 @@ static void add_pairs(json_t *list, const ql_report *r, const ranges *g)
         snprintf(alphas, sizeof(alphas), "alphas %.6g to %.6g", g->low,
                  g->high);
     }
-    add(list, "adapter",
-        json_sprintf("%s, %s, %s, dropout %.3g", kind_of(a), ranks, alphas,
-                     r->opt->lora_dropout));
-    add(list, "it acts on", leaves(a, true));
+    ql_fact_add(list, "adapter",
+                json_sprintf("%s, %s, %s, dropout %.3g", kind_of(a), ranks,
+                             alphas, r->opt->lora_dropout));
+    ql_fact_add(list, "it acts on", leaves(a, true));
 }
 
 void ql_fact_add_adapter(json_t *list, const ql_report *r)
@@ -181,7 +175,7 @@ void ql_fact_add_adapter(json_t *list, const ql_report *r)
     const ranges g = ranges_of(r->adapter);
     const size_t all = r->model->config.layers;
 
-    add(list, "method", json_string(methods[r->opt->method]));
+    ql_fact_add(list, "method", json_string(methods[r->opt->method]));
     if (r->adapter->opt.full) {
         return;
     }
@@ -189,12 +183,12 @@ void ql_fact_add_adapter(json_t *list, const ql_report *r)
         add_pairs(list, r, &g);
     }
     if (g.whole > 0) {
-        add(list, "trained whole", leaves(r->adapter, false));
+        ql_fact_add(list, "trained whole", leaves(r->adapter, false));
     }
     if (g.layers > 0 && g.layers < all) {
-        add(list, "layers that have one",
-            json_sprintf("%zu of %zu, from %zu to %zu", g.layers, all, g.first,
-                         g.last));
+        ql_fact_add(list, "layers that have one",
+                    json_sprintf("%zu of %zu, from %zu to %zu", g.layers, all,
+                                 g.first, g.last));
     }
 }
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/base/quote.h"
+#include "src/base/utf8_check.h"
 #include "src/train/report_adapter.h"
 
 const char *ql_fact_number(char text[QL_FACT_BYTES], double x, int digits)
@@ -275,7 +275,7 @@ json_t *ql_fact_figures(const ql_report *r)
     return list;
 }
 
-static void add_fact(json_t *list, const char *label, json_t *value)
+void ql_fact_add(json_t *list, const char *label, json_t *value)
 {
     json_array_append_new(
         list, json_pack("{s:s, s:o}", "label", label, "value", value));
@@ -289,22 +289,22 @@ static void add_data(json_t *list, const char *what, const ql_dataset *ds)
     char a[QL_FACT_BYTES];
     char b[QL_FACT_BYTES];
 
-    add_fact(list, what,
-             json_sprintf("%s samples (%s), the longest of %s tokens",
-                          ql_fact_number(a, (double)d->samples, 0),
-                          ql_format_name(d->format),
-                          ql_fact_number(b, (double)d->longest, 0)));
+    ql_fact_add(list, what,
+                json_sprintf("%s samples (%s), the longest of %s tokens",
+                             ql_fact_number(a, (double)d->samples, 0),
+                             ql_format_name(d->format),
+                             ql_fact_number(b, (double)d->longest, 0)));
     snprintf(label, sizeof(label), "tokens of %s", what);
-    add_fact(list, label,
-             json_sprintf("%s, of which %s (%.1f %%) are trained",
-                          ql_fact_number(a, (double)d->tokens, 0),
-                          ql_fact_number(b, (double)d->trained_tokens, 0),
-                          100 * (double)d->trained_tokens /
-                              fmax(1, (double)d->tokens)));
+    ql_fact_add(list, label,
+                json_sprintf("%s, of which %s (%.1f %%) are trained",
+                             ql_fact_number(a, (double)d->tokens, 0),
+                             ql_fact_number(b, (double)d->trained_tokens, 0),
+                             100 * (double)d->trained_tokens /
+                                 fmax(1, (double)d->tokens)));
     if (d->truncated + d->dropped_long + d->dropped_empty > 0) {
-        add_fact(list, "cut, left out as too long, as empty",
-                 json_sprintf("%zu, %zu, %zu", d->truncated, d->dropped_long,
-                              d->dropped_empty));
+        ql_fact_add(list, "cut, left out as too long, as empty",
+                    json_sprintf("%zu, %zu, %zu", d->truncated, d->dropped_long,
+                                 d->dropped_empty));
     }
 }
 
@@ -315,21 +315,22 @@ json_t *ql_fact_facts(const ql_report *r)
     ql_model_info m;
 
     ql_model_info_read(r->model, &m);
-    add_fact(list, "model", ql_fact_text(ql_model_dir(r->model)));
-    add_fact(list, "architecture",
-             json_sprintf("%s, %zu layers of width %zu", m.model_type, m.layers,
-                          m.hidden));
-    add_fact(list, "parameters", json_string(ql_fact_count(a, m.parameters)));
-    add_fact(list, "linear layers in 4 bits",
-             json_sprintf("%zu of %zu", m.linear_4bit, m.linear_layers));
-    add_fact(list, "weights", json_string(ql_fact_bytes(a, m.weight_bytes)));
+    ql_fact_add(list, "model", ql_fact_text(ql_model_dir(r->model)));
+    ql_fact_add(list, "architecture",
+                json_sprintf("%s, %zu layers of width %zu", m.model_type,
+                             m.layers, m.hidden));
+    ql_fact_add(list, "parameters",
+                json_string(ql_fact_count(a, m.parameters)));
+    ql_fact_add(list, "linear layers in 4 bits",
+                json_sprintf("%zu of %zu", m.linear_4bit, m.linear_layers));
+    ql_fact_add(list, "weights", json_string(ql_fact_bytes(a, m.weight_bytes)));
     ql_fact_add_adapter(list, r);
     add_data(list, "data", r->data);
     if (r->eval) {
         add_data(list, "evaluation data", r->eval);
     }
-    add_fact(list, "computed with",
-             json_sprintf("%s in %s, %d threads", ql_runtime_isa(),
-                          ql_runtime_compute(), ql_runtime_threads()));
+    ql_fact_add(list, "computed with",
+                json_sprintf("%s in %s, %d threads", ql_runtime_isa(),
+                             ql_runtime_compute(), ql_runtime_threads()));
     return list;
 }

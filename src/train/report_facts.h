@@ -24,6 +24,9 @@ const char *ql_fact_time(char text[QL_FACT_BYTES], double seconds);
 json_t *ql_fact_text(const char *text);
 json_t *ql_fact_base_name(const char *path);
 
+/* Appends an object of label and value, which is taken. */
+void ql_fact_add(json_t *list, const char *label, json_t *value);
+
 /* One sentence on how the run stands. */
 json_t *ql_fact_status(const ql_report *r);
 

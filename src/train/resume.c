@@ -33,18 +33,24 @@ static ql_status agrees(const ql_trainer *t, const ql_checkpoint *c,
                : ql_fail_prefix(st, "the run cannot go on from %s: ", c->path);
 }
 
-/* Opens a checkpoint that can be gone on from. */
-static ql_status open_checkpoint(const ql_trainer *t, ql_checkpoint *c,
-                                 const char *path, ql_buf *changes)
+/* Closes it unless the run can go on from it. */
+static ql_status keep_if_agrees(const ql_trainer *t, ql_checkpoint *c,
+                                ql_buf *changes)
 {
-    ql_status st;
+    const ql_status st = agrees(t, c, changes);
 
-    QL_TRY(ql_checkpoint_init(c, path));
-    st = agrees(t, c, changes);
     if (st != QL_OK) {
         ql_checkpoint_free(c);
     }
     return st;
+}
+
+/* Opens a checkpoint that can be gone on from. */
+static ql_status open_checkpoint(const ql_trainer *t, ql_checkpoint *c,
+                                 const char *path, ql_buf *changes)
+{
+    QL_TRY(ql_checkpoint_init(c, path));
+    return keep_if_agrees(t, c, changes);
 }
 
 /* The same in the output folder, where a run that is finished is not gone on
@@ -53,7 +59,7 @@ static ql_status try_step(const ql_trainer *t, ql_checkpoint *c, size_t step,
                           ql_buf *changes)
 {
     char *path = ql_checkpoint_path(t->out_dir, step);
-    ql_status st = path ? ql_checkpoint_init(c, path) : QL_ENOMEM;
+    const ql_status st = path ? ql_checkpoint_init(c, path) : QL_ENOMEM;
 
     ql_free(path);
     QL_TRY(st);
@@ -62,11 +68,7 @@ static ql_status try_step(const ql_trainer *t, ql_checkpoint *c, size_t step,
         ql_checkpoint_free(c);
         return QL_OK;
     }
-    st = agrees(t, c, changes);
-    if (st != QL_OK) {
-        ql_checkpoint_free(c);
-    }
-    return st;
+    return keep_if_agrees(t, c, changes);
 }
 
 /* The newest checkpoint of the output folder that can be used. */
