@@ -188,8 +188,7 @@ static ql_status run(options *o, const cli_common *common)
     cli_term term;
     ql_status st;
 
-    cli_term_init(&term, stderr);
-    term.tty = term.tty && !common->quiet;
+    cli_term_init(&term, stderr, common->quiet);
     cli_signals_catch();
     o->d.keep_going = true;
     o->d.progress = data_progress;

@@ -4,10 +4,11 @@
 #include <string.h>
 
 #include "qlora/qlora.h"
+#include "tools/byte_progress.h"
+#include "tools/choices.h"
 #include "tools/cli/common.h"
 #include "tools/cli/exit.h"
 #include "tools/cli/results.h"
-#include "tools/cli/term.h"
 
 /* What is made. */
 typedef enum form {
@@ -33,29 +34,12 @@ static const cli_choice bases[] = {{"auto", QL_EXPORT_BASE_AUTO},
                                    {"dequantized", QL_EXPORT_BASE_DEQUANTIZED},
                                    {0}};
 
-static const cli_choice quant_types[] = {
-    {"nf4", QL_QUANT_NF4}, {"fp4", QL_QUANT_FP4}, {0}};
-
 /* What the command line says. */
 typedef struct options {
     form form;
     const char *model, *adapter, *output;
     ql_export_options e;
 } options;
-
-/* Progress on the terminal; Ctrl-C stops. */
-static bool show_progress(uint64_t done, uint64_t total, void *user)
-{
-    char a[CLI_TEXT_BYTES];
-    char b[CLI_TEXT_BYTES];
-    char line[128];
-
-    snprintf(line, sizeof(line), "writing: %s of %s (%.0f %%)",
-             cli_format_bytes(a, done), cli_format_bytes(b, total),
-             total > 0 ? 100 * (double)done / (double)total : 100.0);
-    cli_term_live(user, line);
-    return !cli_interrupted();
-}
 
 static void print_difference(const options *o, const ql_export_difference *d)
 {
@@ -150,15 +134,15 @@ static ql_status run(options *o, const cli_common *common)
     ql_export_report report;
     ql_memory_use mem;
     char peak[CLI_TEXT_BYTES];
-    cli_term term;
+    byte_progress progress = {.verb = "writing"};
     ql_status st;
 
-    cli_term_init(&term, stderr);
+    cli_term_init(&progress.term, stderr, common->quiet);
     cli_signals_catch();
-    o->e.progress = show_progress;
-    o->e.user = &term;
+    o->e.progress = byte_progress_show;
+    o->e.user = &progress;
     st = write_form(o, &report);
-    cli_term_clear(&term);
+    cli_term_clear(&progress.term);
     if (st != QL_OK && st != QL_ENUMERIC) {
         return st;
     }
@@ -208,7 +192,7 @@ static const cli_opt table[] = {
      .group = "Input",
      .help = "weights that the adapter is merged into"},
     {.name = "quant-type",
-     CLI_CHOICE(&o.e.quant.type, quant_types),
+     CLI_CHOICE(&o.e.quant.type, quant_choices),
      .group = "Input",
      .help = "4-bit data type of a dequantized base that is not in 4 bits"},
     {.name = "double-quant",

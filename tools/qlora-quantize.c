@@ -3,8 +3,9 @@
 #include <stdlib.h>
 
 #include "qlora/qlora.h"
+#include "tools/byte_progress.h"
+#include "tools/choices.h"
 #include "tools/cli/common.h"
-#include "tools/cli/term.h"
 
 /* What the command line says. */
 typedef struct options {
@@ -12,23 +13,6 @@ typedef struct options {
     cli_list skip;
     ql_quantize_options q;
 } options;
-
-static const cli_choice types[] = {
-    {"nf4", QL_QUANT_NF4}, {"fp4", QL_QUANT_FP4}, {0}};
-
-/* Progress on the terminal; Ctrl-C stops. */
-static bool show_progress(uint64_t done, uint64_t total, void *user)
-{
-    char a[CLI_TEXT_BYTES];
-    char b[CLI_TEXT_BYTES];
-    char line[128];
-
-    snprintf(line, sizeof(line), "quantizing: %s of %s (%.0f %%)",
-             cli_format_bytes(a, done), cli_format_bytes(b, total),
-             total > 0 ? 100 * (double)done / (double)total : 100.0);
-    cli_term_live(user, line);
-    return !cli_interrupted();
-}
 
 static double bits(const ql_quantize_group *g)
 {
@@ -91,17 +75,17 @@ static ql_status run(options *o, const cli_common *common)
     ql_quantize_report report;
     ql_memory_use mem;
     char peak[CLI_TEXT_BYTES];
-    cli_term term;
+    byte_progress progress = {.verb = "quantizing"};
     ql_status st;
 
-    cli_term_init(&term, stderr);
+    cli_term_init(&progress.term, stderr, common->quiet);
     cli_signals_catch();
     o->q.skip_modules = o->skip.items;
     o->q.n_skip_modules = o->skip.n;
-    o->q.progress = show_progress;
-    o->q.user = &term;
+    o->q.progress = byte_progress_show;
+    o->q.user = &progress;
     st = ql_quantize_model(o->in, o->out, &o->q, &report);
-    cli_term_clear(&term);
+    cli_term_clear(&progress.term);
     if (st != QL_OK) {
         return st;
     }
@@ -135,7 +119,7 @@ int main(int argc, char **argv)
          .transient = true,
          .help = "new folder to write"},
         {.name = "quant-type",
-         CLI_CHOICE(&o.q.quant.type, types),
+         CLI_CHOICE(&o.q.quant.type, quant_choices),
          .group = "Quantization",
          .help = "4-bit data type"},
         {.name = "double-quant",

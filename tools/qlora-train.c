@@ -105,8 +105,7 @@ static ql_status run(train_options *o, const cli_common *common,
     ql_train_result result = {0};
     ql_status st;
 
-    cli_term_init(&s.term, stderr);
-    s.term.tty = s.term.tty && !common->quiet;
+    cli_term_init(&s.term, stderr, common->quiet);
     cli_signals_catch();
     ql_model_options_init(&mo);
     mo.quant = o->quant;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tools/choices.h"
 #include "tools/cli/exit.h"
 #include "tools/data_options.h"
 
@@ -21,20 +22,6 @@ static const cli_choice schedulers[] = {
     {"warmup_stable_decay", QL_SCHEDULER_WARMUP_STABLE_DECAY},
     {"reduce_lr_on_plateau", QL_SCHEDULER_REDUCE_LR_ON_PLATEAU},
     {0}};
-static const cli_choice methods[] = {{"qlora", QL_METHOD_QLORA},
-                                     {"lora", QL_METHOD_LORA},
-                                     {"full", QL_METHOD_FULL},
-                                     {0}};
-static const cli_choice optims[] = {
-    {"paged_adamw_32bit", QL_OPTIM_PAGED_ADAMW_32BIT},
-    {"paged_adamw", QL_OPTIM_PAGED_ADAMW_32BIT},
-    {"adamw_32bit", QL_OPTIM_ADAMW_32BIT},
-    {"adamw_torch", QL_OPTIM_ADAMW_TORCH},
-    {"adamw_torch_fused", QL_OPTIM_ADAMW_TORCH},
-    {"paged_adamw_8bit", QL_OPTIM_PAGED_ADAMW_8BIT},
-    {"adamw_8bit", QL_OPTIM_ADAMW_8BIT},
-    {"adamw_bnb_8bit", QL_OPTIM_ADAMW_8BIT},
-    {0}};
 static const cli_choice strategies[] = {{"no", QL_STRATEGY_NO},
                                         {"steps", QL_STRATEGY_STEPS},
                                         {"epoch", QL_STRATEGY_EPOCH},
@@ -48,13 +35,6 @@ static const cli_choice activations[] = {{"fp32", QL_ACTIVATION_FP32},
                                          {"bf16", QL_ACTIVATION_BF16},
                                          {"bfloat16", QL_ACTIVATION_BF16},
                                          {0}};
-static const cli_choice dtypes[] = {{"float32", QL_WEIGHT_FP32},
-                                    {"fp32", QL_WEIGHT_FP32},
-                                    {"bfloat16", QL_WEIGHT_BF16},
-                                    {"bf16", QL_WEIGHT_BF16},
-                                    {0}};
-static const cli_choice quant_types[] = {
-    {"nf4", QL_QUANT_NF4}, {"fp4", QL_QUANT_FP4}, {0}};
 
 static train_options o;
 
@@ -110,13 +90,13 @@ static const cli_opt table[] = {
      .help = "shuffle the records in each epoch"},
 
     {.name = "method",
-     CLI_CHOICE(&o.t.method, methods),
+     CLI_CHOICE(&o.t.method, method_choices),
      .group = "Adapter",
      .help = "qlora: beside linear layers in 4 bits; lora: beside those that "
              "the folder has in 16 or 32; full: no adapter, but all weights "
              "are trained, and written as a model"},
     {.name = "dtype",
-     CLI_CHOICE(&o.t.dtype, dtypes),
+     CLI_CHOICE(&o.t.dtype, dtype_choices),
      .aliases = "torch-dtype",
      .group = "Adapter",
      .help = "what --method full has weights and gradients in; bfloat16 takes "
@@ -200,7 +180,7 @@ static const cli_opt table[] = {
              "adapter"},
 
     {.name = "optim",
-     CLI_CHOICE(&o.t.optim, optims),
+     CLI_CHOICE(&o.t.optim, optim_choices),
      .group = "Optimizer (AdamW)",
      .help = "how its moments are kept; the paged ones may lie in a file"},
     {.name = "optimizer-memory",
@@ -342,7 +322,7 @@ static const cli_opt table[] = {
      .help = "what the inputs of blocks are kept in; bf16 takes half, and "
              "moves gradients by less than 1 % of their norm"},
     {.name = "quant-type",
-     CLI_CHOICE(&o.quant.type, quant_types),
+     CLI_CHOICE(&o.quant.type, quant_choices),
      .group = "Memory",
      .help = "4-bit data type, for a folder that is not in 4 bits"},
     {.name = "double-quant",

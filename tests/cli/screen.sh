@@ -86,3 +86,14 @@ rm -rf out
 $run --max-steps 1 --sample-prompts 0 2>shown >results
 ! grep -q '^sample [0-9]' shown || exit 1
 [ ! -e out/samples.json ]
+
+# The other commands that have a live line heed --quiet, too.
+# alone COMMAND...: its live line is there, and not with --quiet
+alone() {
+    python3 "$QL_SOURCE/tests/cli/terminal.py" 80 "$@" >shown
+    grep -q ' %)' shown
+    python3 "$QL_SOURCE/tests/cli/terminal.py" 80 "$@" --quiet >shown
+    [ ! -s shown ]
+}
+alone qlora-quantize d q --force
+alone qlora-export merge --model d --adapter out --output m --force

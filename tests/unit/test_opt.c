@@ -716,7 +716,7 @@ static void term__live_line_is_for_terminals(void **state)
 
     (void)state;
     assert_non_null(out);
-    cli_term_init(&t, out);
+    cli_term_init(&t, out, false);
     assert_false(t.tty);
     assert_int_equal(setenv("COLUMNS", "21", 1), 0);
     assert_int_equal(cli_term_width(&t), 21);

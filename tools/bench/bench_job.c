@@ -10,6 +10,7 @@
 #include "tools/bench/bench_json.h"
 #include "tools/bench/bench_race.h"
 #include "tools/bench/bench_shapes.h"
+#include "tools/choices.h"
 #include "tools/cli/term.h"
 
 typedef struct job {
@@ -197,11 +198,11 @@ static json_t *facts(job *j)
     bench_set_text(o, "result", "job");
     bench_set_text(o, "model", j->o->model);
     bench_set_text(o, "method",
-                   bench_choice_name(bench_methods, (int)j->o->method));
+                   bench_choice_name(method_choices, (int)j->o->method));
     bench_set_text(o, "dtype",
-                   bench_choice_name(bench_dtypes, (int)j->o->dtype));
+                   bench_choice_name(dtype_choices, (int)j->o->dtype));
     bench_set_text(o, "optim",
-                   bench_choice_name(bench_optims, (int)j->o->optim));
+                   bench_choice_name(optim_choices, (int)j->o->optim));
     bench_set_text(o, "isa", ql_runtime_isa());
     bench_set_size(o, "threads", (uint64_t)ql_runtime_threads());
     bench_set_size(o, "parameters", info.parameters);

@@ -384,8 +384,7 @@ ql_status bench_large(const bench_options *o, const cli_common *common)
     s->o = o;
     s->common = common;
     s->same = true;
-    cli_term_init(&s->term, stderr);
-    s->term.tty = s->term.tty && !common->quiet;
+    cli_term_init(&s->term, stderr, common->quiet);
     QL_TRY_DONE(bench_shape_find(&s->shape, o->shape ? o->shape : "llama-7b"));
     QL_TRY_DONE(read_limits(s));
     QL_TRY_DONE(find_folder(s));

@@ -6,6 +6,7 @@
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "tools/bench/bench_race.h"
+#include "tools/choices.h"
 #include "tools/cli/value.h"
 
 static bench_options o;
@@ -15,22 +16,7 @@ static const char shaped[] = "train, large, generate";
 static const char trained[] = "train, large, memory, quality, job";
 static const char wrote[] = "train, large, memory, quality, job, generate";
 
-const cli_choice bench_methods[] = {{"qlora", QL_METHOD_QLORA},
-                                    {"lora", QL_METHOD_LORA},
-                                    {"full", QL_METHOD_FULL},
-                                    {0}};
-const cli_choice bench_dtypes[] = {
-    {"float32", QL_WEIGHT_FP32}, {"bfloat16", QL_WEIGHT_BF16}, {0}};
-const cli_choice bench_optims[] = {
-    {"paged_adamw_32bit", QL_OPTIM_PAGED_ADAMW_32BIT},
-    {"adamw_32bit", QL_OPTIM_ADAMW_32BIT},
-    {"paged_adamw_8bit", QL_OPTIM_PAGED_ADAMW_8BIT},
-    {"adamw_8bit", QL_OPTIM_ADAMW_8BIT},
-    {"adamw_torch", QL_OPTIM_ADAMW_TORCH},
-    {0}};
 static const cli_choice others[] = {{"none", 0}, {"torch", 1}, {0}};
-static const cli_choice types[] = {
-    {"nf4", QL_QUANT_NF4}, {"fp4", QL_QUANT_FP4}, {0}};
 
 static const cli_opt table[] = {
     {.name = "what",
@@ -264,22 +250,22 @@ static const cli_opt table[] = {
      .group = "quality, job",
      .help = "constant rate of learning"},
     {.name = "method",
-     CLI_CHOICE(&o.method, bench_methods),
+     CLI_CHOICE(&o.method, method_choices),
      .value_name = "NAME",
      .group = "job",
      .help = "what is trained, as qlora-train has it"},
     {.name = "dtype",
-     CLI_CHOICE(&o.dtype, bench_dtypes),
+     CLI_CHOICE(&o.dtype, dtype_choices),
      .value_name = "NAME",
      .group = "job",
      .help = "what method full has weights and gradients in"},
     {.name = "optim",
-     CLI_CHOICE(&o.optim, bench_optims),
+     CLI_CHOICE(&o.optim, optim_choices),
      .value_name = "NAME",
      .group = "job",
      .help = "how AdamW keeps its moments"},
     {.name = "quant-type",
-     CLI_CHOICE(&o.quant.type, types),
+     CLI_CHOICE(&o.quant.type, quant_choices),
      .value_name = "NAME",
      .group = "job",
      .help = "4-bit data type that dense linear layers get for method qlora"},

@@ -11,9 +11,6 @@ enum {
     BENCH_NUMBERS = 64 /* most values of an option that is a list */
 };
 
-/* Names of what is trained and how, as the command line has them. */
-extern const cli_choice bench_methods[], bench_dtypes[], bench_optims[];
-
 typedef struct bench_numbers {
     size_t of[BENCH_NUMBERS]; /* [n] */
     size_t n;

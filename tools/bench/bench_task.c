@@ -1,4 +1,5 @@
 #include "tools/bench/bench_task.h"
+#include "tools/choices.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -38,11 +39,11 @@ static void fill_args(const bench_task *t, bench_args *a)
     bench_args_self(a, "job", t->common);
     bench_args_add(a, "--model=%s", t->model);
     bench_args_add(a, "--method=%s",
-                   bench_choice_name(bench_methods, (int)t->method));
+                   bench_choice_name(method_choices, (int)t->method));
     bench_args_add(a, "--dtype=%s",
-                   bench_choice_name(bench_dtypes, (int)t->dtype));
+                   bench_choice_name(dtype_choices, (int)t->dtype));
     bench_args_add(a, "--optim=%s",
-                   bench_choice_name(bench_optims, (int)t->optim));
+                   bench_choice_name(optim_choices, (int)t->optim));
     bench_args_add(a, "--max-length=%zu", o->max_length);
     bench_args_add(a, "--batch-size=%zu", o->batch_size);
     bench_args_add(a, "--lora-r=%zu", o->lora_r);
@@ -65,8 +66,7 @@ ql_status bench_task_run_args(bench_task *t, const bench_args *args)
     bench_limit limit;
     ql_status st;
 
-    cli_term_init(&t->term, stderr);
-    t->term.tty = t->term.tty && !t->common->quiet;
+    cli_term_init(&t->term, stderr, t->common->quiet);
     cli_term_live(&t->term, t->what);
     bench_limit_init(&limit, t->memory, "");
     t->enforced = limit.kind;

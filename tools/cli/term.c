@@ -17,15 +17,14 @@ enum {
     LOOK_MS = 50
 };
 
-void cli_term_init(cli_term *t, FILE *out)
+void cli_term_init(cli_term *t, FILE *out, bool quiet)
 {
     const char *kind = getenv("TERM");
     const locale_t locale = newlocale(LC_CTYPE_MASK, "", (locale_t)0);
 
-    *t = (cli_term){.out = out, .tty = isatty(fileno(out)) == 1};
-    if (kind && strcmp(kind, "dumb") == 0) {
-        t->tty = false;
-    }
+    *t = (cli_term){.out = out,
+                    .tty = !quiet && isatty(fileno(out)) == 1 &&
+                           !(kind && strcmp(kind, "dumb") == 0)};
     if (locale) {
         t->utf8 = strcmp(nl_langinfo_l(CODESET, locale), "UTF-8") == 0;
         freelocale(locale);

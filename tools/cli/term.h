@@ -16,8 +16,9 @@ typedef struct cli_term {
     size_t shown; /* columns of the live line on the screen */
 } cli_term;
 
-/* Looks at what out, usually stderr, is. Borrowed: out. */
-void cli_term_init(cli_term *t, FILE *out);
+/* Looks at what out, usually stderr, is; with quiet it counts as no terminal.
+ * Borrowed: out. */
+void cli_term_init(cli_term *t, FILE *out, bool quiet);
 
 /* Columns of the terminal: asked of it, else COLUMNS, else 80. */
 size_t cli_term_width(const cli_term *t);
