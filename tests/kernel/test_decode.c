@@ -160,6 +160,62 @@ static void decode__every_code_and_size_of_scale(void **state)
     each_set(check_scales);
 }
 
+#if defined(__x86_64__)
+
+/* As the compiler's own look at the processor and the system has it. */
+static bool is_expected(const ql_kernels *set)
+{
+    const bool avx2 =
+        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                        __builtin_cpu_supports("avx512bw") &&
+                        __builtin_cpu_supports("avx512dq") &&
+                        __builtin_cpu_supports("avx512vl");
+    const struct {
+        const char *name;
+        bool runs;
+    } sets[] = {
+        {"generic", true},
+        {"generic-bf16", true},
+        {"avx2", avx2},
+        {"avx512", avx512},
+        {"avx512bf16", avx512 && __builtin_cpu_supports("avx512bf16")},
+    };
+
+    for (size_t i = 0; i < sizeof(sets) / sizeof(*sets); i++) {
+        if (strcmp(sets[i].name, set->name) == 0) {
+            return sets[i].runs;
+        }
+    }
+    fail_msg("%s: what does it need?", set->name);
+    return false;
+}
+
+/* A set that is left out by mistake would be a slow machine, and no test. */
+static void sets__run_where_the_processor_can(void **state)
+{
+    size_t n;
+    const ql_kernels *const *sets = ql_kernels_list(&n);
+
+    (void)state;
+    for (size_t i = 0; i < n; i++) {
+        if (ql_kernels_runnable(sets[i]) != is_expected(sets[i])) {
+            fail_msg("%s: runnable: %d", sets[i]->name,
+                     ql_kernels_runnable(sets[i]));
+        }
+    }
+}
+
+#else
+
+/* Under emulation, tests/cross says which sets a processor lacks. */
+static void sets__run_where_the_processor_can(void **state)
+{
+    (void)state;
+}
+
+#endif
+
 static void choose__takes_known_names_only(void **state)
 {
     size_t n;
@@ -184,6 +240,7 @@ static void choose__takes_known_names_only(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sets__run_where_the_processor_can),
         cmocka_unit_test(choose__takes_known_names_only),
         cmocka_unit_test(decode__4bit),
         cmocka_unit_test(decode__dense),

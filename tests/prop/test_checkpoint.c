@@ -352,6 +352,29 @@ static void run__finished_is_lengthened(void **state)
     toy_run_same(direct, dir);
 }
 
+/* A run is over when its last checkpoint says so and its adapter is there: of
+ * these, neither alone keeps it from being gone on with. */
+static void run__is_finished_by_checkpoint_and_adapter(void **state)
+{
+    const char *dir = check_tmp_path("bare");
+    ql_train_options o;
+
+    (void)state;
+    toy_run_options(&o);
+    toy_run_copy(whole(), dir);
+    assert_int_equal(remove(in(dir, "adapter_config.json")), 0);
+    check_ok(train(&o, dir, NULL, NULL));
+    noted("checkpoint-9, after step 9 of 9");
+    toy_run_same(whole(), dir);
+
+    dir = copy();
+    check_ok(ql_file_write(in(dir, "adapter_config.json"), "{}", 2));
+    o.overwrite_output_dir = true;
+    check_ok(train(&o, dir, NULL, NULL));
+    noted("checkpoint-5, after step 5 of 9");
+    toy_run_same(whole(), dir);
+}
+
 static void checkpoint__beyond_the_end_is_passed_over(void **state)
 {
     const char *dir = copy();
@@ -487,6 +510,7 @@ int main(void)
         cmocka_unit_test(checkpoint__of_other_data_or_model_is_refused),
         cmocka_unit_test(settings__that_may_change_are_named),
         cmocka_unit_test(run__finished_is_lengthened),
+        cmocka_unit_test(run__is_finished_by_checkpoint_and_adapter),
         cmocka_unit_test(checkpoint__beyond_the_end_is_passed_over),
         cmocka_unit_test(checkpoints__old_ones_are_removed),
         cmocka_unit_test(run__goes_on_from_the_checkpoint_that_is_named),

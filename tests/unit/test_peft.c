@@ -332,6 +332,7 @@ static void settings__that_are_harmless_are_read_over(void **state)
         "'layers_to_transform': [1, 0], ",
         "'layers_to_transform': [], 'exclude_modules': ['k_proj'], ",
         "'rank_pattern': {}, 'alpha_pattern': null, ",
+        "'rank_pattern': {'proj': 2}, ", /* no whole part of a path */
         "'alpha_pattern': {'q_proj': 3}, ",
         "'bias': 'none', 'layers_to_transform': null, ",
         "'init_lora_weights': true, ",

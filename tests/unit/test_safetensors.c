@@ -89,6 +89,17 @@ static void safetensors__refuses_a_broken_frame(void **state)
     assert_null(st);
 }
 
+/* What closes the header must be in it, and not the first byte of the data. */
+static void safetensors__reads_no_header_beyond_its_end(void **state)
+{
+    static const unsigned char bytes[] = {1, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
+    ql_safetensors *st = NULL;
+
+    (void)state;
+    check_fails(ql_safetensors_open_memory(&st, bytes, sizeof(bytes), "f"),
+                QL_EFORMAT, "byte 1 of the header: a string expected");
+}
+
 static void safetensors__keeps_the_limit_of_the_header(void **state)
 {
     static const uint64_t limit = 100000000;
@@ -636,6 +647,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(safetensors__refuses_a_broken_frame),
+        cmocka_unit_test(safetensors__reads_no_header_beyond_its_end),
         cmocka_unit_test(safetensors__keeps_the_limit_of_the_header),
         cmocka_unit_test(safetensors__refuses_broken_json),
         cmocka_unit_test(safetensors__refuses_broken_strings),
