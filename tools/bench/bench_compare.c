@@ -222,7 +222,9 @@ static ql_status check(const session *s)
         const double theirs = first_loss(&s->tasks[i]);
 
         if (!(fabs(theirs / ours - 1) < (rough ? 0.01 : 1e-4))) {
-            QL_FAIL(QL_ENUMERIC, "first losses are %.6f (%s) and %.6f (%s)",
+            QL_FAIL(QL_ENUMERIC,
+                    "first losses are %.6f (%s) and %.6f (%s), and should be "
+                    "the same",
                     ours, sides[0].name, theirs, sides[i].name);
         }
     }

@@ -34,11 +34,8 @@ static void mark(job *j)
 
 static void note_program(job *j, const ql_memory_use *memory)
 {
-    uint64_t known = 0;
+    const uint64_t known = ql_alloc_bytes(QL_TAG_COUNT);
 
-    for (int tag = 0; tag < QL_TAG_COUNT; tag++) {
-        known += ql_alloc_bytes((ql_tag)tag);
-    }
     if (memory->anonymous > known + j->program) {
         j->program = memory->anonymous - known;
     }

@@ -369,8 +369,8 @@ static ql_status check_losses(const session *s)
                        bench_get_text(b, "shape")) == 0 &&
                 !(fabs(x - y) <= most_apart(a, b) * fabs(y))) {
                 QL_FAIL(QL_ENUMERIC,
-                        "%s: first losses are %.6f (%s) and %.6f "
-                        "(%s)",
+                        "%s: first losses are %.6f (%s) and %.6f (%s), and "
+                        "should be the same",
                         bench_get_text(a, "shape"), x, bench_get_text(a, "way"),
                         y, bench_get_text(b, "way"));
             }

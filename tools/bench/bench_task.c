@@ -1,5 +1,4 @@
 #include "tools/bench/bench_task.h"
-#include "tools/choices.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -7,6 +6,7 @@
 
 #include "src/base/fail.h"
 #include "src/base/file.h"
+#include "tools/choices.h"
 
 enum {
     SLACK = 16 /* part of a limit that the plan leaves to the kernel */
