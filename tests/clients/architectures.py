@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """llama.cpp computes, from our GGUF files of the golden models, the logits of
 transformers, with our GGUF adapters those of PEFT, and with adapters that we
-train what we do with them."""
+train, norms of Gemma included, what we do with them."""
 import json
 import shutil
 import sys
@@ -21,6 +21,13 @@ MODELS = ('llama2', 'llama3_gqa_tied_rope31', 'llama_linear_rope_bias_headdim',
           'llama_yarn', 'mistral_swa4', 'qwen2', 'qwen3', 'gemma1', 'gemma2',
           'gemma3_text', 'olmo2', 'smollm3_nope', 'phi3', 'phi3_longrope_long',
           'phi3_longrope_short', 'phi4mini_partial_rotary', 'gpt2', 'gpt_neox')
+# What norms multiply by is 1 + w in these, which llama.cpp has as it is; with
+# such settings it computes them as transformers does.
+PLUS_ONE = {
+    'gemma1': {},
+    'gemma2': {'query_pre_attn_scalar': 32, 'sliding_window': 64},
+    'gemma3_text': {'query_pre_attn_scalar': 32, 'sliding_window': 64,
+                    'layer_types': 3 * ['sliding_attention']}}
 VOCAB = 128
 TOKENS = 10
 
@@ -85,13 +92,14 @@ def add_biases(folder):
     golden.write_tensors(file, items)
 
 
-def check_text(tools, clients, folder, adapter, file, pair):
+def check_text(tools, clients, folder, adapter, plain, adapted):
     """llama.cpp writes what we write, token by token, without and with an
-    adapter, which changes it."""
+    adapter, which changes it; plain and adapted: its files."""
     failed = 0
     seen = []
-    for more, lora in (((), None), (('--adapter', adapter), pair)):
-        answer = clients.llama(file, lora, texts=['Hello'],
+    for more, (file, *lora) in (((), plain),
+                                (('--adapter', adapter), adapted)):
+        answer = clients.llama(file, *lora, texts=['Hello'],
                                **{'continue': TOKENS})
         row = json.loads(client.tool(
             tools, 'qlora-generate', '--model', folder, '--no-quantize',
@@ -132,7 +140,30 @@ def check_trained(tools, clients, scratch, name, folder, file):
         failed = 1
     if name in SAME or name in ROPES:
         return failed
-    return failed | check_text(tools, clients, folder, adapter, file, pair)
+    return failed | check_text(tools, clients, folder, adapter, (file,),
+                               (file, pair))
+
+
+def check_norms(tools, clients, scratch, name, folder):
+    """Norms that are trained with an adapter: in the model that it is merged
+    into, llama.cpp writes what we write, and not what it did without."""
+    plus = scratch / f'{name}-norms-toy'
+    adapter = scratch / f'{name}-norms'
+    file = scratch / f'{name}-norms.gguf'
+    merged = scratch / f'{name}-norms-merged.gguf'
+    shutil.copytree(folder, plus)
+    golden.save(plus / 'config.json', {**golden.load(folder / 'config.json'),
+                                       **PLUS_ONE[name]})
+    client.tool(tools, 'qlora-train', '--model', plus, '--data',
+                scratch / 'data.jsonl', '--method', 'lora', '--output', adapter,
+                '--max-length', 48, '--max-steps', 16, '--quiet',
+                '--gradient-accumulation-steps', 1, '--learning-rate', '5e-2',
+                '--compute', 'fp32', '--modules-to-save', 'norm',
+                '--lr-scheduler-type', 'constant')
+    for to, more in ((file, ()), (merged, ('--adapter', adapter))):
+        client.tool(tools, 'qlora-export', 'gguf', '--model', plus, '--type',
+                    'f32', '--output', to, '--quiet', *more)
+    return check_text(tools, clients, plus, adapter, (file,), (merged,))
 
 
 def check_lacking(tools, clients, scratch, name, folder, file):
@@ -150,7 +181,8 @@ def check_lacking(tools, clients, scratch, name, folder, file):
     want = clients.llama(merged, logits=[ids])['logits'][0]
     got = clients.llama(file, pair, logits=[ids])['logits'][0]
     failed = compare(f'{name}, adapter beside and merged', got, want, len(ids))
-    return failed | check_text(tools, clients, folder, adapter, file, pair)
+    return failed | check_text(tools, clients, folder, adapter, (file,),
+                               (file, pair))
 
 
 def check_model(tools, clients, scratch, name):
@@ -170,6 +202,8 @@ def check_model(tools, clients, scratch, name):
     said = client.notes(tools, 'qlora-export', 'gguf', '--model', folder,
                         '--output', file, '--type', 'f32')
     failed = check_trained(tools, clients, scratch, name, folder, file)
+    if name in PLUS_ONE:
+        failed |= check_norms(tools, clients, scratch, name, folder)
     if name in LACKING:
         return failed | check_lacking(tools, clients, scratch, name, folder,
                                       file)
