@@ -318,6 +318,20 @@ static ql_status check_names(const ql_config *c, const json_t *list,
     return QL_OK;
 }
 
+/* PEFT, too, takes no adapter without a pair. */
+static ql_status check_pairs(const listing *l)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        if (l->items[i].r > 0) {
+            return QL_OK;
+        }
+    }
+    QL_FAIL(QL_EINVAL,
+            "lora-target-modules and layers-to-transform%s leave "
+            "no module a pair of matrices",
+            l->n > 0 ? ", beside modules-to-save," : "");
+}
+
 static ql_status plan(const ql_config *c, const ql_adapter_settings *s,
                       ql_adapter_item **items, size_t *n)
 {
@@ -344,11 +358,7 @@ static ql_status plan(const ql_config *c, const ql_adapter_settings *s,
         QL_TRY(st);
     }
     *n = l.n;
-    if (*n == 0) {
-        QL_FAIL(QL_EINVAL, "lora-target-modules and layers-to-transform leave "
-                           "nothing to adapt");
-    }
-    return QL_OK;
+    return check_pairs(&l);
 }
 
 /* The items, and what adapter_config.json will say: Owned. */
@@ -414,13 +424,16 @@ static ql_status make_full(ql_adapter *a, const ql_config *c,
     return st;
 }
 
-static ql_status check_pooler(const ql_adapter *a, const ql_weights *w)
+static ql_status check_top(const ql_adapter *a, const ql_weights *w)
 {
-    if (ql_adapter_lacks_pooler(a, w)) {
+    const char *lacks = ql_adapter_lacks(a, w);
+
+    if (lacks) {
         QL_FAIL(QL_EINVAL,
-                "the model has no pooler, and one that began at random would "
-                "be in no file; have it trained with the adapter "
-                "(--modules-to-save pooler), or train by --method full");
+                "the model has no %s, and one that began at random would be in "
+                "no file; have it trained with the adapter (--modules-to-save "
+                "%s), or train by --method full",
+                lacks, lacks);
     }
     return QL_OK;
 }
@@ -445,7 +458,7 @@ ql_status ql_adapter_make(ql_adapter *a, const ql_config *c, ql_weights *w,
     QL_TRY_DONE(plan_options(c, o, &items, &n, &root));
     QL_TRY_DONE(ql_adapter_init(a, c, &opt, items, n, seed, trained));
     a->config = json_incref(root);
-    QL_TRY_DONE(w ? check_pooler(a, w) : QL_OK);
+    QL_TRY_DONE(w ? check_top(a, w) : QL_OK);
     if (w && principal.kind != QL_PRINCIPAL_NONE) {
         QL_TRY_DONE(ql_principal_start(a, w, c, &principal, seed));
     }
@@ -479,7 +492,7 @@ ql_status ql_adapter_measure(ql_adapter *a, const ql_config *c,
         st = ql_adapter_init(a, c, &opt, items, n, 0, true);
     }
     if (st == QL_OK) {
-        st = check_pooler(a, w);
+        st = check_top(a, w);
     }
     if (st != QL_OK) {
         ql_adapter_free(a);

@@ -684,6 +684,7 @@ static ql_status load(ql_adapter *a, const ql_config *c, const ql_weights *w,
                       const char *dir)
 {
     ql_adapter_folder f;
+    const char *lacks;
     ql_status st;
 
     *a = (ql_adapter){0};
@@ -691,12 +692,13 @@ static ql_status load(ql_adapter *a, const ql_config *c, const ql_weights *w,
     QL_TRY_DONE(ql_peft_fit(&f, c));
     QL_TRY_DONE(w ? ql_adapter_base_check(&f, w->shards) : QL_OK);
     QL_TRY_DONE(read_folder(a, c, &f));
-    if (w && ql_adapter_lacks_pooler(a, w)) {
+    lacks = w ? ql_adapter_lacks(a, w) : NULL;
+    if (lacks) {
         st = ql_fail(QL_EMISMATCH,
-                     "%s: the model has no pooler, and the adapter brings none "
+                     "%s: the model has no %s, and the adapter brings none "
                      "(\"modules_to_save\"): it was trained on a model that "
                      "has one, or on one that began at random",
-                     f.path);
+                     f.path, lacks);
     }
 done:
     ql_adapter_folder_free(&f);

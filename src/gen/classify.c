@@ -51,10 +51,7 @@ static ql_status check(const text *t, const ql_config *c)
 /* What began at random would tell classes by chance. */
 static ql_status check_top(const ql_model *m)
 {
-    const ql_weights *w = &m->weights;
-    const char *lacks = ql_adapter_lacks_pooler(&m->adapter, w) ? "pooler"
-                        : w->fresh_head && m->adapter.n == 0    ? "classifier"
-                                                                : NULL;
+    const char *lacks = ql_adapter_lacks(&m->adapter, &m->weights);
 
     if (lacks) {
         QL_FAIL(QL_ENOTFOUND,

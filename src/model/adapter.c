@@ -508,16 +508,25 @@ static ql_status start_whole(ql_adapter *a, const ql_adapter_entry *e,
     return QL_OK;
 }
 
-bool ql_adapter_lacks_pooler(const ql_adapter *a, const ql_weights *w)
+/* True if the matrix of such a place is trained whole. */
+static bool brings(const ql_adapter *a, ql_place place)
 {
-    bool lacks = w->fresh_pooler && !a->opt.full;
-
-    for (size_t i = 0; lacks && i < a->n; i++) {
+    for (size_t i = 0; i < a->n; i++) {
         const ql_adapter_entry *e = &a->entries[i];
 
-        lacks = e->site.place != QL_PLACE_POOLER || e->site.bias || e->r > 0;
+        if (e->site.place == place && !e->site.bias && e->r == 0) {
+            return true;
+        }
     }
-    return lacks;
+    return a->opt.full;
+}
+
+const char *ql_adapter_lacks(const ql_adapter *a, const ql_weights *w)
+{
+    if (w->fresh_pooler && !brings(a, QL_PLACE_POOLER)) {
+        return "pooler";
+    }
+    return w->fresh_head && !brings(a, QL_PLACE_HEAD) ? "classifier" : NULL;
 }
 
 ql_status ql_adapter_start(ql_adapter *a, const ql_weights *w)

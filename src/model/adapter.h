@@ -146,9 +146,10 @@ void ql_adapter_free(ql_adapter *a);
  * at. Errors: those of ql_full_read, QL_ENOMEM. */
 ql_status ql_adapter_start(ql_adapter *a, const ql_weights *w);
 
-/* Whether the model needs a pooler of the adapter, which has none: that of the
- * folder is missing, and began at random. */
-bool ql_adapter_lacks_pooler(const ql_adapter *a, const ql_weights *w);
+/* What the model needs of the adapter, which does not have it: "pooler" or
+ * "classifier", where that of the folder is missing, and began at random; or
+ * NULL. */
+const char *ql_adapter_lacks(const ql_adapter *a, const ql_weights *w);
 
 /* To be called when parameters were changed: what is made of them follows. */
 void ql_adapter_settle(const ql_adapter *a);

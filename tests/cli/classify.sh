@@ -87,6 +87,12 @@ told good --model n --adapter out-m --prompt 'the book was very fine'
 
 refuse 3 '*n: the model has no classifier, *' \
     qlora-generate --model n --prompt 'the film' --json --threads 1
+cp -R out-m pairs
+toy set pairs/adapter_config.json modules_to_save null
+toy drop pairs/adapter_model.safetensors base_model.model.classifier.weight
+toy drop pairs/adapter_model.safetensors base_model.model.classifier.bias
+refuse 3 '*pairs/*: the model has no classifier, and the adapter brings none *' \
+    qlora-generate --model n --adapter pairs --prompt 'the film' --threads 1
 
 # nor a pooler, which an adapter must bring then: no file would have it else
 cp -R n p

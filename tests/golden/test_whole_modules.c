@@ -163,16 +163,17 @@ static ql_adapter make(const folder *d, const ql_train_options *o)
 }
 
 /* Each of them alone, with the pair of the head only, so that the backward has
- * a reason of its own to come that far. */
+ * a reason of its own to come that far; a pooler, which is the last of all that
+ * takes a pair, with those of a projection. */
 static void check_each(folder *d, char paths[MOST][200], size_t n)
 {
-    const bool pooled = d->m->config.arch->classifier;
-    const char *head[] = {pooled ? d->m->config.arch->names->pooler
-                                 : d->m->config.arch->names->head};
+    const ql_names *names = d->m->config.arch->names;
+    const char *last = names->pooler ? names->pooler : names->head;
 
     for (size_t i = 0; i < n; i++) {
         const char *save[] = {paths[i]};
-        const ql_train_options o = options(head, 1, save, 1);
+        const char *target[] = {strstr(paths[i], last) ? "query" : last};
+        const ql_train_options o = options(target, 1, save, 1);
         ql_adapter a = make(d, &o);
 
         run_with(d, &a, 0);

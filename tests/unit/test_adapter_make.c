@@ -324,7 +324,10 @@ static void options__that_fit_no_model_are_refused(void **state)
                 "k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, "
                 "embed_tokens and lm_head"},
         {.targets = {"proj"}, .say = "\"proj\" is no module"},
-        {.targets = {".*xyz"}, .say = "leave nothing to adapt"},
+        {.targets = {".*xyz"}, .say = "leave no module a pair of matrices"},
+        {.targets = {"lm_head"},
+         .saves = {"lm_head", "norm"},
+         .say = "beside modules-to-save, leave no module a pair"},
         {.targets = {"q_proj("}, .say = "target_modules"},
         {.saves = {"score"}, .say = "modules-to-save: \"score\" is no module"},
         {.saves = {"score"},
