@@ -91,7 +91,7 @@ cp -R out-m pairs
 toy set pairs/adapter_config.json modules_to_save null
 toy drop pairs/adapter_model.safetensors base_model.model.classifier.weight
 toy drop pairs/adapter_model.safetensors base_model.model.classifier.bias
-refuse 3 '*pairs/*: the model has no classifier, and the adapter brings none *' \
+refuse 3 '*pairs/*: the model has no classifier, and the adapter brings *' \
     qlora-generate --model n --adapter pairs --prompt 'the film' --threads 1
 
 # nor a pooler, which an adapter must bring then: no file would have it else
