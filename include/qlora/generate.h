@@ -85,7 +85,9 @@ QL_API ql_status ql_generator_continue(ql_generator *g, const char *prompt,
  * record of such a conversation as datasets have them ("messages" or
  * "conversations", maybe "system" and "tools"). What the template does not show
  * is given as text, as in training. what: what errors name. The answer ends,
- * too, at the special token that the template writes behind one.
+ * too, at the special token that the template writes behind one. Where the
+ * prompt opens a thought ("<think>"), the text begins with that, so that it is
+ * a turn as conversations have it; it is in no count.
  *
  * Errors: as above; QL_EFORMAT when json is no such thing, or the template
  * refuses it, with its own sentence; QL_EUNSUPPORTED for content that is no

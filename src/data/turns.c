@@ -57,7 +57,8 @@ static ql_status write_messages(search *q, const ql_talk *t, size_t n,
                                 bool prompt, ql_buf *text)
 {
     ql_buf_clear(text);
-    QL_TRY(ql_style_write(q->style, t, n, prompt, text, NULL));
+    QL_TRY(prompt ? ql_style_write(q->style, t, n, true, text, NULL)
+                  : ql_style_turns(q->style, t, n, text));
     q->written += text->len;
     if (q->written > WORK_BYTES) {
         QL_FAIL(QL_EFORMAT,
@@ -199,9 +200,12 @@ static ql_status check_calls(const search *q, size_t i, ql_chat_span span)
 }
 
 /* True if the content of a message, but for white space around it, does not
- * stand in its turn. */
+ * stand in its turn, which may begin with the thought that is opened before
+ * it. */
 static bool is_changed(const search *q, size_t i, ql_chat_span span)
 {
+    const size_t opens = strlen(q->style->opens);
+    const size_t from = span.from - (opens < span.from ? opens : span.from);
     const json_t *content =
         json_object_get(json_array_get(q->talk->messages, i), "content");
     const char *s = content ? json_string_value(content) : NULL;
@@ -217,8 +221,8 @@ static bool is_changed(const search *q, size_t i, ql_chat_span span)
         s++;
         n--;
     }
-    return ql_ending_word(q->text.data + span.from, span.to - span.from, s,
-                          n) == SIZE_MAX;
+    return ql_ending_word(q->text.data + from, span.to - from, s, n) ==
+           SIZE_MAX;
 }
 
 /* The end token of the tokenizer behind the last turn belongs to it, if

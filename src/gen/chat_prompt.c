@@ -90,8 +90,15 @@ static ql_status take_ids(const ql_tokenizer *tok, const ql_encoding *e,
     return QL_OK;
 }
 
+static bool ends_with(const ql_buf *text, const char *tail)
+{
+    const size_t n = strlen(tail);
+
+    return n <= text->len && memcmp(text->data + text->len - n, tail, n) == 0;
+}
+
 static ql_status render(const ql_styles *styles, const json_t *root,
-                        ql_buf *text)
+                        ql_buf *text, const char **opens)
 {
     ql_style_lacks lacks = {0};
     const ql_style *style;
@@ -102,7 +109,9 @@ static ql_status render(const ql_styles *styles, const json_t *root,
     QL_TRY_DONE(read_talk(&t, root));
     style = ql_styles_of(styles, &t);
     QL_TRY_DONE(ql_style_fit(style, &t, &lacks));
-    st = ql_style_prompt(style, &t, text);
+    QL_TRY_DONE(ql_style_prompt(style, &t, text));
+    QL_TRY_DONE(ql_buf_puts(text, "")); /* there is data, if no bytes */
+    *opens = ends_with(text, style->opens) ? style->opens : "";
 done:
     ql_talk_free(&t);
     return st;
@@ -110,8 +119,9 @@ done:
 
 ql_status ql_chat_prompt(const ql_styles *styles, const ql_tokenizer *tok,
                          const char *json, const char *what, int32_t **ids,
-                         size_t *n)
+                         size_t *n, const char **opens)
 {
+    const char *opened;
     ql_status st;
     json_t *root = NULL;
     ql_encoding e;
@@ -121,12 +131,11 @@ ql_status ql_chat_prompt(const ql_styles *styles, const ql_tokenizer *tok,
     ql_buf_init(&text, QL_TAG_TEXT, MAX_TEXT);
     ql_encoding_init(&e, QL_TAG_DATA, false);
     QL_TRY_DONE(ql_json_parse(&root, json, strlen(json), what));
-    st = render(styles, root, &text);
+    st = render(styles, root, &text, opens ? opens : &opened);
     if (st != QL_OK) {
         ql_fail_prefix(st, "%s: ", what);
         goto done;
     }
-    QL_TRY_DONE(ql_buf_puts(&text, "")); /* there is data, if no bytes */
     QL_TRY_DONE(tokenize(tok, text.data, text.len, &e));
     QL_TRY_DONE(take_ids(tok, &e, ids, n));
 done:

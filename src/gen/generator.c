@@ -150,6 +150,7 @@ static void begin(ql_generator *g, ql_generate_fn *out, void *user,
     g->out = out;
     g->user = user;
     g->end = -1;
+    g->opens = "";
 }
 
 ql_status ql_generator_continue(ql_generator *g, const char *prompt,
@@ -180,7 +181,7 @@ ql_status ql_generator_answer(ql_generator *g, const char *json,
     begin(g, out, user, result);
     QL_TRY(ql_generator_open_chat(g, NULL));
     g->end = g->chat_end;
-    st = ql_chat_prompt(&g->styles, g->tok, json, what, &ids, &n);
+    st = ql_chat_prompt(&g->styles, g->tok, json, what, &ids, &n, &g->opens);
     if (st == QL_OK) {
         st = ql_generator_write(g, ids, n, result);
         st = st == QL_EINVAL ? ql_fail_prefix(st, "%s: ", what) : st;

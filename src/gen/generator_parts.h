@@ -27,6 +27,8 @@ struct ql_generator {
     ql_generate_fn *out; /* or NULL */
     void *user;
     int32_t end; /* a token that ends it, beside those of all; -1 for none */
+    const char *opens; /* what the prompt has that is shown with the text; or
+                          "". Borrowed */
 };
 
 /* Writes what follows n ids into *r, which is all zero. */

@@ -120,28 +120,44 @@ static ql_status next_token(writer *w)
     return QL_OK;
 }
 
+static ql_status hand_out(const ql_generator *g, const char *piece, size_t len)
+{
+    if (len > 0 && g->out && !g->out(piece, len, g->user)) {
+        QL_FAIL(QL_ECANCELLED, "stopped");
+    }
+    return QL_OK;
+}
+
+/* What the prompt has of the text; no stop text is looked for there. */
+static ql_status show_opened(writer *w)
+{
+    const ql_generator *g = w->g;
+
+    QL_TRY(ql_buf_puts(&w->shown.text, g->opens));
+    w->shown.given = w->shown.text.len;
+    return hand_out(g, g->opens, strlen(g->opens));
+}
+
 /* Hands out the new text as far as it is settled; at the end, all of it. */
 static ql_status show(writer *w)
 {
-    const ql_generator *g = w->g;
     const char *piece;
     size_t len;
+    ql_status st;
 
     QL_TRY(ql_shown_take(&w->shown, w->ids, w->n, w->end != QL_END_NONE, &piece,
                          &len));
     w->end = w->shown.stopped ? QL_END_STOP : w->end;
-    if (len > 0 && g->out && !g->out(piece, len, g->user)) {
-        w->end = QL_END_NONE;
-        QL_FAIL(QL_ECANCELLED, "stopped");
-    }
-    return QL_OK;
+    st = hand_out(w->g, piece, len);
+    w->end = st == QL_OK ? w->end : QL_END_NONE;
+    return st;
 }
 
 static ql_status write_text(writer *w, ql_generated *r)
 {
     const double start = ql_now_s();
     double first = start;
-    ql_status st = QL_OK;
+    ql_status st = show_opened(w);
 
     while (st == QL_OK && w->end == QL_END_NONE) {
         st = next_token(w);

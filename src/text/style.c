@@ -5,6 +5,7 @@
 #include "src/base/fail.h"
 #include "src/text/call.h"
 #include "src/text/ending.h"
+#include "src/text/thought.h"
 
 const char ql_style_word[] = "qloraWord7f3a9c";
 
@@ -150,6 +151,21 @@ static ql_status find_head(ql_style *s, const probe *p)
     return replace(&s->head, p->answered.data + a->len, word - a->len);
 }
 
+/* The thought that the prompt opens in place of the turn's content. */
+static ql_status find_opens(ql_style *s, const probe *p)
+{
+    const ql_buf *a = &p->answered;
+    const ql_buf *b = &p->prompted;
+    const size_t at = ql_thought_opened(b->data, b->len);
+
+    if (at == b->len || at != ql_ending_common(a->data, a->len, b->data, at) ||
+        at != ql_ending_word(a->data, a->len, ql_style_word,
+                             strlen(ql_style_word))) {
+        return QL_OK;
+    }
+    return replace(&s->opens, b->data + at, b->len - at);
+}
+
 /* A template may refuse what it is tried with; it then counts as an ordinary
  * one. */
 static ql_status try_turns(ql_style *s, bool tools, const ql_tokenizer *tok)
@@ -167,9 +183,7 @@ static ql_status try_turns(ql_style *s, bool tools, const ql_tokenizer *tok)
     s->known = true;
     s->prompts = !equal(&p.prompted, &p.asked);
     QL_TRY_DONE(find_trailer(s, &p, tok));
-    if (!s->prompts) {
-        st = find_head(s, &p);
-    }
+    st = s->prompts ? find_opens(s, &p) : find_head(s, &p);
 done:
     probe_free(&p);
     return st;
@@ -349,7 +363,8 @@ ql_status ql_style_init(ql_style *s, const ql_chat *chat, bool tools,
     *s = (ql_style){.chat = chat};
     s->head = ql_strdup(QL_TAG_DATA, "");
     s->trailer = ql_strdup(QL_TAG_DATA, "");
-    if (!s->head || !s->trailer) {
+    s->opens = ql_strdup(QL_TAG_DATA, "");
+    if (!s->head || !s->trailer || !s->opens) {
         return QL_ENOMEM;
     }
     QL_TRY(try_turns(s, tools, tok));
@@ -372,6 +387,7 @@ void ql_style_free(ql_style *s)
 {
     ql_free(s->head);
     ql_free(s->trailer);
+    ql_free(s->opens);
     *s = (ql_style){0};
 }
 

@@ -23,6 +23,8 @@ typedef struct ql_style {
     char *head;    /* without that: what stands between the text so far and an
                     answer; "" where the text always ends in a prompt */
     char *trailer; /* what stands behind the last turn and is no part of it */
+    char *opens;   /* what the prompt has and a turn has not: the tag by which
+                      a thought begins, and white space; "" for none */
     const ql_call_style *calls; /* NULL: calls are unknown to it */
     bool lists;                 /* it shows which tools there are */
     bool systems;               /* it shows a system turn */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "src/base/fail.h"
+#include "src/text/thought.h"
 
 static bool starts_with(const ql_buf *text, const char *head, size_t n)
 {
@@ -29,6 +30,51 @@ bool ql_style_start(const ql_style *s, const ql_buf *before, const ql_buf *text,
         *start += head;
     }
     return true;
+}
+
+/* Where the thought belongs that the prompt, in before, opens; SIZE_MAX if the
+ * turn that ends the text has it, or was not asked for so. */
+static size_t find_thought(const ql_style *s, const ql_buf *before,
+                           const ql_buf *text)
+{
+    const size_t n = strlen(s->opens);
+
+    return n > 0 && n <= before->len &&
+                   memcmp(before->data + before->len - n, s->opens, n) == 0 &&
+                   !starts_with(text, before->data, before->len) &&
+                   starts_with(text, before->data, before->len - n)
+               ? before->len - n
+               : SIZE_MAX;
+}
+
+/* A template that refuses to ask opens no thought. */
+static ql_status put_thought(const ql_style *s, const ql_talk *t, size_t n,
+                             ql_buf *text)
+{
+    size_t at;
+    ql_buf before;
+    ql_status st;
+
+    ql_buf_init(&before, QL_TAG_DATA, SIZE_MAX / 4);
+    st = ql_style_write(s, t, n, true, &before, NULL);
+    if (st == QL_OK) {
+        at = find_thought(s, &before, text);
+        st = at < SIZE_MAX ? ql_thought_put(text, at, s->opens,
+                                            json_array_get(t->messages, n))
+                           : QL_OK;
+    }
+    ql_buf_free(&before);
+    return st == QL_ENOMEM ? st : QL_OK;
+}
+
+ql_status ql_style_turns(const ql_style *s, const ql_talk *t, size_t n,
+                         ql_buf *text)
+{
+    QL_TRY(ql_style_write(s, t, n, false, text, NULL));
+    return n > 0 && *s->opens &&
+                   strcmp(ql_talk_role(t, n - 1), "assistant") == 0
+               ? put_thought(s, t, n - 1, text)
+               : QL_OK;
 }
 
 /* Puts the conversation with a word for an answer in *text, up to the word's

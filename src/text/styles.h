@@ -11,6 +11,12 @@
 bool ql_style_start(const ql_style *s, const ql_buf *before, const ql_buf *text,
                     size_t *start);
 
+/* Writes the first n messages to an empty buffer, as samples of them have them:
+ * as the template does, and if its prompt for the answer that ends them opens a
+ * thought, with that (see text/thought.h). Errors: those of ql_chat_render. */
+ql_status ql_style_turns(const ql_style *s, const ql_talk *t, size_t n,
+                         ql_buf *text);
+
 /* Appends a conversation up to where its next answer begins, to an empty
  * buffer: what comes before the tokens that are trained. Errors: those of
  * ql_chat_render. */

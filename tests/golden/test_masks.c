@@ -107,16 +107,23 @@ static const struct {
      "{\"name\": \"f\", \"arguments\": {\"k\": \"v\"}}<|end|>|"
      "A1<|end|>\n</s>"},
     {"deepseek-ai-DeepSeek-R1-Distill-Qwen-32B.jinja",
-     "A1<｜end▁of▁sentence｜>|\n\nA2<｜end▁of▁sentence｜>",
-     "A1<｜end▁of▁sentence｜>|A2<｜end▁of▁sentence｜>",
-     "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```"
+     "\n</think>\n\nA1<｜end▁of▁sentence｜>#"
+     "T\n</think>\n\nA2<｜end▁of▁sentence｜>",
+     "\n</think>\n\nA1<｜end▁of▁sentence｜>#"
+     "\n</think>\n\nA2<｜end▁of▁sentence｜>",
+     "\n</"
+     "think>\n\n<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<"
+     "｜tool▁sep｜>f\n```"
      "json\n"
-     "{\"k\": \"v\"}\n```<｜tool▁call▁end｜>|A1<｜end▁of▁sentence｜>"},
+     "{\"k\": \"v\"}\n```<｜tool▁call▁end｜>#A1<｜end▁of▁sentence｜>"},
     {"llama-cpp-deepseek-r1.jinja",
-     "A1<｜end▁of▁sentence｜>|\n\nA2<｜end▁of▁sentence｜>",
-     "A1<｜end▁of▁sentence｜>|A2<｜end▁of▁sentence｜>",
-     "{\"name\": \"f\", \"arguments\": {\"k\": \"v\"}}<｜end▁of▁sentence｜>|"
-     "A1<｜end▁of▁sentence｜>"},
+     "\n</think>\n\nA1<｜end▁of▁sentence｜>#"
+     "T\n</think>\n\nA2<｜end▁of▁sentence｜>",
+     "\n</think>\n\nA1<｜end▁of▁sentence｜>#"
+     "\n</think>\n\nA2<｜end▁of▁sentence｜>",
+     "\n</think>\n\n{\"name\": \"f\", \"arguments\": {\"k\": "
+     "\"v\"}}<｜end▁of▁sentence｜>#"
+     "\n</think>\n\nA1<｜end▁of▁sentence｜>"},
     {"CohereForAI-c4ai-command-r7b-12-2024-tool_use.jinja",
      "<|START_RESPONSE|>A1<|END_RESPONSE|><|END_OF_TURN_TOKEN|>|"
      "<|START_RESPONSE|><think>\nT\n</think>\n\nA2<|END_RESPONSE|>"
@@ -237,9 +244,25 @@ static void put_text(const char *text, size_t len, bool trained, void *user)
     check_ok(ql_buf_append(user, text, len));
 }
 
-/* The text of the sample is what the reference renders, whatever is trained of
- * it. Returns false where there is nothing to compare: no turn is trained, or
- * the reference cannot show what the record has, which we write as text. */
+/* Takes out the thought that the template's prompt opens, of which it knows
+ * nothing in turns. Returns whether there was one. */
+static bool drop_thought(ql_buf *text)
+{
+    static const char none[] = "<think>\n\n</think>\n\n";
+    const size_t n = sizeof(none) - 1;
+    char *at = strstr(text->data, none);
+
+    if (at) {
+        text->len -= n;
+        memmove(at, at + n, text->len + 1 - (size_t)(at - text->data));
+    }
+    return at != NULL;
+}
+
+/* The text of the last sample is what the reference renders, whatever is
+ * trained of it. Returns false where there is nothing to compare: no turn is
+ * trained, or the reference cannot show what the record has, which we write as
+ * text. */
 static bool is_rendered(const json_t *o, const char *template)
 {
     const char *want = json_string_value(json_object_get(o, "rendered"));
@@ -249,14 +272,17 @@ static bool is_rendered(const json_t *o, const char *template)
     const char *role = json_string_value(json_object_get(last, "role"));
     ql_dataset *ds = NULL;
     ql_buf text;
+    size_t n;
 
     if (!want || !role || strcmp(role, "assistant") != 0) {
         return false;
     }
     check_ok(load(&ds, template, o));
-    assert_int_equal(ql_dataset_size(ds), 1);
+    n = ql_dataset_size(ds);
     ql_buf_init(&text, QL_TAG_MISC, 1 << 20);
-    check_ok(ql_sample_show(tok, ql_dataset_sample(ds, 0), put_text, &text));
+    check_ok(
+        ql_sample_show(tok, ql_dataset_sample(ds, n - 1), put_text, &text));
+    assert_true(drop_thought(&text) || n == 1);
     assert_string_equal(text.data, want);
     ql_buf_free(&text);
     ql_dataset_close(&ds);

@@ -48,7 +48,6 @@ static const struct odd {
     const char *name;
     const char *trained, *asked; /* ends of the texts, where they part */
 } odds[] = {
-    {"deepseek", "", "<think>\n"},
     {"NousResearch-Hermes", "\n<|im_end|><|im_start|>assistant\n",
      "<|im_end|><|im_start|>assistant\n"},
 };
@@ -145,7 +144,8 @@ static bool is_as_trained(const ql_shaper *s, json_t *record, const char *name)
     ql_sample_draft_init(&draft);
     st = ql_shape(s, form, record, &draft, &notes);
     assert_int_equal(
-        ql_chat_prompt(&s->styles, reference_tok, json, name, &ids, &n), st);
+        ql_chat_prompt(&s->styles, reference_tok, json, name, &ids, &n, NULL),
+        st);
     if (st == QL_OK) {
         assert_int_equal(ql_sample_draft_count(&draft), 1);
         check_prompt(ql_sample_draft_get(&draft, 0), ids, n, name);
@@ -255,7 +255,7 @@ static void memory__that_is_lacking_ends_it_cleanly(void **state)
             st = ql_styles_open(&s, reference_tok, templates[i], "2026-01-02");
             if (st == QL_OK) {
                 st = ql_chat_prompt(&s, reference_tok, records[4], "x", &ids,
-                                    &size);
+                                    &size, NULL);
             }
             ql_alloc_fail_after(-1);
             assert_true((st == QL_OK) == (ids != NULL));

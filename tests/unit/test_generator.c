@@ -431,6 +431,33 @@ static void conversation__is_the_text_of_the_template(void **state)
     ql_generator_close(&g);
 }
 
+/* What the prompt opens is shown with the answer, and no stop text. */
+static void conversation__opens_a_thought(void **state)
+{
+    static const char template[] =
+        "{% for m in messages %}{{ m.content }}{% endfor %}"
+        "{% if add_generation_prompt %}<think>\n{% endif %}";
+    static const char *const stop[] = {"<think>"};
+    static const char json[] = "[{\"role\": \"user\", \"content\": \"Once\"}]";
+    ql_generate_options o = greedy(30);
+    ql_generator *g = NULL;
+    ql_generated want = once(model, "Once<think>\n", &o);
+    ql_generated r;
+
+    (void)state;
+    o.chat_template = template;
+    o.stop = stop;
+    o.n_stop = 1;
+    check_ok(ql_generator_open(&g, model, tok, &o));
+    check_ok(ql_generator_answer(g, json, "here", NULL, NULL, &r));
+    assert_memory_equal(r.text, "<think>\n", 8);
+    assert_string_equal(r.text + 8, want.text);
+    assert_int_equal(r.new_tokens, want.new_tokens);
+    ql_free(r.text);
+    ql_free(want.text);
+    ql_generator_close(&g);
+}
+
 static void conversation__has_a_default_form(void **state)
 {
     static const char json[] = "[{\"role\": \"system\", \"content\": \"Hi.\"},"
@@ -611,6 +638,7 @@ int main(void)
         cmocka_unit_test(generator__can_be_stopped),
         cmocka_unit_test(generator__plans_its_memory),
         cmocka_unit_test(conversation__is_the_text_of_the_template),
+        cmocka_unit_test(conversation__opens_a_thought),
         cmocka_unit_test(conversation__has_a_default_form),
         cmocka_unit_test(conversation__ends_as_the_template_does),
         cmocka_unit_test(conversation__must_make_sense),

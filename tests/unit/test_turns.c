@@ -227,29 +227,83 @@ static void turns__whose_past_changes_are_split_off(void **state)
           "<|u|>q<|a|>a</s>c</s><|u|>r<|a|>[[b</s>]]");
 }
 
-/* As DeepSeek R1: answers do not begin as the prompt says, and thoughts are
- * left out. */
-static void turns__that_leave_the_prompt(void **state)
+/* As DeepSeek R1: the prompt opens a thought, which turns are written without.
+ * Each turn is what follows the prompt, and so a sample of its own. */
+static const char opens[] =
+    EACH("{{ '<|u|>' if m.role == 'user' else '<|a|>' }}"
+         "{{ m.content.split('</think>')[-1] }}"
+         "{{ '<|e|>' if m.role == 'assistant' }}") PROMPT("<|a|><think>\n");
+
+static void thoughts__that_the_prompt_opens_are_learnt(void **state)
 {
-    const char *template =
-        EACH("{{ '<|u|>' if m.role == 'user' else '<|a|>' }}"
-             "{{ m.content.split('</think>')[-1] }}"
-             "{{ '<|e|>' if m.role == 'assistant' }}") PROMPT("<|a|><think>\n");
-    ql_dataset *ds = NULL;
+    static const char said[] =
+        "{'messages': [{'role': 'user', 'content': 'q'},"
+        "{'role': 'assistant', 'content': '<t'},"
+        "{'role': 'user', 'content': 'r'},"
+        "{'role': 'assistant', 'content': '<think>x</think><think'}]}";
 
     (void)state;
-    gives(template,
-          "{'messages': [{'role': 'user', 'content': 'q'},"
-          "{'role': 'assistant', 'content': '<t'},"
-          "{'role': 'user', 'content': 'r'},"
-          "{'role': 'assistant', 'content': '<think>x</think><think'}]}",
-          "<|u|>q<|a|>[[<t<|e|>]]<|u|>r<|a|>[[<think<|e|>]]");
-    check_ok(load(&ds, template,
-                  "{'messages': [{'role': 'user', 'content': 'q'},"
-                  "{'role': 'assistant', 'content': 'x</think>a'}]}",
-                  QL_TRAIN_ON_COMPLETIONS));
-    assert_int_equal(ql_dataset_report_of(ds)->changed, 1);
+    gives(opens, said,
+          "<|u|>q<|a|><think>\n[[\n</think>\n\n<t<|e|>]]\n---\n"
+          "<|u|>q<|a|><t<|e|><|u|>r<|a|><think>\n"
+          "[[x</think><think<|e|>]]");
+    trains(opens, said, QL_TRAIN_ON_LAST_TURN,
+           "<|u|>q<|a|><t<|e|><|u|>r<|a|><think>\n"
+           "[[x</think><think<|e|>]]");
+    trains(opens, said, QL_TRAIN_ON_ALL,
+           "<|u|>[[q<|a|><t<|e|><|u|>r<|a|><think>\n"
+           "x</think><think<|e|>]]");
+}
+
+/* Wherever a record has the thought, and if it was cut off with its blanks. */
+static void thoughts__are_found(void **state)
+{
+    static const char *const says[] = {
+        "'content': '<think>\\nx\\n</think>\\n\\na'",
+        "'content': 'x\\n</think>\\n\\na'",
+        "'content': 'a', 'reasoning_content': '\\nx '",
+        "'content': 'a', 'thinking': 'x'",
+    };
+    static const char stripped[] =
+        EACH("{{ '<|u|>' if m.role == 'user' else '<|a|>' }}"
+             "{{ m.content.split('</think>')[-1].lstrip() }}"
+             "{{ '<|e|>' if m.role == 'assistant' }}") PROMPT("<|a|><think>\n");
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(says) / sizeof(*says); i++) {
+        char record[256];
+
+        snprintf(record, sizeof(record),
+                 "{'messages': [{'role': 'user', 'content': 'q'},"
+                 "{'role': 'assistant', %s}]}",
+                 says[i]);
+        gives(opens, record, "<|u|>q<|a|><think>\n[[x\n</think>\n\na<|e|>]]");
+        gives(stripped, record,
+              "<|u|>q<|a|><think>\n[[x\n</think>\n\na<|e|>]]");
+    }
+}
+
+static size_t changed(const char *template, const char *record)
+{
+    ql_dataset *ds = NULL;
+    size_t n;
+
+    check_ok(load(&ds, template, record, QL_TRAIN_ON_COMPLETIONS));
+    n = ql_dataset_report_of(ds)->changed;
     ql_dataset_close(&ds);
+    return n;
+}
+
+static void turns__that_the_template_changes_are_counted(void **state)
+{
+    static const char said[] =
+        "{'messages': [{'role': 'user', 'content': 'q'},"
+        "{'role': 'assistant', 'content': '<think>\\nx</think>a'}]}";
+
+    (void)state;
+    assert_int_equal(
+        changed(EACH("<|u|>{{ m.content.split('</think>')[-1] }}"), said), 1);
+    assert_int_equal(changed(opens, said), 0);
 }
 
 /* A template that does not stand any part of a conversation. */
@@ -486,7 +540,9 @@ int main(void)
         cmocka_unit_test(turns__with_an_end_of_the_conversation),
         cmocka_unit_test(turns__that_change_later_are_split_off),
         cmocka_unit_test(turns__whose_past_changes_are_split_off),
-        cmocka_unit_test(turns__that_leave_the_prompt),
+        cmocka_unit_test(thoughts__that_the_prompt_opens_are_learnt),
+        cmocka_unit_test(thoughts__are_found),
+        cmocka_unit_test(turns__that_the_template_changes_are_counted),
         cmocka_unit_test(turns__where_the_past_cannot_be_written),
         cmocka_unit_test(turns__marked_by_the_template),
         cmocka_unit_test(turns__have_one_bos),
