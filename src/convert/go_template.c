@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "src/base/fail.h"
+#include "src/text/thought.h"
 
 enum {
     MAX_TEXT = 1 << 24,
@@ -257,6 +258,28 @@ static ql_status put_text(ql_buf *out, const char *s)
     return ql_buf_puts(out, s);
 }
 
+/* What is behind the last of all messages only. */
+#define IF_LAST "eq (len (slice $.Messages $i)) 1"
+
+/* By an answer's thought Ollama knows the tags around thoughts, and tells them
+ * from what is said: also where the prompt has the first of them. Answers
+ * before the last have none. */
+static ql_status write_answer(const job *j, ql_buf *out)
+{
+    const char *prompt = j->pieces[PIECE_PROMPT];
+    const char *opens = prompt + ql_thought_opened(prompt, strlen(prompt));
+
+    QL_TRY(ql_buf_puts(out, "{{ else if eq .Role \"assistant\" }}"));
+    if (*opens) {
+        QL_TRY(ql_buf_puts(out, "{{ if and .Thinking (" IF_LAST ") }}"));
+        QL_TRY(ql_buf_puts(out, opens));
+        QL_TRY(ql_buf_puts(out, "{{ .Thinking }}"));
+        QL_TRY(ql_buf_puts(out, ql_thought_closed));
+        QL_TRY(ql_buf_puts(out, "{{ end }}"));
+    }
+    return ql_buf_puts(out, "{{ .Content }}{{ end }}{{- end }}");
+}
+
 static ql_status write_template(const job *j, ql_buf *out)
 {
     const char *answer = j->pieces[PIECE_ANSWER];
@@ -278,7 +301,7 @@ static ql_status write_template(const job *j, ql_buf *out)
     QL_TRY(put_text(out, j->pieces[PIECE_LATER]));
     QL_TRY(ql_buf_puts(out, "{{ end }}{{ .Content }}"));
     if (strcmp(answer, prompt) != 0) {
-        QL_TRY(ql_buf_puts(out, "{{ if eq (len (slice $.Messages $i)) 1 }}"));
+        QL_TRY(ql_buf_puts(out, "{{ if " IF_LAST " }}"));
         QL_TRY(put_text(out, prompt));
         QL_TRY(ql_buf_puts(out, "{{ else }}"));
     }
@@ -286,8 +309,7 @@ static ql_status write_template(const job *j, ql_buf *out)
     if (strcmp(answer, prompt) != 0) {
         QL_TRY(ql_buf_puts(out, "{{ end }}"));
     }
-    return ql_buf_puts(out, "{{ else if eq .Role \"assistant\" }}"
-                            "{{ .Content }}{{ end }}{{- end }}");
+    return write_answer(j, out);
 }
 
 static ql_status make(job *j, ql_go_template *g)

@@ -76,6 +76,29 @@ static void first_bos__is_left_to_ollama(void **state)
     ql_go_template_free(&g);
 }
 
+/* By what stands around a thought, Ollama finds the end of that which the
+ * prompt opens. */
+static void thoughts__have_their_tags(void **state)
+{
+    static char text[] =
+        "{% for m in messages %}{{ '<' + m.role + '>' + m.content }}"
+        "{% endfor %}{% if add_generation_prompt %}<assistant><think>\n"
+        "{% endif %}";
+    ql_go_template g;
+
+    (void)state;
+    make(&g, text, NULL);
+    assert_non_null(g.text);
+    assert_non_null(strstr(
+        g.text, "{{ .Content }}{{ if eq (len (slice $.Messages $i)) 1 }}"
+                "<assistant><think>\n{{ else }}<assistant>{{ end }}"
+                "{{ else if eq .Role \"assistant\" }}{{ if and .Thinking "
+                "(eq (len (slice $.Messages $i)) 1) }}<think>\n"
+                "{{ .Thinking }}\n</think>\n\n{{ end }}{{ .Content }}"
+                "{{ end }}{{- end }}"));
+    ql_go_template_free(&g);
+}
+
 static char no_system[] =
     "{% if messages[0].role == 'system' %}{{ raise_exception('no') }}"
     "{% endif %}{% for m in messages %}<{{ m.role }}>{{ m.content }}\n"
@@ -196,6 +219,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chatml__keeps_its_own_system_message),
         cmocka_unit_test(first_bos__is_left_to_ollama),
+        cmocka_unit_test(thoughts__have_their_tags),
         cmocka_unit_test(system_message__that_is_not_shown_is_in_the_question),
         cmocka_unit_test(tools__that_are_shown_are_told),
         cmocka_unit_test(braces__are_text),
