@@ -154,7 +154,7 @@ static ql_status put_whole(ql_adapter_folder *f, const ql_adapter_settings *s,
     if (!path) {
         return QL_ENOMEM;
     }
-    saved = ql_adapter_settings_saves(s, path);
+    saved = ql_adapter_settings_takes(s, path);
     end = is_end(path);
     bias = s->biases && leaf && strcmp(leaf, ".bias") == 0;
     ql_free(path);
@@ -181,28 +181,28 @@ static ql_status put_whole(ql_adapter_folder *f, const ql_adapter_settings *s,
     return QL_OK;
 }
 
-/* Endings of what PEFT wraps a module in that is trained whole, and what stands
- * for them in its own names; NULL: as the base has it. */
+/* Parts of a path that PEFT adds where it wraps a module that is trained whole,
+ * and what stands for them in its own names; NULL: what is there is as the base
+ * has it. The longer one comes first. */
 static const struct {
-    const char *ending;
+    const char *part;
     const char *plain;
 } wrapped[] = {
-    {".original_module.bias", NULL},
-    {".original_module.weight", NULL},
-    {".modules_to_save.bias", ".bias"},
-    {".modules_to_save.weight", ".weight"},
-    {".modules_to_save.default.bias", ".bias"},
-    {".modules_to_save.default.weight", ".weight"},
+    {".original_module.", NULL},
+    {".modules_to_save.default.", "."},
+    {".modules_to_save.", "."},
 };
 
 /* Where all biases are trained, or embeddings saved unasked, PEFT saves what is
  * in a module which is trained whole twice more: as it was, and by the name of
- * what it wraps it in. A state_dict() has it by that name alone. */
+ * what it wraps it in. A state_dict() has it by that name alone. at: where part
+ * i of them is. */
 static ql_status put_wrapped(ql_adapter_folder *f, const ql_adapter_settings *s,
-                             const ql_tensor *t, size_t i)
+                             const ql_tensor *t, const char *at, size_t i)
 {
     const char *plain = wrapped[i].plain;
-    const size_t n = strlen(t->name) - strlen(wrapped[i].ending);
+    const char *rest = at + strlen(wrapped[i].part);
+    const size_t n = (size_t)(at - t->name);
     ql_status st = QL_OK;
     char *name;
 
@@ -213,7 +213,7 @@ static ql_status put_wrapped(ql_adapter_folder *f, const ql_adapter_settings *s,
     if (!name) {
         return QL_ENOMEM;
     }
-    memcpy(name + n, plain, strlen(plain) + 1); /* shorter than the ending */
+    snprintf(name + n, strlen(name) + 1 - n, "%s%s", plain, rest); /* shorter */
     if (!ql_safetensors_find(f->file, name)) {
         st = put_whole(f, s, t, name + strlen(prefix));
     }
@@ -225,9 +225,10 @@ static ql_status put_other(ql_adapter_folder *f, const ql_adapter_settings *s,
                            const ql_tensor *t, const char *rest)
 {
     for (size_t i = 0; i < sizeof(wrapped) / sizeof(wrapped[0]); i++) {
-        if (ql_name_ends(rest, wrapped[i].ending) &&
-            ql_adapter_settings_saves(s, rest)) {
-            return put_wrapped(f, s, t, i);
+        const char *at = strstr(rest, wrapped[i].part);
+
+        if (at && ql_adapter_settings_takes(s, rest)) {
+            return put_wrapped(f, s, t, at, i);
         }
     }
     return put_whole(f, s, t, rest);
@@ -439,24 +440,6 @@ static ql_status set_scale(const ql_adapter_folder *f,
     return QL_OK;
 }
 
-/* What modules_to_save names is in the file. */
-static ql_status check_saved(const ql_adapter_folder *f,
-                             const ql_adapter_settings *s)
-{
-    size_t saved = 0;
-
-    for (size_t i = 0; i < f->n_wholes; i++) {
-        saved += !f->wholes[i].repeats;
-    }
-    if (saved == 0 && ql_adapter_settings_saves_any(s)) {
-        QL_FAIL(QL_EMISMATCH,
-                "%s: \"modules_to_save\" of adapter_config.json names "
-                "modules whose tensors are missing",
-                f->path);
-    }
-    return QL_OK;
-}
-
 static ql_status read_peft(ql_adapter_folder *f, const ql_adapter_settings *s,
                            const char *path)
 {
@@ -475,7 +458,6 @@ static ql_status read_peft(ql_adapter_folder *f, const ql_adapter_settings *s,
     for (size_t i = 0; i < f->n_pairs; i++) {
         QL_TRY(set_scale(f, s, &f->pairs[i]));
     }
-    QL_TRY(check_saved(f, s));
     return ql_adapter_settings_tell(s);
 }
 

@@ -398,11 +398,6 @@ ql_status ql_adapter_settings_targets(const ql_adapter_settings *s,
     return QL_OK;
 }
 
-bool ql_adapter_settings_saves_any(const ql_adapter_settings *s)
-{
-    return json_array_size(json_object_get(s->root, "modules_to_save")) > 0;
-}
-
 bool ql_adapter_settings_is_in(const char *path, const char *name)
 {
     const size_t m = strlen(name);
@@ -428,4 +423,14 @@ bool ql_adapter_settings_saves(const ql_adapter_settings *s, const char *path)
         }
     }
     return false;
+}
+
+bool ql_adapter_settings_takes(const ql_adapter_settings *s, const char *path)
+{
+    const char *task = json_string_value(json_object_get(s->root, "task_type"));
+
+    return ql_adapter_settings_saves(s, path) ||
+           (task && strcmp(task, "SEQ_CLS") == 0 &&
+            (ql_adapter_settings_is_in(path, "classifier") ||
+             ql_adapter_settings_is_in(path, "score")));
 }

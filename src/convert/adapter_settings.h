@@ -48,7 +48,8 @@ bool ql_adapter_settings_is_in(const char *path, const char *name);
 /* One of them does. */
 bool ql_adapter_settings_saves(const ql_adapter_settings *s, const char *path);
 
-/* modules_to_save names any. */
-bool ql_adapter_settings_saves_any(const ql_adapter_settings *s);
+/* One of them does, or it is a classifier's head, which PEFT trains whole
+ * whether it is named or not. */
+bool ql_adapter_settings_takes(const ql_adapter_settings *s, const char *path);
 
 #endif

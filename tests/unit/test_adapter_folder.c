@@ -109,6 +109,50 @@ tensors__that_stand_whole_are_kept_by_the_names_of_the_base(void **state)
     ql_adapter_folder_free(&f);
 }
 
+/* A module in which there are others is wrapped as a whole; and a head is
+ * trained whole by the task, though no name says so. */
+static void wrappers__of_modules_with_others_are_read(void **state)
+{
+    static const toy_tensor t[] = {
+        {.name = LAYER "self_attn.q_proj.lora_A.weight", .shape = {2, 5}},
+        {.name = LAYER "self_attn.q_proj.lora_B.weight", .shape = {6, 2}},
+        {.name = "base_model.model.classifier.modules_to_save.dense.weight",
+         .shape = {4, 4}},
+        {.name = "base_model.model.classifier.original_module.dense.weight",
+         .shape = {4, 4}},
+        {.name = "base_model.model.classifier.modules_to_save.default.out.bias",
+         .shape = {4},
+         .rank = 1},
+        {.name = "base_model.model.classifier.out.bias",
+         .shape = {4},
+         .rank = 1},
+        {.name = "base_model.model.score.modules_to_save.default.weight",
+         .shape = {4, 4}},
+    };
+    static const char *const want[] = {"classifier.dense.weight",
+                                       "classifier.out.bias", "score.weight"};
+    static const char *const configs[] = {
+        "{'r': 2, 'modules_to_save': ['classifier', 'score']}",
+        "{'r': 2, 'task_type': 'SEQ_CLS'}"};
+    ql_adapter_folder f;
+
+    (void)state;
+    write_weights("adapter_model.safetensors", t, 7);
+    for (size_t i = 0; i < 2; i++) {
+        toy_json_write(folder(), "adapter_config.json", configs[i]);
+        check_ok(ql_adapter_folder_init(&f, folder()));
+        assert_int_equal(f.n_wholes, 3);
+        for (size_t k = 0; k < 3; k++) {
+            assert_string_equal(f.wholes[k].name, want[k]);
+            assert_false(f.wholes[k].unnamed);
+        }
+        ql_adapter_folder_free(&f);
+    }
+    toy_json_write(folder(), "adapter_config.json", "{'r': 2}");
+    check_fails(ql_adapter_folder_init(&f, folder()), QL_EMISMATCH,
+                "neither part");
+}
+
 /* The rich folder, with tensor i changed. */
 static void refused(size_t i, const toy_tensor *t, const char *config,
                     ql_status st, const char *say)
@@ -375,6 +419,7 @@ int main(void)
         cmocka_unit_test(pairs__have_their_own_ranks_and_scales),
         cmocka_unit_test(
             tensors__that_stand_whole_are_kept_by_the_names_of_the_base),
+        cmocka_unit_test(wrappers__of_modules_with_others_are_read),
         cmocka_unit_test(tensors__without_a_place_are_refused),
         cmocka_unit_test(dora__of_an_embedding_that_is_the_head_is_refused),
         cmocka_unit_test(mlx__is_turned_into_peft),

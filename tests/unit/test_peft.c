@@ -328,6 +328,7 @@ static void settings__that_are_harmless_are_read_over(void **state)
         "'use_dora': false, ",
         "'use_dora': null, ",
         "'modules_to_save': [], ",
+        "'modules_to_save': ['classifier', 'score'], ",
         "'bias': 'all', ",
         "'layers_to_transform': [1, 0], ",
         "'layers_to_transform': [], 'exclude_modules': ['k_proj'], ",
