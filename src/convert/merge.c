@@ -323,7 +323,7 @@ static ql_status run(job *j, const char *out_dir)
     QL_TRY(ql_adapter_folder_init(&j->folder, j->adapter));
     QL_TRY(check_adapter(j));
     QL_TRY(ql_merged_init(&j->merged, j->model, &j->folder, &j->base));
-    ql_merged_restore_names(&j->merged);
+    QL_TRY(ql_merged_restore_names(&j->merged));
     QL_TRY(ql_export_base_check(&j->merged, j->model, j->opt));
     QL_TRY(plan(j));
     QL_TRY(write_all(j, out_dir));

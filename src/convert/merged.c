@@ -216,6 +216,9 @@ done:
 void ql_merged_free(ql_merged *m)
 {
     ql_merged_close(m);
+    for (size_t i = 0; i < m->n; i++) {
+        ql_free(m->items[i].made);
+    }
     ql_free(m->items);
     ql_shards_close(&m->shards);
     *m = (ql_merged){0};

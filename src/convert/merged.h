@@ -20,6 +20,8 @@
 /* One tensor of the result. */
 typedef struct ql_merged_item {
     const char *name;
+    char *made;                  /* that, where it is none of the folder's nor
+                                    of the adapter's; Owned */
     const ql_tensor *base;       /* as it is stored */
     const ql_tensor *whole;      /* replaces it; NULL: none does */
     const ql_adapter_pair *pair; /* changes it; NULL: none does */
@@ -77,8 +79,9 @@ ql_status ql_merged_init(ql_merged *m, const char *dir,
 void ql_merged_free(ql_merged *m);
 
 /* Gives tensors of a model that is not ours, or has code of its own, the names
- * that its files have for them: what reads as a wrapper's may be its own. */
-void ql_merged_restore_names(ql_merged *m);
+ * that its files have for them: what reads as a wrapper's may be its own. What
+ * such files lack is named as they name the rest. Errors: QL_ENOMEM. */
+ql_status ql_merged_restore_names(ql_merged *m);
 
 /* A tensor that stays to the bit, of whatever type: what is to be written is
  * base or whole. */

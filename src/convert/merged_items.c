@@ -360,16 +360,76 @@ static bool names_its_own(const ql_merged *m)
     return !m->arch || m->own_code;
 }
 
-void ql_merged_restore_names(ql_merged *m)
+/* Bytes that a file has before the name of a tensor; SIZE_MAX: it has another
+ * name. */
+static size_t before_name(const ql_merged *m, const ql_tensor *t)
 {
-    for (size_t i = 0; names_its_own(m) && i < m->n; i++) {
-        ql_merged_item *item = &m->items[i];
+    const char *stored = ql_shards_stored_name(m->shards, t);
 
-        if (item->name == item->base->name) {
-            item->name = ql_shards_stored_name(m->shards, item->base);
+    return ql_name_ends(stored, t->name) ? strlen(stored) - strlen(t->name)
+                                         : SIZE_MAX;
+}
+
+/* What stands before all names of the folder, which *n bytes of the result
+ * are. */
+static const char *wrapper_of(const ql_merged *m, size_t *n)
+{
+    const ql_tensor *first = ql_shards_at(m->shards, 0);
+    const char *stored = ql_shards_stored_name(m->shards, first);
+
+    *n = before_name(m, first);
+    for (size_t i = 1; *n < SIZE_MAX && i < ql_shards_count(m->shards); i++) {
+        const ql_tensor *t = ql_shards_at(m->shards, i);
+
+        if (before_name(m, t) != *n ||
+            memcmp(ql_shards_stored_name(m->shards, t), stored, *n) != 0) {
+            *n = SIZE_MAX;
         }
     }
+    *n = *n == SIZE_MAX ? 0 : *n;
+    return stored;
+}
+
+static ql_status wrap(ql_merged_item *item, const char *wrapper, size_t n)
+{
+    const size_t bytes = n + strlen(item->name) + 1;
+
+    item->made = ql_alloc(QL_TAG_TEXT, bytes, 1);
+    if (!item->made) {
+        return QL_ENOMEM;
+    }
+    snprintf(item->made, bytes, "%.*s%s", (int)n, wrapper, item->name);
+    item->name = item->made;
+    return QL_OK;
+}
+
+static ql_status restore(ql_merged *m)
+{
+    const char *wrapper;
+    size_t n;
+
+    if (!names_its_own(m) || m->n == 0) {
+        return QL_OK;
+    }
+    wrapper = wrapper_of(m, &n);
+    for (size_t i = 0; i < m->n; i++) {
+        ql_merged_item *item = &m->items[i];
+
+        if (item->name == item->base->name &&
+            ql_shards_find(m->shards, item->name) == item->base) {
+            item->name = ql_shards_stored_name(m->shards, item->base);
+        } else if (n > 0) {
+            QL_TRY(wrap(item, wrapper, n));
+        }
+    }
+    return QL_OK;
+}
+
+ql_status ql_merged_restore_names(ql_merged *m)
+{
+    QL_TRY(restore(m));
     qsort(m->items, m->n, sizeof(*m->items), by_name);
+    return QL_OK;
 }
 
 /* What the configuration tells of the tensors. */

@@ -151,6 +151,27 @@ assert any(new[name] != old[name] for name in old)
 PY
 done
 
+# So is what they lack: a head that was one with the embedding.
+qlora-train --model "$demo/stories260K" --data "$demo/plays.jsonl.gz" \
+    --output headed --max-length 64 --max-steps 1 --modules-to-save lm_head \
+    --per-device-train-batch-size 1 --quiet > /dev/null
+qlora-export merge --model llama --adapter headed --output own-head \
+    --type f32 --base original --no-compare > report.txt
+qlora-export merge --model "$demo/stories260K" --adapter headed \
+    --output plain-head --type f32 --base original --no-compare > report.txt
+python3 - <<'PY'
+import os
+import sys
+
+sys.path.insert(0, os.environ['QL_SOURCE'] + '/tests/cli')
+import toy
+
+own, plain = (toy.tensors(name + '-head/model.safetensors')
+              for name in ('own', 'plain'))
+assert 'lm_head.weight' in plain, sorted(plain)
+assert own == {'module.' + name: plain[name] for name in plain}, sorted(own)
+PY
+
 # What is no number is a difference, too, wherever it stands.
 cp -R "$demo/stories260K" odd
 $toy poke odd/model.safetensors model.embed_tokens.weight 330 nan
