@@ -9,8 +9,7 @@
 #include "src/format/names.h"
 
 enum {
-    MAX_CONFIG_BYTES = 16 << 20,
-    MAX_TOKENIZER_BYTES = 1 << 26 /* as where it is read for its own sake */
+    MAX_CONFIG_BYTES = 16 << 20
 };
 
 const char ql_model_mark[] = "config.json";
@@ -33,22 +32,14 @@ static bool holds_weights(const char *name)
            strcmp(name, "adapter_config.json") == 0;
 }
 
-static bool holds_none(const char *name)
-{
-    return !holds_weights(name);
-}
-
-static bool is_code(const char *name)
-{
-    return ql_name_ends(name, ".py");
-}
-
 /* One that cannot be read is no reason to lose what it was to go along with. */
-static ql_status carry_file(const char *from, const char *to)
+ql_status ql_model_files_carry_file(const char *from, const char *to,
+                                    bool *copied)
 {
     ql_infile f;
     const ql_status st = ql_infile_init(&f, from);
 
+    *copied = st == QL_OK;
     if (st == QL_ENOMEM) {
         return st;
     }
@@ -60,12 +51,11 @@ static ql_status carry_file(const char *from, const char *to)
     return ql_file_copy(from, to);
 }
 
-/* Copies the files of such names. */
-static ql_status carry(const char *in_dir, const char *out_dir,
-                       bool (*wanted)(const char *name))
+ql_status ql_model_files_carry(const char *in_dir, const char *out_dir)
 {
     ql_status st;
     char **names;
+    bool copied;
     size_t n;
 
     QL_TRY(ql_dir_list(in_dir, &names, &n));
@@ -76,8 +66,8 @@ static ql_status carry(const char *in_dir, const char *out_dir,
 
         if (!from || !to) {
             st = QL_ENOMEM;
-        } else if (wanted(names[i]) && !ql_path_is_dir(from)) {
-            st = carry_file(from, to);
+        } else if (!holds_weights(names[i]) && !ql_path_is_dir(from)) {
+            st = ql_model_files_carry_file(from, to, &copied);
         }
         ql_free(from);
         ql_free(to);
@@ -95,26 +85,6 @@ ql_status ql_model_files_keep(const char *in_dir, const char *out_dir)
                 out_dir, in_dir);
     }
     return QL_OK;
-}
-
-ql_status ql_model_files_carry(const char *in_dir, const char *out_dir)
-{
-    return carry(in_dir, out_dir, holds_none);
-}
-
-ql_status ql_model_files_carry_code(const char *in_dir, const char *out_dir)
-{
-    json_t *root = NULL;
-    char *path = NULL;
-    ql_status st = ql_json_load_optional(
-        &root, &path, in_dir, "tokenizer_config.json", MAX_TOKENIZER_BYTES);
-
-    if (st == QL_OK && json_object_get(root, "auto_map")) {
-        st = carry(in_dir, out_dir, is_code);
-    }
-    json_decref(root);
-    ql_free(path);
-    return st;
 }
 
 /* What is there is replaced only on demand, and only if it is a model (or

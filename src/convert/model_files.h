@@ -29,10 +29,9 @@ ql_status ql_model_files_check_file(const char *path, bool force);
  * QL_ENOMEM. */
 ql_status ql_model_files_carry(const char *in_dir, const char *out_dir);
 
-/* Copies the Python files of a folder whose tokenizer has code of its own:
- * tokenizer_config.json names classes in them, and they one another. The same
- * holds of one that cannot be read. Errors: QL_EFORMAT and those above. */
-ql_status ql_model_files_carry_code(const char *in_dir, const char *out_dir);
+/* Copies one file; *copied is false for one that cannot be read. */
+ql_status ql_model_files_carry_file(const char *from, const char *to,
+                                    bool *copied);
 
 /* config.json of a folder. Owned: json_decref. */
 ql_status ql_model_files_config(json_t **out, const char *dir);

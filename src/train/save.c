@@ -7,7 +7,7 @@
 #include "src/base/file.h"
 #include "src/base/note.h"
 #include "src/convert/generation_config.h"
-#include "src/convert/model_files.h"
+#include "src/convert/model_code.h"
 #include "src/convert/peft.h"
 #include "src/convert/trained_folder.h"
 #include "src/train/metrics.h"
@@ -186,8 +186,7 @@ static ql_status copy_tokenizer(const ql_trainer *t)
         ql_free(from);
         ql_free(to);
     }
-    return st == QL_OK ? ql_model_files_carry_code(t->m->dir, t->output.work)
-                       : st;
+    return st == QL_OK ? ql_model_code_carry(t->m->dir, t->output.work) : st;
 }
 
 static ql_status write_file(const ql_trainer *t, const char *name,

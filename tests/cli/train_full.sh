@@ -78,8 +78,14 @@ assert ends == [2, 0], ends
 cp -R d coded
 toy set coded/config.json auto_map \
     '{"AutoModelForCausalLM": "modeling_own.Own"}'
-echo 'from .other import word' >coded/tokenization_own.py
+cat >coded/tokenization_own.py <<'PY'
+import json
+from .other import word
+from . import third as x, fourth
+PY
 echo 'word = 1' >coded/other.py
+echo 'from .other import word' >coded/third.py
+touch coded/fourth.py coded/modeling_own.py coded/setup.py
 accept qlora-train --model coded --data data.jsonl --method full \
     --max-steps 1 --output mute
 ! grep auto_map mute/config.json mute/checkpoint-1/config.json ||
@@ -90,14 +96,19 @@ toy set coded/tokenizer_config.json auto_map \
 for method in full lora; do
     accept qlora-train --model coded --data data.jsonl --method $method \
         --max-steps 1 --output coded-$method
-    for name in tokenizer_config.json tokenization_own.py other.py; do
+    for name in tokenizer_config.json tokenization_own.py other.py third.py \
+        fourth.py; do
         cmp coded/$name coded-$method/$name || complain "$method: $name"
+    done
+    for name in modeling_own setup; do
+        [ ! -e coded-$method/$name.py ] || complain "$method: $name.py"
     done
 done
 
 # what of it cannot be read is passed over; nor is a run lost over a large file
 ln -s ../../blobs/gone coded/gone.py
 mkfifo coded/pipe.py
+echo 'from . import (gone, pipe)' >>coded/other.py
 accept qlora-train --model coded --data data.jsonl --method lora \
     --max-steps 1 --output pruned
 for name in gone pipe; do
