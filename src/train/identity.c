@@ -83,7 +83,8 @@ static const struct {
 };
 
 enum {
-    SETTINGS = sizeof(settings) / sizeof(settings[0])
+    SETTINGS = sizeof(settings) / sizeof(settings[0]),
+    LISTED = 4 /* names of a list that are told */
 };
 
 static json_t *list_value(const ql_list *names)
@@ -233,6 +234,25 @@ ql_status ql_identity_make(json_t **out, const ql_train_options *opt,
     return QL_OK;
 }
 
+/* A list on one line, of which the first names tell enough. */
+static ql_status tell_list(ql_buf *out, const json_t *list)
+{
+    const size_t n = json_array_size(list);
+
+    QL_TRY(ql_buf_putc(out, '['));
+    for (size_t i = 0; i < n && i < LISTED; i++) {
+        QL_TRY(ql_buf_puts(out, i > 0 ? ", " : ""));
+        QL_TRY(ql_json_put(out, json_array_get(list, i)));
+    }
+    return n > LISTED ? ql_buf_printf(out, " and %zu more]", n - LISTED)
+                      : ql_buf_putc(out, ']');
+}
+
+static ql_status tell_value(ql_buf *out, const json_t *v)
+{
+    return json_is_array(v) ? tell_list(out, v) : ql_json_put(out, v);
+}
+
 /* Appends "NAME was OLD, is NEW", unless they are the same: what a checkpoint
  * of before there was such a thing has not is as if not given. */
 static ql_status tell_change(ql_buf *out, const char *name, const json_t *old,
@@ -242,9 +262,9 @@ static ql_status tell_change(ql_buf *out, const char *name, const json_t *old,
         return QL_OK;
     }
     QL_TRY(ql_buf_printf(out, "%s%s was ", out->len ? ", " : "", name));
-    QL_TRY(old ? ql_json_put(out, old) : ql_buf_puts(out, "unknown"));
+    QL_TRY(old ? tell_value(out, old) : ql_buf_puts(out, "unknown"));
     QL_TRY(ql_buf_puts(out, ", is "));
-    return ql_json_put(out, now);
+    return tell_value(out, now);
 }
 
 static ql_status compare_sums(const json_t *old, const json_t *now)

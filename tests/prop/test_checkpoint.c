@@ -223,9 +223,10 @@ static void change_alpha(ql_train_options *o)
 
 static void change_targets(ql_train_options *o)
 {
-    static const char *const targets[] = {"q_proj"};
+    static const char *const targets[] = {"v_proj", "k_proj",  "o_proj",
+                                          "q_proj", "up_proj", "down_proj"};
 
-    o->lora_target_modules = (ql_list){targets, 1};
+    o->lora_target_modules = (ql_list){targets, 6};
 }
 
 static void change_batch(ql_train_options *o)
@@ -259,7 +260,8 @@ static const struct {
 } others[] = {
     {change_rank, "lora-r was 2, is 3"},
     {change_alpha, "lora-alpha was 32.0, is 8.0"},
-    {change_targets, "lora-target-modules was ["},
+    {change_targets, "lora-target-modules was [], is [\"v_proj\", "
+                     "\"k_proj\", \"o_proj\", \"q_proj\" and 2 more]"},
     {change_batch, "per-device-train-batch-size was 2, is 1"},
     {change_accumulation, "gradient-accumulation-steps was 2, is 1"},
     {change_seed, "seed was \"42\", is \"18446744073709551615\""},
