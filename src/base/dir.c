@@ -218,14 +218,23 @@ static char *without_slashes(const char *path)
     return ql_strndup(QL_TAG_TEXT, path, n);
 }
 
+/* The folder that is put in place: where a link leads to another disk, it is
+ * made there, and the link stays. */
+static ql_status set_path(ql_outdir *d, const char *path)
+{
+    char *plain = without_slashes(path);
+    const ql_status st = plain ? ql_path_follow(plain, &d->path) : QL_ENOMEM;
+
+    ql_free(plain);
+    return st;
+}
+
 ql_status ql_outdir_init(ql_outdir *d, const char *path, bool replace)
 {
     ql_status st = QL_OK;
 
-    *d = (ql_outdir){.path = without_slashes(path), .replace = replace};
-    if (!d->path) {
-        return QL_ENOMEM;
-    }
+    *d = (ql_outdir){.replace = replace};
+    QL_TRY(set_path(d, path));
     if (!replace && ql_path_exists(d->path)) {
         st = ql_fail(QL_EINVAL,
                      "%s exists already; name another folder or use --force",

@@ -41,11 +41,27 @@ bool ql_path_is_dir(const char *path)
     return stat(path, &sb) == 0 && S_ISDIR(sb.st_mode);
 }
 
-bool ql_path_is_link(const char *path)
+static bool is_link(const char *path)
 {
     struct stat sb;
 
     return lstat(path, &sb) == 0 && S_ISLNK(sb.st_mode);
+}
+
+ql_status ql_path_follow(const char *path, char **out)
+{
+    char *real = is_link(path) ? realpath(path, NULL) : NULL;
+
+    *out = NULL;
+    if (!real && is_link(path)) {
+        QL_FAIL(QL_EINVAL,
+                "%s is a symbolic link that leads nowhere; remove it, or make "
+                "what it leads to",
+                path);
+    }
+    *out = ql_strdup(QL_TAG_TEXT, real ? real : path);
+    free(real);
+    return *out ? QL_OK : QL_ENOMEM;
 }
 
 bool ql_path_within(const char *path, const char *dir)

@@ -11,8 +11,10 @@ char *ql_path_join(const char *dir, const char *name);
 bool ql_path_exists(const char *path);
 bool ql_path_is_dir(const char *path);
 
-/* True for a symbolic link, wherever it leads. */
-bool ql_path_is_link(const char *path);
+/* Where a symbolic link leads in the end, or path itself where it is none.
+ * Owned: ql_free(*out). Errors: QL_EINVAL for one that leads nowhere,
+ * QL_ENOMEM. */
+ql_status ql_path_follow(const char *path, char **out);
 
 /* True when path is dir or lies in it, whatever links lead there. Both must
  * exist. */

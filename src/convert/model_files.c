@@ -98,7 +98,9 @@ ql_status ql_model_files_check(const char *in_dir, const char *out_dir,
     size_t n;
 
     if (!ql_path_exists(out_dir)) {
-        return QL_OK;
+        st = ql_path_follow(out_dir, &marked);
+        ql_free(marked);
+        return st;
     }
     if (!force) {
         QL_FAIL(QL_EINVAL,
@@ -109,9 +111,6 @@ ql_status ql_model_files_check(const char *in_dir, const char *out_dir,
         QL_FAIL(QL_EINVAL, "%s is a file, not a folder", out_dir);
     }
     QL_TRY(ql_model_files_keep(in_dir, out_dir));
-    if (ql_path_is_link(out_dir)) {
-        return QL_OK; /* the link is replaced, not what it leads to */
-    }
     QL_TRY(ql_dir_list(out_dir, &names, &n));
     marked = ql_path_join(out_dir, mark);
     if (!marked) {

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "qlora/model.h"
@@ -166,26 +167,37 @@ static void folders__that_cannot_be_are_refused(void **state)
     toy_check_no_rest();
 }
 
-static void link__is_replaced_and_its_folder_is_left(void **state)
+/* What a link leads to is replaced as it would be by its own name. */
+static void link__is_followed(void **state)
 {
     const toy_folder how = {.dtype = QL_DTYPE_F32};
-    char precious[PATH_BYTES];
+    char beyond[PATH_BYTES];
     ql_quantize_options o;
-    char *text;
+    struct stat sb;
 
     (void)state;
     options(&o);
     toy_folder_write(toy_in(), &how);
     check_ok(ql_dir_remove(toy_out()));
-    snprintf(precious, sizeof(precious), "%.4000s.precious", toy_out());
-    check_ok(ql_dir_make(precious));
-    toy_write(precious, "a", "keep me");
-    assert_int_equal(symlink(precious, toy_out()), 0);
-    check_ok(ql_quantize_model(toy_in(), toy_out(), &o, NULL));
-    assert_true(toy_has(toy_out(), "model.safetensors"));
-    text = toy_read(precious, "a");
-    assert_string_equal(text, "keep me");
-    ql_free(text);
+    snprintf(beyond, sizeof(beyond), "%.4000s.beyond", toy_out());
+    assert_int_equal(symlink(beyond, toy_out()), 0);
+    check_fails(ql_quantize_model(toy_in(), toy_out(), &o, NULL), QL_EINVAL,
+                "a symbolic link that leads nowhere");
+    check_ok(ql_dir_make(beyond));
+    toy_write(beyond, "a", "keep me");
+    check_fails(ql_quantize_model(toy_in(), toy_out(), &o, NULL), QL_EINVAL,
+                "holds something else");
+    assert_true(toy_has(beyond, "a"));
+    check_ok(ql_dir_remove(beyond));
+    check_ok(ql_dir_make(beyond));
+    for (int i = 0; i < 2; i++) {
+        check_ok(ql_quantize_model(toy_in(), toy_out(), &o, NULL));
+        assert_true(toy_has(beyond, "model.safetensors"));
+        assert_int_equal(lstat(toy_out(), &sb), 0);
+        assert_true(S_ISLNK(sb.st_mode));
+    }
+    check_ok(ql_dir_remove(beyond));
+    check_ok(ql_dir_remove(toy_out()));
     toy_check_no_rest();
 }
 
@@ -251,7 +263,7 @@ int main(void)
         cmocka_unit_test(progress__counts_up_and_can_stop),
         cmocka_unit_test(verify__finds_a_difference),
         cmocka_unit_test(folders__that_cannot_be_are_refused),
-        cmocka_unit_test(link__is_replaced_and_its_folder_is_left),
+        cmocka_unit_test(link__is_followed),
         cmocka_unit_test(options__are_checked),
         cmocka_unit_test(weights__that_are_not_finite_are_named),
     };
