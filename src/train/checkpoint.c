@@ -61,6 +61,7 @@ static const struct {
     {"finished", TRUTH, FIELD(finished)},
     {"best_step", COUNT, FIELD(best_step)},
     {"next_learning_rate", REAL, FIELD(next_rate)},
+    {"replaces", REAL, FIELD(replaces)},
     {"tokens", COUNT, FIELD(result.tokens)},
     {"trained_tokens", COUNT, FIELD(result.trained_tokens)},
     {"seconds", REAL, FIELD(result.seconds)},

@@ -30,6 +30,8 @@ typedef struct ql_progress {
     bool finished;    /* there was nothing left to train */
     size_t best_step; /* of the best evaluation loss; 0: none yet */
     double next_rate; /* learning rate of the step to come */
+    double replaces;  /* when what was in the output folder was written, which
+                         this run replaces at its end; 0: nothing was */
     ql_train_result result;
 } ql_progress;
 

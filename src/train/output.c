@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "src/base/alloc.h"
@@ -26,6 +27,27 @@ static bool holds(const char *dir, bool full)
 bool ql_output_finished(const char *dir, bool full)
 {
     return holds(dir, false) || (full && holds(dir, true));
+}
+
+/* As a config is written last, and put in place by its name. */
+static double written(const char *dir, bool full)
+{
+    char *config = ql_path_join(dir, ql_trained_config(full));
+    double at = 0;
+    struct stat sb;
+
+    if (config && stat(config, &sb) == 0) {
+        at = 1e9 * (double)sb.st_mtim.tv_sec + (double)sb.st_mtim.tv_nsec;
+    }
+    ql_free(config);
+    return at;
+}
+
+double ql_output_written(const char *dir, bool full)
+{
+    const double adapter = written(dir, false);
+
+    return adapter != 0 || !full ? adapter : written(dir, true);
 }
 
 ql_status ql_output_check(const char *dir, bool full, bool overwrite, bool anew)

@@ -30,6 +30,10 @@ ql_status ql_output_check(const char *dir, bool full, bool overwrite,
 /* True if dir holds an adapter; full: or a model. */
 bool ql_output_finished(const char *dir, bool full);
 
+/* When that was written, in nanoseconds as the file system has it; 0 where
+ * there is nothing. */
+double ql_output_written(const char *dir, bool full);
+
 /* Makes both folders, keeps other processes from writing to dir as long as o
  * lives, and removes what killed ones left under construction. Errors:
  * QL_EINVAL when another process writes to dir, QL_EIO, QL_ENOSPACE,

@@ -53,6 +53,14 @@ static ql_status open_checkpoint(const ql_trainer *t, ql_checkpoint *c,
     return keep_if_agrees(t, c, changes);
 }
 
+/* The run of a checkpoint is at its end and what it made is in the output
+ * folder, which does not still hold what the run was to replace. */
+static bool is_done(const ql_progress *p, const char *out_dir, bool full)
+{
+    return p->finished && ql_output_finished(out_dir, full) &&
+           p->replaces != ql_output_written(out_dir, full);
+}
+
 /* The same in the output folder, where a run that is finished is not gone on
  * with: its adapter is there, and about to be replaced. */
 static ql_status try_step(const ql_trainer *t, ql_checkpoint *c, size_t step,
@@ -63,8 +71,7 @@ static ql_status try_step(const ql_trainer *t, ql_checkpoint *c, size_t step,
 
     ql_free(path);
     QL_TRY(st);
-    if (c->progress.finished &&
-        ql_output_finished(t->out_dir, ql_trainer_full(t))) {
+    if (is_done(&c->progress, t->out_dir, ql_trainer_full(t))) {
         ql_checkpoint_free(c);
         return QL_OK;
     }
@@ -165,7 +172,7 @@ static ql_status date_of(const char *out_dir, bool full, const char *path,
         return st;
     }
     found = ql_identity_date(c.identity);
-    if (found && !(c.progress.finished && ql_output_finished(out_dir, full))) {
+    if (found && !is_done(&c.progress, out_dir, full)) {
         *date = ql_strdup(QL_TAG_MISC, found);
         st = *date ? QL_OK : QL_ENOMEM;
     }

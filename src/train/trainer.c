@@ -388,6 +388,7 @@ static ql_status set_up(ql_trainer *t, const ql_dataset *data,
     QL_TRY_DONE(make_run(t));
     QL_TRY_DONE(ql_history_reserve(&t->history, ql_trainer_log_rows(t)));
     st = from.path ? ql_trainer_restore(t, &from) : QL_OK;
+    t->progress.replaces = ql_output_written(t->out_dir, ql_trainer_full(t));
 done:
     ql_checkpoint_free(&from);
     return st;

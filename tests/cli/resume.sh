@@ -210,6 +210,22 @@ go --output out --learning-rate 0.9 --lr-scheduler-type constant \
 expect 3 'vocab.json.*; the best adapter, of step [0-9]*, is in out/best$'
 rm -r d/vocab.json
 
+# What a run replaces stays until its end, and is not taken for what it made
+rm -rf out
+go --output out
+mkdir d/vocab.json
+go --output out --seed 7 --overwrite-output-dir
+expect 3 'vocab.json.*; the checkpoint of step 24 is in out/checkpoint-24'
+cmp out/adapter_model.safetensors whole/adapter_model.safetensors ||
+    complain "what was there is gone"
+rm -r d/vocab.json
+go --output out --seed 7 --overwrite-output-dir
+expect 0 'going on from out/checkpoint-24, after step 24 of 24'
+! cmp -s out/adapter_model.safetensors whole/adapter_model.safetensors ||
+    complain "what was there is still there"
+go --output out --seed 7 --overwrite-output-dir
+expect 0 '^step 1/24'
+
 # On from an adapter, with its settings, which run.yaml has
 go --output more --adapter whole --lora-r 5
 expect 2 'lora-r is not what the adapter of --adapter has'
