@@ -64,19 +64,21 @@ static ql_status answer_all(ql_generator *g, ql_conversations *c,
     generate_show show = {.plan = common->quiet ? NULL : g,
                           .silent = common->json};
     question q = {0};
-    ql_status st = ql_conversations_next(c, &q.json, &q.what, &q.line);
+    bool more = true;
+    ql_status st = QL_OK;
 
-    while (st == QL_OK && q.json) {
-        st = answer(g, &q, &show, common);
+    while (st == QL_OK && more) {
+        st = ql_conversations_next(c, &q.json, &q.what, &q.line);
+        more = st != QL_OK || q.json;
+        if (st == QL_OK && more) {
+            st = answer(g, &q, &show, common);
+        }
         if (is_its_own(st)) {
             show_failure(&q, st, common->json);
             (*unanswered)++;
             st = QL_OK;
         }
-        q.index++;
-        if (st == QL_OK) {
-            st = ql_conversations_next(c, &q.json, &q.what, &q.line);
-        }
+        q.index += more;
     }
     if (st == QL_OK && *unanswered > 0 && q.index > 1) {
         fprintf(stderr,

@@ -133,8 +133,12 @@ QL_API void ql_conversations_close(ql_conversations **c);
 
 /* The next one, as ql_generator_answer takes it, as soon as it is there; *json
  * is NULL at the end. *what names it in errors, *line is where it begins. Both
- * texts are borrowed until the next call. Errors: QL_EFORMAT for what is no
- * JSON and has no end that could be found, QL_EIO, QL_ENOMEM. */
+ * texts are borrowed until the next call. What is no JSON is handed out, too:
+ * what begins without a bracket as far as its line goes; of brackets that do
+ * not close as they were opened, as much as shows it, and then the next one is
+ * looked for from the second line on, where one begins with a bracket. Errors:
+ * QL_EFORMAT for a NUL byte in it, or more bytes than can be held, with the
+ * next one to be had all the same; QL_EIO, QL_ENOMEM. */
 QL_API ql_status ql_conversations_next(ql_conversations *c, const char **json,
                                        const char **what, size_t *line);
 

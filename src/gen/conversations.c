@@ -1,5 +1,7 @@
 /* Values of JSON one after the other, each taken as far as its brackets close;
- * what begins with none is taken as a line, for the parser to complain of. */
+ * what begins with none is taken as a line, for the parser to complain of. So
+ * is a value that is seen to be broken, and what it took of the lines behind
+ * its first one is read again. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +14,7 @@
 
 enum {
     MAX_BYTES = 1 << 28,
+    MAX_DEPTH = 2048, /* of brackets: that of jansson */
     WHAT_BYTES = 4200
 };
 
@@ -20,7 +23,10 @@ struct ql_conversations {
     bool given; /* in is standard input */
     char *name;
     size_t line; /* the current one, from 1 */
-    ql_buf text;
+    bool lost;   /* the last value was broken */
+    ql_buf read; /* bytes of the current value, and those to be read again */
+    size_t at;   /* of the next byte in read; its end: that is in the file */
+    ql_buf text; /* what was handed out */
     char what[WHAT_BYTES];
 };
 
@@ -48,6 +54,7 @@ ql_status ql_conversations_open(ql_conversations **out, const char *path)
         return QL_ENOMEM;
     }
     c->line = 1;
+    ql_buf_init(&c->read, QL_TAG_TEXT, MAX_BYTES);
     ql_buf_init(&c->text, QL_TAG_TEXT, MAX_BYTES);
     st = open_in(c, path);
     if (st == QL_OK) {
@@ -64,6 +71,7 @@ void ql_conversations_close(ql_conversations **c)
         if ((*c)->in && !(*c)->given) {
             fclose((*c)->in);
         }
+        ql_buf_free(&(*c)->read);
         ql_buf_free(&(*c)->text);
         ql_free((*c)->name);
         ql_free(*c);
@@ -71,104 +79,210 @@ void ql_conversations_close(ql_conversations **c)
     *c = NULL;
 }
 
-static int next_byte(ql_conversations *c)
+/* *b: EOF at the end. */
+static ql_status next_byte(ql_conversations *c, int *b)
 {
-    const int b = getc(c->in);
-
-    c->line += b == '\n';
-    return b;
+    if (c->at == c->read.len) {
+        errno = 0;
+        *b = getc(c->in);
+        if (*b == EOF) {
+            return ferror(c->in) ? ql_fail_errno("cannot read %s", c->name)
+                                 : QL_OK;
+        }
+        QL_TRY(ql_buf_putc(&c->read, (char)*b));
+    }
+    *b = (unsigned char)c->read.data[c->at++];
+    c->line += *b == '\n';
+    return QL_OK;
 }
 
-/* The next byte that is not blank, and no byte order mark; EOF at the end. */
-static int skip_blanks(ql_conversations *c)
+/* The same, and those before it may go. They do when they are as many as those
+ * behind, so that each is moved but a few times. */
+static ql_status skip_byte(ql_conversations *c, int *b)
 {
-    int b;
+    const size_t behind = c->read.len - c->at;
 
+    if (c->at > 0 && c->at >= behind) {
+        memmove(c->read.data, c->read.data + c->at, behind + 1);
+        c->read.len = behind;
+        c->at = 0;
+    }
+    return next_byte(c, b);
+}
+
+static bool opens(int b)
+{
+    return b == '{' || b == '[';
+}
+
+static bool is_blank(int b)
+{
+    return b == ' ' || b == '\t' || b == '\r' || b == '\n';
+}
+
+/* The next byte that is not blank, and no byte order mark. */
+static ql_status skip_blanks(ql_conversations *c, int *b)
+{
     do {
-        b = next_byte(c);
-    } while (b == ' ' || b == '\t' || b == '\r' || b == '\n' || b == 0xEF ||
-             b == 0xBB || b == 0xBF);
-    return b;
+        QL_TRY(skip_byte(c, b));
+    } while (is_blank(*b) || *b == 0xEF || *b == 0xBB || *b == 0xBF);
+    return QL_OK;
 }
+
+/* The bracket that the next line with one as its first byte begins with. */
+static ql_status skip_lines(ql_conversations *c, int *b)
+{
+    int before;
+
+    *b = 0;
+    do {
+        before = *b;
+        QL_TRY(skip_byte(c, b));
+    } while (*b != EOF && !(before == '\n' && opens(*b)));
+    return QL_OK;
+}
+
+typedef enum progress {
+    GOES_ON,
+    CLOSED,
+    BROKEN
+} progress;
 
 /* Where we are inside a value. */
 typedef struct nesting {
     size_t depth;
+    char open[MAX_DEPTH]; /* [depth] */
+    int last;             /* the last byte that is not blank */
     bool string, escape;
 } nesting;
 
-/* Takes note of a byte; false behind the last one of the value. */
-static bool goes_on(nesting *n, int b)
+static progress go_through_string(nesting *n, int b)
 {
-    if (n->escape) {
-        n->escape = false;
-    } else if (n->string) {
-        n->escape = b == '\\';
-        n->string = b != '"';
-    } else if (b == '"') {
-        n->string = true;
-    } else if (b == '{' || b == '[') {
-        n->depth++;
+    n->string = n->escape || b != '"';
+    n->escape = !n->escape && b == '\\';
+    return b == '\n' ? BROKEN : GOES_ON;
+}
+
+/* A bracket is the first byte, or behind one of these. */
+static progress open_bracket(nesting *n, int b)
+{
+    const bool fits =
+        !n->last || opens(n->last) || n->last == ',' || n->last == ':';
+
+    if (!fits || n->depth == MAX_DEPTH) {
+        return BROKEN;
+    }
+    n->open[n->depth++] = (char)b;
+    return GOES_ON;
+}
+
+static progress close_bracket(nesting *n, int b)
+{
+    if (n->open[--n->depth] != (b == '}' ? '{' : '[')) {
+        return BROKEN;
+    }
+    return n->depth ? GOES_ON : CLOSED;
+}
+
+/* Takes note of a byte. A value that is broken is no JSON, whatever comes. */
+static progress take_note(nesting *n, int b)
+{
+    progress p = GOES_ON;
+
+    if (n->string) {
+        return go_through_string(n, b);
+    }
+    n->string = b == '"';
+    if (opens(b)) {
+        p = open_bracket(n, b);
     } else if (b == '}' || b == ']') {
-        n->depth--;
+        p = close_bracket(n, b);
     }
-    return n->depth > 0;
+    n->last = is_blank(b) ? n->last : b;
+    return p;
 }
 
-/* *closed: it has brackets, and they are. */
-static ql_status take_value(ql_conversations *c, int first, bool *closed)
+/* Up to the end of a value whose bracket was read; *broken: there is none. */
+static ql_status take_value(ql_conversations *c, int bracket, bool *broken)
 {
-    const bool bracket = first == '{' || first == '[';
     nesting n = {0};
-    int b = first;
+    progress p = take_note(&n, bracket);
 
-    while (b != EOF && !*closed && (bracket || b != '\n')) {
-        QL_TRY(ql_buf_putc(&c->text, (char)b));
-        *closed = bracket && !goes_on(&n, b);
-        b = *closed ? b : next_byte(c);
+    *broken = true;
+    while (p == GOES_ON) {
+        int b;
+
+        QL_TRY(next_byte(c, &b));
+        p = b == EOF ? BROKEN : take_note(&n, b);
+    }
+    *broken = p == BROKEN;
+    return QL_OK;
+}
+
+/* Up to the end of the line, which is left. */
+static ql_status take_line(ql_conversations *c)
+{
+    int b;
+
+    do {
+        QL_TRY(next_byte(c, &b));
+    } while (b != EOF && b != '\n');
+    if (b == '\n') {
+        c->at--;
+        c->line--;
     }
     return QL_OK;
 }
 
-/* Refuses what is no JSON and does not tell where the next one begins. */
-static ql_status check_value(const ql_conversations *c, bool closed)
+/* Has all behind the first line of a value, which begins there, read again. */
+static void go_back(ql_conversations *c, size_t begin, size_t line)
 {
-    json_t *root = NULL;
+    const char *first = c->read.data + begin;
+    const char *end = memchr(first, '\n', c->at - begin);
 
-    if (strlen(c->text.data) != c->text.len) {
-        QL_FAIL(QL_EFORMAT, "%s: there is a NUL byte", c->what);
+    if (end) {
+        c->at = (size_t)(end - c->read.data);
+        c->line = line;
     }
-    if (!closed) {
-        QL_TRY(ql_json_parse(&root, c->text.data, c->text.len, c->what));
-        json_decref(root);
+}
+
+static ql_status take(ql_conversations *c, int first, size_t line)
+{
+    const size_t begin = c->at - 1;
+    ql_status st = opens(first) ? take_value(c, first, &c->lost) : take_line(c);
+
+    if (st == QL_OK) {
+        st = ql_buf_append(&c->text, c->read.data + begin, c->at - begin);
     }
-    return QL_OK;
+    if (st == QL_EFORMAT) {
+        c->lost = true;
+        st = ql_fail_prefix(st, "%s: ", c->what);
+    }
+    if (c->lost) {
+        go_back(c, begin, line);
+    }
+    return st;
 }
 
 ql_status ql_conversations_next(ql_conversations *c, const char **json,
                                 const char **what, size_t *line)
 {
-    ql_status st = QL_OK;
-    bool closed = false;
     int first;
 
     *json = NULL;
     *what = c->what;
-    errno = 0;
     ql_buf_clear(&c->text);
-    first = skip_blanks(c);
+    QL_TRY(c->lost ? skip_lines(c, &first) : skip_blanks(c, &first));
+    c->lost = false;
     *line = c->line;
     snprintf(c->what, sizeof(c->what), "%.4096s:%zu", c->name, *line);
-    if (first != EOF) {
-        st = take_value(c, first, &closed);
-        st = st == QL_OK ? st : ql_fail_prefix(st, "%s: ", c->what);
+    if (first == EOF) {
+        return QL_OK;
     }
-    if (ferror(c->in)) {
-        return ql_fail_errno("cannot read %s", c->name);
+    QL_TRY(take(c, first, *line));
+    if (strlen(c->text.data) != c->text.len) {
+        QL_FAIL(QL_EFORMAT, "%s: there is a NUL byte", c->what);
     }
-    if (st == QL_OK && first != EOF) {
-        QL_TRY(check_value(c, closed));
-        *json = c->text.data;
-    }
-    return st;
+    *json = c->text.data;
+    return QL_OK;
 }

@@ -166,6 +166,36 @@ generate --messages mixed.jsonl --max-new-tokens 5 -q >out 2>err || code=$?
 [ $code -eq 3 ]
 [ "$(wc -l <err)" -eq 4 ]
 
+# Nor does one that is no JSON, and each is told once.
+python3 -c '
+import json
+sound = json.dumps([{"role": "user", "content": "Hi"}]).encode()
+broken = [b"garbage", b"{\"a\": ] }", sound + b"}",
+          b"{\"messages\":[{\"role\":\"user\",\"content\":\"tr",
+          b"{\"messages\":[{\"role\":\"user\",\"content\":\"tr\"}",
+          b"{\"messages\":[", b"[\0]", b"[\n {\n]"]
+with open("broken.jsonl", "wb") as f:
+    for line in broken:
+        f.write(line + b"\n" + sound + b"\n")
+'
+code=0
+generate --messages broken.jsonl --max-new-tokens 2 -q --json >json 2>err ||
+    code=$?
+[ $code -eq 3 ]
+grep -q '8 of 17 conversations could not be answered' err
+[ "$(wc -l <err)" -eq 9 ]
+python3 -c '
+import json
+rows = [json.loads(line) for line in open("json", encoding="utf-8")]
+assert [row["index"] for row in rows] == list(range(17)), rows
+assert [row["line"] for row in rows if "text" in row] == [
+    2, 4, 5, 6, 8, 10, 12, 14, 18], rows
+errors = [row for row in rows if "error" in row]
+assert [row["line"] for row in errors] == [1, 3, 5, 7, 9, 11, 13, 15], rows
+for row in errors:
+    assert row["error"].startswith("broken.jsonl:%d: " % row["line"]), row
+'
+
 # A conversation; what is no terminal gets no prompt.
 printf 'Hi, Tom\n\n/system Be kind.\nHi\\\nTom\n/reset\nHi\n/exit\nHi\n' |
     generate --chat --max-new-tokens 12 --quiet >talk 2>err

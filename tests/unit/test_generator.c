@@ -586,44 +586,134 @@ static void conversation__must_make_sense(void **state)
     ql_generator_close(&g);
 }
 
+typedef struct piece {
+    const char *json;
+    size_t line;
+} piece;
+
+static void check_pieces(const char *text, const piece *want, size_t n)
+{
+    ql_conversations *c = NULL;
+    const char *json;
+    const char *what;
+    char where[40];
+    size_t line;
+
+    toy_write(check_tmp(), "talks.jsonl", text);
+    check_ok(ql_conversations_open(&c, check_tmp_path("talks.jsonl")));
+    for (size_t i = 0; i < n; i++) {
+        check_ok(ql_conversations_next(c, &json, &what, &line));
+        assert_non_null(json);
+        assert_string_equal(json, want[i].json);
+        assert_int_equal(line, want[i].line);
+        snprintf(where, sizeof(where), "talks.jsonl:%zu", line);
+        assert_string_equal(what + strlen(what) - strlen(where), where);
+    }
+    check_ok(ql_conversations_next(c, &json, &what, &line));
+    assert_null(json);
+    ql_conversations_close(&c);
+}
+
 static void conversations__are_read_one_by_one(void **state)
 {
-    static const char text[] = "\xEF\xBB\xBF[{\"role\": \"us]er\"}]\n"
-                               "{\"messages\":\n  [\"a\\\"}\"]}  [1]\n\n"
-                               "{1 2}\n{\"open\": 1\n";
-    static const struct {
-        const char *json, *where;
-        size_t line;
-    } want[] = {
-        {"[{\"role\": \"us]er\"}]", ":1", 1},
-        {"{\"messages\":\n  [\"a\\\"}\"]}", ":2", 2},
-        {"[1]", ":3", 3},
-        {"{1 2}", ":5", 5},
+    ql_conversations *c = NULL;
+
+    (void)state;
+    check_pieces("\xEF\xBB\xBF[{\"role\": \"us]er\"}]\n"
+                 "{\"messages\":\n  [\"a\\\"}\"]}  [1]\n\n"
+                 "{1 2}\n[\n{\"a\": 1},\n{\"b\":\n[2]}\n]\n",
+                 (const piece[]){{"[{\"role\": \"us]er\"}]", 1},
+                                 {"{\"messages\":\n  [\"a\\\"}\"]}", 2},
+                                 {"[1]", 3},
+                                 {"{1 2}", 5},
+                                 {"[\n{\"a\": 1},\n{\"b\":\n[2]}\n]", 6}},
+                 5);
+    check_fails(ql_conversations_open(&c, check_tmp_path("none")), QL_ENOTFOUND,
+                "none");
+    check_fails(ql_conversations_open(&c, check_tmp()), QL_EFORMAT, "folder");
+}
+
+static void conversations__are_found_behind_broken_ones(void **state)
+{
+    (void)state;
+    /* what begins without a bracket is a line */
+    check_pieces(
+        "garbage [\n[1]}\n\"a\"\n[2]",
+        (const piece[]){
+            {"garbage [", 1}, {"[1]", 2}, {"}", 2}, {"\"a\"", 3}, {"[2]", 4}},
+        5);
+    /* closed by another bracket: what is left of its lines is skipped */
+    check_pieces("{\"a\": ] }\n[1]\n{\n  \"a\": [\n  }\n}\n[2]\n",
+                 (const piece[]){{"{\"a\": ]", 1},
+                                 {"[1]", 2},
+                                 {"{\n  \"a\": [\n  }", 3},
+                                 {"[2]", 7}},
+                 4);
+    /* cut in a text, or behind a backslash of one */
+    check_pieces("[\"cut\n[1]\n[\"cut\\\n\n[2]\n[\"cut",
+                 (const piece[]){{"[\"cut\n", 1},
+                                 {"[1]", 2},
+                                 {"[\"cut\\\n", 3},
+                                 {"[2]", 5},
+                                 {"[\"cut", 6}},
+                 5);
+    /* cut where a bracket cannot, or can, follow: the lines are read again */
+    check_pieces("{\"a\": [{}\n{\"b\": 1}\n[\n[1]\n[2]\n{\"c\":\n[3]\n",
+                 (const piece[]){{"{\"a\": [{}\n{", 1},
+                                 {"{\"b\": 1}", 2},
+                                 {"[\n[1]\n[", 3},
+                                 {"[1]", 4},
+                                 {"[2]", 5},
+                                 {"{\"c\":\n[3]\n", 6},
+                                 {"[3]", 7}},
+                 7);
+}
+
+/* As many brackets as are parsed, and one more. */
+static void conversations__are_as_deep_as_json(void **state)
+{
+    enum {
+        DEEPEST = 2048
     };
+    char deep[2 * DEEPEST + 1];
+    char text[sizeof(deep) + 8];
+    json_t *root = NULL;
+
+    (void)state;
+    memset(deep, '[', DEEPEST);
+    memset(deep + DEEPEST, ']', DEEPEST);
+    deep[sizeof(deep) - 1] = '\0';
+    check_ok(ql_json_parse(&root, deep, strlen(deep), "deep"));
+    json_decref(root);
+    snprintf(text, sizeof(text), "%s\n[1]", deep);
+    check_pieces(text, (const piece[]){{deep, 1}, {"[1]", 2}}, 2);
+    snprintf(text, sizeof(text), "[%s]\n[1]", deep);
+    check_fails(ql_json_parse(&root, text, strlen(text) - 4, "deep"),
+                QL_EFORMAT, "depth");
+    memset(deep, '[', DEEPEST + 1);
+    deep[DEEPEST + 1] = '\0';
+    check_pieces(text, (const piece[]){{deep, 1}, {"[1]", 2}}, 2);
+}
+
+static void conversations__have_no_nul(void **state)
+{
+    static const char text[] = "[1]\n[\"a\0b\"]\n[2]";
     ql_conversations *c = NULL;
     const char *json;
     const char *what;
     size_t line;
 
     (void)state;
-    toy_write(check_tmp(), "talks.jsonl", text);
-    check_ok(ql_conversations_open(&c, check_tmp_path("talks.jsonl")));
-    for (size_t i = 0; i < 4; i++) {
-        check_ok(ql_conversations_next(c, &json, &what, &line));
-        assert_int_equal(line, want[i].line);
-        assert_string_equal(json, want[i].json);
-        assert_non_null(strstr(what, "talks.jsonl"));
-        assert_string_equal(what + strlen(what) - 2, want[i].where);
-    }
-    check_fails(ql_conversations_next(c, &json, &what, &line), QL_EFORMAT,
-                "talks.jsonl:6: not valid JSON");
-    assert_null(json);
+    check_ok(
+        ql_file_write(check_tmp_path("nul.jsonl"), text, sizeof(text) - 1));
+    check_ok(ql_conversations_open(&c, check_tmp_path("nul.jsonl")));
     check_ok(ql_conversations_next(c, &json, &what, &line));
-    assert_null(json);
+    check_fails(ql_conversations_next(c, &json, &what, &line), QL_EFORMAT,
+                "nul.jsonl:2: there is a NUL byte");
+    check_ok(ql_conversations_next(c, &json, &what, &line));
+    assert_string_equal(json, "[2]");
+    assert_int_equal(line, 3);
     ql_conversations_close(&c);
-    check_fails(ql_conversations_open(&c, check_tmp_path("none")), QL_ENOTFOUND,
-                "none");
-    check_fails(ql_conversations_open(&c, check_tmp()), QL_EFORMAT, "folder");
 }
 
 int main(void)
@@ -643,6 +733,9 @@ int main(void)
         cmocka_unit_test(conversation__ends_as_the_template_does),
         cmocka_unit_test(conversation__must_make_sense),
         cmocka_unit_test(conversations__are_read_one_by_one),
+        cmocka_unit_test(conversations__are_found_behind_broken_ones),
+        cmocka_unit_test(conversations__are_as_deep_as_json),
+        cmocka_unit_test(conversations__have_no_nul),
     };
     char dir[4200];
     int failed;
