@@ -526,6 +526,33 @@ void ql_adapter_folder_free(ql_adapter_folder *f)
     *f = (ql_adapter_folder){0};
 }
 
+ql_status ql_adapter_folder_check_tie(const ql_adapter_folder *f)
+{
+    const char *whole = NULL;
+    const char *pair = NULL;
+
+    for (size_t i = 0; i < f->n_wholes; i++) {
+        if (f->wholes[i].end && !f->wholes[i].repeats) {
+            whole = f->wholes[i].name;
+        }
+    }
+    for (size_t i = 0; i < f->n_pairs; i++) {
+        if (is_end(f->pairs[i].path)) {
+            pair = f->pairs[i].path;
+        }
+    }
+    if (f->tied && whole && pair) {
+        QL_FAIL(QL_EUNSUPPORTED,
+                "%s: %s is trained whole, and %s by a pair, though "
+                "\"ensure_weight_tying\" says that they stay one matrix; what "
+                "that gives is not defined: name both in \"modules_to_save\", "
+                "both in \"target_modules\", or leave that setting out, which "
+                "makes them two",
+                f->path, whole, pair);
+    }
+    return QL_OK;
+}
+
 const ql_adapter_pair *ql_adapter_folder_pair(const ql_adapter_folder *f,
                                               const char *path)
 {

@@ -61,6 +61,11 @@ typedef struct ql_adapter_folder {
 ql_status ql_adapter_folder_init(ql_adapter_folder *f, const char *dir);
 void ql_adapter_folder_free(ql_adapter_folder *f);
 
+/* For a model whose embedding and head are one matrix: where they shall stay
+ * so, one is not trained whole beside a pair of the other. Errors:
+ * QL_EUNSUPPORTED. */
+ql_status ql_adapter_folder_check_tie(const ql_adapter_folder *f);
+
 /* The pair of a module, NULL if it has none. Borrowed. */
 const ql_adapter_pair *ql_adapter_folder_pair(const ql_adapter_folder *f,
                                               const char *path);

@@ -166,6 +166,7 @@ static ql_status untie(ql_merged *m, const ql_adapter_folder *f)
     if (!find_tie(m, &embed, &head) || find_path(m, head)) {
         return QL_OK;
     }
+    QL_TRY(ql_adapter_folder_check_tie(f));
     in = changes(f, stem_of(embed->name, stem));
     out = changes(f, head);
     if (!out && (!in || f->tied)) {

@@ -667,6 +667,7 @@ static ql_status read_folder(ql_adapter *a, const ql_config *c,
     ql_status st = QL_ENOMEM;
 
     QL_TRY_DONE(items ? QL_OK : QL_ENOMEM);
+    QL_TRY_DONE(c->tied ? ql_adapter_folder_check_tie(f) : QL_OK);
     QL_TRY_DONE(shared ? share_embedding(f, c) : QL_OK);
     find_items(c, f, items, &n);
     QL_TRY_DONE(check_used(c, f, items, n));

@@ -482,6 +482,43 @@ static void names__of_other_models_are_read_over(void **state)
     ql_adapter_texts_close(&texts);
 }
 
+/* Where PEFT holds the two for one, an embedding that is trained whole leaves
+ * nothing that the pair of the head would be beside; else they are two, and the
+ * head's pair is beside the matrix that the model has. */
+static void heads__by_a_pair_beside_a_whole_embedding_are_another(void **state)
+{
+    static const toy_tensor both_ends[] = {
+        {.name = HEAD ".lora_A.weight", .shape = {2, TOY_C}},
+        {.name = HEAD ".lora_B.weight", .shape = {TOY_V, 2}},
+        {.name = EMBED ".weight", .shape = {TOY_V, TOY_C}},
+    };
+    toy_folder how = {.dtype = QL_DTYPE_F32};
+    const char *config = "{'r': 2, 'modules_to_save': ['embed_tokens'], "
+                         "'ensure_weight_tying': true}";
+    ql_export_options o;
+    ql_model *m = NULL;
+
+    (void)state;
+    options(&o);
+    toy_folder_write(toy_in(), &how);
+    toy_adapter_write(adapter_dir, config, both_ends, 3);
+    check_fails(merge(&o), QL_EUNSUPPORTED, "says that they stay one matrix");
+    check_ok(ql_model_open(&m, toy_in(), NULL));
+    check_fails(ql_model_load_adapter(m, adapter_dir), QL_EUNSUPPORTED,
+                "leave that setting out");
+    ql_model_close(&m);
+    toy_adapter_write(adapter_dir,
+                      "{'r': 2, 'modules_to_save': ['embed_tokens']}",
+                      both_ends, 3);
+    check_ok(merge(&o));
+    assert_true(report.untied && report.difference.tokens > 0);
+    assert_true(report.difference.logit <= 1e-5 * report.difference.range);
+    how.untied = true;
+    toy_folder_write(toy_in(), &how);
+    toy_adapter_write(adapter_dir, config, both_ends, 3);
+    check_ok(merge(&o));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -491,6 +528,7 @@ int main(void)
         cmocka_unit_test(wrappers__of_what_is_trained_whole_are_read_over),
         cmocka_unit_test(wrappers__stand_for_what_the_file_lacks),
         cmocka_unit_test(modules__of_an_adapter_are_those_of_its_pairs),
+        cmocka_unit_test(heads__by_a_pair_beside_a_whole_embedding_are_another),
         cmocka_unit_test(names__of_other_models_are_read_over),
     };
 
