@@ -94,22 +94,35 @@ grep -q '^gpt2 *1 ' table.txt
 test -z "$(ls work)"
 
 # What was measured before Ctrl-C is told: the signal comes later and later
-# until there is some
-delay=1
-: >lines.json
-while ! grep -q '"result": "families"' lines.json; do
-    test $delay -le 32
-    qlora-bench train --shape tiny --family llama,gpt2 --max-length 2048 \
-        --steps 100 --threads 1 --work-dir work --json >lines.json 2>error.txt &
-    pid=$!
-    sleep $delay
-    kill -INT $pid
-    code=0
-    wait $pid || code=$?
-    test $code = 130
-    test -z "$(ls work)"
-    delay=$((2 * delay))
-done
+# until there is a result
+# interrupt RESULT FAMILIES
+interrupt() {
+    delay=1
+    : >lines.json
+    while ! grep -q "\"result\": \"$1\"" lines.json; do
+        test $delay -le 32
+        qlora-bench train --shape tiny --family "$2" --max-length 2048 \
+            --steps 100 --threads 1 --work-dir work --json >lines.json \
+            2>error.txt &
+        pid=$!
+        sleep $delay
+        kill -INT $pid
+        code=0
+        wait $pid || code=$?
+        test $code = 130
+        test -z "$(ls work)"
+        delay=$((2 * delay))
+    done
+}
+interrupt train llama
+python3 -c '
+import json
+with open("lines.json", encoding="utf-8") as f:
+    run = [json.loads(line) for line in f][1]
+assert 1 <= run["steps"] < 100, run
+assert run["peak_mib"] >= run["anonymous_mib"] > 0, run
+'
+interrupt families llama,gpt2
 python3 -c '
 import json
 with open("lines.json", encoding="utf-8") as f:

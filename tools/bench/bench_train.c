@@ -241,8 +241,10 @@ static void show(const session *s)
 
 static ql_status run(session *s)
 {
-    QL_TRY(run_steps(s));
+    const ql_status st = run_steps(s);
+
     ql_memory_read(&s->memory);
+    QL_TRY(st);
     return s->n == 1 && s->terms.o->profile ? run_trainer(s) : QL_OK;
 }
 
