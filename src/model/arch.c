@@ -496,14 +496,29 @@ const char *ql_arch_reason(const char *model_type)
     return NULL;
 }
 
-const char *ql_arch_list(void)
+static const char *list_types(char *list, size_t bytes, bool classifiers)
 {
-    static char list[256];
     size_t used = 0;
 
     for (size_t i = 0; i < ARCHS; i++) {
-        used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s",
-                                 i ? ", " : "", archs[i].model_type);
+        if (classifiers || !archs[i].classifier) {
+            used += (size_t)snprintf(list + used, bytes - used, "%s%s",
+                                     used ? ", " : "", archs[i].model_type);
+        }
     }
     return list;
+}
+
+const char *ql_arch_list(void)
+{
+    static char list[256];
+
+    return list_types(list, sizeof(list), true);
+}
+
+const char *ql_arch_writers(void)
+{
+    static char list[256];
+
+    return list_types(list, sizeof(list), false);
 }

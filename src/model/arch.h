@@ -130,4 +130,7 @@ const char *ql_arch_reason(const char *model_type);
 /* Names of all types, separated by ", ". Borrowed, constant. */
 const char *ql_arch_list(void);
 
+/* The same of those that write text: all but classifiers. */
+const char *ql_arch_writers(void);
+
 #endif

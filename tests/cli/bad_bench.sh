@@ -27,7 +27,7 @@ b '*--limits*3X*' large --shape tiny --limits 3X
 b '--limits: give at most 8' large --shape tiny --limits 1,2,3,4,5,6,7,8,9
 b '--steps 0: train measures at least one' train --steps 0
 b '--family: leave it out with --compare' train --family llama --compare torch
-known='known are: llama, *, bert'
+known='known are: llama, *, gpt_neox'
 b "the family \"bert\" is none that writes text; $known" \
     train --family llama,bert
 b "the family \"x\" is none that writes text; $known" train --family x,llama

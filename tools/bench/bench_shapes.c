@@ -133,7 +133,7 @@ ql_status bench_shape_as(bench_shape *out, const bench_shape *shape,
     if (!arch || arch->classifier) {
         QL_FAIL(QL_EINVAL,
                 "the family \"%s\" is none that writes text; known are: %s",
-                family, ql_arch_list());
+                family, ql_arch_writers());
     }
     *out = *shape;
     out->model_type = arch->model_type;
