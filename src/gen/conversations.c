@@ -79,9 +79,11 @@ void ql_conversations_close(ql_conversations **c)
     *c = NULL;
 }
 
-/* *b: EOF at the end. */
+/* *b: EOF at the end. What there is no room for stays in the file. */
 static ql_status next_byte(ql_conversations *c, int *b)
 {
+    ql_status st;
+
     if (c->at == c->read.len) {
         errno = 0;
         *b = getc(c->in);
@@ -89,7 +91,11 @@ static ql_status next_byte(ql_conversations *c, int *b)
             return ferror(c->in) ? ql_fail_errno("cannot read %s", c->name)
                                  : QL_OK;
         }
-        QL_TRY(ql_buf_putc(&c->read, (char)*b));
+        st = ql_buf_putc(&c->read, (char)*b);
+        if (st != QL_OK) {
+            ungetc(*b, c->in);
+            return st;
+        }
     }
     *b = (unsigned char)c->read.data[c->at++];
     c->line += *b == '\n';

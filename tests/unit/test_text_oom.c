@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "qlora/generate.h"
 #include "qlora/runtime.h"
 #include "src/base/alloc.h"
 #include "src/base/file.h"
@@ -317,6 +318,28 @@ static void oom__chat_files(void **state)
     toy_text_file("toy/tokenizer_config.json", NULL);
 }
 
+/* The byte that there is no room for is the first of the next value. */
+static void oom__conversations_lose_no_byte(void **state)
+{
+    ql_conversations *c = NULL;
+    const char *path = check_tmp_path("talks.json");
+    const char *json;
+    const char *what;
+    char text[128];
+    size_t line;
+    const int n = snprintf(text, sizeof(text), "%-62s%s", "[", "\n[1]\n");
+
+    (void)state;
+    check_ok(ql_file_write(path, text, (size_t)n));
+    check_ok(ql_conversations_open(&c, path));
+    ql_alloc_fail_after(1);
+    assert_int_equal(ql_conversations_next(c, &json, &what, &line), QL_ENOMEM);
+    ql_alloc_fail_after(-1);
+    check_ok(ql_conversations_next(c, &json, &what, &line));
+    assert_true(json && strcmp(json, "[1]") == 0);
+    ql_conversations_close(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -327,6 +350,7 @@ int main(void)
         cmocka_unit_test(oom__talk),
         cmocka_unit_test(oom__chat_template),
         cmocka_unit_test(oom__chat_files),
+        cmocka_unit_test(oom__conversations_lose_no_byte),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
