@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "qlora/generate.h"
+#include "src/base/blank.h"
 #include "src/base/buf.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
@@ -121,17 +122,12 @@ static bool opens(int b)
     return b == '{' || b == '[';
 }
 
-static bool is_blank(int b)
-{
-    return b == ' ' || b == '\t' || b == '\r' || b == '\n';
-}
-
 /* The next byte that is not blank, and no byte order mark. */
 static ql_status skip_blanks(ql_conversations *c, int *b)
 {
     do {
         QL_TRY(skip_byte(c, b));
-    } while (is_blank(*b) || *b == 0xEF || *b == 0xBB || *b == 0xBF);
+    } while (ql_is_blank(*b) || *b == 0xEF || *b == 0xBB || *b == 0xBF);
     return QL_OK;
 }
 
@@ -204,7 +200,7 @@ static progress take_note(nesting *n, int b)
     } else if (b == '}' || b == ']') {
         p = close_bracket(n, b);
     }
-    n->last = is_blank(b) ? n->last : b;
+    n->last = ql_is_blank(b) ? n->last : b;
     return p;
 }
 

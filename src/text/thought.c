@@ -2,21 +2,29 @@
 
 #include <string.h>
 
+#include "src/base/blank.h"
 #include "src/base/fail.h"
 
 static const char open_tag[] = "<think>";
 static const char close_tag[] = "</think>";
 const char ql_thought_closed[] = "\n</think>\n\n";
 
-static const char blanks[] = " \t\r\n";
-
 /* Where messages have thoughts beside their content. */
 static const char *const keys[] = {"reasoning_content", "thinking",
                                    "reasoning"};
 
+/* Behind the white space at its start. */
+static const char *pass_blanks(const char *s)
+{
+    while (ql_is_blank(*s)) {
+        s++;
+    }
+    return s;
+}
+
 static size_t trim(const char *s, size_t n)
 {
-    while (n > 0 && strchr(blanks, s[n - 1])) {
+    while (n > 0 && ql_is_blank(s[n - 1])) {
         n--;
     }
     return n;
@@ -46,7 +54,7 @@ static const char *find_close(const char *s)
 /* s without the tag at its start, and what opens has behind its own. */
 static const char *pass_open(const char *s, const char *opens)
 {
-    const char *at = s + strspn(s, blanks);
+    const char *at = pass_blanks(s);
     const char *gap = opens + strlen(open_tag);
 
     if (strncmp(at, open_tag, strlen(open_tag)) != 0) {
@@ -64,7 +72,7 @@ static ql_status put_inner(ql_buf *out, const char *content, const char *close,
     const char *from = pass_open(content, opens);
     const char *to = close + strlen(close_tag);
 
-    to += strchr(blanks, *turn) ? 0 : strspn(to, blanks);
+    to = ql_is_blank(*turn) ? to : pass_blanks(to);
     return ql_buf_append(out, from, (size_t)(to - from));
 }
 
@@ -75,7 +83,7 @@ static ql_status put_beside(ql_buf *out, const json_t *message)
         const char *s = json_string_value(json_object_get(message, keys[k]));
 
         if (s && trim(s, strlen(s)) > 0) {
-            s += strspn(s, blanks);
+            s = pass_blanks(s);
             QL_TRY(ql_buf_append(out, s, trim(s, strlen(s))));
             break;
         }
