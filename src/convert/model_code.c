@@ -3,11 +3,13 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "src/base/fail.h"
 #include "src/base/field.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
+#include "src/base/note.h"
 #include "src/convert/model_files.h"
 
 enum {
@@ -75,16 +77,20 @@ static const char *pass(const char *s, const char *word)
     return strncmp(s, word, n) == 0 ? s + n + strspn(s + n, " \t") : NULL;
 }
 
-/* "from . import a, b as c" */
+/* "from . import a, b as c": in brackets over several lines, each of which may
+ * end in a comment. */
 static ql_status add_siblings(json_t *modules, const char *s)
 {
-    while (s) {
-        const size_t n = identifier(s);
-        const size_t line = strcspn(s, "\n");
-        const char *comma = memchr(s, ',', line);
+    const bool inside = *s == '(';
+    const char *ends = inside ? "()" : "#;\n";
+    bool begins = true;
 
-        QL_TRY(add(modules, s, n));
-        s = comma ? comma + 1 + strspn(comma + 1, " \t") : NULL;
+    for (s += inside; *s && !strchr(ends, *s);) {
+        const size_t n = identifier(s);
+
+        QL_TRY(begins ? add(modules, s, n) : QL_OK);
+        begins = n == 0 && (begins || *s == ',');
+        s += *s == '#' ? strcspn(s, "\n") : n + (n == 0);
     }
     return QL_OK;
 }
@@ -104,17 +110,21 @@ static ql_status add_import(json_t *modules, const char *line)
         return add(modules, s, n);
     }
     s = pass(s, word);
-    return add_siblings(modules, s && *s == '(' ? s + 1 : s);
+    return s ? add_siblings(modules, s) : QL_OK;
 }
 
 static ql_status add_imports(json_t *modules, const char *path)
 {
-    ql_status st = QL_OK;
     char *text;
     size_t len;
+    ql_status st = ql_file_read(path, MAX_CODE_BYTES, &text, &len);
 
-    if (ql_file_read(path, MAX_CODE_BYTES, &text, &len) != QL_OK) {
-        return QL_OK; /* what is so large is no module */
+    if (st == QL_ENOMEM) {
+        return st;
+    }
+    if (st != QL_OK) {
+        ql_warn("copied without what it imports: %s", ql_last_error());
+        return QL_OK;
     }
     for (const char *s = text; st == QL_OK && *s; s += strcspn(s, "\n")) {
         s += *s == '\n';
@@ -124,20 +134,31 @@ static ql_status add_imports(json_t *modules, const char *path)
     return st;
 }
 
-static ql_status carry(json_t *modules, const char *name, const char *in_dir,
-                       const char *out_dir)
+/* True for a link that leads nowhere, too. */
+static bool is_there(const char *path)
+{
+    struct stat sb;
+
+    return lstat(path, &sb) == 0;
+}
+
+/* named: it should be there; else it may be none of the folder's. */
+static ql_status carry(json_t *modules, const char *name, bool named,
+                       const char *in_dir, const char *out_dir)
 {
     char file[MAX_MODULE + 4];
     char *from;
     char *to;
     ql_status st = QL_ENOMEM;
-    bool copied;
+    bool copied = false;
 
     snprintf(file, sizeof(file), "%s.py", name);
     from = ql_path_join(in_dir, file);
     to = ql_path_join(out_dir, file);
     if (from && to) {
-        st = ql_model_files_carry_file(from, to, &copied);
+        st = named || is_there(from)
+                 ? ql_model_files_carry_file(from, to, &copied)
+                 : QL_OK;
         st = st == QL_OK && copied ? add_imports(modules, to) : st;
     }
     ql_free(from);
@@ -150,15 +171,17 @@ ql_status ql_model_code_carry(const char *in_dir, const char *out_dir)
     json_t *modules = json_array();
     json_t *root = NULL;
     char *path = NULL;
+    size_t named;
     ql_status st = ql_field_held(modules);
 
     QL_TRY_DONE(st);
     QL_TRY_DONE(ql_json_load_optional(
         &root, &path, in_dir, "tokenizer_config.json", MAX_TOKENIZER_BYTES));
     QL_TRY_DONE(add_map(modules, json_object_get(root, "auto_map")));
+    named = json_array_size(modules);
     for (size_t i = 0; st == QL_OK && i < json_array_size(modules); i++) {
         st = carry(modules, json_string_value(json_array_get(modules, i)),
-                   in_dir, out_dir);
+                   i < named, in_dir, out_dir);
     }
 done:
     json_decref(modules);

@@ -7,8 +7,8 @@
 /* Copies the modules that "auto_map" of tokenizer_config.json names, and those
  * of the folder that these import, as save_pretrained of transformers does. Of
  * other code nothing is copied: it is the model's. What cannot be read is
- * passed over with a warning. Errors: QL_EFORMAT, QL_EIO, QL_ENOSPACE,
- * QL_ENOMEM. */
+ * passed over with a warning, an import of what is no file of the folder
+ * without one. Errors: QL_EFORMAT, QL_EIO, QL_ENOSPACE, QL_ENOMEM. */
 ql_status ql_model_code_carry(const char *in_dir, const char *out_dir);
 
 #endif

@@ -82,10 +82,20 @@ cat >coded/tokenization_own.py <<'PY'
 import json
 from .other import word
 from . import third as x, fourth
+from . import (  # (of all
+    third as fifth_not,  # sixth, )
+    fifth,
+    VERSION,
+)
+"""
+from .nowhere import word
+from .package.part import word
+"""
 PY
 echo 'word = 1' >coded/other.py
 echo 'from .other import word' >coded/third.py
-touch coded/fourth.py coded/modeling_own.py coded/setup.py
+touch coded/fourth.py coded/fifth.py coded/modeling_own.py coded/setup.py
+touch coded/fifth_not.py coded/sixth.py
 accept qlora-train --model coded --data data.jsonl --method full \
     --max-steps 1 --output mute
 ! grep auto_map mute/config.json mute/checkpoint-1/config.json ||
@@ -97,10 +107,11 @@ for method in full lora; do
     accept qlora-train --model coded --data data.jsonl --method $method \
         --max-steps 1 --output coded-$method
     for name in tokenizer_config.json tokenization_own.py other.py third.py \
-        fourth.py; do
+        fourth.py fifth.py; do
         cmp coded/$name coded-$method/$name || complain "$method: $name"
     done
-    for name in modeling_own setup; do
+    ! grep "not copied" "$log/err" || complain "$method: what is not there"
+    for name in modeling_own setup fifth_not sixth; do
         [ ! -e coded-$method/$name.py ] || complain "$method: $name.py"
     done
 done
@@ -108,7 +119,8 @@ done
 # what of it cannot be read is passed over; nor is a run lost over a large file
 ln -s ../../blobs/gone coded/gone.py
 mkfifo coded/pipe.py
-echo 'from . import (gone, pipe)' >>coded/other.py
+truncate -s 17M coded/vast.py
+echo 'from . import (gone, pipe, vast)' >>coded/other.py
 accept qlora-train --model coded --data data.jsonl --method lora \
     --max-steps 1 --output pruned
 for name in gone pipe; do
@@ -116,6 +128,8 @@ for name in gone pipe; do
         complain "$name.py: unsaid"
     [ ! -e pruned/$name.py ] || complain "$name.py"
 done
+grep "copied without what it imports: .*vast.py" "$log/err" ||
+    complain "vast.py: unsaid"
 cmp coded/other.py pruned/other.py
 python3 -c '
 import json
