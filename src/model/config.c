@@ -136,6 +136,7 @@ static ql_status read_dtype(ql_config *c, const json_t *o, const char *path)
 
     QL_TRY(ql_json_string(o, "torch_dtype", path, &name));
     QL_TRY(ql_json_string(o, "dtype", path, &name));
+    name += strncmp(name, "torch.", 6) == 0 ? 6 : 0;
     for (size_t i = 0; i < 3; i++) {
         if (strcmp(names[i].name, name) == 0) {
             c->dtype = names[i].dtype;
@@ -149,7 +150,7 @@ static ql_status read_quantization(ql_config *c, const json_t *o,
                                    const char *path)
 {
     const json_t *q = json_object_get(o, "quantization_config");
-    const char *method = "unnamed";
+    const char *method;
 
     if (!q || json_is_null(q)) {
         return QL_OK;
@@ -158,6 +159,11 @@ static ql_status read_quantization(ql_config *c, const json_t *o,
         QL_FAIL(QL_EFORMAT, "%s: \"quantization_config\" must be an object",
                 path);
     }
+    /* Folders of bitsandbytes from before others came do not name it. */
+    method =
+        json_object_get(q, "load_in_4bit") || json_object_get(q, "load_in_8bit")
+            ? "bitsandbytes"
+            : "unnamed";
     QL_TRY(ql_json_string(q, "quant_method", path, &method));
     if (strcmp(method, "bitsandbytes") != 0) {
         QL_FAIL(QL_EUNSUPPORTED,

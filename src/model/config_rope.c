@@ -155,7 +155,8 @@ static const json_t *scaling_of(const json_t *o, const char *type, bool *apart)
     const json_t *scaling = json_object_get(o, "rope_scaling");
     const json_t *own;
 
-    if (!scaling || json_is_null(scaling)) {
+    if (!scaling || json_is_null(scaling) ||
+        (json_is_object(scaling) && json_object_size(scaling) == 0)) {
         scaling = json_object_get(o, "rope_parameters");
     }
     own = json_object_get(scaling, type);

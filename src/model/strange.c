@@ -25,7 +25,10 @@ static const struct {
     {"multi_modal_projector.", "a model with a vision tower"},
     {"mm_projector.", "a model with a vision tower"},
     {"vision_embed_tokens.", "a model with a vision tower"},
+    {"vision_encoder.", "a model with a vision tower"},
+    {"visual.", "a model with a vision tower"},
     {"audio_tower.", "a model with an audio tower"},
+    {"audio_encoder.", "a model with an audio tower"},
     {".qweight", "a weight quantized by GPTQ or AWQ"},
     {".g_idx", "a weight quantized by GPTQ or AWQ"},
     {".SCB", "an 8-bit weight of bitsandbytes"},
@@ -182,6 +185,48 @@ static bool is_known(const char *name, const ql_config *c, const char *base)
     return known;
 }
 
+/* The matrix of a name, if its elements are floats of as many bytes. */
+static const ql_tensor *find_matrix(const ql_shards *s, const ql_config *c,
+                                    const char *base, const char *path)
+{
+    char name[NAME_BYTES];
+    const ql_tensor *t;
+
+    snprintf(name, sizeof(name), "%s%s.weight", base, path);
+    t = ql_shards_find(s, name);
+    return t && t->data && t->rank == 2 && t->shape[0] == c->V &&
+                   t->shape[1] == c->C
+               ? t
+               : NULL;
+}
+
+/* Tells of a head of its own beside an embedding that it is by config.json: as
+ * in transformers it is not used. Some rows will tell. */
+static void note_head(const ql_shards *s, const ql_config *c, const char *base)
+{
+    enum {
+        ROWS = 64
+    };
+    const ql_names *n = c->arch->names;
+    const ql_tensor *head = c->tied ? find_matrix(s, c, "", n->head) : NULL;
+    const ql_tensor *embed = find_matrix(s, c, base, n->embed);
+
+    if (!head || !embed || head->dtype != embed->dtype) {
+        return;
+    }
+    for (size_t i = 0; i < ROWS; i++) {
+        const size_t row = head->bytes / c->V;
+        const size_t at = (c->V - 1) * i / (ROWS - 1) * row;
+
+        if (memcmp(head->data + at, embed->data + at, row) != 0) {
+            ql_warn("%s is not the embedding, as config.json says that it is "
+                    "(\"tie_word_embeddings\"): the embedding is used",
+                    head->name);
+            return;
+        }
+    }
+}
+
 ql_status ql_strange_check(const ql_shards *s, const ql_config *c,
                            const char *base)
 {
@@ -201,5 +246,6 @@ ql_status ql_strange_check(const ql_shards *s, const ql_config *c,
                 "of them %s",
                 unread, first);
     }
+    note_head(s, c, base);
     return QL_OK;
 }

@@ -45,6 +45,11 @@ static const struct {
      "'float32', 'rope_parameters': {'rope_type': 'llama3', 'rope_theta': "
      "500000.0, 'factor': 8.0, 'high_freq_factor': 4.0, 'low_freq_factor': "
      "1.0, 'original_max_position_embeddings': 16}}"},
+    {"llama3_gqa_tied_rope31",
+     "{'rope_theta': '-', 'rope_scaling': {}, 'rope_parameters': {'rope_type': "
+     "'llama3', 'rope_theta': 500000.0, 'factor': 8.0, 'high_freq_factor': "
+     "4.0, "
+     "'low_freq_factor': 1.0, 'original_max_position_embeddings': 16}}"},
     {"llama_linear_rope_bias_headdim",
      "{'rope_scaling': {'type': 'linear', 'factor': 2.0}}"},
     {"llama_linear_rope_bias_headdim",
