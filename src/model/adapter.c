@@ -9,6 +9,7 @@
 #include "src/base/rng.h"
 #include "src/format/qstate.h"
 #include "src/model/full.h"
+#include "src/model/stream.h"
 #include "src/op/dora.h"
 #include "src/op/vec.h"
 
@@ -433,7 +434,7 @@ void ql_adapter_attach(const ql_adapter *a, ql_weights *w)
  * inverses as gains. */
 static ql_status start_magnitudes(const ql_adapter *a,
                                   const ql_adapter_entry *e,
-                                  const ql_qtensor *base)
+                                  const ql_weights *w, const ql_qtensor *base)
 {
     ql_linear lin = {.w = *base, .lora = lora_of(a, e)};
     float *m = part_of(a, e, 2, a->param);
@@ -449,6 +450,7 @@ static ql_status start_magnitudes(const ql_adapter *a,
     for (size_t i = 0; i < e->out; i++) {
         m[i] = 1 / e->gain[e->out + i];
     }
+    ql_stream_release(w, base);
     ql_free(work);
     return QL_OK;
 }
@@ -500,6 +502,7 @@ static ql_status start_whole(ql_adapter *a, const ql_adapter_entry *e,
 
     if (matrix && !quantized_here(a, e, w, matrix)) {
         ql_dequantize(to, matrix, 0, n);
+        ql_stream_release(w, matrix);
     } else if (bias) {
         memcpy(to, bias, n * sizeof(*to));
     } else {
@@ -540,7 +543,7 @@ ql_status ql_adapter_start(ql_adapter *a, const ql_weights *w)
         if (e->r == 0) {
             QL_TRY(start_whole(a, e, w));
         } else if (e->gain) {
-            QL_TRY(start_magnitudes(a, e, base_of(w, e->site)));
+            QL_TRY(start_magnitudes(a, e, w, base_of(w, e->site)));
         }
     }
     return QL_OK;

@@ -262,13 +262,11 @@ static void look_at_adapter(ql_run *run)
     const ql_weights *w = &run->m->weights;
 
     run->lowest = w->n_layers;
-    run->scaled = w->head.dora.m || w->pooler.dora.m || w->embed.dora.m;
     for (size_t i = w->n_layers; i-- > 0;) {
         for (int m = 0; m < QL_MODULES; m++) {
             const ql_linear *lin = &w->layers[i].linear[m];
 
             run->lowest = lin->lora.da || lin->trained ? i : run->lowest;
-            run->scaled |= lin->dora.m != NULL;
         }
         for (int p = 0; p < QL_NORMS; p++) {
             run->lowest = w->layers[i].norm[p].dw ? i : run->lowest;
@@ -292,35 +290,73 @@ static ql_status check_length(const ql_model *m, size_t length)
     return QL_OK;
 }
 
-static void refresh(ql_run *run, const ql_linear *lin, bool first)
+static void refresh(ql_run *run, const ql_linear *lin)
 {
     const size_t mark = ql_arena_mark(&run->scratch);
 
-    if (lin->dora.m && (first || lin->lora.da)) {
-        if (first) {
-            ql_dora_prepare(lin);
-        }
+    if (lin->dora.m) {
         ql_dora_refresh(
             lin, ql_arena_take(&run->scratch, ql_dora_work_bytes(lin), 1));
     }
     ql_arena_reset(&run->scratch, mark);
 }
 
-void ql_run_refresh(ql_run *run, bool first)
+/* Once for a base, part by part: no more of it is in memory than one matrix
+ * where there is a limit. */
+static void prepare(ql_run *run, const ql_linear *lin)
+{
+    if (lin->dora.m) {
+        ql_dora_prepare(lin);
+        refresh(run, lin);
+        if (run->opt.weight_memory > 0) {
+            ql_stream_release(&run->m->weights, &lin->w);
+        }
+    }
+}
+
+static void prepare_all(ql_run *run)
 {
     const ql_weights *w = &run->m->weights;
     const ql_linear embed = ql_embed_linear(&w->embed);
 
-    if (!run->scaled) {
-        return;
-    }
-    refresh(run, &embed, first);
-    refresh(run, &w->head, first);
-    refresh(run, &w->pooler, first);
+    prepare(run, &embed);
+    prepare(run, &w->head);
+    prepare(run, &w->pooler);
     for (size_t i = 0; i < w->n_layers; i++) {
         for (int m = 0; m < QL_MODULES; m++) {
-            refresh(run, &w->layers[i].linear[m], first);
+            prepare(run, &w->layers[i].linear[m]);
         }
+    }
+}
+
+/* Only what is trained changes. */
+static void refresh_trained(ql_run *run, const ql_linear *lin)
+{
+    if (lin->lora.da) {
+        refresh(run, lin);
+    }
+}
+
+void ql_run_refresh(ql_run *run, size_t i)
+{
+    const ql_weights *w = &run->m->weights;
+
+    for (int m = 0; i < w->n_layers && m < QL_MODULES; m++) {
+        refresh_trained(run, &w->layers[i].linear[m]);
+    }
+    if (i == w->n_layers) {
+        refresh_trained(run, &w->head);
+        refresh_trained(run, &w->pooler);
+    }
+}
+
+void ql_run_refresh_embed(ql_run *run)
+{
+    const ql_linear embed = ql_embed_linear(&run->m->weights.embed);
+
+    refresh_trained(run, &embed);
+    if (run->stream && embed.dora.m) {
+        ql_stream_release(&run->m->weights, &embed.w);
     }
 }
 
@@ -370,7 +406,7 @@ ql_status ql_run_open(ql_run **out, const ql_model *m,
     QL_TRY_DONE(ql_arena_init(&run->scratch, QL_TAG_WORK, scratch_bytes(run)));
     take_all(run);
     QL_TRY_DONE(open_inputs(run));
-    ql_run_refresh(run, true);
+    prepare_all(run);
     QL_TRY_DONE(
         ql_stream_open(&run->stream, &m->weights,
                        opt->weight_memory > 0 ? opt->weight_memory : SIZE_MAX));

@@ -26,7 +26,6 @@ struct ql_run {
     ql_run_options opt;
     size_t lowest;  /* block whose backward is the last one; layers: none is */
     bool whole_way; /* it goes on to what is before the first block */
-    bool scaled;    /* the adapter has magnitudes */
     ql_arena kept, scratch;
     float **h; /* [L + 1] inputs of the blocks; all the same when not
                          training, and when they are kept apart: */
@@ -55,9 +54,12 @@ size_t ql_run_kept_layers(const ql_run *run);
 /* Blocks that keep their outputs: the first ones. */
 size_t ql_run_kept_outputs(const ql_run *run);
 
-/* Makes the factors of magnitudes fit what they are made of. first: once for a
- * base. */
-void ql_run_refresh(ql_run *run, bool first);
+/* Makes the factors of magnitudes fit what they are made of, of part i of the
+ * weights: a layer, or (i = number of layers) what is behind them all. */
+void ql_run_refresh(ql_run *run, size_t i);
+
+/* The same of the embedding. */
+void ql_run_refresh_embed(ql_run *run);
 
 /* What the passes over one batch share. */
 ql_pass ql_run_pass(ql_run *run, const ql_batch *b, const ql_run_train *train);

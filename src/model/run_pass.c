@@ -184,12 +184,13 @@ void ql_run_forward(ql_run *run, const ql_batch *b, const ql_pass *pass,
     const ql_config *c = &m->config;
 
     assert(b->T <= run->opt.max_tokens);
-    ql_run_refresh(run, false);
+    ql_run_refresh_embed(run);
     embed(run, b, pass);
     for (size_t i = 0; i < c->layers; i++) {
         ql_saved s = saved_of(run, i);
 
         enter(run, i, way);
+        ql_run_refresh(run, i);
         if (run->apart && way == QL_STREAM_UP) {
             ql_profile_mark(pass->profile, QL_WORK_PAGING);
             ql_inputs_put(&run->inputs, i, run->h[i], b->T * c->C);
@@ -207,6 +208,7 @@ void ql_run_forward(ql_run *run, const ql_batch *b, const ql_pass *pass,
     }
     ql_profile_mark(pass->profile, QL_WORK_OTHER);
     enter(run, c->layers, way);
+    ql_run_refresh(run, c->layers);
 }
 
 /* The input of block i, as it was kept. */

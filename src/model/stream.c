@@ -79,6 +79,16 @@ size_t ql_stream_bytes(const ql_weights *w, const ql_qtensor *t)
     return bytes;
 }
 
+void ql_stream_release(const ql_weights *w, const ql_qtensor *t)
+{
+    range ranges[ARRAYS];
+    const size_t n = mapped_ranges(ranges, w, t);
+
+    for (size_t i = 0; i < n; i++) {
+        ql_map_drop(ranges[i].p, ranges[i].bytes);
+    }
+}
+
 /* The ranges of part i, from ranges on; there is room for all matrices. */
 static part part_of(range *ranges, const ql_weights *w, size_t i)
 {

@@ -28,6 +28,9 @@ typedef struct ql_stream_use {
 /* Bytes of a matrix that lie in mapped files. */
 size_t ql_stream_bytes(const ql_weights *w, const ql_qtensor *t);
 
+/* Lets the pages of these go: they are read again when they are needed. */
+void ql_stream_release(const ql_weights *w, const ql_qtensor *t);
+
 /* Bytes of the parts that lie in mapped files: those of all, and those of the
  * two largest that follow each other, the least that lets one be read while
  * the other is used. */

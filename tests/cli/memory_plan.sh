@@ -123,6 +123,17 @@ cmp inputs/adapter_model.safetensors file/adapter_model.safetensors
 run half toy4 "$@" --activation-dtype bf16
 [ "$(field half activations)" -lt $(($(field inputs activations) - 900000)) ]
 
+# magnitudes are made of all weights, and what is trained whole begins as the
+# weights; neither keeps these in memory
+rm -rf toy
+python3 "$toy" model toy hidden=512 layers=8
+set -- --max-length 64 --method lora --lora-r 2
+run magnitudes toy "$@" --use-dora
+run streamed toy "$@" --use-dora --memory 40M
+[ "$(field streamed weight_memory)" -gt 0 ]
+cmp magnitudes/adapter_model.safetensors streamed/adapter_model.safetensors
+run blocks toy "$@" --modules-to-save down_proj --lora-target-modules q_proj
+
 # a norm behind the feed-forward layer: what goes into it is kept, as far as
 # there is room, in all layers but the last, which repeats nothing
 rm -rf toy toy4
