@@ -14,10 +14,10 @@
 #include "src/convert/adapter_folder.h"
 #include "src/convert/adapter_parts.h"
 #include "src/convert/adapter_settings.h"
+#include "src/convert/trained_pieces.h"
 #include "src/format/names.h"
 #include "src/model/full.h"
 #include "src/model/model_handle.h"
-#include "src/model/transposed.h"
 
 enum {
     NAME_BYTES = 256
@@ -162,28 +162,6 @@ static const float *both(const ql_adapter *a, size_t i, float *room)
     return room;
 }
 
-/* A matrix that the model has [in, out]. */
-static ql_status put_turned(const ql_adapter *a, size_t i, const char *name,
-                            ql_safetensors_writer *w)
-{
-    const ql_adapter_tensor *t = &a->tensors[i];
-    const ql_tensor own = {.name = name,
-                           .dtype = QL_DTYPE_F32,
-                           .rank = 2,
-                           .shape = {t->shape[0], t->shape[1]},
-                           .elements = a->sizes[i],
-                           .bytes = a->sizes[i] * sizeof(float),
-                           .data = (const unsigned char *)(a->param + t->at)};
-    ql_tensor turned;
-    void *data;
-    ql_status st;
-
-    QL_TRY(ql_tensor_transpose(&turned, &data, &own));
-    st = ql_safetensors_writer_put(w, name, turned.data);
-    ql_free(data);
-    return st;
-}
-
 static ql_status put_tensor(const ql_adapter *a, size_t i, const char *name,
                             ql_safetensors_writer *w)
 {
@@ -192,9 +170,8 @@ static ql_status put_tensor(const ql_adapter *a, size_t i, const char *name,
     ql_status st;
 
     if (ql_full_turned(a, i)) {
-        return put_turned(a, i, name, w);
+        return ql_trained_put_pieces(a, i, QL_DTYPE_F32, name, w);
     }
-
     if (!a->taken || (part != QL_PART_A && part != QL_PART_B)) {
         return ql_safetensors_writer_put(w, name, a->param + a->tensors[i].at);
     }

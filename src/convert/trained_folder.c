@@ -1,18 +1,14 @@
 #include "src/convert/trained_folder.h"
 
-#include <string.h>
-
-#include "quant/half.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/convert/model_files.h"
 #include "src/convert/peft.h"
+#include "src/convert/trained_pieces.h"
 #include "src/model/full.h"
-#include "src/op/vec.h"
 
 enum {
-    NAME_BYTES = 256,
-    PIECE = 4096 /* weights on their way from one type to another */
+    NAME_BYTES = 256
 };
 
 const char *ql_trained_config(bool full)
@@ -57,50 +53,9 @@ static ql_status announce(const job *j)
     return ql_safetensors_writer_begin(j->w);
 }
 
-/* Elements [first, first + n) of a tensor in the order of the file. */
-static void gather(const job *j, size_t i, float *to, size_t first, size_t n)
-{
-    const ql_adapter_tensor *t = &j->a->tensors[i];
-    const float *p = j->a->param + t->at;
-    const uint16_t *p16 = (const uint16_t *)(const void *)p;
-    const bool half = i < j->a->n_half;
-
-    if (ql_full_turned(j->a, i)) {
-        for (size_t k = 0; k < n; k++) {
-            const size_t row = (first + k) % t->shape[0];
-            const size_t at = row * t->shape[1] + (first + k) / t->shape[0];
-
-            to[k] = half ? ql_bf16_to_f32(p16[at]) : p[at];
-        }
-    } else if (half) {
-        ql_vec_from_bf16(to, p16 + first, n);
-    } else {
-        memcpy(to, p + first, n * sizeof(*to));
-    }
-}
-
-static ql_status put_piece(const job *j, size_t i, const char *name,
-                           size_t first, size_t n)
-{
-    const ql_dtype type = type_of(j, i);
-    float wide[PIECE];
-    float stored[PIECE]; /* room for any type */
-
-    gather(j, i, wide, first, n);
-    if (!ql_floats_to(type, stored, wide, n)) {
-        QL_FAIL(QL_EUNSUPPORTED,
-                "%s: a weight is beyond what %s can hold, the type that the "
-                "model has it in",
-                name, ql_dtype_name(type));
-    }
-    return ql_safetensors_writer_append(j->w, name, stored,
-                                        n * (ql_dtype_bits(type) / 8));
-}
-
 static ql_status put_tensor(const job *j, size_t i)
 {
     const bool half = i < j->a->n_half;
-    const size_t n = j->a->sizes[i];
     char name[NAME_BYTES];
 
     ql_adapter_name(j->a, i, name, sizeof(name));
@@ -109,10 +64,7 @@ static ql_status put_tensor(const job *j, size_t i)
         return ql_safetensors_writer_put(j->w, name,
                                          j->a->param + j->a->tensors[i].at);
     }
-    for (size_t at = 0; at < n; at += PIECE) {
-        QL_TRY(put_piece(j, i, name, at, n - at < PIECE ? n - at : PIECE));
-    }
-    return QL_OK;
+    return ql_trained_put_pieces(j->a, i, type_of(j, i), name, j->w);
 }
 
 static ql_status write_weights(const job *j)
