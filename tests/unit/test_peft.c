@@ -198,6 +198,43 @@ static void adapter__comes_back_as_it_was(void **state)
     }
 }
 
+/* GPT-2 has its weights [in, out]: saved with no second copy of them. The
+ * matrix is no multiple of a piece, nor is a piece one of its sides. */
+static void whole__is_turned_without_a_copy(void **state)
+{
+    static const char text[] =
+        "{\"model_type\": \"gpt2\", \"vocab_size\": 30, \"n_embd\": 20, "
+        "\"n_head\": 2, \"n_layer\": 1, \"n_inner\": 100003}";
+    const ql_adapter_item item = {
+        .site = {.place = QL_PLACE_BLOCK, .module = QL_MODULE_UP}};
+    const ql_adapter_options opt = {.r = 1, .alpha = 1};
+    const size_t in = 20;
+    const size_t out = 100003;
+    ql_adapter a;
+    ql_safetensors *f;
+    ql_config c;
+    const float *x;
+    size_t before;
+
+    (void)state;
+    check_ok(ql_file_write(file("config.json"), text, strlen(text)));
+    check_ok(ql_config_init(&c, folder()));
+    check_ok(ql_adapter_init(&a, &c, &opt, &item, 1, 0, false));
+    check_fill(a.param, a.count, 31);
+    before = ql_alloc_peak(QL_TAG_COUNT);
+    check_ok(ql_peft_save(&a, "x", folder()));
+    assert_true(ql_alloc_peak(QL_TAG_COUNT) - before < ((size_t)1 << 20));
+    check_ok(ql_safetensors_open(&f, file("adapter_model.safetensors")));
+    assert_int_equal(ql_safetensors_at(f, 0)->shape[0], in);
+    x = (const float *)(const void *)ql_safetensors_at(f, 0)->data;
+    for (size_t i = 0; i < a.count; i++) {
+        assert_true(x[i] == a.param[i % out * in + i / out]);
+    }
+    ql_safetensors_close(&f);
+    ql_adapter_free(&a);
+    ql_config_free(&c);
+}
+
 /* The first pattern that matches counts, in the order that was given: neither
  * ranks nor scales are others when the adapter comes back, nor when training
  * goes on from a folder whose keys are in no order of letters. */
@@ -564,6 +601,7 @@ int main(void)
         cmocka_unit_test(config__is_written_as_peft_would),
         cmocka_unit_test(tensors__have_the_names_of_peft),
         cmocka_unit_test(adapter__comes_back_as_it_was),
+        cmocka_unit_test(whole__is_turned_without_a_copy),
         cmocka_unit_test(patterns__keep_their_order),
         cmocka_unit_test(settings__that_change_the_meaning_are_refused),
         cmocka_unit_test(settings__that_are_harmless_are_read_over),
