@@ -46,11 +46,17 @@ const char *reference_path(const char *dir, const char *name)
     return path;
 }
 
-const char *reference_models(void)
+bool reference_elsewhere(void)
 {
     const char *elsewhere = getenv("QL_GOLDEN_MODELS");
 
-    return elsewhere && *elsewhere ? elsewhere : check_shared("golden/models");
+    return elsewhere && *elsewhere;
+}
+
+const char *reference_models(void)
+{
+    return reference_elsewhere() ? getenv("QL_GOLDEN_MODELS")
+                                 : check_shared("golden/models");
 }
 
 static bool is_classifier(const char *dir)
@@ -272,6 +278,18 @@ void reference_name(const ql_adapter *a, size_t i, const char *prefix,
         snprintf(name, bytes, "%s%s%s", prefix, saved,
                  part == QL_PART_MAGNITUDE ? ".weight" : "");
     }
+}
+
+/* Biases of keys have gradients that are small differences of large terms:
+ * what a bias adds to all scores of a query alike does nothing, and turned keys
+ * of a narrow window are nearly alike. */
+double reference_tolerance(const ql_adapter *a, size_t i)
+{
+    const ql_site s = a->entries[a->tensors[i].entry].site;
+
+    return s.place == QL_PLACE_BLOCK && s.module == QL_MODULE_K && s.bias
+               ? 3e-5
+               : 5e-6;
 }
 
 void reference_adapter_init(ql_adapter *a, const ql_safetensors *f)

@@ -50,6 +50,10 @@ size_t reference_classifiers(const char *where, void (*check)(const char *dir));
 /* Where the golden models lie: $QL_GOLDEN_MODELS, or those of the reference. */
 const char *reference_models(void);
 
+/* Whether they are others than those of the reference, which may lack some of
+ * what those have. */
+bool reference_elsewhere(void);
+
 /* dir/name. Borrowed: one of eight buffers used in turn. */
 const char *reference_path(const char *dir, const char *name);
 
@@ -72,6 +76,10 @@ void reference_adapter_free(reference_adapter *a);
  * "grad.", into name[bytes]. */
 void reference_name(const ql_adapter *a, size_t i, const char *prefix,
                     char *name, size_t bytes);
+
+/* How far the gradient of tensor i, a vector or what is trained whole, may be
+ * from the reference's, relative, in norm. */
+double reference_tolerance(const ql_adapter *a, size_t i);
 
 /* The parameters that the reference began with. */
 void reference_adapter_init(ql_adapter *a, const ql_safetensors *f);

@@ -1,7 +1,8 @@
 /* Gradients of all weights of whole models against the reference classes of
  * transformers in double precision.
  *
- * Those of vectors are in golden.safetensors. Those of matrices are seen
+ * Those of vectors are in golden.safetensors, as "fullgrad.NAME". Those of
+ * matrices are seen
  * through the adapters of the folder: with W' = W + s B A and a gradient dW'
  *
  *   dA = s B^T dW',   dB = s dW' A^T
@@ -20,8 +21,7 @@
 #include "tests/golden/lost_bias.h"
 
 static const double LOSS_TOLERANCE = 1e-6;   /* relative */
-static const double VECTOR_TOLERANCE = 5e-6; /* relative, in norm */
-static const double MATRIX_TOLERANCE = 1e-5;
+static const double MATRIX_TOLERANCE = 1e-5; /* relative, in norm */
 static const double SLOPE_TOLERANCE = 1e-3;
 static const double HALF_TOLERANCE = 0x1p-8;
 static const double NOTHING = 1e-7;
@@ -100,7 +100,8 @@ static void check_one(folder *d, const float *got, const double *want, size_t n,
     }
 }
 
-/* Every vector is in the file, and nothing else is. */
+/* Every vector is in the file, and nothing else is; files of others may have
+ * none at all. */
 static void check_vectors(folder *d, const ql_safetensors *f)
 {
     const ql_adapter *a = &d->full;
@@ -110,6 +111,9 @@ static void check_vectors(folder *d, const ql_safetensors *f)
     for (size_t i = 0; i < ql_safetensors_count(f); i++) {
         want += strncmp(ql_safetensors_at(f, i)->name, "fullgrad.", 9) == 0;
     }
+    if (want == 0 && reference_elsewhere()) {
+        return;
+    }
     for (size_t i = 0; i < a->n_tensors; i++) {
         char name[NAME_BYTES] = "fullgrad.";
         double *g;
@@ -118,7 +122,7 @@ static void check_vectors(folder *d, const ql_safetensors *f)
         if (a->tensors[i].rank == 1) {
             g = reference_doubles(f, name);
             check_one(d, a->grad + a->tensors[i].at, g, a->sizes[i],
-                      VECTOR_TOLERANCE, name);
+                      reference_tolerance(a, i), name);
             free(g);
             got++;
         }
@@ -261,6 +265,32 @@ static void compare_all(folder *d, const ql_adapter *a, const ql_safetensors *f)
     }
 }
 
+/* A pair of a head that shares the embedding changes only one of its two uses,
+ * as no weight of the model can. */
+static bool parts_head(const folder *d, const ql_adapter *a)
+{
+    for (size_t i = 0; i < a->n; i++) {
+        if (a->entries[i].site.place == QL_PLACE_HEAD && d->m->config.tied) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_merged(folder *d, const ql_adapter *a,
+                         const ql_safetensors *f)
+{
+    double *want = reference_doubles(f, "losses");
+
+    make_full(d);
+    merge_all(d, a);
+    assert_true(fabs(run_full(d, 0) - want[0]) <=
+                LOSS_TOLERANCE * fabs(want[0]));
+    compare_all(d, a, f);
+    ql_adapter_free(&d->full);
+    free(want);
+}
+
 /* Gradients of the matrices that an adapter changes. DoRA has gains that no
  * matrix shows. */
 static void check_matrices(folder *d, const char *path, const char *json)
@@ -272,19 +302,13 @@ static void check_matrices(folder *d, const char *path, const char *json)
     check_ok(ql_safetensors_open(&f, path));
     reference_adapter_load(&r, json, f, d->m->config.arch);
     if (!r.o.use_dora) {
-        double *want = reference_doubles(f, "losses");
-
         check_ok(
             ql_adapter_make(&a, &d->m->config, &d->m->weights, &r.o, 1, false));
         reference_adapter_init(&a, f);
-        make_full(d);
-        merge_all(d, &a);
-        assert_true(fabs(run_full(d, 0) - want[0]) <=
-                    LOSS_TOLERANCE * fabs(want[0]));
-        compare_all(d, &a, f);
-        ql_adapter_free(&d->full);
+        if (!parts_head(d, &a)) {
+            check_merged(d, &a, f);
+        }
         ql_adapter_free(&a);
-        free(want);
     }
     reference_adapter_free(&r);
     ql_safetensors_close(&f);
@@ -306,7 +330,7 @@ static void check_all_matrices(folder *d)
                            reference_path(d->dir, json));
         }
     }
-    assert_true(d->seen > 0);
+    assert_true(d->seen > 0 || reference_elsewhere());
 }
 
 static double shifted_loss(folder *d, const ql_adapter_tensor *t,
@@ -448,7 +472,8 @@ static void check_half(folder *d)
             want[j] = (double)from[j];
         }
         check_one(&half, got, want, d->full.sizes[i],
-                  i < half.full.n_half ? HALF_TOLERANCE : VECTOR_TOLERANCE,
+                  i < half.full.n_half ? HALF_TOLERANCE
+                                       : reference_tolerance(&half.full, i),
                   "a tensor in bf16");
         free(got);
         free(want);
@@ -506,7 +531,7 @@ static void gradients__of_classifiers_match_the_reference(void **state)
 {
     (void)state;
     if (reference_classifiers(reference_models(), check_folder) == 0) {
-        assert_non_null(getenv("QL_GOLDEN_MODELS")); /* of others */
+        assert_true(reference_elsewhere());
     }
 }
 
