@@ -314,18 +314,29 @@ static void prepare(ql_run *run, const ql_linear *lin)
     }
 }
 
+/* Does something with each linear layer of part i of the weights. */
+static void each_of(ql_run *run, size_t i,
+                    void act(ql_run *run, const ql_linear *lin))
+{
+    const ql_weights *w = &run->m->weights;
+
+    for (int m = 0; i < w->n_layers && m < QL_MODULES; m++) {
+        act(run, &w->layers[i].linear[m]);
+    }
+    if (i == w->n_layers) {
+        act(run, &w->head);
+        act(run, &w->pooler);
+    }
+}
+
 static void prepare_all(ql_run *run)
 {
     const ql_weights *w = &run->m->weights;
     const ql_linear embed = ql_embed_linear(&w->embed);
 
     prepare(run, &embed);
-    prepare(run, &w->head);
-    prepare(run, &w->pooler);
-    for (size_t i = 0; i < w->n_layers; i++) {
-        for (int m = 0; m < QL_MODULES; m++) {
-            prepare(run, &w->layers[i].linear[m]);
-        }
+    for (size_t i = 0; i <= w->n_layers; i++) {
+        each_of(run, i, prepare);
     }
 }
 
@@ -339,15 +350,7 @@ static void refresh_trained(ql_run *run, const ql_linear *lin)
 
 void ql_run_refresh(ql_run *run, size_t i)
 {
-    const ql_weights *w = &run->m->weights;
-
-    for (int m = 0; i < w->n_layers && m < QL_MODULES; m++) {
-        refresh_trained(run, &w->layers[i].linear[m]);
-    }
-    if (i == w->n_layers) {
-        refresh_trained(run, &w->head);
-        refresh_trained(run, &w->pooler);
-    }
+    each_of(run, i, refresh_trained);
 }
 
 void ql_run_refresh_embed(ql_run *run)

@@ -185,7 +185,7 @@ static bool is_known(const char *name, const ql_config *c, const char *base)
     return known;
 }
 
-/* The matrix of a name, if its elements are floats of as many bytes. */
+/* The matrix of a path, if it has a row for each token. */
 static const ql_tensor *find_matrix(const ql_shards *s, const ql_config *c,
                                     const char *base, const char *path)
 {
