@@ -103,6 +103,13 @@ ql_status ql_buf_printf(ql_buf *b, const char *fmt, ...)
     return QL_OK;
 }
 
+bool ql_buf_ends(const ql_buf *b, size_t len, const char *tail)
+{
+    const size_t n = strlen(tail);
+
+    return n <= len && memcmp(b->data + len - n, tail, n) == 0;
+}
+
 char *ql_buf_take(ql_buf *b, size_t *len)
 {
     char *data;

@@ -4,6 +4,8 @@
 #ifndef QL_BASE_BUF_H
 #define QL_BASE_BUF_H
 
+#include <stdbool.h>
+
 #include "qlora/status.h"
 #include "src/base/alloc.h"
 
@@ -30,6 +32,9 @@ ql_status ql_buf_append(ql_buf *b, const void *data, size_t n);
 ql_status ql_buf_puts(ql_buf *b, const char *s);
 ql_status ql_buf_putc(ql_buf *b, char c);
 ql_status ql_buf_printf(ql_buf *b, const char *fmt, ...) QL_PRINTF(2, 3);
+
+/* True if the first len bytes, all or fewer, end with a string. */
+bool ql_buf_ends(const ql_buf *b, size_t len, const char *tail);
 
 /* Hands the content over; the buffer is empty afterwards. NULL only when out
  * of memory. Owned: ql_free. */

@@ -73,13 +73,6 @@ static bool starts_with(const ql_buf *text, const char *head, size_t n)
     return n <= text->len && (n == 0 || memcmp(text->data, head, n) == 0);
 }
 
-static bool ends_with(const ql_buf *text, size_t len, const char *tail)
-{
-    const size_t n = strlen(tail);
-
-    return n <= len && memcmp(text->data + len - n, tail, n) == 0;
-}
-
 /* The conversation up to message i, which says the word. Owned: *t. */
 static ql_status make_word(const search *q, size_t i, ql_talk *t)
 {
@@ -170,7 +163,7 @@ static ql_status find_turn(search *q, size_t i, ql_chat_span *span)
         !ql_style_start(s, &q->before, &q->text, &span->from)) {
         QL_TRY(find_start_by_word(q, i, st == QL_OK, &span->from));
     }
-    if (ends_with(&q->text, end, s->trailer)) {
+    if (ql_buf_ends(&q->text, end, s->trailer)) {
         end -= strlen(s->trailer);
     }
     end = end > span->from ? end : span->from;

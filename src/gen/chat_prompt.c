@@ -90,13 +90,6 @@ static ql_status take_ids(const ql_tokenizer *tok, const ql_encoding *e,
     return QL_OK;
 }
 
-static bool ends_with(const ql_buf *text, const char *tail)
-{
-    const size_t n = strlen(tail);
-
-    return n <= text->len && memcmp(text->data + text->len - n, tail, n) == 0;
-}
-
 static ql_status render(const ql_styles *styles, const json_t *root,
                         ql_buf *text, const char **opens)
 {
@@ -111,7 +104,7 @@ static ql_status render(const ql_styles *styles, const json_t *root,
     QL_TRY_DONE(ql_style_fit(style, &t, &lacks));
     QL_TRY_DONE(ql_style_prompt(style, &t, text));
     QL_TRY_DONE(ql_buf_puts(text, "")); /* there is data, if no bytes */
-    *opens = ends_with(text, style->opens) ? style->opens : "";
+    *opens = ql_buf_ends(text, text->len, style->opens) ? style->opens : "";
 done:
     ql_talk_free(&t);
     return st;
