@@ -105,16 +105,13 @@ static inline void ql_scales_read(float *restrict out, ql_scales s, size_t n)
         memcpy(out, s.plain, n * sizeof(*out));
         return;
     }
-#pragma GCC unroll 8
-    for (size_t i = 0; i < n; i++) {
-        out[i] = s.map[s.inner[i]];
-    }
     while (n > 0) {
         const size_t run = n < s.left ? n : s.left;
         const float outer = *s.outer;
 
+#pragma GCC unroll 4
         for (size_t i = 0; i < run; i++) {
-            out[i] = out[i] * outer + s.offset;
+            out[i] = s.map[s.inner[i]] * outer + s.offset;
         }
         ql_scales_skip(&s, run);
         out += run;
@@ -305,7 +302,8 @@ static inline void ql_fetch_by(void *out, const ql_qtensor *w, size_t start,
 /* What dot4 reads: rows, after the last one the last one again, and tokens. */
 typedef struct ql_dot_rows {
     const uint8_t *bytes[QL_DOT4_ROWS];
-    float scale[QL_DOT4_ROWS][QL_DOT4_DEPTH / QL_DOT4_BLOCK];
+    const float *scale[QL_DOT4_ROWS]; /* of a row's blocks, among scales */
+    float scales[QL_DOT4_ROWS * QL_DOT4_DEPTH / QL_DOT4_BLOCK];
     size_t next; /* bytes to the rows that will likely be read next */
 } ql_dot_rows;
 
@@ -313,19 +311,24 @@ static inline void ql_dot_rows_open(ql_dot_rows *o, const ql_dots *d)
 {
     const size_t blocks = d->n / QL_DOT4_BLOCK;
     const size_t each = d->w->cols / QL_DOT4_BLOCK; /* of a whole row */
+    const size_t first = d->start / QL_DOT4_BLOCK;
+    const size_t apart = blocks == each ? 1 : d->rows; /* runs of scales */
 
     o->next = QL_DOT4_ROWS * d->w->cols / 2;
     for (size_t r = 0; r < QL_DOT4_ROWS; r++) {
         const size_t row = r < d->rows ? r : d->rows - 1;
-        const size_t at = d->start + row * d->w->cols;
 
-        o->bytes[r] = (const uint8_t *)d->w->data + at / 2;
-        ql_scales_read(o->scale[r], ql_scales_from(d->w, at / QL_DOT4_BLOCK),
-                       blocks);
+        o->bytes[r] = (const uint8_t *)d->w->data +
+                      (first + row * each) * QL_DOT4_BLOCK / 2;
+        o->scale[r] = o->scales + row * blocks;
+    }
+    for (size_t r = 0; r < apart; r++) {
+        ql_scales_read(o->scales + r * blocks,
+                       ql_scales_from(d->w, first + r * each),
+                       d->rows / apart * blocks);
     }
     if (d->w->absmax_u8) { /* those of the next rows */
-        ql_prefetch(d->w->absmax_u8 + d->start / QL_DOT4_BLOCK +
-                        QL_DOT4_ROWS * each,
+        ql_prefetch(d->w->absmax_u8 + first + QL_DOT4_ROWS * each,
                     QL_DOT4_ROWS * each);
     }
 }

@@ -455,8 +455,8 @@ static void kernels__at_every_depth(void **state)
 }
 
 enum {
-    DOT_N = 320, /* values at most */
-    DOT_COLS = 384,
+    DOT_N = 384, /* values at most: a whole row */
+    DOT_COLS = DOT_N,
     LD_X = DOT_COLS
 };
 
