@@ -5,17 +5,36 @@
 #include "quant/kernel_parts.h"
 #include "quant/x86/parts_avx2.h"
 
+static __m256i product(__m256 code, float scale)
+{
+    return _mm256_castps_si256(_mm256_mul_ps(code, _mm256_set1_ps(scale)));
+}
+
 /* Codes times the scale, rounded to bf16 in the upper halves; the lower ones
  * may be anything. */
 static __m256i upper_halves(__m256 code, float scale)
 {
-    const __m256i u =
-        _mm256_castps_si256(_mm256_mul_ps(code, _mm256_set1_ps(scale)));
+    const __m256i u = product(code, scale);
     const __m256i odd =
         _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
 
     return _mm256_add_epi32(u,
                             _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+}
+
+/* The same in less time, but ties go up: their lower halves are zero, and no
+ * others. */
+static __m256i upper_halves_up(__m256 code, float scale)
+{
+    return _mm256_add_epi32(product(code, scale), _mm256_set1_epi32(0x8000));
+}
+
+static bool any_lower_is_zero(__m256i halves)
+{
+    const __m256i lower = _mm256_slli_epi32(halves, 16);
+    const __m256i zero = _mm256_cmpeq_epi32(lower, _mm256_setzero_si256());
+
+    return _mm256_movemask_epi8(zero) != 0;
 }
 
 /* Entries 0 to 3 and 8 to 11 of the codes, and those beside them. */
@@ -29,24 +48,55 @@ static half_codes codes_of(const float *code)
                         _mm256_loadu2_m128(code + 12, code + 4)};
 }
 
-static __m256i byte_table(half_codes code, float scale)
+/* The bytes of upper halves in that order. */
+static __m256i bytes_apart(__m256i even, __m256i odd)
 {
     const __m256i apart = _mm256_broadcastsi128_si256(
         _mm_setr_epi8(0, 4, 8, 12, 2, 6, 10, 14, 1, 5, 9, 13, 3, 7, 11, 15));
-    const __m256i low = _mm256_srli_epi32(upper_halves(code.even, scale), 16);
-    const __m256i high = upper_halves(code.odd, scale);
+    const __m256i words =
+        _mm256_blend_epi16(_mm256_srli_epi32(even, 16), odd, 0xaa);
 
-    return _mm256_permute4x64_epi64(
-        _mm256_shuffle_epi8(_mm256_blend_epi16(low, high, 0xaa), apart), 0xd8);
+    return _mm256_permute4x64_epi64(_mm256_shuffle_epi8(words, apart), 0xd8);
 }
 
+static __m256i byte_table(half_codes code, float scale)
+{
+    return bytes_apart(upper_halves(code.even, scale),
+                       upper_halves(code.odd, scale));
+}
+
+static void store_table(ql_byte_table *to, __m256i table)
+{
+    _mm256_storeu_si256((__m256i *)(void *)to, table);
+}
+
+/* False where there are ties. */
+static bool tables_without_ties(ql_byte_table *to, half_codes code,
+                                const float *scale, size_t n)
+{
+    __m256i least = _mm256_set1_epi32(-1);
+
+    for (size_t i = 0; i < n; i++) {
+        const __m256i even = upper_halves_up(code.even, scale[i]);
+        const __m256i odd = upper_halves_up(code.odd, scale[i]);
+
+        least = _mm256_min_epu16(least, _mm256_min_epu16(even, odd));
+        store_table(&to[i], bytes_apart(even, odd));
+    }
+    return !any_lower_is_zero(least);
+}
+
+/* A tie is in one of thousands of blocks: it costs less to begin again. */
 void ql_byte_tables_avx2(ql_byte_table *to, const float *code,
                          const float *scale, size_t n)
 {
     const half_codes c = codes_of(code);
 
+    if (tables_without_ties(to, c, scale, n)) {
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
-        _mm256_storeu_si256((__m256i *)(void *)&to[i], byte_table(c, scale[i]));
+        store_table(&to[i], byte_table(c, scale[i]));
     }
 }
 

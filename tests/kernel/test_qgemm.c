@@ -502,6 +502,19 @@ static void check_dots(const ql_dots *d, const float *x)
     }
 }
 
+/* Plain scales become such that codes of one and of minus one lie between two
+ * values of bf16. */
+static void set_between(qcase *c)
+{
+    const size_t blocks = (c->w.first + c->w.rows * c->w.cols) / QL_DOT4_BLOCK;
+
+    for (size_t i = 0; c->w.absmax && i < blocks; i++) {
+        const uint32_t bits = ql_f32_bits(c->absmax[i]) | 0xffff;
+
+        c->absmax[i] = ql_f32_from_bits(bits - 0x7fff);
+    }
+}
+
 static void check_dot4_case(uint64_t seed)
 {
     const ql_kernels *set = ql_kernels_get();
@@ -514,6 +527,9 @@ static void check_dot4_case(uint64_t seed)
 
     qcase_init(&c, 8, DOT_COLS, first, QL_STORAGE_4BIT, QL_DOT4_BLOCK,
                (ql_round)(seed % 3), QCASE_RANDOM, key);
+    if (seed % 2 == 1) {
+        set_between(&c);
+    }
     check_fill(x, QL_DOT4_TOKENS * DOT_N, key);
     for (size_t t = 0; t < QL_DOT4_TOKENS; t++) {
         set->arrange(arranged + t * LD_X, x + t * DOT_N, n);
