@@ -5,13 +5,15 @@
  *   e^x = 2^n e^r,        e^r by a polynomial of degree 6
  *
  * The polynomial is 1 + r + r^2 q(r), with q such that its largest relative
- * error is smallest (Remez); in f32 this is 4e-9. ln 2 is taken in two parts,
- * the upper one short enough that n times it is exact. Error below 2 ulp for
- * every x; results below 2^-126 are denormal, above the largest float inf; NaN
- * gives NaN. */
+ * error is smallest (Remez); in f32 this is 4e-9. Its terms are added up in
+ * pairs: what a loop waits for is the way of one value, from step to step. ln 2
+ * is taken in two parts, the upper one short enough that n times it is exact.
+ * Error below 2 ulp for every x; results below 2^-126 are denormal, above the
+ * largest float inf; NaN gives NaN. */
 #ifndef QL_OP_EXP_H
 #define QL_OP_EXP_H
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -37,7 +39,8 @@ typedef struct ql_exp_parts {
     uint32_t biased;
 } ql_exp_parts;
 
-/* For x from -104 to 89; NaN gives a tail of NaN. */
+/* For x from -104 to 89, beyond which it is of no use; NaN gives a tail of
+ * NaN. */
 static inline ql_exp_parts ql_exp_split(float x)
 {
     /* 1.5 * 2^23 + 254: adding it rounds to an integer n, and leaves n + 254
@@ -46,13 +49,13 @@ static inline ql_exp_parts ql_exp_split(float x)
     const float biased = x * 0x1.715476p+0F + shift;
     const float n = biased - shift;
     const float r = (x - n * 0x1.62e4p-1F) - n * 0x1.7f7d1cp-20F;
-    float q = 0x1.6a244ep-10F;
+    const float square = r * r;
+    const float low = 0x1.fffffcp-2F + 0x1.555492p-3F * r;
+    const float high =
+        0x1.5558f2p-5F + 0x1.1239d4p-7F * r + square * 0x1.6a244ep-10F;
 
-    q = q * r + 0x1.1239d4p-7F;
-    q = q * r + 0x1.5558f2p-5F;
-    q = q * r + 0x1.555492p-3F;
-    q = q * r + 0x1.fffffcp-2F;
-    return (ql_exp_parts){r + r * r * q, ql_exp_bits(biased)};
+    return (ql_exp_parts){r + square * (low + square * high),
+                          ql_exp_bits(biased)};
 }
 
 static inline float ql_exp(float x)
@@ -66,6 +69,17 @@ static inline float ql_exp(float x)
     const float q = (1 + e.tail) * ql_exp_float(half << 23);
 
     return q * ql_exp_float((e.biased - half) << 23);
+}
+
+/* The same for weights of a softmax, which are 1 at most but for roundings: a
+ * little faster, for it is 0 below e^-87 and inf above e^88. */
+static inline float ql_exp_weight(float x)
+{
+    const ql_exp_parts e = ql_exp_split(x);
+    const float y = (1 + e.tail) * ql_exp_float((e.biased - 127) << 23);
+    const float low = x < -87.0F ? 0 : y;
+
+    return x > 88.0F ? INFINITY : low;
 }
 
 #endif

@@ -2,8 +2,9 @@
  * C in one file, loops_set.c, which is compiled once for each set.
  *
  * All sets give the same bits, except that of two NaNs either may come out.
- * Sums are taken in double, in an order that depends on n only. Arrays need no
- * alignment. n may be 0. A loop runs in the calling thread alone. */
+ * Sums are taken in double where nothing else is said, in an order that depends
+ * on n only. Arrays need no alignment. n may be 0. A loop runs in the calling
+ * thread alone. */
 #ifndef QL_OP_LOOPS_H
 #define QL_OP_LOOPS_H
 
@@ -48,8 +49,12 @@ typedef void ql_mix_loop(float *y, const float *x, size_t ldx, size_t rows,
 /* Sum of x[i]^2; each square is exact. */
 typedef double ql_sumsq_loop(const float *x, size_t n);
 
-/* The backward of softmax for one key, with ds = dout v^T at first; i counts
- * queries:
+/* The forward of softmax for a block of scores: x[i] = exp(x[i] - shift), as
+ * exp.h has it for weights; returns their sum, taken in f32. */
+typedef float ql_softmax_fwd_loop(float *x, size_t n, float shift);
+
+/* The backward of softmax for one key, with exp as in the forward and ds =
+ * dout v^T at first; i counts queries:
  *
  *   p[i]  = exp(p[i] - lse[i])
  *   ds[i] = p[i] (ds[i] - delta[i]) */
@@ -180,6 +185,7 @@ typedef struct ql_loops {
     ql_dots_loop *dots;
     ql_mix_loop *mix;
     ql_sumsq_loop *sumsq;
+    ql_softmax_fwd_loop *softmax_fwd;
     ql_softmax_bwd_loop *softmax_bwd;
     ql_softcap_loop *softcap;
     ql_softcap_bwd_loop *softcap_bwd;

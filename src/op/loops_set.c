@@ -19,7 +19,7 @@
 #include "src/op/tanh.h"
 
 enum {
-    LANES = 16,     /* of a sum in double */
+    LANES = 16,     /* of a sum */
     MAX_LANES = 32, /* of a maximum */
     WIDE = 32,      /* of a sum in f32 */
     AHEAD = 8,      /* rows that are brought nearer before they are read */
@@ -229,12 +229,43 @@ static double sumsq(const float *x, size_t n)
     return sum_lanes(lane);
 }
 
+static float sum_floats(const float *lane)
+{
+    float four[4];
+
+    for (size_t j = 0; j < 4; j++) {
+        four[j] = (lane[j] + lane[j + 8]) + (lane[j + 4] + lane[j + 12]);
+    }
+    return (four[0] + four[2]) + (four[1] + four[3]);
+}
+
+static float softmax_fwd(float *x, size_t n, float shift)
+{
+    float lane[LANES] = {0};
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES) {
+#pragma omp simd
+        for (size_t j = 0; j < LANES; j++) {
+            const float e = ql_exp_weight(x[i + j] - shift);
+
+            x[i + j] = e;
+            lane[j] += e;
+        }
+    }
+    for (size_t j = 0; i < n; i++, j++) {
+        x[i] = ql_exp_weight(x[i] - shift);
+        lane[j] += x[i];
+    }
+    return sum_floats(lane);
+}
+
 static void softmax_bwd(float *p, float *ds, size_t n, const float *lse,
                         const float *delta)
 {
 #pragma omp simd
     for (size_t i = 0; i < n; i++) {
-        const float e = ql_exp(p[i] - lse[i]);
+        const float e = ql_exp_weight(p[i] - lse[i]);
 
         p[i] = e;
         ds[i] = e * (ds[i] - delta[i]);
@@ -255,7 +286,7 @@ static void softcap_bwd(float *p, float *ds, size_t n, const float *lse,
 #pragma omp simd
     for (size_t i = 0; i < n; i++) {
         const ql_tanh_parts t = ql_tanh_split(p[i] / cap);
-        const float e = ql_exp(cap * t.value - lse[i]);
+        const float e = ql_exp_weight(cap * t.value - lse[i]);
 
         p[i] = e;
         ds[i] = e * (ds[i] - delta[i]) * t.slope;
@@ -581,6 +612,7 @@ const ql_loops QL_LOOPS = {
     .dots = dots,
     .mix = mix,
     .sumsq = sumsq,
+    .softmax_fwd = softmax_fwd,
     .softmax_bwd = softmax_bwd,
     .softcap = softcap,
     .softcap_bwd = softcap_bwd,

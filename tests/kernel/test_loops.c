@@ -118,6 +118,11 @@ static double call_exp(const ql_loops *l, arrays *s)
     return l->exp(s->x[0], s->n, s->a);
 }
 
+static double call_softmax_fwd(const ql_loops *l, arrays *s)
+{
+    return (double)l->softmax_fwd(s->x[0], s->n, s->a);
+}
+
 static double call_scale(const ql_loops *l, arrays *s)
 {
     l->scale(s->x[0], s->n, s->a);
@@ -343,6 +348,7 @@ static const struct {
     {"dots", call_dots},
     {"mix", call_mix},
     {"sumsq", call_sumsq},
+    {"softmax_fwd", call_softmax_fwd},
     {"softmax_bwd", call_softmax_bwd},
     {"softcap", call_softcap},
     {"softcap_bwd", call_softcap_bwd},

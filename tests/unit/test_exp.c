@@ -10,7 +10,7 @@
 #include "tests/check/check.h"
 
 /* Every 61st float between the bits of from and to. */
-static double worst(float from, float to)
+static double worst(float (*f)(float x), float from, float to)
 {
     const uint32_t end = ql_exp_bits(to);
     double most = 0;
@@ -18,15 +18,15 @@ static double worst(float from, float to)
     for (uint32_t bits = ql_exp_bits(from); bits <= end; bits += 61) {
         const float x = ql_exp_float(bits);
 
-        most = fmax(most, check_ulps(ql_exp(x), exp((double)x)));
+        most = fmax(most, check_ulps(f(x), exp((double)x)));
     }
     return most;
 }
 
 static void exp__is_within_2_ulp(void **state)
 {
-    const double up = worst(0x1p-30F, 88.7F);
-    const double down = worst(-0x1p-30F, -110.0F);
+    const double up = worst(ql_exp, 0x1p-30F, 88.7F);
+    const double down = worst(ql_exp, -0x1p-30F, -110.0F);
 
     (void)state;
     printf("exp: %.3f and %.3f ulp\n", up, down);
@@ -48,6 +48,25 @@ static void exp__is_right_at_the_ends(void **state)
     assert_true(ql_exp(-INFINITY) == 0);
     assert_true(isnan(ql_exp(NAN)));
     assert_true(isnan(ql_exp(-NAN)));
+}
+
+static void exp__of_weights_is_within_2_ulp(void **state)
+{
+    const double up = worst(ql_exp_weight, 0x1p-30F, 88.0F);
+    const double down = worst(ql_exp_weight, -0x1p-30F, -87.0F);
+
+    (void)state;
+    printf("exp of weights: %.3f and %.3f ulp\n", up, down);
+    assert_true(up <= 2 && down <= 2);
+    assert_true(ql_exp_weight(0) == 1 && ql_exp_weight(-0.0F) == 1);
+    assert_true(ql_exp_weight(88.1F) == INFINITY);
+    assert_true(ql_exp_weight(1e30F) == INFINITY);
+    assert_true(ql_exp_weight(INFINITY) == INFINITY);
+    assert_true(ql_exp_weight(-87.1F) == 0);
+    assert_true(ql_exp_weight(-1e30F) == 0);
+    assert_true(ql_exp_weight(-INFINITY) == 0);
+    assert_true(isnan(ql_exp_weight(NAN)));
+    assert_true(isnan(ql_exp_weight(-NAN)));
 }
 
 /* Over all of tanh, from where it is x to where it is 1, and its slope as long
@@ -131,6 +150,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exp__is_within_2_ulp),
         cmocka_unit_test(exp__is_right_at_the_ends),
+        cmocka_unit_test(exp__of_weights_is_within_2_ulp),
         cmocka_unit_test(tanh__is_within_5_ulp),
         cmocka_unit_test(row__exp_is_the_same_in_vectors_and_alone),
         cmocka_unit_test(row__max_and_dot),
