@@ -4,29 +4,50 @@
 #include "src/op/attention_one.h"
 #include "src/op/parallel.h"
 
+/* Parts that the heads of one head of keys are taken in. */
+static size_t parts_of(const ql_attention_shape *s)
+{
+    return (s->H / s->KV + QL_ATTENTION_HEADS - 1) / QL_ATTENTION_HEADS;
+}
+
+size_t ql_attention_rows(const ql_attention_shape *s)
+{
+    const size_t parts = parts_of(s);
+    const size_t heads = (s->H / s->KV + parts - 1) / parts;
+    const size_t rows = QL_ATTENTION_TOGETHER / heads;
+
+    return rows < QL_ATTENTION_ROWS ? rows : QL_ATTENTION_ROWS;
+}
+
 static size_t blocks_of(const ql_attention_shape *s, size_t sequence)
 {
     const size_t n = s->start[sequence + 1] - s->start[sequence];
+    const size_t rows = ql_attention_rows(s);
 
-    return (n + QL_ATTENTION_ROWS - 1) / QL_ATTENTION_ROWS;
+    return (n + rows - 1) / rows;
 }
 
-size_t ql_attention_blocks(const ql_attention_shape *s)
+size_t ql_attention_items(const ql_attention_shape *s)
 {
     size_t n = 0;
 
     for (size_t i = 0; i < s->sequences; i++) {
         n += blocks_of(s, i);
     }
-    return n;
+    return n * s->KV * parts_of(s);
 }
 
 ql_item ql_attention_item(const ql_attention_shape *s, size_t index)
 {
-    size_t block = index / s->H;
+    const size_t group = s->H / s->KV;
+    const size_t parts = parts_of(s);
+    const size_t part = index % parts;
+    const size_t kv = index / parts % s->KV;
+    size_t block = index / parts / s->KV;
     size_t sequence = 0;
-    ql_item it = {.head = index % s->H};
+    ql_item it = {.head = kv * group + group * part / parts};
 
+    it.heads = kv * group + group * (part + 1) / parts - it.head;
     while (block >= blocks_of(s, sequence)) {
         block -= blocks_of(s, sequence++);
     }

@@ -7,23 +7,33 @@
 #include "src/op/tiles.h"
 
 /* A pair of blocks: rows and columns of the score tile at most, tokens both.
- * Columns are a whole panel of any set; for either, whole vectors. */
+ * Columns are whole panels of any set; for either, whole vectors. */
 enum {
     QL_ATTENTION_ROWS = 128,
-    QL_ATTENTION_COLUMNS = 64
+    QL_ATTENTION_COLUMNS = 128
 };
 
-/* One block of rows of one head of one sequence. */
+/* Some heads that share keys take these together: HEADS of them at most, and
+ * no more than TOGETHER rows, of which ROWS are one head's at most. */
+enum {
+    QL_ATTENTION_HEADS = 4,
+    QL_ATTENTION_TOGETHER = 256
+};
+
+/* One block of rows of one sequence, for some heads that share keys. */
 typedef struct ql_item {
-    size_t head;
+    size_t head, heads; /* the first one, their number */
     ql_span sequence;
     size_t at, n; /* the block: its first token, its length */
 } ql_item;
 
-/* Blocks of rows of all sequences. */
-size_t ql_attention_blocks(const ql_attention_shape *s);
+/* Rows of a block at most. */
+size_t ql_attention_rows(const ql_attention_shape *s);
 
-/* Item number index of H * blocks: heads change fastest. */
+/* Items of all sequences. */
+size_t ql_attention_items(const ql_attention_shape *s);
+
+/* Item number index: heads change fastest. */
 ql_item ql_attention_item(const ql_attention_shape *s, size_t index);
 
 /* Keys that a query sees, and queries that see a key, of its sequence. Queries

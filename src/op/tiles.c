@@ -237,11 +237,13 @@ void ql_tiles_product(const ql_kernels *set, const ql_product *p)
         const size_t nr = panel_width(set, p->columns - at);
         const ql_tile *tile = nr == set->tile.nr ? &set->tile : &set->thin;
         const size_t strips = (p->rows + tile->mr - 1) / tile->mr;
+        size_t row = 0;
 
         for (size_t i = 0; i < strips; i++) {
-            const size_t row = p->rows * i / strips;
+            const size_t rows = p->rows / strips + (i < p->rows % strips);
 
-            strip(set, tile, p, at, row, p->rows * (i + 1) / strips - row);
+            strip(set, tile, p, at, row, rows);
+            row += rows;
         }
         at += nr;
     }

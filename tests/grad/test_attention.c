@@ -285,11 +285,11 @@ static void attention__of_every_kind_agrees_with_double(void **state)
 
 static void attention__agrees_with_double(void **state)
 {
-    const size_t heads[][2] = {{1, 1}, {4, 2}, {6, 3}, {3, 1}};
+    const size_t heads[][2] = {{1, 1}, {4, 2}, {6, 3}, {3, 1}, {7, 1}};
     const size_t widths[] = {1, 5, 64, 80};
 
     (void)state;
-    for (size_t i = 0; i < 16; i++) {
+    for (size_t i = 0; i < 20; i++) {
         const size_t D = widths[i % 4];
         const ql_attention_shape s = {.T = TOKENS,
                                       .H = heads[i / 4][0],
