@@ -1,5 +1,5 @@
-/* The backward: an item is one head of one sequence. With p the softmax and
- * o = p v:
+/* The backward: an item is one head of one sequence, or all that share keys,
+ * which then add up their gradients at once. With p the softmax and o = p v:
  *
  *   dv = p^T dout
  *   dp = dout v^T
@@ -20,7 +20,9 @@
 enum {
     ROWS = QL_ATTENTION_ROWS,
     COLUMNS = QL_ATTENTION_COLUMNS,
-    VECTOR = 16 /* values: a whole vector of any set; divides COLUMNS */
+    VECTOR = 16, /* values: a whole vector of any set; divides COLUMNS */
+    AHEAD = 8,   /* rows that are brought nearer before they are used */
+    ITEMS = 16   /* that there are at least, if sequences and heads allow it */
 };
 
 /* A thread's scratch. */
@@ -86,7 +88,7 @@ size_t ql_attention_bwd_bytes(const ql_attention_shape *s)
     return piece.used * sizeof(uint32_t);
 }
 
-/* Where a head's gradients of keys and values go. */
+/* Where gradients of keys and values go. */
 typedef struct target {
     float *dk, *dv;
     size_t ld;
@@ -97,15 +99,30 @@ typedef struct call {
     const ql_kernels *set;
     const ql_loops *loops;
     const ql_attention_shape *s;
-    size_t head;
+    size_t heads;
     ql_span sequence;
-    size_t ldq, ldk;               /* between tokens */
-    const float *q, *k, *v, *dout; /* of the head */
-    const float *lse, *delta;      /* of the head, H apart */
-    float *dq;
+    size_t ldq, ldk;           /* between tokens */
+    const float *k, *v;        /* of the heads */
+    const float *q, *dout, *o; /* of the first head; others follow */
+    const float *lse;          /* the same, H apart */
+    float *dq, *delta;
     target to;
     scratch t;
 } call;
+
+/* The call as one head of its item sees it. */
+static call of_head(const call *c, size_t head)
+{
+    const size_t at = head * c->s->D;
+    call h = *c;
+
+    h.q += at;
+    h.dout += at;
+    h.dq += at;
+    h.lse += head;
+    h.delta += head;
+    return h;
+}
 
 /* Where operands are rounded, queries are scaled, as in the forward, so that
  * scores are the same; elsewhere keys, whose rows have to be made anyway. */
@@ -240,6 +257,9 @@ static void add_dq(const call *c, const pair *b)
     for (size_t q = 0; q < b->m; q++) {
         float *out = c->dq + (b->i + q) * c->ldq;
 
+        if (q + AHEAD < b->m) {
+            ql_prefetch(out + AHEAD * c->ldq, D * sizeof(float));
+        }
         for (size_t d = 0; d < D; d++) {
             out[d] += c->s->scale * t->dq[q * ld + d];
         }
@@ -271,26 +291,15 @@ static void add_keys(const call *c, const pair *b, float *to, const float *x,
     ql_tiles_product(c->set, &p);
 }
 
-/* The n keys from j on against all queries that see them. */
-static void take_keys(const call *c, size_t j, size_t n)
+/* The n keys from j on, which are at hand, against all queries of a head that
+ * see them. */
+static void take_head(const call *c, size_t j, size_t n)
 {
     const ql_attention_shape *s = c->s;
     const size_t first = ql_attention_queries(s, c->sequence, j).from;
     const size_t end = ql_attention_queries(s, c->sequence, j + n - 1).to;
-    const size_t D = c->s->D;
-    const size_t ld = ql_tiles_columns(c->set, D);
-    const size_t bytes = n * ld * sizeof(float);
-    const ql_rows k = {c->k + j * c->ldk, c->ldk, n, D, 1};
-    const float scale = queries_are_scaled(c) ? 1 : s->scale;
-    const ql_rows scaled = {k.x, k.ld, n, D, scale};
-    const ql_rows v = {c->v + j * c->ldk, c->ldk, n, D, 1};
     const scratch *t = &c->t;
 
-    ql_tiles_a(c->set, t->k, ql_tiles_lda(c->set, D), &scaled);
-    ql_tiles_a(c->set, t->v, ql_tiles_lda(c->set, D), &v);
-    ql_tiles_nn(c->set, t->k_nn, &k, t->packing);
-    memset(t->dk, 0, bytes);
-    memset(t->dv, 0, bytes);
     for (size_t i = first; i < end; i += COLUMNS) {
         const size_t m = end - i < COLUMNS ? end - i : COLUMNS;
         const pair b = open_pair(c, j, n, i, m);
@@ -301,25 +310,84 @@ static void take_keys(const call *c, size_t j, size_t n)
         add_keys(c, &b, t->dv, t->score, t->p, t->dout_nn);
         add_keys(c, &b, t->dk, t->dscore, t->ds, t->q_nn);
     }
-    for (size_t r = 0; r < n; r++) {
-        const size_t at = (j + r) * c->to.ld;
+}
 
-        c->loops->scale(t->dk + r * ld, D, s->scale);
-        memcpy(c->to.dk + at, t->dk + r * ld, D * sizeof(float));
-        memcpy(c->to.dv + at, t->dv + r * ld, D * sizeof(float));
+/* Adds a head's gradients of n keys from j on to those of the heads before it:
+ * in order, as add_groups does. */
+static void end_keys(const call *c, size_t head, size_t j, size_t n)
+{
+    const size_t D = c->s->D;
+    const size_t ld = ql_tiles_columns(c->set, D);
+    const scratch *t = &c->t;
+
+    for (size_t r = 0; r < n; r++) {
+        float *dk = c->to.dk + (j + r) * c->to.ld;
+        float *dv = c->to.dv + (j + r) * c->to.ld;
+
+        if (r + AHEAD < n) {
+            ql_prefetch(dk + AHEAD * c->to.ld, D * sizeof *dk);
+            ql_prefetch(dv + AHEAD * c->to.ld, D * sizeof *dv);
+        }
+        for (size_t d = 0; d < D; d++) {
+            dk[d] = (head > 0 ? dk[d] : 0) + t->dk[r * ld + d] * c->s->scale;
+            dv[d] = (head > 0 ? dv[d] : 0) + t->dv[r * ld + d];
+        }
     }
 }
 
-/* Everything of an item: dq adds up over blocks of keys. */
+/* The n keys from j on against all queries of the item. */
+static void take_keys(const call *c, size_t j, size_t n)
+{
+    const size_t D = c->s->D;
+    const size_t bytes = n * ql_tiles_columns(c->set, D) * sizeof(float);
+    const ql_rows k = {c->k + j * c->ldk, c->ldk, n, D, 1};
+    const float scale = queries_are_scaled(c) ? 1 : c->s->scale;
+    const ql_rows scaled = {k.x, k.ld, n, D, scale};
+    const ql_rows v = {c->v + j * c->ldk, c->ldk, n, D, 1};
+    const scratch *t = &c->t;
+
+    ql_tiles_a(c->set, t->k, ql_tiles_lda(c->set, D), &scaled);
+    ql_tiles_a(c->set, t->v, ql_tiles_lda(c->set, D), &v);
+    ql_tiles_nn(c->set, t->k_nn, &k, t->packing);
+    for (size_t h = 0; h < c->heads; h++) {
+        const call head = of_head(c, h);
+
+        memset(t->dk, 0, bytes);
+        memset(t->dv, 0, bytes);
+        take_head(&head, j, n);
+        end_keys(c, h, j, n);
+    }
+}
+
+/* delta of the item's rows; dq, which adds up over blocks of keys, is zero. */
+static void begin_rows(const call *c)
+{
+    const size_t D = c->s->D;
+    const size_t bytes = c->heads * D * sizeof(float);
+
+    for (size_t i = c->sequence.from; i < c->sequence.to; i++) {
+        const float *dout = c->dout + i * c->ldq;
+        const float *o = c->o + i * c->ldq;
+        float *delta = c->delta + i * c->s->H;
+
+        if (i + AHEAD < c->sequence.to) {
+            ql_prefetch(dout + AHEAD * c->ldq, bytes);
+            ql_prefetch(o + AHEAD * c->ldq, bytes);
+        }
+        for (size_t h = 0; h < c->heads; h++) {
+            delta[h] = (float)c->loops->dot(dout + h * D, o + h * D, D);
+        }
+        memset(c->dq + i * c->ldq, 0, bytes);
+    }
+}
+
 static void backward_item(const call *c)
 {
     const ql_span all = c->sequence;
     const size_t n = all.to - all.from;
     const size_t blocks = (n + ROWS - 1) / ROWS;
 
-    for (size_t i = all.from; i < all.to; i++) {
-        memset(c->dq + i * c->ldq, 0, c->s->D * sizeof *c->dq);
-    }
+    begin_rows(c);
     for (size_t b = 0; b < blocks; b++) {
         const size_t j = n * b / blocks;
 
@@ -349,28 +417,21 @@ static void add_groups(float *dk, float *dv, const target *part,
     }
 }
 
-/* Item number index: a head of a sequence. */
-static call open_item(const ql_attention_kept *f, const ql_attention_shape *s,
-                      size_t index, uint32_t *work)
+/* Heads of an item: all that share keys, unless an item would then be more than
+ * an ITEMS-th of the work. It does not change results, which would depend on
+ * what else is in a pack. */
+static size_t heads_of(const ql_attention_shape *s)
 {
-    ql_pieces piece = {.start = work};
-    const size_t head = index % s->H;
-    const size_t kv = head / (s->H / s->KV) * s->D;
+    size_t all = 0;
+    size_t most = 0;
 
-    return (call){
-        .set = ql_kernels_get(),
-        .loops = ql_loops_get(),
-        .s = s,
-        .head = head,
-        .sequence = {s->start[index / s->H], s->start[index / s->H + 1]},
-        .ldq = s->H * s->D,
-        .ldk = s->KV * s->D,
-        .q = f->q + head * s->D,
-        .k = f->k + kv,
-        .v = f->v + kv,
-        .lse = f->lse + head,
-        .t = lay_out(&piece, s),
-    };
+    for (size_t i = 0; i < s->sequences; i++) {
+        const size_t n = s->start[i + 1] - s->start[i];
+
+        all += n * n;
+        most = n * n > most ? n * n : most;
+    }
+    return all * s->KV >= ITEMS * most ? s->H / s->KV : 1;
 }
 
 void ql_attention_bwd(float *dq, float *dk, float *dv, const float *dout,
@@ -379,31 +440,47 @@ void ql_attention_bwd(float *dq, float *dk, float *dv, const float *dout,
 {
     const size_t D = s->D;
     const size_t each = ql_attention_bwd_bytes(s) / sizeof(float);
-    const bool grouped = s->H > s->KV;
-    const ql_loops *loops = ql_loops_get();
+    const size_t group = s->H / s->KV;
+    const size_t heads = heads_of(s);
+    const size_t parts = s->H / heads; /* of a sequence */
     float *delta = (float *)work + ql_max_threads() * each;
-    target to = {dk, dv, s->H * D};
+    target to = {dk, dv, parts * D};
 
     assert(s->KV > 0 && s->H % s->KV == 0 && !(s->both_ways && s->window));
-    if (grouped) {
+    if (heads < group) {
         to.dk = delta + s->T * s->H;
         to.dv = to.dk + s->T * s->H * D;
     }
-#pragma omp parallel for schedule(dynamic, 64)
-    for (size_t i = 0; i < s->T * s->H; i++) {
-        delta[i] = (float)loops->dot(dout + i * D, f->o + i * D, D);
-    }
 #pragma omp parallel for schedule(dynamic)
-    for (size_t i = 0; i < s->sequences * s->H; i++) {
-        call c = open_item(f, s, i, (uint32_t *)work + ql_thread() * each);
+    for (size_t i = 0; i < s->sequences * parts; i++) {
+        const size_t sequence = i / parts;
+        const size_t part = i % parts;
+        const size_t head = part * heads;
+        const size_t kv = head / group * D;
+        ql_pieces piece = {.start = (uint32_t *)work + ql_thread() * each};
+        const call c = {
+            .set = ql_kernels_get(),
+            .loops = ql_loops_get(),
+            .s = s,
+            .heads = heads,
+            .sequence = {s->start[sequence], s->start[sequence + 1]},
+            .ldq = s->H * D,
+            .ldk = s->KV * D,
+            .k = f->k + kv,
+            .v = f->v + kv,
+            .q = f->q + head * D,
+            .dout = dout + head * D,
+            .o = f->o + head * D,
+            .lse = f->lse + head,
+            .dq = dq + head * D,
+            .delta = delta + head,
+            .to = {to.dk + part * D, to.dv + part * D, to.ld},
+            .t = lay_out(&piece, s),
+        };
 
-        c.dout = dout + c.head * D;
-        c.delta = delta + c.head;
-        c.dq = dq + c.head * D;
-        c.to = (target){to.dk + c.head * D, to.dv + c.head * D, to.ld};
         backward_item(&c);
     }
-    if (grouped) {
+    if (heads < group) {
         add_groups(dk, dv, &to, s);
     }
 }

@@ -8,9 +8,14 @@
 
 static const size_t start[] = {0, 1, 3, 66, 130, 195, 324};
 
+/* So many that all heads of a sequence that share keys go back together. */
+static const size_t many[] = {0, 140, 280, 420, 560, 700, 840, 980, 1120, 1260};
+
 enum {
     SEQUENCES = sizeof start / sizeof *start - 1,
-    TOKENS = 324
+    TOKENS = 324,
+    MANY = sizeof many / sizeof *many - 1,
+    MOST = 1260 /* tokens */
 };
 
 typedef struct truth {
@@ -62,8 +67,8 @@ static void one_query(const truth *r, size_t first, size_t end, size_t i,
     const double *q = r->q + (i * r->s.H + h) * D;
     const double *dout = r->dout + (i * r->s.H + h) * D;
     double *o = r->o + (i * r->s.H + h) * D;
-    double p[TOKENS];
-    double slope[TOKENS];
+    double p[MOST];
+    double slope[MOST];
     double sum = 0;
     double delta;
 
@@ -304,6 +309,27 @@ static void attention__agrees_with_double(void **state)
     }
 }
 
+static ql_attention_shape many_of(size_t kind, size_t H, size_t KV, size_t D)
+{
+    ql_attention_shape s = shape_of(kind, H, KV, D);
+
+    s.T = MOST;
+    s.start = many;
+    s.sequences = MANY;
+    return s;
+}
+
+static void attention__of_many_sequences_agrees_with_double(void **state)
+{
+    (void)state;
+    for (size_t kind = 0; kind < KINDS; kind += 5) {
+        const ql_attention_shape s = many_of(kind, 6, 2, 20);
+
+        check_run(&s, 1, 5e-7);
+        check_run(&s, 2, 1e-6);
+    }
+}
+
 static void attention__gradient_is_the_slope(void **state)
 {
     const size_t ends[] = {0, 3, 69, 70};
@@ -330,8 +356,9 @@ static void attention__gradient_is_the_slope(void **state)
 static void attention__does_not_depend_on_threads(void **state)
 {
     (void)state;
-    for (size_t kind = 0; kind < KINDS; kind++) {
-        const ql_attention_shape s = shape_of(kind, 6, 3, 16);
+    for (size_t n = 0; n < 2 * KINDS; n++) {
+        const ql_attention_shape s =
+            (n < KINDS ? shape_of : many_of)(n % KINDS, 6, 3, 16);
         float *first[ROOMS];
         float *room[ROOMS];
 
@@ -466,42 +493,51 @@ static void attention__skips_what_is_outside_the_window(void **state)
     run_close(room, &s);
 }
 
+static void check_pack(const ql_attention_shape *s)
+{
+    float *pack[ROOMS];
+
+    run_open(pack, s, 1);
+    for (size_t n = 0; n < s->sequences; n++) {
+        const size_t first = s->start[n];
+        const size_t ends[] = {0, s->start[n + 1] - first};
+        ql_attention_shape one = *s;
+        float *room[ROOMS];
+
+        one.T = ends[1];
+        one.start = ends;
+        one.sequences = 1;
+        for (int i = 0; i < ROOMS; i++) {
+            const size_t size = room_size(&one, i);
+
+            room[i] = room_open(size);
+            if (i < O) {
+                memcpy(room[i], pack[i] + size / one.T * first,
+                       size * sizeof(float));
+            }
+        }
+        run(room, &one);
+        for (int i = O; i < ROOMS; i++) {
+            const size_t size = room_size(&one, i);
+
+            assert_memory_equal(room[i], pack[i] + size / one.T * first,
+                                size * sizeof(float));
+        }
+        run_close(room, &one);
+    }
+    run_close(pack, s);
+}
+
 /* A sequence among others has the bits that it has alone. */
 static void attention__of_a_pack_is_that_of_each_sequence(void **state)
 {
     (void)state;
     for (size_t kind = 0; kind < KINDS; kind++) {
-        const ql_attention_shape s = shape_of(kind, 4, 2, 20);
-        float *pack[ROOMS];
+        const ql_attention_shape few = shape_of(kind, 4, 2, 20);
+        const ql_attention_shape more = many_of(kind, 6, 2, 20);
 
-        run_open(pack, &s, 1);
-        for (size_t n = 0; n < s.sequences; n++) {
-            const size_t ends[] = {0, start[n + 1] - start[n]};
-            ql_attention_shape one = s;
-            float *room[ROOMS];
-
-            one.T = ends[1];
-            one.start = ends;
-            one.sequences = 1;
-            for (int i = 0; i < ROOMS; i++) {
-                const size_t size = room_size(&one, i);
-
-                room[i] = room_open(size);
-                if (i < O) {
-                    memcpy(room[i], pack[i] + size / one.T * start[n],
-                           size * sizeof(float));
-                }
-            }
-            run(room, &one);
-            for (int i = O; i < ROOMS; i++) {
-                const size_t size = room_size(&one, i);
-
-                assert_memory_equal(room[i], pack[i] + size / one.T * start[n],
-                                    size * sizeof(float));
-            }
-            run_close(room, &one);
-        }
-        run_close(pack, &s);
+        check_pack(&few);
+        check_pack(&more);
     }
 }
 
@@ -540,6 +576,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attention__agrees_with_double),
         cmocka_unit_test(attention__of_every_kind_agrees_with_double),
+        cmocka_unit_test(attention__of_many_sequences_agrees_with_double),
         cmocka_unit_test(attention__gradient_is_the_slope),
         cmocka_unit_test(attention__does_not_depend_on_threads),
         cmocka_unit_test(attention__of_a_wide_window_is_the_plain_one),
