@@ -1,21 +1,26 @@
-/* Few tokens by 4-bit weights, with AVX2: the tables of all blocks are made
- * first, and then looked up without storing what comes of it. And dot products
- * with weights in f32 and in bf16. */
+/* Few tokens by 4-bit weights, with AVX2: the tables of some blocks are made
+ * first, in bytes, and then looked up without storing what comes of it. And dot
+ * products with weights in f32 and in bf16. */
 #include <immintrin.h>
 
 #include "quant/kernel_parts.h"
 #include "quant/x86/parts_avx2.h"
 
 enum {
-    BLOCKS = QL_DOT4_DEPTH / QL_DOT4_BLOCK,
     PIECE = 64, /* blocks of x that stay in the first cache */
     WAYS = 4    /* partial sums at the most: additions take their time */
 };
 
-typedef struct row_tables {
-    ql_dot_rows rows;
-    ql_byte_table bf16[QL_DOT4_ROWS][BLOCKS]; /* where weights are so rounded */
-} row_tables;
+/* The table of a block in f32: each byte of its sixteen entries. */
+typedef struct f32_table {
+    uint8_t byte[4][16];
+} f32_table;
+
+/* Those of a piece of a row. */
+typedef union piece_tables {
+    ql_byte_table bf16[PIECE]; /* where weights are so rounded */
+    f32_table f32[PIECE];
+} piece_tables;
 
 /* The partial sums of some tokens, as many as there are registers for. */
 typedef struct sums {
@@ -61,6 +66,13 @@ static inline __m256 odd_words(__m256i words)
         _mm256_and_si256(words, _mm256_set1_epi32((int)0xffff0000)));
 }
 
+/* Nibble i of each two bytes. */
+static inline __m256i nibbles(__m256i bytes, int i)
+{
+    return _mm256_and_si256(_mm256_srli_epi16(bytes, 4 * i),
+                            _mm256_set1_epi8(15));
+}
+
 /* The codes of a block of 64 as eight vectors: nibble i of each two bytes, from
  * the first eight bytes of each sixteen, and then from the others. */
 static inline __attribute__((always_inline)) void
@@ -72,8 +84,7 @@ block_bf16(sums *s, __m256i bytes, const ql_byte_table *table, const float *x,
 
 #pragma GCC unroll 2
     for (int i = 0; i < 2; i++) {
-        const __m256i code = _mm256_and_si256(_mm256_srli_epi16(bytes, 4 * i),
-                                              _mm256_set1_epi8(15));
+        const __m256i code = nibbles(bytes, i);
         const __m256i a = _mm256_shuffle_epi8(first, code);
         const __m256i b = _mm256_shuffle_epi8(second, code);
         const __m256i low = _mm256_unpacklo_epi8(a, b);
@@ -86,62 +97,111 @@ block_bf16(sums *s, __m256i bytes, const ql_byte_table *table, const float *x,
     }
 }
 
-/* The same by tables of floats: eight entries each, of which the fourth bit of
- * a code picks one. */
+/* Products of vectors i and i + 2: floats of which a has the lower words, and b
+ * the upper ones. */
 static inline __attribute__((always_inline)) void
-block_f32(sums *s, __m256i bytes, __m256 low, __m256 high, const float *x,
+add_words(sums *s, size_t i, __m256i a, __m256i b, const float *x, size_t ldx,
+          size_t T)
+{
+    add_products(s, i, _mm256_castsi256_ps(_mm256_unpacklo_epi16(a, b)), x, ldx,
+                 T);
+    add_products(s, i + 2, _mm256_castsi256_ps(_mm256_unpackhi_epi16(a, b)), x,
+                 ldx, T);
+}
+
+/* The same vectors from all bytes: those at even places come first of each
+ * eight. */
+static inline __attribute__((always_inline)) void
+block_f32(sums *s, __m256i bytes, const f32_table *table, const float *x,
           size_t ldx, size_t T)
 {
-    const __m256i zero = _mm256_setzero_si256();
-    const __m256i words[2] = {_mm256_unpacklo_epi16(bytes, zero),
-                              _mm256_unpackhi_epi16(bytes, zero)};
+    const __m256i even_first = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15));
+    const __m256i apart = _mm256_shuffle_epi8(bytes, even_first);
 
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) {
-        const __m256i code = _mm256_srli_epi32(words[i / 4], i % 4 * 4);
-        const __m256 half = _mm256_castsi256_ps(
-            _mm256_slli_epi32(words[i / 4], 28 - i % 4 * 4));
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) {
+        const __m256i code = nibbles(apart, i);
+        __m256i byte[4];
 
-        add_products(s, (size_t)i,
-                     _mm256_blendv_ps(_mm256_permutevar8x32_ps(low, code),
-                                      _mm256_permutevar8x32_ps(high, code),
-                                      half),
-                     x, ldx, T);
+#pragma GCC unroll 4
+        for (size_t k = 0; k < 4; k++) {
+            byte[k] = _mm256_shuffle_epi8(ql_twice_avx2(table->byte[k]), code);
+        }
+        add_words(s, (size_t)i, _mm256_unpacklo_epi8(byte[0], byte[1]),
+                  _mm256_unpacklo_epi8(byte[2], byte[3]), x, ldx, T);
+        add_words(s, (size_t)i + 4, _mm256_unpackhi_epi8(byte[0], byte[1]),
+                  _mm256_unpackhi_epi8(byte[2], byte[3]), x, ldx, T);
     }
 }
 
-/* Blocks [from, to) of a row. */
+/* Eight entries, each four of which have byte after byte. */
+static inline __m256i half_table(const float *code, float scale, ql_round round)
+{
+    const __m256i apart = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+
+    return _mm256_shuffle_epi8(
+        _mm256_castps_si256(ql_scaled_avx2(code, scale, round)), apart);
+}
+
+static inline void make_f32(f32_table *to, const float *code, float scale,
+                            ql_round round)
+{
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    const __m256i a = half_table(code, scale, round);
+    const __m256i b = half_table(code + 8, scale, round);
+
+    _mm256_storeu_si256(
+        (void *)to->byte[0],
+        _mm256_permutevar8x32_epi32(_mm256_unpacklo_epi32(a, b), order));
+    _mm256_storeu_si256(
+        (void *)to->byte[2],
+        _mm256_permutevar8x32_epi32(_mm256_unpackhi_epi32(a, b), order));
+}
+
 static inline __attribute__((always_inline)) void
-row_products(sums *s, const ql_dots *d, const row_tables *tables, size_t r,
+make_tables(piece_tables *to, const ql_qtensor *w, const float *scale, size_t n,
+            bool bf16)
+{
+    if (bf16) {
+        ql_byte_tables_avx2(to->bf16, w->code, scale, n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        make_f32(&to->f32[i], w->code, scale[i], w->round);
+    }
+}
+
+/* Blocks [from, to) of a row, a piece at the most. */
+static inline __attribute__((always_inline)) void
+row_products(sums *s, const ql_dots *d, const ql_dot_rows *rows, size_t r,
              size_t from, size_t to, size_t T, bool bf16)
 {
     const float *x = (const float *)(const void *)d->x;
-    const uint8_t *bytes = tables->rows.bytes[r];
-    const float *code = d->w->code;
+    const uint8_t *bytes = rows->bytes[r];
+    piece_tables tables;
     sums here;
 
+    make_tables(&tables, d->w, rows->scale[r] + from, to - from, bf16);
     copy_sums(&here, s, T);
     for (size_t b = from; b < to; b++) {
         const uint8_t *at = bytes + b * QL_DOT4_BLOCK / 2;
         const float *y = x + b * QL_DOT4_BLOCK;
         const __m256i v = _mm256_loadu_si256((const void *)at);
 
-        _mm_prefetch((const char *)at + tables->rows.next, _MM_HINT_T0);
+        _mm_prefetch((const char *)at + rows->next, _MM_HINT_T0);
         if (bf16) {
-            block_bf16(&here, v, &tables->bf16[r][b], y, d->ldx, T);
+            block_bf16(&here, v, &tables.bf16[b - from], y, d->ldx, T);
         } else {
-            const float scale = tables->rows.scale[r][b];
-
-            block_f32(&here, v, ql_scaled_avx2(code, scale, d->w->round),
-                      ql_scaled_avx2(code + 8, scale, d->w->round), y, d->ldx,
-                      T);
+            block_f32(&here, v, &tables.f32[b - from], y, d->ldx, T);
         }
     }
     copy_sums(s, &here, T);
 }
 
 static inline __attribute__((always_inline)) void
-all_rows(float sum[][QL_DOT4_ROWS], const ql_dots *d, const row_tables *tables,
+all_rows(float sum[][QL_DOT4_ROWS], const ql_dots *d, const ql_dot_rows *rows,
          size_t T, bool bf16)
 {
     const size_t blocks = d->n / QL_DOT4_BLOCK;
@@ -158,7 +218,7 @@ all_rows(float sum[][QL_DOT4_ROWS], const ql_dots *d, const row_tables *tables,
         const size_t to = b + PIECE / T < blocks ? b + PIECE / T : blocks;
 
         for (size_t r = 0; r < QL_DOT4_ROWS; r++) {
-            row_products(&s[r], d, tables, r, b, to, T, bf16);
+            row_products(&s[r], d, rows, r, b, to, T, bf16);
         }
     }
     for (size_t t = 0; t < T; t++) {
@@ -175,33 +235,27 @@ all_rows(float sum[][QL_DOT4_ROWS], const ql_dots *d, const row_tables *tables,
 }
 
 static inline __attribute__((always_inline)) void
-in_bf16(float sum[][QL_DOT4_ROWS], const ql_dots *d, const void *tables,
-        size_t T)
+in_bf16(float sum[][QL_DOT4_ROWS], const ql_dots *d, const void *rows, size_t T)
 {
-    all_rows(sum, d, tables, T, true);
+    all_rows(sum, d, rows, T, true);
 }
 
 static inline __attribute__((always_inline)) void
-in_f32(float sum[][QL_DOT4_ROWS], const ql_dots *d, const void *tables,
-       size_t T)
+in_f32(float sum[][QL_DOT4_ROWS], const ql_dots *d, const void *rows, size_t T)
 {
-    all_rows(sum, d, tables, T, false);
+    all_rows(sum, d, rows, T, false);
 }
 
 void ql_dot4_avx2(float sum[][QL_DOT4_ROWS], const ql_dots *d)
 {
-    row_tables tables;
+    ql_dot_rows rows;
 
-    ql_dot_rows_open(&tables.rows, d);
-    if (d->w->round != QL_ROUND_BF16) {
-        ql_dot4_unrolled(sum, d, &tables, in_f32);
-        return;
+    ql_dot_rows_open(&rows, d);
+    if (d->w->round == QL_ROUND_BF16) {
+        ql_dot4_unrolled(sum, d, &rows, in_bf16);
+    } else {
+        ql_dot4_unrolled(sum, d, &rows, in_f32);
     }
-    for (size_t r = 0; r < QL_DOT4_ROWS; r++) {
-        ql_byte_tables_avx2(tables.bf16[r], d->w->code, tables.rows.scale[r],
-                            d->n / QL_DOT4_BLOCK);
-    }
-    ql_dot4_unrolled(sum, d, &tables, in_bf16);
 }
 
 /* High nibbles come first in memory, and second in a word. */
