@@ -54,6 +54,14 @@ typedef struct ql_tile {
     ql_ukr_fn *ukr;
 } ql_tile;
 
+/* What of a product stays in the caches, found by measurement: a chunk of B and
+ * a block of A. Nothing but speed and the order of sums depends on it. */
+typedef struct ql_cached {
+    size_t depth;   /* cells of a chunk */
+    size_t columns; /* of a chunk of B, at most; a multiple of nr */
+    size_t tokens;  /* of a block of A, about */
+} ql_cached;
+
 /* Dot product of n operands, in an order that depends on the set and n only. */
 typedef float ql_dot_fn(const void *a, const void *b, size_t n);
 
@@ -91,6 +99,7 @@ typedef struct ql_kernels {
     size_t pair;       /* operands in a cell: 1, or 2 in bf16 */
     size_t lanes;      /* columns that pack_nt packs: divides both nr */
     ql_tile tile;      /* for products with W */
+    ql_cached cache;   /* for these */
     ql_tile thin;      /* for those with few columns; mr a multiple of tile's */
     ql_decode_fn *decode;
     ql_fetch_fn *fetch;

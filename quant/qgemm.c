@@ -37,9 +37,10 @@ static bool suits_dot4(const ql_qtensor *w)
  * whole pairs of blocks. Returns its number. */
 static size_t open_rows(ql_job *j, size_t depth, size_t T)
 {
-    const size_t pair = j->set->pair;
+    const ql_kernels *set = j->set;
+    const size_t pair = set->pair;
     const bool few = ql_job_is_few(j, T);
-    const size_t most = (few ? DOT_DEPTH : QL_JOB_DEPTH) * pair;
+    const size_t most = (few ? DOT_DEPTH : set->cache.depth) * pair;
     const size_t unit = few ? 2 * QL_DOT4_BLOCK : QL_JOB_LINE * pair;
     ql_job_rows *a = &j->a[j->n_a];
     size_t bytes;
@@ -48,7 +49,7 @@ static size_t open_rows(ql_job *j, size_t depth, size_t T)
     a->step = ql_round_up(ql_ceil_div(depth, a->chunks), unit);
     a->lda = a->step / pair + QL_JOB_LINE;
     j->ld = a->lda > j->ld ? a->lda : j->ld;
-    bytes = a->chunks * span_tokens(T, j->set) * a->lda * sizeof(uint32_t);
+    bytes = a->chunks * span_tokens(T, set) * a->lda * sizeof(uint32_t);
     a->plain = j->end;
     j->end += bytes;
     if (few) {

@@ -23,7 +23,6 @@ static inline size_t ql_round_up(size_t a, size_t b)
 }
 
 enum {
-    QL_JOB_DEPTH = 256,    /* cells of a chunk, found by measurement */
     QL_JOB_LINE = 16,      /* cells in a cache line */
     QL_JOB_SMALL = 1 << 21 /* products of pairs that one thread does alone */
 };

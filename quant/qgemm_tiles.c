@@ -7,9 +7,10 @@
  * all parts and, in chunks, along each:
  *
  *   fetch and pack the chunk of B         [depth, columns]  in L2
- *   for each panel of it                  [depth, nr]       in L1
- *       for each strip of A               [mr, depth]       from L2 or L3
- *           C tile (+)= strip * panel
+ *   for each block of A                   [tokens, depth]   in L2 or L3
+ *       for each panel of B               [depth, nr]       in L1 or L2
+ *           for each strip of the block   [mr, depth]
+ *               C tile (+)= strip * panel
  */
 #include <string.h>
 
@@ -17,22 +18,21 @@
 
 /* Found by measurement; nothing but speed depends on them. */
 enum {
-    COLUMNS = 256, /* of a task, at most */
-    NARROW = 4,    /* what a task costs beside its columns, in columns */
-    TASKS = 4,     /* for each thread, made by narrowing them */
-    GROUP = 16,    /* rows of W packed at a time: a multiple of four */
+    NARROW = 4, /* what a task costs beside its columns, in columns */
+    TASKS = 4,  /* for each thread, made by narrowing them */
+    GROUP = 16, /* rows of W packed at a time: a multiple of four */
 };
 
 /* A thread's panels, the rows they are made of, and a tile for edges. */
-static size_t panel_bytes(void)
+static size_t panel_bytes(const ql_job *j)
 {
-    return (size_t)COLUMNS * QL_JOB_DEPTH * sizeof(uint32_t);
+    return j->set->cache.columns * j->set->cache.depth * sizeof(uint32_t);
 }
 
 static size_t rows_bytes(const ql_job *j)
 {
     const size_t nt = j->set->lanes * j->ld * sizeof(uint32_t);
-    const size_t nn = GROUP * COLUMNS * sizeof(float);
+    const size_t nn = GROUP * j->set->cache.columns * sizeof(float);
 
     return nt > nn ? nt : nn;
 }
@@ -47,7 +47,7 @@ size_t ql_job_thread_bytes(const ql_job *j)
     const size_t whole = tile_floats(j->set->tile);
     const size_t thin = tile_floats(j->set->thin);
 
-    return panel_bytes() + rows_bytes(j) +
+    return panel_bytes(j) + rows_bytes(j) +
            (whole > thin ? whole : thin) * sizeof(float);
 }
 
@@ -60,7 +60,7 @@ size_t ql_job_columns(const ql_job *j)
     size_t best = nr;
     size_t least = SIZE_MAX;
 
-    for (size_t columns = nr; columns <= COLUMNS; columns += nr) {
+    for (size_t columns = nr; columns <= j->set->cache.columns; columns += nr) {
         const size_t tasks = ql_job_tasks(j, columns);
         const size_t cost = ql_ceil_div(tasks, threads) * (columns + NARROW);
 
@@ -74,7 +74,7 @@ size_t ql_job_columns(const ql_job *j)
 
 static char *thread_rows(const ql_job *j)
 {
-    return (char *)ql_job_panel(j) + panel_bytes();
+    return (char *)ql_job_panel(j) + panel_bytes(j);
 }
 
 static float *thread_edge(const ql_job *j)
@@ -262,36 +262,61 @@ static void prefetch_tile(const ql_job *j, const tile *t, size_t i, size_t of)
     }
 }
 
-/* C of a task (+)= A times the panels of one tile, by strips of A equally high
- * or nearly so. The tile `next`, if any, is brought nearer meanwhile. */
+/* Strips of A, equally high or nearly so, and those of a block. */
+typedef struct strips {
+    size_t n, from, to;
+} strips;
+
+/* C of a task (+)= a strip of A times columns of a tile, which are a panel. */
+static void strip_product(const ql_job *j, const tile *t, size_t row,
+                          size_t rows, size_t at, const uint32_t *panel,
+                          bool add)
+{
+    const ql_job_rows *a = ql_job_a(j, t->p);
+    const size_t columns = ql_min_size(t->nr, t->n - at);
+    const size_t width = t->out->width;
+    const char *strip = ql_job_row(j, a, t->k / a->step, row);
+    float *c = t->out->y + row * width + t->at + at;
+
+    if (columns == t->nr) {
+        j->set->tile.ukr(c, width, strip, a->lda, panel, t->cells, rows, add);
+    } else {
+        edge_product(j, c, strip, a->lda, t, panel, rows, columns, add);
+    }
+}
+
+/* C of a task (+)= a block of A times all panels of a tile. The tile `next`, if
+ * any, is brought nearer meanwhile. */
+static void block_product(const ql_job *j, const tile *t, const tile *next,
+                          strips a, const uint32_t *panel, bool add)
+{
+    const size_t panels = ql_ceil_div(t->n, t->nr);
+    size_t done = panels * a.from;
+
+    for (size_t i = 0; i < panels; i++, panel += t->cells * t->nr) {
+        for (size_t s = a.from; s < a.to; s++) {
+            const size_t row = j->T * s / a.n;
+
+            if (next) {
+                prefetch_tile(j, next, done++, panels * a.n);
+            }
+            strip_product(j, t, row, j->T * (s + 1) / a.n - row, i * t->nr,
+                          panel, add);
+        }
+    }
+}
+
+/* C of a task (+)= A times the panels of one tile. */
 static void products(const ql_job *j, const tile *t, const tile *next,
                      const uint32_t *panel, bool add)
 {
-    const ql_job_rows *a = ql_job_a(j, t->p);
-    const size_t chunk = t->k / a->step;
-    const size_t width = t->out->width;
-    const size_t panels = ql_ceil_div(t->n, t->nr);
-    const size_t strips = ql_ceil_div(j->T, j->set->tile.mr);
+    const size_t n = ql_ceil_div(j->T, j->set->tile.mr);
+    const size_t blocks = ql_ceil_div(j->T, j->set->cache.tokens);
 
-    for (size_t i = 0; i < panels; i++, panel += t->cells * t->nr) {
-        const size_t columns = ql_min_size(t->nr, t->n - i * t->nr);
+    for (size_t b = 0; b < blocks; b++) {
+        const strips a = {n, n * b / blocks, n * (b + 1) / blocks};
 
-        for (size_t s = 0; s < strips; s++) {
-            const size_t row = j->T * s / strips;
-            const size_t rows = j->T * (s + 1) / strips - row;
-            const char *strip = ql_job_row(j, a, chunk, row);
-            float *c = t->out->y + row * width + t->at + i * t->nr;
-
-            if (next) {
-                prefetch_tile(j, next, i * strips + s, panels * strips);
-            }
-            if (columns == t->nr) {
-                j->set->tile.ukr(c, width, strip, a->lda, panel, t->cells, rows,
-                                 add);
-            } else {
-                edge_product(j, c, strip, a->lda, t, panel, rows, columns, add);
-            }
-        }
+        block_product(j, t, next, a, panel, add);
     }
 }
 

@@ -245,6 +245,7 @@ const ql_kernels ql_kernels_neon = {
     .pair = 1,
     .lanes = LANES,
     .tile = {MR, NR, ukr},
+    .cache = {256, 256, 512},
     .thin = {MR, NR, ukr}, /* as narrow as the pairs' usual rank */
     .decode = ql_decode_neon,
     .fetch = fetch,

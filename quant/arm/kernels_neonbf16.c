@@ -198,6 +198,7 @@ const ql_kernels ql_kernels_neonbf16 = {
     .pair = 2,
     .lanes = NR,
     .tile = {MR, NR, ukr},
+    .cache = {256, 256, 512},
     .thin = {MR, NR, ukr}, /* as narrow as the pairs' usual rank */
     .decode = ql_decode_neon,
     .fetch = ql_fetch_neonbf16,

@@ -124,75 +124,83 @@ static void put(float *c, __m256i add, __m256 sum)
     _mm256_storeu_ps(c, _mm256_add_ps(_mm256_maskload_ps(c, add), sum));
 }
 
-/* Where a strip of A is read. Few instructions matter more than anything else
- * where a core runs two threads: three rows are reached from one address. */
+/* Where the rows of a strip of A are read. Few instructions matter more than
+ * anything else where a core runs two threads: each row has an address of its
+ * own, which moves on once a line. */
 typedef struct strip {
-    const float *x, *x3; /* rows 0 to 2, and 3 to 5 */
-    const float *next;   /* of the strip below, which is likely to follow */
-    size_t lda;
+    const float *row[MR];
+    size_t next; /* values to the same row of the strip below */
 } strip;
 
 /* One cell of the depth: a row of the panel times a column of the strip. */
 static inline __attribute__((always_inline)) void
-add_cell(__m256 sum[MR][2], strip *a, const float *b, size_t rows)
+add_cell(__m256 sum[MR][2], const strip *a, size_t p, const float *b,
+         size_t rows)
 {
-    const __m256 b0 = _mm256_loadu_ps(b);
-    const __m256 b1 = _mm256_loadu_ps(b + 8);
+    const __m256 b0 = _mm256_loadu_ps(b + p * NR);
+    const __m256 b1 = _mm256_loadu_ps(b + p * NR + 8);
 
 #pragma GCC unroll 6
     for (size_t i = 0; i < rows; i++) {
-        const __m256 y = _mm256_broadcast_ss(i < 3 ? a->x + i * a->lda
-                                                   : a->x3 + (i - 3) * a->lda);
+        const __m256 y = _mm256_broadcast_ss(a->row[i] + p);
 
         sum[i][0] = _mm256_fmadd_ps(y, b0, sum[i][0]);
         sum[i][1] = _mm256_fmadd_ps(y, b1, sum[i][1]);
     }
-    a->x++;
-    a->x3++;
-    /* Or each cell of each row would get an address of its own. */
-    __asm__("" : "+r"(a->x), "+r"(a->x3), "+r"(a->next));
+}
+
+/* Moves on by n cells. */
+static inline __attribute__((always_inline)) void move(strip *a, size_t n,
+                                                       size_t rows)
+{
+#pragma GCC unroll 6
+    for (size_t i = 0; i < rows; i++) {
+        a->row[i] += n;
+        /* Or the compiler would make addresses out of each other. */
+        __asm__("" : "+r"(a->row[i]));
+    }
 }
 
 /* A cache line of the depth. Rows are too short for the processor to see that
- * they are read from end to end: those of the next strip are brought nearer. */
+ * they are read from end to end: those of the next strip, which is likely to
+ * follow, are brought nearer. */
 static inline __attribute__((always_inline)) void
 add_line(__m256 sum[MR][2], strip *a, const float *b, size_t rows)
 {
-    const float *next = a->next + LINE;
-
 #pragma GCC unroll 16
     for (size_t p = 0; p < LINE; p++) {
         if (p % 2 == 0 && p / 2 < rows) {
-            _mm_prefetch((const char *)a->next, _MM_HINT_T0);
-            a->next += a->lda;
+            _mm_prefetch((const char *)(a->row[p / 2] + a->next), _MM_HINT_T0);
         }
-        add_cell(sum, a, b + p * NR, rows);
+        add_cell(sum, a, p, b, rows);
     }
-    a->next = next;
+    move(a, LINE, rows);
 }
 
 static inline __attribute__((always_inline)) void
 product(float *c, size_t ldc, const void *a, size_t lda, const uint32_t *panel,
         size_t cells, size_t rows, bool add)
 {
-    const float *x = a;
     const float *b = (const float *)(const void *)panel;
     const float *end = b + cells * NR;
     const __m256i all = _mm256_set1_epi32(add ? -1 : 0);
-    strip s = {x, x + 3 * lda, x + rows * lda, lda};
+    strip s = {.next = rows * lda};
     __m256 sum[MR][2];
 
 #pragma GCC unroll 6
     for (size_t i = 0; i < rows; i++) {
+        s.row[i] = (const float *)a + i * lda;
         sum[i][0] = _mm256_setzero_ps();
         sum[i][1] = _mm256_setzero_ps();
         _mm_prefetch((const char *)(c + i * ldc), _MM_HINT_T0);
     }
+    move(&s, 0, rows);
     for (size_t n = cells / LINE; n > 0; n--, b += LINE * NR) {
         add_line(sum, &s, b, rows);
     }
     for (; b < end; b += NR) {
-        add_cell(sum, &s, b, rows);
+        add_cell(sum, &s, 0, b, rows);
+        move(&s, 1, rows);
     }
 #pragma GCC unroll 6
     for (size_t i = 0; i < rows; i++) {
@@ -241,6 +249,7 @@ const ql_kernels ql_kernels_avx2 = {
     .pair = 1,
     .lanes = 8,
     .tile = {MR, NR, ukr},
+    .cache = {512, 128, 48},
     .thin = {THIN_MR, THIN_NR, thin},
     .decode = ql_decode_avx2,
     .fetch = ql_fetch_avx2,

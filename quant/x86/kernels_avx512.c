@@ -247,6 +247,7 @@ const ql_kernels ql_kernels_avx512 = {
     .pair = 1,
     .lanes = 16,
     .tile = {MR, NR, ukr},
+    .cache = {256, 256, 512},
     .thin = {THIN_MR, THIN_NR, thin},
     .decode = ql_decode_avx512,
     .fetch = fetch,

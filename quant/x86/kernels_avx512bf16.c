@@ -167,6 +167,7 @@ const ql_kernels ql_kernels_avx512bf16 = {
     .pair = 2,
     .lanes = 16,
     .tile = {MR, NR, ukr},
+    .cache = {256, 256, 512},
     .thin = {THIN_MR, THIN_NR, thin},
     .decode = ql_decode_avx512,
     .fetch = ql_fetch_avx512bf16,
