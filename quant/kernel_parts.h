@@ -212,6 +212,25 @@ static inline void ql_narrow_f32(void *out, const float *x, size_t n)
     memcpy(out, x, n * sizeof(*x));
 }
 
+/* ql_fill_nn_fn, given how a set fetches and packs operands of some bytes. */
+static inline void ql_fill_nn_by(uint32_t *panel, const ql_slab *s,
+                                 size_t bytes, ql_fetch_fn *fetch,
+                                 ql_pack_nn_fn *pack)
+{
+    const size_t ld = (s->n + s->width - 1) / s->width * s->width;
+    char *room = s->room;
+
+    for (size_t r = 0; r < s->rows; r++) {
+        char *row = room + r * ld * bytes;
+
+        fetch(row, s->w, s->start + r * s->w->cols, s->n);
+        memset(row + s->n * bytes, 0, (ld - s->n) * bytes);
+    }
+    for (size_t i = 0; i < ld; i += s->width, panel += s->step) {
+        pack(panel, s->width, room + i * bytes, ld, s->rows);
+    }
+}
+
 /* n whole blocks of 64 as operands; their scales are the next ones, under one
  * outer scale. Scales and codes are no NaN. */
 typedef void ql_blocks_fn(void *out, const uint8_t *bytes, size_t n,

@@ -40,6 +40,24 @@ typedef void ql_pack_nt_fn(uint32_t *panel, size_t width, const void *rows,
 typedef void ql_pack_nn_fn(uint32_t *panel, size_t width, const void *rows,
                            size_t ld, size_t depth);
 
+enum {
+    QL_SLAB_ROWS = 16
+};
+
+/* Columns of some rows of W, which are rows of B. */
+typedef struct ql_slab {
+    const ql_qtensor *w;
+    size_t start; /* element of the first row; others are cols apart */
+    size_t rows;  /* QL_SLAB_ROWS, or the last ones of a panel */
+    size_t n;     /* columns */
+    size_t width; /* of a panel */
+    size_t step;  /* cells from panel to panel */
+    void *room;   /* for rows of n operands, rounded up to width */
+} ql_slab;
+
+/* Rows of panels, which are filled up with zero columns. */
+typedef void ql_fill_nn_fn(uint32_t *panel, const ql_slab *s);
+
 /* C [rows, nr] = A [rows, cells] B, or C += A B, for one panel of B that is nr
  * wide; rows of A are lda cells apart, and there are mr of them to be read.
  * Each sum runs along the depth, from zero, and is then stored or added to c.
@@ -106,6 +124,7 @@ typedef struct ql_kernels {
     ql_narrow_fn *narrow;
     ql_pack_nt_fn *pack_nt;
     ql_pack_nn_fn *pack_nn;
+    ql_fill_nn_fn *fill_nn;
     ql_pack_nt_fn *turn; /* pack_nt in plain order: a matrix turned round */
     ql_dot_fn *dot;
     ql_dot_fn *dot_bf16; /* a is stored in bf16, whatever operands are */

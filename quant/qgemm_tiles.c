@@ -18,9 +18,9 @@
 
 /* Found by measurement; nothing but speed depends on them. */
 enum {
+    BLOCK = 64, /* columns that have blocks of W to themselves */
     NARROW = 4, /* what a task costs beside its columns, in columns */
-    TASKS = 4,  /* for each thread, made by narrowing them */
-    GROUP = 16, /* rows of W packed at a time: a multiple of four */
+    TASKS = 4   /* for each thread, made by narrowing them */
 };
 
 /* A thread's panels, the rows they are made of, and a tile for edges. */
@@ -32,7 +32,7 @@ static size_t panel_bytes(const ql_job *j)
 static size_t rows_bytes(const ql_job *j)
 {
     const size_t nt = j->set->lanes * j->ld * sizeof(uint32_t);
-    const size_t nn = GROUP * j->set->cache.columns * sizeof(float);
+    const size_t nn = QL_SLAB_ROWS * j->set->cache.columns * sizeof(float);
 
     return nt > nn ? nt : nn;
 }
@@ -62,9 +62,11 @@ size_t ql_job_columns(const ql_job *j)
 
     for (size_t columns = nr; columns <= j->set->cache.columns; columns += nr) {
         const size_t tasks = ql_job_tasks(j, columns);
+        const bool even = columns < BLOCK || columns % BLOCK == 0;
         const size_t cost = ql_ceil_div(tasks, threads) * (columns + NARROW);
 
-        if (cost < least && (columns == nr || tasks >= TASKS * threads)) {
+        if (even && cost < least &&
+            (columns == nr || tasks >= TASKS * threads)) {
             best = columns;
             least = cost;
         }
@@ -173,23 +175,16 @@ static void fill_forward(const ql_job *j, const tile *t, const ql_qtensor *w,
 static void fill_backward(const ql_job *j, const tile *t, const ql_qtensor *w,
                           uint32_t *panel, char *rows)
 {
-    const ql_kernels *set = j->set;
-    const size_t size = ql_operand_bytes(set);
-    const size_t ld = ql_round_up(t->n, t->nr);
+    ql_slab s = {.w = w,
+                 .n = t->n,
+                 .width = t->nr,
+                 .step = t->cells * t->nr,
+                 .room = rows};
 
-    for (size_t r = 0; r < t->depth; r += GROUP) {
-        const size_t live = ql_min_size(GROUP, t->depth - r);
-
-        for (size_t i = 0; i < live; i++) {
-            char *row = rows + i * ld * size;
-
-            set->fetch(row, w, (t->k + r + i) * w->cols + t->at, t->n);
-            memset(row + t->n * size, 0, (ld - t->n) * size);
-        }
-        for (size_t i = 0; i < ld; i += t->nr) {
-            set->pack_nn(panel + (i * t->cells + r / set->pair * t->nr), t->nr,
-                         rows + i * size, ld, live);
-        }
+    for (size_t r = 0; r < t->depth; r += QL_SLAB_ROWS) {
+        s.start = (t->k + r) * w->cols + t->at;
+        s.rows = ql_min_size(QL_SLAB_ROWS, t->depth - r);
+        j->set->fill_nn(panel + r / j->set->pair * t->nr, &s);
     }
 }
 

@@ -138,6 +138,11 @@ static void pack_nn(uint32_t *panel, size_t width, const void *rows, size_t ld,
     }
 }
 
+static void fill_nn(uint32_t *panel, const ql_slab *s)
+{
+    ql_fill_nn_by(panel, s, sizeof(float), fetch, pack_nn);
+}
+
 /* One vector of C (+)= sum. */
 static void put(float *c, bool add, float32x4_t sum)
 {
@@ -252,6 +257,7 @@ const ql_kernels ql_kernels_neon = {
     .narrow = ql_narrow_f32,
     .pack_nt = ql_turn_neon,
     .pack_nn = pack_nn,
+    .fill_nn = fill_nn,
     .turn = ql_turn_neon,
     .dot = dot,
     .dot_bf16 = dot_bf16,

@@ -70,6 +70,11 @@ static void pack_nn(uint32_t *panel, size_t width, const void *rows, size_t ld,
     }
 }
 
+static void fill_nn(uint32_t *panel, const ql_slab *s)
+{
+    ql_fill_nn_by(panel, s, sizeof(uint16_t), ql_fetch_neonbf16, pack_nn);
+}
+
 static float32x4_t multiply(float32x4_t sum, uint32x4_t a, uint32x4_t b)
 {
     return vbfmmlaq_f32(sum, vreinterpretq_bf16_u32(a),
@@ -205,6 +210,7 @@ const ql_kernels ql_kernels_neonbf16 = {
     .narrow = ql_narrow_neonbf16,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
+    .fill_nn = fill_nn,
     .turn = turn,
     .dot = dot,
     .dot_bf16 = dot,

@@ -79,6 +79,16 @@ static void pack_nn_bf16(uint32_t *panel, size_t width, const void *rows,
     }
 }
 
+static void fill_nn(uint32_t *panel, const ql_slab *s)
+{
+    ql_fill_nn_by(panel, s, sizeof(float), fetch, pack_nn);
+}
+
+static void fill_nn_bf16(uint32_t *panel, const ql_slab *s)
+{
+    ql_fill_nn_by(panel, s, sizeof(uint16_t), fetch_bf16, pack_nn_bf16);
+}
+
 static void put(float *c, size_t ldc, float sum[MR][NR], size_t rows, bool add)
 {
     for (size_t i = 0; i < rows; i++) {
@@ -200,6 +210,7 @@ const ql_kernels ql_kernels_generic = {
     .narrow = ql_narrow_f32,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
+    .fill_nn = fill_nn,
     .turn = pack_nt,
     .dot = dot,
     .dot_bf16 = dot_stored_bf16,
@@ -221,6 +232,7 @@ const ql_kernels ql_kernels_generic_bf16 = {
     .narrow = narrow_bf16,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn_bf16,
+    .fill_nn = fill_nn_bf16,
     .turn = pack_nt,
     .dot = dot_bf16,
     .dot_bf16 = dot_bf16,

@@ -54,18 +54,6 @@ add_products(sums *s, size_t i, __m256 w, const float *x, size_t ldx, size_t T)
     }
 }
 
-/* Words of bf16 as floats: those at even places, and those at odd ones. */
-static inline __m256 even_words(__m256i words)
-{
-    return _mm256_castsi256_ps(_mm256_slli_epi32(words, 16));
-}
-
-static inline __m256 odd_words(__m256i words)
-{
-    return _mm256_castsi256_ps(
-        _mm256_and_si256(words, _mm256_set1_epi32((int)0xffff0000)));
-}
-
 /* Nibble i of each two bytes. */
 static inline __m256i nibbles(__m256i bytes, int i)
 {
@@ -90,10 +78,10 @@ block_bf16(sums *s, __m256i bytes, const ql_byte_table *table, const float *x,
         const __m256i low = _mm256_unpacklo_epi8(a, b);
         const __m256i high = _mm256_unpackhi_epi8(a, b);
 
-        add_products(s, (size_t)i, even_words(low), x, ldx, T);
-        add_products(s, (size_t)i + 2, odd_words(low), x, ldx, T);
-        add_products(s, (size_t)i + 4, even_words(high), x, ldx, T);
-        add_products(s, (size_t)i + 6, odd_words(high), x, ldx, T);
+        add_products(s, (size_t)i, ql_even_words_avx2(low), x, ldx, T);
+        add_products(s, (size_t)i + 2, ql_odd_words_avx2(low), x, ldx, T);
+        add_products(s, (size_t)i + 4, ql_even_words_avx2(high), x, ldx, T);
+        add_products(s, (size_t)i + 6, ql_odd_words_avx2(high), x, ldx, T);
     }
 }
 
@@ -284,7 +272,7 @@ static inline __m256 eight(const void *x, size_t i, bool bf16)
     const __m128i words =
         _mm_loadu_si128((const void *)((const uint16_t *)x + i));
 
-    return even_words(_mm256_cvtepu16_epi32(words));
+    return ql_even_words_avx2(_mm256_cvtepu16_epi32(words));
 }
 
 static inline __attribute__((always_inline)) float

@@ -118,6 +118,13 @@ static void pack_nn(uint32_t *panel, size_t width, const void *rows, size_t ld,
     }
 }
 
+static void fill_nn(uint32_t *panel, const ql_slab *s)
+{
+    if (!ql_fill_blocks_avx2(panel, s)) {
+        ql_fill_nn_by(panel, s, sizeof(float), ql_fetch_avx2, pack_nn);
+    }
+}
+
 /* One vector of C (+)= sum, by a mask that is empty where nothing is added. */
 static void put(float *c, __m256i add, __m256 sum)
 {
@@ -256,6 +263,7 @@ const ql_kernels ql_kernels_avx2 = {
     .narrow = ql_narrow_f32,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
+    .fill_nn = fill_nn,
     .turn = pack_nt,
     .dot = ql_dot_avx2,
     .dot_bf16 = ql_dot_bf16_avx2,

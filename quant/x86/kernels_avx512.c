@@ -120,6 +120,11 @@ static void pack_nn(uint32_t *panel, size_t width, const void *rows, size_t ld,
     }
 }
 
+static void fill_nn(uint32_t *panel, const ql_slab *s)
+{
+    ql_fill_nn_by(panel, s, sizeof(float), fetch, pack_nn);
+}
+
 static inline __attribute__((always_inline)) void
 product(float *c, size_t ldc, const void *a, size_t lda, const uint32_t *panel,
         size_t cells, size_t rows, bool add)
@@ -254,6 +259,7 @@ const ql_kernels ql_kernels_avx512 = {
     .narrow = ql_narrow_f32,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
+    .fill_nn = fill_nn,
     .turn = pack_nt,
     .dot = dot,
     .dot_bf16 = dot_bf16,

@@ -47,6 +47,11 @@ static void pack_nn(uint32_t *panel, size_t width, const void *rows, size_t ld,
     }
 }
 
+static void fill_nn(uint32_t *panel, const ql_slab *s)
+{
+    ql_fill_nn_by(panel, s, sizeof(uint16_t), ql_fetch_avx512bf16, pack_nn);
+}
+
 static __m512bh load_cells(const uint32_t *at)
 {
     return (__m512bh)_mm512_loadu_si512(at);
@@ -174,6 +179,7 @@ const ql_kernels ql_kernels_avx512bf16 = {
     .narrow = ql_narrow_avx512bf16,
     .pack_nt = pack_nt,
     .pack_nn = pack_nn,
+    .fill_nn = fill_nn,
     .turn = pack_nt,
     .dot = dot,
     .dot_bf16 = dot,

@@ -5,6 +5,12 @@
 #include "quant/kernel_parts.h"
 #include "quant/x86/parts_avx2.h"
 
+enum {
+    BLOCK = 64,
+    PANEL = 16, /* columns */
+    SOME = 16   /* blocks whose tables are made first */
+};
+
 static __m256i product(__m256 code, float scale)
 {
     return _mm256_castps_si256(_mm256_mul_ps(code, _mm256_set1_ps(scale)));
@@ -100,52 +106,68 @@ void ql_byte_tables_avx2(ql_byte_table *to, const float *code,
     }
 }
 
-/* Sixteen values: words of bf16 that are 0 to 3 and 8 to 11 in the first half
- * of the vector, and those beside them in the second. */
-static void store_words(float *out, __m256i words)
+/* Words of bf16 as floats: first those at even places. */
+static inline void store_words(float *out, __m256i words)
 {
-    const __m256i zero = _mm256_setzero_si256();
-
-    _mm256_storeu_ps(out,
-                     _mm256_castsi256_ps(_mm256_unpacklo_epi16(zero, words)));
-    _mm256_storeu_ps(out + 8,
-                     _mm256_castsi256_ps(_mm256_unpackhi_epi16(zero, words)));
+    _mm256_storeu_ps(out, ql_even_words_avx2(words));
+    _mm256_storeu_ps(out + 8, ql_odd_words_avx2(words));
 }
 
-/* Thirty-two values by codes in that order. */
-static void store_codes(float *out, __m256i codes, __m256i first,
-                        __m256i second)
+/* Thirty-two values by their codes: values i and i + 8 of each sixteen side by
+ * side, the first sixteen in the first halves of both lanes. */
+static inline void store_codes(float *out, size_t step, __m256i codes,
+                               __m256i first, __m256i second)
 {
     const __m256i a = _mm256_shuffle_epi8(first, codes);
     const __m256i b = _mm256_shuffle_epi8(second, codes);
 
     store_words(out, _mm256_unpacklo_epi8(a, b));
-    store_words(out + 16, _mm256_unpackhi_epi8(a, b));
+    store_words(out + step, _mm256_unpackhi_epi8(a, b));
 }
 
+/* A block of 64: sixteen values at a time, step apart. Its bytes are turned so
+ * that their nibbles come out in the order of store_codes. */
+static inline void store_block(float *out, size_t step, const uint8_t *bytes,
+                               const ql_byte_table *table)
+{
+    const __m256i low = _mm256_set1_epi8(15);
+    const __m256i from_first = _mm256_setr_epi8(
+        0, 4, 1, 5, 8, 12, 9, 13, -1, -1, -1, -1, -1, -1, -1, -1, 2, 6, 3, 7,
+        10, 14, 11, 15, -1, -1, -1, -1, -1, -1, -1, -1);
+    const __m256i from_second = _mm256_permute4x64_epi64(from_first, 0xb1);
+    const __m256i v = _mm256_or_si256(
+        _mm256_shuffle_epi8(ql_twice_avx2(bytes), from_first),
+        _mm256_shuffle_epi8(ql_twice_avx2(bytes + 16), from_second));
+    const __m256i one = _mm256_and_si256(_mm256_srli_epi16(v, 4), low);
+    const __m256i two = _mm256_and_si256(v, low);
+    const __m256i first = ql_twice_avx2(table->first);
+    const __m256i second = ql_twice_avx2(table->second);
+
+    store_codes(out, step, _mm256_unpacklo_epi16(one, two), first, second);
+    store_codes(out + 2 * step, step, _mm256_unpackhi_epi16(one, two), first,
+                second);
+}
+
+/* Tables come first, some at a time, or there would be more that waits for them
+ * than the processor keeps in sight. */
 static inline void blocks(void *out, const uint8_t *bytes, size_t n,
                           const ql_qtensor *w, const ql_scales *scales)
 {
-    const __m256i low = _mm256_set1_epi8(15);
-    const __m256i even_words = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
-    const half_codes c = codes_of(w->code);
     const ql_scales s = *scales;
+    ql_byte_table table[SOME];
+    float scale[SOME];
     float *to = out;
 
-    for (size_t i = 0; i < n; i++, to += 64, bytes += 32) {
-        const __m256i table = byte_table(c, ql_scales_at(&s, i));
-        const __m256i first = _mm256_permute2x128_si256(table, table, 0x00);
-        const __m256i second = _mm256_permute2x128_si256(table, table, 0x11);
-        const __m256i v = _mm256_permute4x64_epi64(
-            _mm256_shuffle_epi8(_mm256_loadu_si256((const void *)bytes),
-                                even_words),
-            0xd8);
-        const __m256i one = _mm256_and_si256(_mm256_srli_epi16(v, 4), low);
-        const __m256i two = _mm256_and_si256(v, low);
+    for (size_t b = 0; b < n; b += SOME) {
+        const size_t some = n - b < SOME ? n - b : SOME;
 
-        store_codes(to, _mm256_unpacklo_epi8(one, two), first, second);
-        store_codes(to + 32, _mm256_unpackhi_epi8(one, two), first, second);
+        for (size_t i = 0; i < some; i++) {
+            scale[i] = ql_scales_at(&s, b + i);
+        }
+        ql_byte_tables_avx2(table, w->code, scale, some);
+        for (size_t i = 0; i < some; i++, to += BLOCK, bytes += BLOCK / 2) {
+            store_block(to, PANEL, bytes, &table[i]);
+        }
     }
 }
 
@@ -161,4 +183,41 @@ void ql_fetch_avx2(void *out, const ql_qtensor *w, size_t start, size_t n)
     } else {
         others(out, w, start, n);
     }
+}
+
+/* Sixty-four columns of all rows. */
+static inline void fill_block(float *panel, const ql_slab *s, size_t column)
+{
+    const size_t cols = s->w->cols;
+    const size_t e = s->w->first + s->start + column;
+    const uint8_t *bytes = (const uint8_t *)s->w->data + e / 2;
+    ql_byte_table table[QL_SLAB_ROWS];
+    float scale[QL_SLAB_ROWS];
+
+    for (size_t r = 0; r < s->rows; r++) {
+        const ql_scales scales = ql_scales_from(s->w, (e + r * cols) / BLOCK);
+
+        scale[r] = ql_scales_at(&scales, 0);
+    }
+    ql_byte_tables_avx2(table, s->w->code, scale, s->rows);
+    for (size_t r = 0; r < s->rows; r++) {
+        store_block(panel + r * PANEL, s->step, bytes + r * cols / 2,
+                    &table[r]);
+    }
+}
+
+bool ql_fill_blocks_avx2(uint32_t *panel, const ql_slab *s)
+{
+    const ql_qtensor *w = s->w;
+    float *to = (float *)(void *)panel;
+
+    if (w->storage != QL_STORAGE_4BIT || w->round != QL_ROUND_BF16 ||
+        w->block != BLOCK || s->width != PANEL ||
+        (w->cols | s->n | (w->first + s->start)) % BLOCK != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < s->n; i += BLOCK, to += BLOCK / PANEL * s->step) {
+        fill_block(to, s, i);
+    }
+    return true;
 }

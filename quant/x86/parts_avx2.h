@@ -20,6 +20,10 @@ void ql_byte_tables_avx2(ql_byte_table *to, const float *code,
 ql_decode_fn ql_decode_avx2;
 ql_fetch_fn ql_fetch_avx2;
 
+/* ql_fill_nn_fn for whole blocks of 64 that are rounded to bf16, in panels of
+ * sixteen columns; false if these are none. */
+bool ql_fill_blocks_avx2(uint32_t *panel, const ql_slab *s);
+
 /* Few tokens. */
 ql_arrange_fn ql_arrange_avx2;
 ql_dot4_fn ql_dot4_avx2;
@@ -39,6 +43,18 @@ static inline __m256 ql_round_bf16_avx2(__m256 x)
 
     return _mm256_and_ps(
         top, _mm256_castsi256_ps(_mm256_set1_epi32((int)0xffff0000)));
+}
+
+/* Words of bf16 as floats: those at even places, and those at odd ones. */
+static inline __m256 ql_even_words_avx2(__m256i words)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(words, 16));
+}
+
+static inline __m256 ql_odd_words_avx2(__m256i words)
+{
+    return _mm256_castsi256_ps(
+        _mm256_and_si256(words, _mm256_set1_epi32((int)0xffff0000)));
 }
 
 /* Sixteen bytes, twice. */

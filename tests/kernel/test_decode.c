@@ -94,6 +94,86 @@ static void check_dense(const ql_kernels *set)
     }
 }
 
+/* Rows of panels are what decoding, rounding and packing make of W, and beyond
+ * its columns zero. */
+static void check_slab(const ql_kernels *set, const ql_slab *s, size_t panels)
+{
+    const size_t ld = panels * s->width;
+    const size_t cells = QL_SLAB_ROWS * s->width; /* of a panel, at the most */
+    const size_t each = (s->rows + set->pair - 1) / set->pair * s->width;
+    float *want = guarded_init(panels * cells);
+    float *got = guarded_init(panels * s->step);
+    float *rows = guarded_init(QL_SLAB_ROWS * ld);
+    float *row = guarded_init(ld);
+
+    memset(rows, 0, QL_SLAB_ROWS * ld * sizeof(*rows));
+    for (size_t r = 0; r < s->rows; r++) {
+        set->decode(row, s->w, s->start + r * s->w->cols, s->n);
+        set->narrow((char *)rows + r * ld * ql_operand_bytes(set), row, s->n);
+    }
+    set->fill_nn((uint32_t *)(void *)got, s);
+    for (size_t i = 0; i < panels; i++) {
+        set->pack_nn((uint32_t *)(void *)want, s->width,
+                     (char *)rows + i * s->width * ql_operand_bytes(set), ld,
+                     s->rows);
+        if (memcmp(want, got + i * s->step, each * sizeof(*want)) != 0) {
+            fail_msg("%s: panel %zu of %zu columns from element %zu on, round "
+                     "%d",
+                     set->name, i, s->n, s->start, (int)s->w->round);
+        }
+    }
+    assert_true(guarded_intact(got, panels * s->step));
+    guarded_free(want);
+    guarded_free(got);
+    guarded_free(rows);
+    guarded_free(row);
+}
+
+/* Some columns of some rows, whole blocks or not. */
+static void check_columns(const ql_kernels *set, const qcase *c, uint64_t key,
+                          size_t width)
+{
+    const size_t unit = ql_rng_below(key, 0, 2) ? 64 : 1;
+    const size_t at = ql_rng_below(key, 1, c->w.cols / unit) * unit;
+    const size_t most = c->w.cols - at;
+    const size_t blocks = ql_rng_below(key, 2, most / 64 + 1);
+    const size_t n = blocks > 0 ? blocks * 64 : 1 + ql_rng_below(key, 5, most);
+    const size_t row = ql_rng_below(key, 3, c->w.rows);
+    const size_t rows = 1 + ql_rng_below(key, 4, c->w.rows - row);
+    const size_t panels = (n + width - 1) / width;
+    float *room = guarded_init(QL_SLAB_ROWS * panels * width);
+    const ql_slab s = {.w = &c->w,
+                       .start = row * c->w.cols + at,
+                       .rows = rows,
+                       .n = n,
+                       .width = width,
+                       .step = width * (QL_SLAB_ROWS + 3),
+                       .room = room};
+
+    check_slab(set, &s, panels);
+    assert_true(guarded_intact(room, QL_SLAB_ROWS * panels * width));
+    guarded_free(room);
+}
+
+static void check_slabs(const ql_kernels *set)
+{
+    for (uint64_t seed = 0; seed < 60 * QCASE_INPUTS; seed++) {
+        const uint64_t key = ql_rng_split(check_seed(), seed);
+        const size_t cols = ql_rng_below(key, 0, 3)
+                                ? 64 * (1 + ql_rng_below(key, 1, 5))
+                                : 64 + ql_rng_below(key, 1, 256);
+        const size_t first = ql_rng_below(key, 2, 3) * cols;
+        const ql_round round = (ql_round)ql_rng_below(key, 3, 3);
+        qcase c;
+
+        qcase_init(&c, QL_SLAB_ROWS, cols, first, QL_STORAGE_4BIT, 64, round,
+                   (qcase_input)(seed % QCASE_INPUTS), key);
+        check_columns(set, &c, ql_rng_split(key, 0), set->tile.nr);
+        check_columns(set, &c, ql_rng_split(key, 1), set->thin.nr);
+        qcase_free(&c);
+    }
+}
+
 /* All 65536 elements of the two half storages, NaNs included. */
 static void check_halves(const ql_kernels *set)
 {
@@ -146,6 +226,12 @@ static void decode__dense(void **state)
 {
     (void)state;
     each_set(check_dense);
+}
+
+static void fill_nn__is_decoding_and_packing(void **state)
+{
+    (void)state;
+    each_set(check_slabs);
 }
 
 static void decode__every_half(void **state)
@@ -244,6 +330,7 @@ int main(void)
         cmocka_unit_test(choose__takes_known_names_only),
         cmocka_unit_test(decode__4bit),
         cmocka_unit_test(decode__dense),
+        cmocka_unit_test(fill_nn__is_decoding_and_packing),
         cmocka_unit_test(decode__every_half),
         cmocka_unit_test(decode__every_code_and_size_of_scale),
     };
