@@ -376,6 +376,14 @@ static inline void ql_dot4_fetched(float sum[][QL_DOT4_ROWS], const ql_dots *d,
     }
 }
 
+/* Before calls that differ in a constant only: Clang would make them one, of
+ * which no number of tokens is known. */
+#ifdef __clang__
+#define QL_APART __attribute__((nomerge))
+#else
+#define QL_APART
+#endif
+
 /* A ql_dot4_fn for a known number of tokens. */
 typedef void ql_dot4_tokens_fn(float sum[][QL_DOT4_ROWS], const ql_dots *d,
                                const void *rows, size_t T);
@@ -388,16 +396,16 @@ ql_dot4_unrolled(float sum[][QL_DOT4_ROWS], const ql_dots *d, const void *rows,
 {
     switch (d->tokens) {
     case 1:
-        tokens(sum, d, rows, 1);
+        QL_APART tokens(sum, d, rows, 1);
         break;
     case 2:
-        tokens(sum, d, rows, 2);
+        QL_APART tokens(sum, d, rows, 2);
         break;
     case 3:
-        tokens(sum, d, rows, 3);
+        QL_APART tokens(sum, d, rows, 3);
         break;
     default:
-        tokens(sum, d, rows, 4);
+        QL_APART tokens(sum, d, rows, 4);
     }
 }
 
