@@ -40,8 +40,9 @@ typedef struct scratch {
 static scratch lay_out(ql_pieces *piece, const ql_attention_shape *s)
 {
     const ql_kernels *set = ql_kernels_get();
-    const size_t all = ql_tiles_rows(set, QL_ATTENTION_TOGETHER);
-    const size_t rows = ql_tiles_rows(set, ql_attention_rows(s));
+    const size_t all =
+        ql_tiles_rows(set, QL_ATTENTION_HEADS * QL_ATTENTION_ROWS);
+    const size_t rows = ql_tiles_rows(set, QL_ATTENTION_ROWS);
     const size_t D = s->D;
 
     return (scratch){
@@ -57,8 +58,7 @@ static scratch lay_out(ql_pieces *piece, const ql_attention_shape *s)
         .seen =
             ql_pieces_take(piece, rows * sizeof(ql_span) / sizeof(uint32_t)),
         .o = ql_pieces_take(piece, all * ql_tiles_columns(set, D)),
-        .row = ql_pieces_take(piece, QL_ATTENTION_TOGETHER * sizeof(running) /
-                                         sizeof(uint32_t)),
+        .row = ql_pieces_take(piece, all * sizeof(running) / sizeof(uint32_t)),
     };
 }
 

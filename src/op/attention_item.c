@@ -10,21 +10,11 @@ static size_t parts_of(const ql_attention_shape *s)
     return (s->H / s->KV + QL_ATTENTION_HEADS - 1) / QL_ATTENTION_HEADS;
 }
 
-size_t ql_attention_rows(const ql_attention_shape *s)
-{
-    const size_t parts = parts_of(s);
-    const size_t heads = (s->H / s->KV + parts - 1) / parts;
-    const size_t rows = QL_ATTENTION_TOGETHER / heads;
-
-    return rows < QL_ATTENTION_ROWS ? rows : QL_ATTENTION_ROWS;
-}
-
 static size_t blocks_of(const ql_attention_shape *s, size_t sequence)
 {
     const size_t n = s->start[sequence + 1] - s->start[sequence];
-    const size_t rows = ql_attention_rows(s);
 
-    return (n + rows - 1) / rows;
+    return (n + QL_ATTENTION_ROWS - 1) / QL_ATTENTION_ROWS;
 }
 
 size_t ql_attention_items(const ql_attention_shape *s)

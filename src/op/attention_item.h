@@ -7,17 +7,12 @@
 #include "src/op/tiles.h"
 
 /* A pair of blocks: rows and columns of the score tile at most, tokens both.
- * Columns are whole panels of any set; for either, whole vectors. */
+ * Columns are whole panels of any set; for either, whole vectors. Some heads
+ * that share keys take these together. */
 enum {
     QL_ATTENTION_ROWS = 128,
-    QL_ATTENTION_COLUMNS = 128
-};
-
-/* Some heads that share keys take these together: HEADS of them at most, and
- * no more than TOGETHER rows, of which ROWS are one head's at most. */
-enum {
-    QL_ATTENTION_HEADS = 4,
-    QL_ATTENTION_TOGETHER = 256
+    QL_ATTENTION_COLUMNS = 128,
+    QL_ATTENTION_HEADS = 4
 };
 
 /* One block of rows of one sequence, for some heads that share keys. */
@@ -26,9 +21,6 @@ typedef struct ql_item {
     ql_span sequence;
     size_t at, n; /* the block: its first token, its length */
 } ql_item;
-
-/* Rows of a block at most. */
-size_t ql_attention_rows(const ql_attention_shape *s);
 
 /* Items of all sequences. */
 size_t ql_attention_items(const ql_attention_shape *s);

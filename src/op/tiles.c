@@ -237,10 +237,12 @@ void ql_tiles_product(const ql_kernels *set, const ql_product *p)
         const size_t nr = panel_width(set, p->columns - at);
         const ql_tile *tile = nr == set->tile.nr ? &set->tile : &set->thin;
         const size_t strips = (p->rows + tile->mr - 1) / tile->mr;
+        const size_t each = p->rows / strips;
+        const size_t more = p->rows % strips; /* strips have one row more */
         size_t row = 0;
 
         for (size_t i = 0; i < strips; i++) {
-            const size_t rows = p->rows / strips + (i < p->rows % strips);
+            const size_t rows = each + (i < more);
 
             strip(set, tile, p, at, row, rows);
             row += rows;
