@@ -20,6 +20,7 @@
 enum {
     ROWS = QL_ATTENTION_ROWS,
     COLUMNS = QL_ATTENTION_COLUMNS,
+    TURNED = 32, /* rows that are turned at a time; a multiple of four */
     VECTOR = 16, /* values: a whole vector of any set; divides COLUMNS */
     AHEAD = 8,   /* rows that are brought nearer before they are used */
     ITEMS = 16   /* that there are at least, if sequences and heads allow it */
@@ -232,7 +233,22 @@ static void scores(const call *c, const pair *b)
            (b->n - b->keys.to) * COLUMNS * sizeof(float));
 }
 
-/* dq of the queries += ds k. */
+/* ds turned round, some queries at a time, whose rows stay in cache. */
+static void turn(const call *c, const pair *b)
+{
+    uint32_t *turned = (uint32_t *)(void *)c->t.turned;
+
+    for (size_t q = 0; q < b->m; q += TURNED) {
+        const size_t m = b->m - q < TURNED ? b->m - q : TURNED;
+
+        for (size_t r = 0; r < b->n; r += c->set->lanes) {
+            c->set->turn(turned + q * ROWS + r, ROWS,
+                         c->t.dscore + r * COLUMNS + q, COLUMNS, m);
+        }
+    }
+}
+
+/* dq of the queries += ds k, or = where they see no key of earlier blocks. */
 static void add_dq(const call *c, const pair *b)
 {
     const size_t D = c->s->D;
@@ -247,21 +263,21 @@ static void add_dq(const call *c, const pair *b)
                     .cells = ql_tiles_cells(c->set, b->n),
                     .band = t->seeing};
 
-    for (size_t r = 0; r < b->n; r += c->set->lanes) {
-        c->set->turn((uint32_t *)(void *)t->turned + r, ROWS,
-                     t->dscore + r * COLUMNS, COLUMNS, b->m);
-    }
+    turn(c, b);
     p.left = ql_tiles_left(c->set, t->ds_turned, ql_tiles_lda(c->set, ROWS),
                            &turned);
     ql_tiles_product(c->set, &p);
     for (size_t q = 0; q < b->m; q++) {
-        float *out = c->dq + (b->i + q) * c->ldq;
+        const bool later =
+            ql_attention_keys(c->s, c->sequence, b->i + q).from < b->j;
+        const float *from = t->dq + q * ld;
+        float *to = c->dq + (b->i + q) * c->ldq;
 
         if (q + AHEAD < b->m) {
-            ql_prefetch(out + AHEAD * c->ldq, D * sizeof(float));
+            ql_prefetch(to + AHEAD * c->ldq, D * sizeof *to);
         }
         for (size_t d = 0; d < D; d++) {
-            out[d] += c->s->scale * t->dq[q * ld + d];
+            to[d] = (later ? to[d] : 0) + c->s->scale * from[d];
         }
     }
 }
@@ -359,8 +375,8 @@ static void take_keys(const call *c, size_t j, size_t n)
     }
 }
 
-/* delta of the item's rows; dq, which adds up over blocks of keys, is zero. */
-static void begin_rows(const call *c)
+/* delta of the item's rows. */
+static void make_delta(const call *c)
 {
     const size_t D = c->s->D;
     const size_t bytes = c->heads * D * sizeof(float);
@@ -377,7 +393,6 @@ static void begin_rows(const call *c)
         for (size_t h = 0; h < c->heads; h++) {
             delta[h] = (float)c->loops->dot(dout + h * D, o + h * D, D);
         }
-        memset(c->dq + i * c->ldq, 0, bytes);
     }
 }
 
@@ -387,7 +402,7 @@ static void backward_item(const call *c)
     const size_t n = all.to - all.from;
     const size_t blocks = (n + ROWS - 1) / ROWS;
 
-    begin_rows(c);
+    make_delta(c);
     for (size_t b = 0; b < blocks; b++) {
         const size_t j = n * b / blocks;
 
