@@ -139,6 +139,17 @@ typedef struct strip {
     size_t next; /* values to the same row of the strip below */
 } strip;
 
+/* Clang would take one half of a line before the other, and keep what it reads
+ * of A in memory meanwhile. */
+static inline __attribute__((always_inline)) void keep_order(__m256 sum[2])
+{
+#ifdef __clang__
+    __asm__ volatile("" : "+x"(sum[0]), "+x"(sum[1]));
+#else
+    (void)sum;
+#endif
+}
+
 /* One cell of the depth: a row of the panel times a column of the strip. */
 static inline __attribute__((always_inline)) void
 add_cell(__m256 sum[MR][2], const strip *a, size_t p, const float *b,
@@ -153,6 +164,7 @@ add_cell(__m256 sum[MR][2], const strip *a, size_t p, const float *b,
 
         sum[i][0] = _mm256_fmadd_ps(y, b0, sum[i][0]);
         sum[i][1] = _mm256_fmadd_ps(y, b1, sum[i][1]);
+        keep_order(sum[i]);
     }
 }
 
