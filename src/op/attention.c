@@ -41,8 +41,8 @@ static scratch lay_out(ql_pieces *piece, const ql_attention_shape *s)
 {
     const ql_kernels *set = ql_kernels_get();
     const size_t all =
-        ql_tiles_rows(set, QL_ATTENTION_HEADS * QL_ATTENTION_ROWS);
-    const size_t rows = ql_tiles_rows(set, QL_ATTENTION_ROWS);
+        ql_tiles_rows(set, ql_attention_heads(s) * ql_attention_most(s));
+    const size_t rows = ql_tiles_rows(set, ql_attention_most(s));
     const size_t D = s->D;
 
     return (scratch){

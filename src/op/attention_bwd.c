@@ -48,30 +48,30 @@ static scratch lay_out(ql_pieces *piece, const ql_attention_shape *s)
 {
     const ql_kernels *set = ql_kernels_get();
     const size_t D = s->D;
-    const size_t rows = ql_tiles_rows(set, ROWS);
-    const size_t columns = ql_tiles_rows(set, COLUMNS);
+    const size_t most = ql_attention_most(s); /* keys, and queries */
+    const size_t rows = ql_tiles_rows(set, most);
     const size_t wide = ql_tiles_columns(set, D);
-    const size_t nt = ql_tiles_panel(set, COLUMNS, D);
-    const size_t nn = ql_tiles_panel(set, D, COLUMNS);
+    const size_t nt = ql_tiles_panel(set, most, D);
+    const size_t nn = ql_tiles_panel(set, D, most);
 
     return (scratch){
         .k = ql_pieces_take(piece, rows * ql_tiles_lda(set, D)),
         .v = ql_pieces_take(piece, rows * ql_tiles_lda(set, D)),
-        .k_nn = ql_pieces_take(piece, ql_tiles_panel(set, D, ROWS)),
+        .k_nn = ql_pieces_take(piece, ql_tiles_panel(set, D, most)),
         .q_nt = ql_pieces_take(piece, nt),
         .q_nn = ql_pieces_take(piece, nn),
         .dout_nt = ql_pieces_take(piece, nt),
         .dout_nn = ql_pieces_take(piece, nn),
         .p = ql_pieces_take(piece, rows * ql_tiles_lda(set, COLUMNS)),
         .ds = ql_pieces_take(piece, rows * ql_tiles_lda(set, COLUMNS)),
-        .ds_turned = ql_pieces_take(piece, columns * ql_tiles_lda(set, ROWS)),
+        .ds_turned = ql_pieces_take(piece, rows * ql_tiles_lda(set, ROWS)),
         .packing = ql_pieces_take(piece, ql_tiles_work(set, D)),
         .score = ql_pieces_take(piece, rows * COLUMNS),
         .dscore = ql_pieces_take(piece, rows * COLUMNS),
-        .turned = ql_pieces_take(piece, columns * ROWS),
+        .turned = ql_pieces_take(piece, rows * ROWS),
         .dk = ql_pieces_take(piece, rows * wide),
         .dv = ql_pieces_take(piece, rows * wide),
-        .dq = ql_pieces_take(piece, columns * wide),
+        .dq = ql_pieces_take(piece, rows * wide),
         .lse = ql_pieces_take(piece, COLUMNS),
         .delta = ql_pieces_take(piece, COLUMNS),
         .seen =

@@ -10,6 +10,13 @@ static size_t parts_of(const ql_attention_shape *s)
     return (s->H / s->KV + QL_ATTENTION_HEADS - 1) / QL_ATTENTION_HEADS;
 }
 
+size_t ql_attention_heads(const ql_attention_shape *s)
+{
+    const size_t parts = parts_of(s);
+
+    return (s->H / s->KV + parts - 1) / parts;
+}
+
 static size_t blocks_of(const ql_attention_shape *s, size_t sequence)
 {
     const size_t n = s->start[sequence + 1] - s->start[sequence];

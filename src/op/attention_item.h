@@ -11,7 +11,8 @@
  * that share keys take these together. */
 enum {
     QL_ATTENTION_ROWS = 128,
-    QL_ATTENTION_COLUMNS = 128,
+    QL_ATTENTION_COLUMNS = 128, /* as many as ROWS */
+    QL_ATTENTION_SHORT = 64,    /* whole vectors and panels, too */
     QL_ATTENTION_HEADS = 4
 };
 
@@ -21,6 +22,15 @@ typedef struct ql_item {
     ql_span sequence;
     size_t at, n; /* the block: its first token, its length */
 } ql_item;
+
+/* Tokens of a block of any kind at most: short texts need less scratch. */
+static inline size_t ql_attention_most(const ql_attention_shape *s)
+{
+    return s->T > QL_ATTENTION_SHORT ? QL_ATTENTION_ROWS : QL_ATTENTION_SHORT;
+}
+
+/* Heads of an item at most. */
+size_t ql_attention_heads(const ql_attention_shape *s);
 
 /* Items of all sequences. */
 size_t ql_attention_items(const ql_attention_shape *s);
