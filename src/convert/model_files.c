@@ -87,6 +87,16 @@ ql_status ql_model_files_keep(const char *in_dir, const char *out_dir)
     return QL_OK;
 }
 
+/* Refuses a symbolic link that leads nowhere. */
+static ql_status check_link(const char *path)
+{
+    char *real;
+    const ql_status st = ql_path_follow(path, &real);
+
+    ql_free(real);
+    return st;
+}
+
 /* What is there is replaced only on demand, and only if it is a model (or
  * nothing) and not the one that is read. */
 ql_status ql_model_files_check(const char *in_dir, const char *out_dir,
@@ -98,9 +108,7 @@ ql_status ql_model_files_check(const char *in_dir, const char *out_dir,
     size_t n;
 
     if (!ql_path_exists(out_dir)) {
-        st = ql_path_follow(out_dir, &marked);
-        ql_free(marked);
-        return st;
+        return check_link(out_dir);
     }
     if (!force) {
         QL_FAIL(QL_EINVAL,
@@ -140,14 +148,17 @@ static bool begins_as_gguf(const char *path)
 
 ql_status ql_model_files_check_file(const char *path, bool force)
 {
+    if (!ql_path_exists(path)) {
+        return check_link(path);
+    }
     if (ql_path_is_dir(path)) {
         QL_FAIL(QL_EINVAL, "%s is a folder; name a file", path);
     }
-    if (ql_path_exists(path) && !force) {
+    if (!force) {
         QL_FAIL(QL_EINVAL,
                 "%s exists already; name another file or use --force", path);
     }
-    if (ql_path_exists(path) && !begins_as_gguf(path)) {
+    if (!begins_as_gguf(path)) {
         QL_FAIL(QL_EINVAL,
                 "%s is no GGUF file and is not replaced; name another file",
                 path);

@@ -20,7 +20,8 @@ ql_status ql_model_files_keep(const char *in_dir, const char *out_dir);
 extern const char ql_model_mark[];
 
 /* The same of a GGUF file: it is not there, or may be replaced and begins as
- * such a file does, which nothing does that is read here. Errors: QL_EINVAL. */
+ * such a file does, which nothing does that is read here. Errors: QL_EINVAL,
+ * QL_ENOMEM. */
 ql_status ql_model_files_check_file(const char *path, bool force);
 
 /* Copies the files that hold no weights and are not config.json, nor that of

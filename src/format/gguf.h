@@ -54,7 +54,8 @@ bool ql_gguf_pack(ql_gguf_type type, void *out, const float *in, size_t n);
  * same order. */
 typedef struct ql_gguf_writer ql_gguf_writer;
 
-/* Errors: QL_EIO, QL_ENOTFOUND, QL_ENOSPACE, QL_ENOMEM. */
+/* A symbolic link is followed. Errors: QL_EINVAL for one that leads nowhere,
+ * QL_EIO, QL_ENOTFOUND, QL_ENOSPACE, QL_ENOMEM. */
 ql_status ql_gguf_writer_open(ql_gguf_writer **out, const char *path);
 
 /* Removes what was written unless committed. */

@@ -34,6 +34,7 @@ struct ql_gguf_writer {
 ql_status ql_gguf_writer_open(ql_gguf_writer **out, const char *path)
 {
     ql_gguf_writer *w = ql_calloc(QL_TAG_TEXT, 1, sizeof(*w));
+    char *real = NULL;
     ql_status st;
 
     *out = w;
@@ -44,10 +45,13 @@ ql_status ql_gguf_writer_open(ql_gguf_writer **out, const char *path)
     ql_buf_init(&w->keys, QL_TAG_TEXT, MAX_HEADER);
     ql_buf_init(&w->values, QL_TAG_TEXT, MAX_HEADER);
     ql_buf_init(&w->infos, QL_TAG_TEXT, MAX_HEADER);
-    st = ql_outfile_init(&w->file, path);
+    QL_TRY_DONE(ql_path_follow(path, &real));
+    st = ql_outfile_init(&w->file, real);
+done:
     if (st != QL_OK) {
         ql_gguf_writer_close(out);
     }
+    ql_free(real);
     return st;
 }
 

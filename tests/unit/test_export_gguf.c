@@ -2,6 +2,8 @@
  * refuse. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "qlora/export.h"
 #include "src/base/file.h"
@@ -249,6 +251,33 @@ static void outputs__are_not_replaced_unasked(void **state)
                 QL_EINVAL, "exists already");
 }
 
+/* A link stays, and what it leads to is replaced. */
+static void links__are_followed(void **state)
+{
+    char beyond[PATH_BYTES + 8];
+    ql_export_options o;
+    ql_gguf *g = NULL;
+    struct stat sb;
+
+    (void)state;
+    options(&o);
+    remove(out);
+    snprintf(beyond, sizeof(beyond), "%s.beyond", out);
+    assert_int_equal(symlink(beyond, out), 0);
+    check_fails(write_model(&o), QL_EINVAL,
+                "a symbolic link that leads nowhere");
+    check_ok(ql_file_write(beyond, "text", 4));
+    check_fails(write_model(&o), QL_EINVAL, "is no GGUF file");
+    check_ok(ql_file_write(beyond, "GGUF", 4));
+    check_ok(write_model(&o));
+    assert_int_equal(lstat(out, &sb), 0);
+    assert_true(S_ISLNK(sb.st_mode));
+    check_ok(ql_gguf_open(&g, beyond));
+    ql_gguf_close(&g);
+    remove(beyond);
+    remove(out);
+}
+
 /* Runs a call with the n-th allocation failing, until it succeeds. */
 typedef ql_status call_fn(const ql_export_options *o);
 
@@ -301,6 +330,7 @@ int main(void)
         cmocka_unit_test(yarn__has_the_factor_that_is_applied),
         cmocka_unit_test(progress__can_stop),
         cmocka_unit_test(outputs__are_not_replaced_unasked),
+        cmocka_unit_test(links__are_followed),
         cmocka_unit_test(memory__that_is_lacking_ends_them_cleanly),
     };
 
