@@ -68,13 +68,28 @@ static ql_status add_map(json_t *modules, json_t *map)
     return QL_OK;
 }
 
+/* A backslash at the end of a line has the next one go on with it. */
+static const char *skip_blanks(const char *s)
+{
+    for (;;) {
+        size_t n;
+
+        s += strspn(s, " \t");
+        n = *s == '\\' ? 1 + (s[1] == '\r') : 0;
+        if (n == 0 || s[n] != '\n') {
+            return s;
+        }
+        s += n + 1;
+    }
+}
+
 /* Passes a word and the blanks around it; NULL: another is there. */
 static const char *pass(const char *s, const char *word)
 {
     const size_t n = strlen(word);
 
-    s += strspn(s, " \t");
-    return strncmp(s, word, n) == 0 ? s + n + strspn(s + n, " \t") : NULL;
+    s = skip_blanks(s);
+    return strncmp(s, word, n) == 0 ? skip_blanks(s + n) : NULL;
 }
 
 /* "from . import a, b as c": in brackets over several lines, each of which may
@@ -91,21 +106,23 @@ static ql_status add_siblings(json_t *modules, const char *s)
         QL_TRY(begins ? add(modules, s, n) : QL_OK);
         begins = n == 0 && (begins || *s == ',');
         s += *s == '#' ? strcspn(s, "\n") : n + (n == 0);
+        s = skip_blanks(s);
     }
     return QL_OK;
 }
 
-/* "from .a import b", or what else a line imports of its folder. */
-static ql_status add_import(json_t *modules, const char *line)
+/* "from .a import b", or what else a statement imports of its folder. */
+static ql_status add_import(json_t *modules, const char *statement)
 {
     static const char word[] = "import";
-    const char *s = pass(line, "from");
+    const char *s = pass(statement, "from");
     size_t n;
 
     if (!s || *s != '.') {
         return QL_OK;
     }
-    n = identifier(++s);
+    s = skip_blanks(s + 1);
+    n = identifier(s);
     if (n > 0 && (n != strlen(word) || memcmp(s, word, n) != 0)) {
         return add(modules, s, n);
     }
@@ -115,6 +132,7 @@ static ql_status add_import(json_t *modules, const char *line)
 
 static ql_status add_imports(json_t *modules, const char *path)
 {
+    static const char before[] = "\n;:"; /* statements */
     char *text;
     size_t len;
     ql_status st = ql_file_read(path, MAX_CODE_BYTES, &text, &len);
@@ -126,8 +144,8 @@ static ql_status add_imports(json_t *modules, const char *path)
         ql_warn("copied without what it imports: %s", ql_last_error());
         return QL_OK;
     }
-    for (const char *s = text; st == QL_OK && *s; s += strcspn(s, "\n")) {
-        s += *s == '\n';
+    for (const char *s = text; st == QL_OK && *s; s += strcspn(s, before)) {
+        s += strchr(before, *s) != NULL;
         st = add_import(modules, s);
     }
     ql_free(text);

@@ -91,11 +91,22 @@ from . import (  # (of all
 from .nowhere import word
 from .package.part import word
 """
+if word: json; from .seventh import word
+from . \
+    import eighth as sixth, \
+    ninth
+from . \
+    tenth import word  # this goes on not: \
+from .eleventh import word
 PY
 echo 'word = 1' >coded/other.py
 echo 'from .other import word' >coded/third.py
 touch coded/fourth.py coded/fifth.py coded/modeling_own.py coded/setup.py
 touch coded/fifth_not.py coded/sixth.py
+more='seventh eighth ninth tenth eleventh'
+for name in $more; do
+    touch coded/$name.py
+done
 accept qlora-train --model coded --data data.jsonl --method full \
     --max-steps 1 --output mute
 ! grep auto_map mute/config.json mute/checkpoint-1/config.json ||
@@ -107,7 +118,7 @@ for method in full lora; do
     accept qlora-train --model coded --data data.jsonl --method $method \
         --max-steps 1 --output coded-$method
     for name in tokenizer_config.json tokenization_own.py other.py third.py \
-        fourth.py fifth.py; do
+        fourth.py fifth.py $(printf '%s.py ' $more); do
         cmp coded/$name coded-$method/$name || complain "$method: $name"
     done
     ! grep "not copied" "$log/err" || complain "$method: what is not there"
