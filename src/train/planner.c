@@ -243,10 +243,10 @@ static bool trains_blocks(const ql_weights *w)
 }
 
 /* Of the products of all that is trained whole: blocks, or the head alone. */
-static size_t longest_side(const ql_plan_facts *f)
+static size_t longest_side(const ql_plan_facts *f, bool blocks)
 {
     const ql_config *c = &f->model->config;
-    const size_t other = trains_blocks(&f->model->weights) ? c->F : c->V;
+    const size_t other = blocks ? c->F : c->V;
     const size_t wide = c->C > other ? c->C : other;
 
     return wide > f->run.max_tokens ? wide : f->run.max_tokens;
@@ -255,6 +255,7 @@ static size_t longest_side(const ql_plan_facts *f)
 ql_status ql_plan_make(ql_plan *p, const ql_plan_facts *f)
 {
     const ql_weights *w = &f->model->weights;
+    const bool blocks = trains_blocks(w);
     planner pl = {.p = p, .f = f};
     ql_status st;
 
@@ -264,8 +265,8 @@ ql_status ql_plan_make(ql_plan *p, const ql_plan_facts *f)
     count_held(&pl);
     p->bytes[QL_PLAN_ADAPTER] += f->count * sizeof(float);
     p->bytes[QL_PLAN_GRADIENTS] += f->count * sizeof(float);
-    if (w->head.trained || trains_blocks(w)) {
-        p->bytes[QL_PLAN_PROGRAM] += ql_gemm_memory(longest_side(f));
+    if (w->head.trained || blocks) {
+        p->bytes[QL_PLAN_PROGRAM] += ql_gemm_memory(longest_side(f, blocks));
     }
     p->bytes[QL_PLAN_LOG] += f->log;
     p->bytes[QL_PLAN_WEIGHTS] += f->principal.weights;
