@@ -104,18 +104,10 @@ bool ql_gguf_arch_own_head(const ql_gguf_arch *a)
     return a->own_head;
 }
 
-/* What follows prefix in text; NULL if it does not begin so. */
-static const char *after(const char *text, const char *prefix)
-{
-    const size_t n = strlen(prefix);
-
-    return strncmp(text, prefix, n) == 0 ? text + n : NULL;
-}
-
 /* What follows a whole name; NULL if it is another one. */
 static const char *after_name(const char *text, const char *name)
 {
-    const char *rest = name ? after(text, name) : NULL;
+    const char *rest = name ? ql_name_after(text, name) : NULL;
 
     return rest && (*rest == '.' || *rest == '\0') ? rest : NULL;
 }
@@ -206,7 +198,7 @@ ql_status ql_gguf_place_find(ql_gguf_place *p, const ql_gguf_arch *a,
                              const ql_config *c, const char *name)
 {
     const ql_names *n = c->arch->names;
-    const char *rest = after(name, n->base);
+    const char *rest = ql_name_after(name, n->base);
     const char *block;
 
     *p = (ql_gguf_place){.order = QL_GGUF_AS_IS};
@@ -225,7 +217,7 @@ ql_status ql_gguf_place_find(ql_gguf_place *p, const ql_gguf_arch *a,
     } else {
         find_outside(p, c, rest);
     }
-    if (!p->name[0] || (!a->own_head && after(p->name, "output."))) {
+    if (!p->name[0] || (!a->own_head && ql_name_after(p->name, "output."))) {
         QL_FAIL(QL_EUNSUPPORTED,
                 "tensor %s has no place in a GGUF file of architecture %s; "
                 "qlora-export merge writes a folder, which has one",

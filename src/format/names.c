@@ -28,6 +28,13 @@ int ql_name_order(const char *a, const char *b)
     return (*a != '\0') - (*b != '\0');
 }
 
+const char *ql_name_after(const char *name, const char *prefix)
+{
+    const size_t n = strlen(prefix);
+
+    return strncmp(name, prefix, n) == 0 ? name + n : NULL;
+}
+
 bool ql_name_ends(const char *name, const char *suffix)
 {
     const size_t n = strlen(name);

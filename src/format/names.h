@@ -8,6 +8,9 @@
  * before layer 10: below, at or above 0. */
 int ql_name_order(const char *a, const char *b);
 
+/* What follows prefix in name; NULL where it does not begin so. Borrowed. */
+const char *ql_name_after(const char *name, const char *prefix);
+
 /* True when name ends in suffix. */
 bool ql_name_ends(const char *name, const char *suffix);
 

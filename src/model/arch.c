@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/format/names.h"
+
 static const char *const llama_modules[QL_MODULES] = {
     [QL_MODULE_Q] = "self_attn.q_proj", [QL_MODULE_K] = "self_attn.k_proj",
     [QL_MODULE_V] = "self_attn.v_proj", [QL_MODULE_O] = "self_attn.o_proj",
@@ -442,32 +444,25 @@ void ql_arch_path(const ql_arch *arch, size_t layer, ql_module module,
              n->module[module]);
 }
 
-/* Behind prefix, if name begins with it, else NULL. */
-static const char *after(const char *name, const char *prefix)
-{
-    const size_t n = strlen(prefix);
-
-    return strncmp(name, prefix, n) == 0 ? name + n : NULL;
-}
-
 ql_module ql_arch_module(const ql_arch *arch, const char *name)
 {
     const ql_names *n = arch->names;
-    const char *rest = after(name, n->base);
+    const char *rest = ql_name_after(name, n->base);
     char *end = NULL;
 
     rest = rest ? rest : name;
-    if (n->pooler && after(rest, n->pooler) &&
-        strcmp(after(rest, n->pooler), ".weight") == 0) {
+    if (n->pooler && ql_name_after(rest, n->pooler) &&
+        strcmp(ql_name_after(rest, n->pooler), ".weight") == 0) {
         return QL_MODULE_DOWN;
     }
-    rest = after(rest, n->layers);
+    rest = ql_name_after(rest, n->layers);
     if (!rest || *rest != '.' || !isdigit((unsigned char)rest[1])) {
         return QL_MODULES;
     }
     strtoull(rest + 1, &end, 10);
     for (int m = 0; *end == '.' && m < QL_MODULES; m++) {
-        const char *tail = n->module[m] ? after(end + 1, n->module[m]) : NULL;
+        const char *tail =
+            n->module[m] ? ql_name_after(end + 1, n->module[m]) : NULL;
 
         if (tail && strcmp(tail, ".weight") == 0) {
             return (ql_module)m;

@@ -37,23 +37,15 @@ static const struct {
     {".scales", "a weight quantized for MLX"},
 };
 
-/* Behind prefix, if name begins with it, else NULL. */
-static const char *after(const char *name, const char *prefix)
-{
-    const size_t n = strlen(prefix);
-
-    return strncmp(name, prefix, n) == 0 ? name + n : NULL;
-}
-
 /* What is in a block behind its number: "mlp.up_proj.weight"; NULL: the tensor
  * is in none that is read. */
 static const char *part_of_block(const char *name, const ql_config *c,
                                  const char *base)
 {
-    const char *rest = after(name, base);
+    const char *rest = ql_name_after(name, base);
     char *end = NULL;
 
-    rest = rest ? after(rest, c->arch->names->layers) : NULL;
+    rest = rest ? ql_name_after(rest, c->arch->names->layers) : NULL;
     if (!rest || *rest != '.' || !isdigit((unsigned char)rest[1])) {
         return NULL;
     }
@@ -75,9 +67,10 @@ static const char *leaf_of_module(const char *part, const ql_config *c, int *m)
 {
     for (*m = 0; *m < QL_MODULES; (*m)++) {
         const char *path = c->arch->names->module[*m];
-        const char *leaf = path ? after(part, path) : NULL;
+        const char *leaf = path ? ql_name_after(part, path) : NULL;
 
-        if (leaf && (strcmp(leaf, ".bias") == 0 || after(leaf, ".weight"))) {
+        if (leaf &&
+            (strcmp(leaf, ".bias") == 0 || ql_name_after(leaf, ".weight"))) {
             return leaf;
         }
     }
@@ -99,7 +92,7 @@ static bool is_of_norm(const char *part, const ql_config *c)
 
     for (int p = 0; p < QL_NORMS; p++) {
         const char *path = c->arch->norm[p];
-        const char *leaf = path ? after(part, path) : NULL;
+        const char *leaf = path ? ql_name_after(part, path) : NULL;
 
         if (leaf &&
             (strcmp(leaf, ".weight") == 0 || strcmp(leaf, ".gamma") == 0 ||
@@ -164,9 +157,9 @@ static ql_status check(const char *name, const ql_config *c, const char *base)
  * stands beside one. */
 static bool is_at(const char *name, const char *base, const char *path)
 {
-    const char *rest = path ? after(name, base) : NULL;
+    const char *rest = path ? ql_name_after(name, base) : NULL;
 
-    rest = rest ? after(rest, path) : NULL;
+    rest = rest ? ql_name_after(rest, path) : NULL;
     return rest && *rest == '.';
 }
 
