@@ -103,6 +103,11 @@ ql_status ql_buf_printf(ql_buf *b, const char *fmt, ...)
     return QL_OK;
 }
 
+bool ql_buf_begins(const ql_buf *b, const char *head, size_t n)
+{
+    return n <= b->len && (n == 0 || memcmp(b->data, head, n) == 0);
+}
+
 bool ql_buf_ends(const ql_buf *b, size_t len, const char *tail)
 {
     const size_t n = strlen(tail);

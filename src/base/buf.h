@@ -33,6 +33,9 @@ ql_status ql_buf_puts(ql_buf *b, const char *s);
 ql_status ql_buf_putc(ql_buf *b, char c);
 ql_status ql_buf_printf(ql_buf *b, const char *fmt, ...) QL_PRINTF(2, 3);
 
+/* True if the text begins with n bytes. */
+bool ql_buf_begins(const ql_buf *b, const char *head, size_t n);
+
 /* True if the first len bytes, all or fewer, end with a string. */
 bool ql_buf_ends(const ql_buf *b, size_t len, const char *tail);
 

@@ -68,11 +68,6 @@ static ql_status write_messages(search *q, const ql_talk *t, size_t n,
     return QL_OK;
 }
 
-static bool starts_with(const ql_buf *text, const char *head, size_t n)
-{
-    return n <= text->len && (n == 0 || memcmp(text->data, head, n) == 0);
-}
-
 /* The conversation up to message i, which says the word. Owned: *t. */
 static ql_status make_word(const search *q, size_t i, ql_talk *t)
 {
@@ -129,7 +124,7 @@ static ql_status find_start_by_word(search *q, size_t i, bool before,
     at = ql_ending_word(q->other.data, q->other.len, ql_style_word,
                         strlen(ql_style_word));
     if (at == SIZE_MAX && before &&
-        starts_with(&q->text, q->before.data, q->before.len)) {
+        ql_buf_begins(&q->text, q->before.data, q->before.len)) {
         *start = q->before.len;
         goto done;
     }
@@ -249,11 +244,11 @@ static ql_status add_turn(search *q, size_t i, size_t *split)
     QL_TRY(find_turn(q, i, &t.span));
     QL_TRY(check_calls(q, i, t.span));
     q->changed += is_changed(q, i, t.span);
-    if (!starts_with(&q->whole, q->text.data, t.span.to)) {
+    if (!ql_buf_begins(&q->whole, q->text.data, t.span.to)) {
         if (*split > 0) {
             QL_TRY(write_messages(q, q->talk, *split, false, &q->other));
         }
-        if (*split == 0 || !starts_with(&q->other, q->text.data, t.span.to)) {
+        if (*split == 0 || !ql_buf_begins(&q->other, q->text.data, t.span.to)) {
             *split = i + 1;
         }
         t.messages = *split;

@@ -5,24 +5,18 @@
 #include "src/base/fail.h"
 #include "src/text/thought.h"
 
-static bool starts_with(const ql_buf *text, const char *head, size_t n)
-{
-    return n <= text->len && (n == 0 || memcmp(text->data, head, n) == 0);
-}
-
 bool ql_style_start(const ql_style *s, const ql_buf *before, const ql_buf *text,
                     size_t *start)
 {
     const size_t head = strlen(s->head);
-    const size_t tail = strlen(s->trailer);
     size_t n = before->len;
 
-    if (!s->prompts && !starts_with(text, before->data, n) && tail <= n &&
-        memcmp(before->data + n - tail, s->trailer, tail) == 0) {
-        n -= tail;
+    if (!s->prompts && !ql_buf_begins(text, before->data, n) &&
+        ql_buf_ends(before, n, s->trailer)) {
+        n -= strlen(s->trailer);
     }
     *start = n;
-    if (!starts_with(text, before->data, n)) {
+    if (!ql_buf_begins(text, before->data, n)) {
         return false;
     }
     if (!s->prompts && head <= text->len - n &&
@@ -39,10 +33,9 @@ static size_t find_thought(const ql_style *s, const ql_buf *before,
 {
     const size_t n = strlen(s->opens);
 
-    return n > 0 && n <= before->len &&
-                   memcmp(before->data + before->len - n, s->opens, n) == 0 &&
-                   !starts_with(text, before->data, before->len) &&
-                   starts_with(text, before->data, before->len - n)
+    return n > 0 && ql_buf_ends(before, before->len, s->opens) &&
+                   !ql_buf_begins(text, before->data, before->len) &&
+                   ql_buf_begins(text, before->data, before->len - n)
                ? before->len - n
                : SIZE_MAX;
 }
