@@ -30,9 +30,10 @@ static size_t first_width(const ql_config *c)
 size_t ql_frame_mlp_bytes(const ql_config *c, size_t T)
 {
     const size_t size = sizeof(float);
+    const size_t norm = ql_config_norm(c, QL_NORM_MLP_IN) > 0;
     const size_t join = ql_config_norm(c, QL_NORM_MLP_OUT) > 0;
 
-    return (1 + join) * ql_arena_piece(T * c->C, size) +
+    return (norm + join) * ql_arena_piece(T * c->C, size) +
            ql_arena_piece(T * first_width(c), size) +
            ql_arena_piece(T * c->F, size);
 }

@@ -4,6 +4,7 @@
 
 #include "src/base/alloc.h"
 #include "src/convert/adapter_make.h"
+#include "src/model/block_parts.h"
 #include "tests/check/check.h"
 #include "tests/golden/lost_bias.h"
 #include "tests/golden/reference.h"
@@ -25,6 +26,36 @@ void __wrap_ql_linear_fwd(float *y, bool add, ql_linear_kept kept,
 {
     products++;
     __real_ql_linear_fwd(y, add, kept, x, lin, T, drop, work);
+}
+
+/* The most that was used of any arena since this was 0. */
+static size_t most_used;
+
+void *__real_ql_arena_take(ql_arena *a, size_t n, size_t size);
+void *__wrap_ql_arena_take(ql_arena *a, size_t n, size_t size);
+
+void *__wrap_ql_arena_take(ql_arena *a, size_t n, size_t size)
+{
+    void *piece = __real_ql_arena_take(a, n, size);
+
+    most_used = ql_larger(most_used, a->used);
+    return piece;
+}
+
+void __real_ql_frame_mlp_bwd(const ql_frame *f, float *dx, float *dy,
+                             const ql_saved *s, const float *x);
+void __wrap_ql_frame_mlp_bwd(const ql_frame *f, float *dx, float *dy,
+                             const ql_saved *s, const float *x);
+
+/* Its scratch is what is planned for it. */
+void __wrap_ql_frame_mlp_bwd(const ql_frame *f, float *dx, float *dy,
+                             const ql_saved *s, const float *x)
+{
+    const size_t before = ql_arena_mark(f->pass->scratch);
+
+    most_used = 0;
+    __real_ql_frame_mlp_bwd(f, dx, dy, s, x);
+    assert_int_equal(most_used - before, ql_frame_mlp_bytes(f->c, f->T));
 }
 
 /* What a pass gives and takes. */
