@@ -3,13 +3,16 @@
 #include <string.h>
 
 #include "quant/half.h"
-#include "src/base/alloc.h"
 #include "src/base/checked.h"
 #include "src/base/fail.h"
 #include "src/format/safetensors.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "tensors are little-endian in files and used in place");
+
+enum {
+    PIECE = 4096 /* elements on their way to their places in a transpose */
+};
 
 /* Converts n elements of any alignment. */
 typedef void widen_fn(float *out, const unsigned char *in, size_t n);
@@ -229,14 +232,18 @@ ql_status ql_tensor_turn(float *out, const ql_tensor *t)
 {
     const size_t rows = t->shape[0];
     const size_t cols = t->shape[1];
-    float *plain = ql_alloc(QL_TAG_WORK, t->elements, sizeof(float));
-    ql_status st = plain ? ql_tensor_to_f32(plain, t) : QL_ENOMEM;
+    float plain[PIECE];
 
-    for (size_t i = 0; st == QL_OK && i < t->elements; i++) {
-        out[i % cols * rows + i / cols] = plain[i];
+    for (size_t at = 0; at < t->elements; at += PIECE) {
+        const size_t n = t->elements - at < PIECE ? t->elements - at : PIECE;
+        const ql_tensor part = ql_tensor_slice(t, at, n);
+
+        QL_TRY(ql_tensor_to_f32(plain, &part));
+        for (size_t i = at; i < at + n; i++) {
+            out[i % cols * rows + i / cols] = plain[i - at];
+        }
     }
-    ql_free(plain);
-    return st;
+    return QL_OK;
 }
 
 ql_tensor ql_tensor_slice(const ql_tensor *t, size_t first, size_t n)

@@ -42,7 +42,7 @@ const char *ql_shape_print(char *text, const size_t *shape, size_t rank);
  * other types, naming tensor and type. */
 ql_status ql_tensor_to_f32(float *out, const ql_tensor *t);
 
-/* The same of a matrix, transposed. out [t->elements]. Also: QL_ENOMEM. */
+/* The same of a matrix, transposed, with no copy of it. out [t->elements]. */
 ql_status ql_tensor_turn(float *out, const ql_tensor *t);
 
 /* Elements [first, first + n) of a tensor as one of their own, of rank 1. */

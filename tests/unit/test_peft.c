@@ -198,20 +198,27 @@ static void adapter__comes_back_as_it_was(void **state)
     }
 }
 
-/* GPT-2 has its weights [in, out]: saved with no second copy of them. The
+/* GPT-2 has its weights [in, out]: saved and read with no second copy. The
  * matrix is no multiple of a piece, nor is a piece one of its sides. */
 static void whole__is_turned_without_a_copy(void **state)
 {
     static const char text[] =
         "{\"model_type\": \"gpt2\", \"vocab_size\": 30, \"n_embd\": 20, "
         "\"n_head\": 2, \"n_layer\": 1, \"n_inner\": 100003}";
-    const ql_adapter_item item = {
-        .site = {.place = QL_PLACE_BLOCK, .module = QL_MODULE_UP}};
+    const ql_adapter_item items[] = {
+        {.site = {.place = QL_PLACE_BLOCK, .module = QL_MODULE_UP}},
+        {.site = {.place = QL_PLACE_BLOCK, .module = QL_MODULE_DOWN},
+         .r = 1,
+         .alpha = 1},
+        {.site = {
+             .place = QL_PLACE_BLOCK, .module = QL_MODULE_UP, .bias = true}}};
     const ql_adapter_options opt = {.r = 1, .alpha = 1};
     const size_t in = 20;
     const size_t out = 100003;
     ql_adapter a;
+    ql_adapter b;
     ql_safetensors *f;
+    const ql_tensor *t;
     ql_config c;
     const float *x;
     size_t before;
@@ -219,18 +226,29 @@ static void whole__is_turned_without_a_copy(void **state)
     (void)state;
     check_ok(ql_file_write(file("config.json"), text, strlen(text)));
     check_ok(ql_config_init(&c, folder()));
-    check_ok(ql_adapter_init(&a, &c, &opt, &item, 1, 0, false));
+    check_ok(ql_adapter_init(&a, &c, &opt, items, 3, 0, false));
     check_fill(a.param, a.count, 31);
+    a.config = json_pack("{s[s]}", "modules_to_save", "c_fc");
     before = ql_alloc_peak(QL_TAG_COUNT);
     check_ok(ql_peft_save(&a, "x", folder()));
     assert_true(ql_alloc_peak(QL_TAG_COUNT) - before < ((size_t)1 << 20));
     check_ok(ql_safetensors_open(&f, file("adapter_model.safetensors")));
-    assert_int_equal(ql_safetensors_at(f, 0)->shape[0], in);
-    x = (const float *)(const void *)ql_safetensors_at(f, 0)->data;
-    for (size_t i = 0; i < a.count; i++) {
+    t = ql_safetensors_find(f,
+                            "base_model.model.transformer.h.0.mlp.c_fc.weight");
+    assert_non_null(t);
+    assert_int_equal(t->shape[0], in);
+    x = (const float *)(const void *)t->data;
+    for (size_t i = 0; i < a.sizes[0]; i++) {
         assert_true(x[i] == a.param[i % out * in + i / out]);
     }
     ql_safetensors_close(&f);
+    before = ql_alloc_bytes(QL_TAG_COUNT);
+    check_ok(ql_peft_load(&b, &c, folder()));
+    assert_true(ql_alloc_peak(QL_TAG_COUNT) - before <
+                a.count * sizeof(float) + ((size_t)1 << 20));
+    assert_int_equal(b.count, a.count);
+    assert_memory_equal(b.param, a.param, a.count * sizeof(float));
+    ql_adapter_free(&b);
     ql_adapter_free(&a);
     ql_config_free(&c);
 }
