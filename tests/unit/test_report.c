@@ -21,6 +21,18 @@ enum {
     MAX_FILE = 1 << 26
 };
 
+/* Takes the clock's place, by the linker: samples are cut on a loaded
+ * machine. */
+static double now;
+static double tick; /* how far each look at it sets it forward */
+
+double __wrap_ql_now_s(void);
+
+double __wrap_ql_now_s(void)
+{
+    return now += tick;
+}
+
 static double random_unit(uint64_t i)
 {
     return ql_rng_unit(check_seed(), i);
@@ -542,6 +554,38 @@ static void samples__are_what_the_model_would_write(void **state)
     toy_close(&t);
 }
 
+/* All have their share of the time, whatever those before them took. */
+static void samples__end_with_their_time(void **state)
+{
+    static const char cut[] = " \xE2\x80\xA6";
+    const ql_run_options opt = {
+        .max_tokens = 40, .max_length = 40, .max_sequences = 1};
+    ql_samples s;
+    ql_run *run = NULL;
+    toy_run t;
+
+    (void)state;
+    toy_open(&t, 1, "out");
+    check_ok(ql_run_open(&run, t.m, &opt));
+    check_ok(ql_samples_init(&s, t.ds, 4, t.tok, 40));
+    check_ok(ql_samples_write(&s, run, t.m->config.V, t.tok, 40, false));
+    tick = 1;
+    check_ok(ql_samples_write(&s, run, t.m->config.V, t.tok, 40, true));
+    tick = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        const char *all = s.texts[i].before;
+        const char *some = s.texts[i].after;
+        const size_t n = strlen(some);
+
+        assert_in_range(n, strlen(cut) + 1, strlen(all) - 1);
+        assert_string_equal(some + n - strlen(cut), cut);
+        assert_memory_equal(some, all, n - strlen(cut));
+    }
+    ql_samples_free(&s);
+    ql_run_close(&run);
+    toy_close(&t);
+}
+
 /* Records without room for an answer are passed over. */
 static void samples__need_room(void **state)
 {
@@ -571,6 +615,7 @@ int main(void)
         cmocka_unit_test(report__shows_texts_as_they_are),
         cmocka_unit_test(report__without_memory_is_not_written),
         cmocka_unit_test(samples__are_what_the_model_would_write),
+        cmocka_unit_test(samples__end_with_their_time),
         cmocka_unit_test(samples__need_room),
         cmocka_unit_test(scales__are_round_and_hold_what_they_must),
         cmocka_unit_test(scales__of_special_values),
