@@ -105,6 +105,16 @@ void check_failed(ql_status got, ql_status want, const char *text,
     }
 }
 
+bool check_lacked(long n, ql_status st, const char *call)
+{
+    ql_alloc_fail_after(-1);
+    if (st != QL_OK && st != QL_ENOMEM) {
+        fail_msg("%s, allocation %ld: %s: %s", call, n, ql_status_name(st),
+                 ql_last_error());
+    }
+    return st == QL_OK;
+}
+
 void check_close(const float *got, const double *want, size_t n,
                  double tolerance, const char *what)
 {

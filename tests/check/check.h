@@ -5,12 +5,14 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <cmocka.h>
 
 #include "qlora/runtime.h"
+#include "src/base/alloc.h"
 
 /* What tests open the runtime with: fp32, since they are held to its accuracy,
  * unless QL_ISA names a set. */
@@ -49,6 +51,13 @@ int check_open_file(const char *text);
     check_failed((call), (status), (text), #call)
 void check_failed(ql_status got, ql_status want, const char *text,
                   const char *call);
+
+/* Makes a call with the n-th of its allocations failing, from 0: true for
+ * QL_OK, false for QL_ENOMEM; for anything else the test fails. For loops over
+ * n that end when there are no more allocations to fail. */
+#define check_lacking(n, call)                                                 \
+    (ql_alloc_fail_after(n), check_lacked((n), (call), #call))
+bool check_lacked(long n, ql_status st, const char *call);
 
 /* Fails unless |got[i] - want[i]| <= tolerance for all i < n. */
 void check_close(const float *got, const double *want, size_t n,

@@ -19,16 +19,10 @@ static char dir[4096];
 static void starve(step_fn *step)
 {
     const size_t before = ql_alloc_bytes(QL_TAG_COUNT);
-    ql_status st = QL_ENOMEM;
+    bool ok = false;
 
-    for (long n = 0; st != QL_OK; n++) {
-        ql_alloc_fail_after(n);
-        st = step();
-        ql_alloc_fail_after(-1);
-        if (st != QL_OK && st != QL_ENOMEM) {
-            fail_msg("allocation %ld: %s: %s", n, ql_status_name(st),
-                     ql_last_error());
-        }
+    for (long n = 0; !ok; n++) {
+        ok = check_lacking(n, step());
         assert_int_equal(ql_alloc_bytes(QL_TAG_COUNT), before);
         assert_true(n < 10000);
     }

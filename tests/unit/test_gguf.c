@@ -234,25 +234,19 @@ static void writer__refuses_what_the_format_cannot_hold(void **state)
 
 static void memory__that_is_lacking_ends_it_cleanly(void **state)
 {
-    ql_status st = QL_ENOMEM;
+    bool ok = false;
     ql_gguf *g = NULL;
 
     (void)state;
-    for (long n = 0; st == QL_ENOMEM; n++) {
-        ql_alloc_fail_after(n);
-        st = write_file();
-        ql_alloc_fail_after(-1);
-        assert_int_equal(ql_path_exists(path), st == QL_OK);
+    for (long n = 0; !ok; n++) {
+        ok = check_lacking(n, write_file());
+        assert_int_equal(ql_path_exists(path), ok);
     }
-    check_ok(st);
-    st = QL_ENOMEM;
-    for (long n = 0; st == QL_ENOMEM; n++) {
-        ql_alloc_fail_after(n);
-        st = ql_gguf_open(&g, path);
-        ql_alloc_fail_after(-1);
-        assert_int_equal(g != NULL, st == QL_OK);
+    ok = false;
+    for (long n = 0; !ok; n++) {
+        ok = check_lacking(n, ql_gguf_open(&g, path));
+        assert_int_equal(g != NULL, ok);
     }
-    check_ok(st);
     ql_gguf_close(&g);
 }
 

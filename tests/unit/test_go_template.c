@@ -199,17 +199,14 @@ static void memory__that_is_lacking_ends_it_cleanly(void **state)
 {
     static char where[] = "test";
     const ql_chat_source source = {chatml, sizeof(chatml) - 1, where};
-    ql_status st = QL_ENOMEM;
+    bool ok = false;
     ql_go_template g;
 
     (void)state;
-    for (long n = 0; st == QL_ENOMEM; n += 1 + n / 16) {
-        ql_alloc_fail_after(n);
-        st = ql_go_template_init(&g, &source, NULL, NULL);
-        ql_alloc_fail_after(-1);
-        assert_true(st == QL_OK || !g.text);
+    for (long n = 0; !ok; n += 1 + n / 16) {
+        ok = check_lacking(n, ql_go_template_init(&g, &source, NULL, NULL));
+        assert_true(ok || !g.text);
     }
-    check_ok(st);
     assert_non_null(g.text);
     ql_go_template_free(&g);
 }

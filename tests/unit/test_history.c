@@ -298,26 +298,20 @@ static void history__without_memory_is_as_before(void **state)
     ql_trainer_state s;
     ql_history a;
     ql_history b;
-    ql_status st = QL_ENOMEM;
+    bool ok = false;
 
     (void)state;
     ql_train_options_init(&o);
     s = facts(&o);
     fill(&a);
-    for (long n = 0; st != QL_OK; n++) {
-        ql_alloc_fail_after(n);
-        st = ql_trainer_state_save(&s, &a, path);
-        ql_alloc_fail_after(-1);
-        assert_true(st == QL_OK || st == QL_ENOMEM);
+    for (long n = 0; !ok; n++) {
+        ok = check_lacking(n, ql_trainer_state_save(&s, &a, path));
     }
     ql_history_init(&b);
-    st = QL_ENOMEM;
-    for (long n = 0; st != QL_OK; n++) {
-        ql_alloc_fail_after(n);
-        st = ql_trainer_state_load(&b, path);
-        ql_alloc_fail_after(-1);
-        assert_true(st == QL_OK ||
-                    (st == QL_ENOMEM && ql_history_size(&b) == 0));
+    ok = false;
+    for (long n = 0; !ok; n++) {
+        ok = check_lacking(n, ql_trainer_state_load(&b, path));
+        assert_true(ok || ql_history_size(&b) == 0);
     }
     check_same(&a, &b);
     ql_history_free(&b);

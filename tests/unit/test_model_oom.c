@@ -45,22 +45,16 @@ static void check_no_rest(const char *dir)
 static void starve(step_fn *step)
 {
     const size_t before = ql_alloc_bytes(QL_TAG_COUNT);
-    ql_status st = QL_ENOMEM;
+    bool ok = false;
     long n = 0;
 
-    while (st != QL_OK) {
-        ql_alloc_fail_after(n);
-        st = step();
-        ql_alloc_fail_after(-1);
-        if (st != QL_OK && st != QL_ENOMEM) {
-            fail_msg("allocation %ld: %s: %s", n, ql_status_name(st),
-                     ql_last_error());
-        }
+    while (!ok) {
+        ok = check_lacking(n, step());
         if (ql_alloc_bytes(QL_TAG_COUNT) != before) {
             fail_msg("allocation %ld: %zu bytes held, %zu before", n,
                      ql_alloc_bytes(QL_TAG_COUNT), before);
         }
-        if (st != QL_OK) {
+        if (!ok) {
             check_no_rest(check_tmp());
             check_no_rest(check_tmp_path("trained"));
             check_no_rest(check_tmp_path("going"));
