@@ -45,15 +45,20 @@ static const ql_gguf_arch archs[] = {
      .name = "qwen3",
      .values = ql_gguf_plain_values,
      .own_head = true},
-    {.model_type = "gemma", .name = "gemma", .values = ql_gguf_gemma_values},
+    {.model_type = "gemma",
+     .name = "gemma",
+     .values = ql_gguf_gemma_values,
+     .act = QL_ACT_GELU_TANH},
     {.model_type = "gemma2",
      .name = "gemma2",
      .values = ql_gguf_gemma_values,
+     .act = QL_ACT_GELU_TANH,
      .window_every = 2,
      .window_first = true},
     {.model_type = "gemma3_text",
      .name = "gemma3",
      .values = ql_gguf_gemma3_values,
+     .act = QL_ACT_GELU_TANH,
      .own_head = true,
      .window_every = 6},
     {.model_type = "phi3",
@@ -63,10 +68,12 @@ static const ql_gguf_arch archs[] = {
     {.model_type = "gpt2",
      .name = "gpt2",
      .values = ql_gguf_gpt2_values,
+     .act = QL_ACT_GELU_TANH,
      .own_head = true},
     {.model_type = "gpt_neox",
      .name = "gptneox",
      .values = ql_gguf_neox_values,
+     .act = QL_ACT_GELU_TANH,
      .own_head = true},
     {.model_type = "olmo2",
      .name = "olmo2",
@@ -256,6 +263,26 @@ static bool same_window(const ql_gguf_arch *a, const ql_config *c, size_t i)
     return full == (c->layer[i].window == 0);
 }
 
+/* It takes the activation from there, too. Its gelu is the tanh form, which is
+ * the exact one but for less than 0.0005. */
+static bool same_act(const ql_gguf_arch *a, const ql_config *c)
+{
+    return (a->act == QL_ACT_SILU) == (c->act == QL_ACT_SILU);
+}
+
+static const char *act_name(ql_act act)
+{
+    return act == QL_ACT_SILU ? "silu" : "gelu";
+}
+
+/* Positions that are learnt are in all layers. */
+static bool same_rope(const ql_gguf_arch *a, const ql_config *c, size_t i)
+{
+    const bool rope = a->nope_every == 0 || (i + 1) % a->nope_every != 0;
+
+    return c->arch->names->position || rope == (c->layer[i].rope >= 0);
+}
+
 void ql_gguf_arch_doubts(const ql_gguf_arch *a, const ql_config *c)
 {
     const double scale = (double)c->score_scale;
@@ -265,10 +292,8 @@ void ql_gguf_arch_doubts(const ql_gguf_arch *a, const ql_config *c)
     bool ropes = true;
 
     for (size_t i = 0; i < c->layers; i++) {
-        const bool rope = a->nope_every == 0 || (i + 1) % a->nope_every != 0;
-
         windows &= same_window(a, c, i);
-        ropes &= rope == (c->layer[i].rope >= 0);
+        ropes &= same_rope(a, c, i);
     }
     if (!windows) {
         ql_warn("llama.cpp does not apply this model's sliding window in the "
@@ -277,6 +302,11 @@ void ql_gguf_arch_doubts(const ql_gguf_arch *a, const ql_config *c)
     if (!ropes) {
         ql_warn("llama.cpp takes other layers of this model to be without "
                 "positions: all texts will differ");
+    }
+    if (!same_act(a, c)) {
+        ql_warn("llama.cpp computes %s where this model has %s: all texts will "
+                "differ",
+                act_name(a->act), act_name(c->act));
     }
     if (c->rope[0].type == QL_ROPE_YARN &&
         (c->rope[0].attention_factor > 0 || c->rope[0].mscale > 0)) {

@@ -20,6 +20,7 @@ struct ql_gguf_arch {
     const char *model_type; /* as config.json names it */
     const char *name;       /* as llama.cpp names it */
     ql_gguf_values_fn *const *values;
+    ql_act act;          /* of the feed-forward layer */
     bool pairs;          /* rows of q and k are interleaved */
     bool own_head;       /* a head that is not the embedding can be said */
     size_t window_every; /* all layers but each n-th see a window */

@@ -7,6 +7,8 @@
 #include "qlora/export.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
+#include "src/base/note.h"
+#include "src/convert/gguf_arch.h"
 #include "src/convert/gguf_model.h"
 #include "src/format/gguf.h"
 #include "src/format/safetensors.h"
@@ -504,6 +506,71 @@ static void models__in_other_types_are_those_in_f32(void **state)
     }
 }
 
+static char notes[4096];
+
+static void keep_note(ql_note_kind kind, const char *text, void *user)
+{
+    const size_t n = strlen(notes);
+
+    (void)user;
+    assert_int_equal(kind, QL_NOTE_WARNING);
+    snprintf(notes + n, sizeof(notes) - n, "%s\n", text);
+}
+
+/* The doubts about c, one a line. Borrowed. */
+static const char *doubts_of(const ql_config *c)
+{
+    const ql_gguf_arch *arch;
+
+    check_ok(ql_gguf_arch_find(&arch, c));
+    notes[0] = '\0';
+    ql_note_set(keep_note, NULL);
+    ql_gguf_arch_doubts(arch, c);
+    ql_note_set(NULL, NULL);
+    return notes;
+}
+
+/* A family that llama.cpp computes as it is gives no doubt; one whose
+ * activation is another, does. */
+static void doubts__are_about_what_differs(void **state)
+{
+    static const struct {
+        const char *model;
+        ql_act other;
+        const char *say;
+    } cases[] = {
+        {"llama2", QL_ACT_GELU, "llama.cpp computes silu where"},
+        {"qwen2", QL_ACT_GELU_TANH, "llama.cpp computes silu where"},
+        {"qwen3", QL_ACT_GELU, "llama.cpp computes silu where"},
+        {"gemma1", QL_ACT_SILU, "llama.cpp computes gelu where"},
+        {"gemma2", QL_ACT_SILU, "llama.cpp computes gelu where"},
+        {"gemma3_text", QL_ACT_SILU, "llama.cpp computes gelu where"},
+        {"phi3", QL_ACT_GELU, "llama.cpp computes silu where"},
+        {"gpt2", QL_ACT_SILU, "llama.cpp computes gelu where"},
+        {"gpt_neox", QL_ACT_SILU, "llama.cpp computes gelu where"},
+        {"olmo2", QL_ACT_GELU, "llama.cpp computes silu where"},
+        {"smollm3_nope", QL_ACT_GELU, "llama.cpp computes silu where"},
+    };
+    static const char *const plain[] = {"llama2", "qwen2",    "qwen3", "gemma1",
+                                        "gpt2",   "gpt_neox", "olmo2"};
+    ql_config c;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        print_message("%s\n", cases[i].model);
+        check_ok(ql_config_init(&c, golden("models", cases[i].model)));
+        assert_null(strstr(doubts_of(&c), "llama.cpp computes"));
+        c.act = cases[i].other;
+        assert_non_null(strstr(doubts_of(&c), cases[i].say));
+        ql_config_free(&c);
+    }
+    for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
+        check_ok(ql_config_init(&c, golden("models", plain[i])));
+        assert_string_equal(doubts_of(&c), "");
+        ql_config_free(&c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -512,6 +579,7 @@ int main(void)
         cmocka_unit_test(models__are_those_of_the_manifest),
         cmocka_unit_test(models__in_other_types_are_those_in_f32),
         cmocka_unit_test(scales__are_those_of_peft),
+        cmocka_unit_test(doubts__are_about_what_differs),
         cmocka_unit_test(adapters__that_cannot_be_said_are_refused),
     };
 
