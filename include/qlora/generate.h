@@ -91,7 +91,7 @@ QL_API ql_status ql_generator_continue(ql_generator *g, const char *prompt,
  *
  * Errors: as above; QL_EFORMAT when json is no such thing, or the template
  * refuses it, with its own sentence; QL_EUNSUPPORTED for content that is no
- * text. */
+ * text, and for a message whose role the template does not show. */
 QL_API ql_status ql_generator_answer(ql_generator *g, const char *json,
                                      const char *what, ql_generate_fn *out,
                                      void *user, ql_generated *result);

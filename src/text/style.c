@@ -5,6 +5,7 @@
 #include "src/base/fail.h"
 #include "src/text/call.h"
 #include "src/text/ending.h"
+#include "src/text/role.h"
 #include "src/text/thought.h"
 
 const char ql_style_word[] = "qloraWord7f3a9c";
@@ -332,8 +333,10 @@ static ql_status try_calls(ql_style *s, bool tools)
     return QL_OK;
 }
 
-/* Whether a list of tools, or a system turn, shows. */
-static ql_status try_frame(ql_style *s, bool tools, bool system, bool *shown)
+/* Whether a list of tools, or a first turn of a role, shows. role: NULL for the
+ * list. */
+static ql_status try_frame(ql_style *s, bool tools, const char *role,
+                           bool *shown)
 {
     const size_t n = strlen(ql_style_word);
     ql_talk t;
@@ -343,11 +346,10 @@ static ql_status try_frame(ql_style *s, bool tools, bool system, bool *shown)
     ql_buf_init(&text, QL_TAG_DATA, SIZE_MAX / 4);
     QL_TRY_DONE(ql_talk_init(&t));
     QL_TRY_DONE(tools ? make_tools(&t) : QL_OK);
-    QL_TRY_DONE(system ? ql_talk_say(&t, "system", ql_style_word, n, false)
-                       : QL_OK);
+    QL_TRY_DONE(role ? ql_talk_say(&t, role, ql_style_word, n, false) : QL_OK);
     QL_TRY_DONE(ql_talk_say(&t, "user", asked, strlen(asked), false));
-    st = ql_style_write(s, &t, 1 + system, true, &text, NULL);
-    *shown = st == QL_OK && shows(&text, system ? ql_style_word : tool_listed);
+    st = ql_style_write(s, &t, role ? 2 : 1, true, &text, NULL);
+    *shown = st == QL_OK && shows(&text, role ? ql_style_word : tool_listed);
     st = st == QL_ENOMEM ? st : QL_OK;
 done:
     ql_talk_free(&t);
@@ -375,12 +377,13 @@ ql_status ql_style_init(ql_style *s, const ql_chat *chat, bool tools,
     QL_TRY(try_marks(s, tools));
     if (!s->known) {
         s->calls = call_styles;
-        s->lists = s->systems = true;
+        s->lists = s->systems = s->developers = true;
         return QL_OK;
     }
     QL_TRY(try_calls(s, tools || !chat->tools));
-    QL_TRY(try_frame(s, true, false, &s->lists));
-    return try_frame(s, tools, true, &s->systems);
+    QL_TRY(try_frame(s, true, NULL, &s->lists));
+    QL_TRY(try_frame(s, tools, "developer", &s->developers));
+    return try_frame(s, tools, "system", &s->systems);
 }
 
 void ql_style_free(ql_style *s)
@@ -525,8 +528,23 @@ static ql_status move_systems(ql_talk *t, bool *any)
     return QL_OK;
 }
 
+static ql_status name_systems(ql_talk *t)
+{
+    for (size_t i = 0; i < json_array_size(t->messages); i++) {
+        if (strcmp(ql_talk_role(t, i), "developer") == 0) {
+            QL_TRY(ql_field_held(
+                json_object_set_new(json_array_get(t->messages, i), "role",
+                                    json_string("system")) == 0));
+        }
+    }
+    return QL_OK;
+}
+
 ql_status ql_style_fit(const ql_style *s, ql_talk *t, ql_style_lacks *lacks)
 {
+    if (!s->developers) {
+        QL_TRY(name_systems(t));
+    }
     if (s->calls) {
         QL_TRY(fit_messages(t->messages, s->calls));
     } else {
@@ -536,5 +554,8 @@ ql_status ql_style_fit(const ql_style *s, ql_talk *t, ql_style_lacks *lacks)
         lacks->tools = true;
         QL_TRY(tools_as_text(t));
     }
-    return s->systems ? QL_OK : move_systems(t, &lacks->systems);
+    if (!s->systems) {
+        QL_TRY(move_systems(t, &lacks->systems));
+    }
+    return ql_roles_check(s, t);
 }

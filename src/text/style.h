@@ -28,6 +28,8 @@ typedef struct ql_style {
     const ql_call_style *calls; /* NULL: calls are unknown to it */
     bool lists;                 /* it shows which tools there are */
     bool systems;               /* it shows a system turn */
+    bool developers;            /* and one of a developer; else that is taken
+                                   as a system turn */
 } ql_style;
 
 /* tools: of the template for conversations with tools. chat must outlive s.
@@ -45,7 +47,9 @@ typedef struct ql_style_lacks {
 } ql_style_lacks;
 
 /* Brings a conversation into the form that the template shows. What it lacks is
- * set in *lacks, and left as it is otherwise. Errors: QL_ENOMEM. */
+ * set in *lacks, and left as it is otherwise. Errors: QL_EUNSUPPORTED for a
+ * message of a role that the template leaves out (see text/role.h),
+ * QL_ENOMEM. */
 ql_status ql_style_fit(const ql_style *s, ql_talk *t, ql_style_lacks *lacks);
 
 /* Appends the first n messages as the template writes them. prompt: let the

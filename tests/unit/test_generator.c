@@ -576,6 +576,14 @@ static void conversation__must_make_sense(void **state)
         assert_null(r.text);
     }
     ql_generator_close(&g);
+    bad.chat_template = "{% for m in messages if m.role == 'user' %}"
+                        "{{ m.content }}{% endfor %}";
+    check_ok(ql_generator_open(&g, model, tok, &bad));
+    check_fails(ql_generator_answer(g, cases[8].json, "here", NULL, NULL, &r),
+                QL_EUNSUPPORTED,
+                "here: the chat template does not show messages of the role "
+                "\"clown\"");
+    ql_generator_close(&g);
     bad.chat_template = "{% if %}";
     check_ok(ql_generator_open(&g, model, tok, &bad));
     for (size_t i = 0; i < 2; i++) {

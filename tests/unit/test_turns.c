@@ -434,6 +434,40 @@ static void turns__with_a_system_that_is_refused(void **state)
           "S\n\nq</s>[[a</s>]]T</s>[[b</s>]]");
 }
 
+/* A role that is left out, one that is shown, and one that has a place but no
+ * content. */
+static void turns__of_other_roles(void **state)
+{
+    const char *some = EACH("{% if m.role in ['system', 'user', 'assistant'] "
+                            "%}{{ m.role[0] + m.content }}</s>"
+                            "{% elif m.role == 'break' %}--{% endif %}");
+    const char *all = EACH("{{ m.role[0] + m.content }}</s>");
+    const char *none = EACH("{% if m.role in ['user', 'assistant'] %}"
+                            "{{ m.content }}</s>{% endif %}");
+    const char *kind = "{'messages': [{'role': 'developer', 'content': 'S'},"
+                       "{'role': 'user', 'content': 'q'},"
+                       "{'role': 'assistant', 'content': 'a'}]}";
+    const char *martian = "{'messages': [{'role': 'user', 'content': 'q'},"
+                          "{'role': 'martian', 'content': 'm'},"
+                          "{'role': 'assistant', 'content': 'a'}]}";
+    ql_dataset *ds = NULL;
+
+    (void)state;
+    gives(some, kind, "sS</s>uq</s>a[[a</s>]]");
+    gives(all, kind, "dS</s>uq</s>a[[a</s>]]");
+    gives(none, kind, "S\n\nq</s>[[a</s>]]");
+    gives(all, martian, "uq</s>mm</s>a[[a</s>]]");
+    gives(some,
+          "{'messages': [{'role': 'user', 'content': 'q'},"
+          "{'role': 'break', 'content': ''},"
+          "{'role': 'assistant', 'content': 'a'}]}",
+          "uq</s>--a[[a</s>]]");
+    check_fails(load(&ds, some, martian, QL_TRAIN_ON_COMPLETIONS),
+                QL_EUNSUPPORTED,
+                "talk.jsonl:1: the chat template does not show messages of the "
+                "role \"martian\"");
+}
+
 static void turns__that_the_template_refuses(void **state)
 {
     ql_dataset *ds = NULL;
@@ -550,6 +584,7 @@ int main(void)
         cmocka_unit_test(turns__calls_as_the_template_wants_them),
         cmocka_unit_test(turns__with_calls_that_are_not_shown),
         cmocka_unit_test(turns__with_a_system_that_is_refused),
+        cmocka_unit_test(turns__of_other_roles),
         cmocka_unit_test(turns__that_the_template_refuses),
         cmocka_unit_test(turns__are_all_trained_once),
     };
