@@ -29,6 +29,7 @@ static ql_status continue_prompt(ql_generator *g, const generate_options *o,
     } else if (st == QL_OK || !show.before) {
         fputs(st == QL_OK && show.before ? show.before : "", stdout);
         putchar('\n');
+        fflush(stdout);
     }
     if (st == QL_OK && !common->quiet) {
         generate_show_speed(&r);

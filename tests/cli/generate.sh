@@ -85,6 +85,11 @@ assert checked > 10, checked
 END2
 python3 passes.py
 
+# In one stream the numbers stand behind the text.
+generate --prompt 'Once upon a time' --max-new-tokens 5 >both 2>&1
+head -n -1 both | tail -n 1 | grep -q '^Once upon a time'
+tail -n 1 both | grep -q '^prompt: .* tokens/s; text: 5 tokens, '
+
 # A stop text ends it, and is not written.
 generate --prompt 'Once upon a time' --max-new-tokens 60 -q >whole
 generate --prompt 'Once upon a time' --max-new-tokens 60 -q \
