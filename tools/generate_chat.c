@@ -28,6 +28,7 @@ static const char help[] =
     "/reset         forget the conversation\n"
     "/system TEXT   what the model is told first; begins anew\n"
     "/exit          end, as Ctrl-D does\n"
+    "//TEXT         say /TEXT\n"
     "A line that ends in \\ goes on in the next. Ctrl-C stops an answer.\n";
 
 static ql_status add(talk *t, const char *role, const char *content)
@@ -138,6 +139,8 @@ static ql_status take_line(talk *t, const char *line, bool *end)
         *end = true;
     } else if (after(line, "/help")) {
         fputs(help, stderr);
+    } else if (strncmp(line, "//", 2) == 0) {
+        return answer(t, line + 1);
     } else if (*line == '/') {
         fprintf(stderr, "there is no such command:\n%s", help);
     } else if (line[strspn(line, " \t\r\n")]) {

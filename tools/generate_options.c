@@ -143,6 +143,11 @@ int generate_options_settle(const cli_args *args, const cli_common *common)
         wrong = "--json and --chat exclude each other; give --messages";
     } else if (o.system && !o.chat) {
         wrong = "--system goes with --chat; elsewhere the system is a message";
+    } else if (o.pair && !o.prompt) {
+        wrong = "--text-pair goes with --prompt";
+    } else if ((o.chat_template || o.g.date) && o.prompt) {
+        wrong = "--chat-template and --date are for conversations, and not for "
+                "--prompt";
     } else if (!(o.g.repetition_penalty > 0)) {
         wrong = "--repetition-penalty: give a number above 0; 1 is none";
     }

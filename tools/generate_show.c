@@ -72,14 +72,20 @@ void generate_show_speed(const ql_generated *r)
 {
     const size_t read = r->prompt_tokens - r->reused_tokens;
 
-    fprintf(stderr, "prompt: %zu tokens", r->prompt_tokens);
+    fprintf(stderr, "prompt: %zu token%s", r->prompt_tokens,
+            r->prompt_tokens == 1 ? "" : "s");
     if (r->reused_tokens > 0) {
         fprintf(stderr, ", %zu of them read before", r->reused_tokens);
     }
-    fprintf(stderr, ", %.1f tokens/s; text: %zu tokens, %.1f tokens/s%s\n",
-            rate(read, r->prompt_s), r->new_tokens, text_rate(r),
-            r->end == QL_END_LENGTH ? " (cut off: more tokens are not allowed)"
-                                    : "");
+    fprintf(stderr, ", %.1f tokens/s; text: %zu token%s",
+            rate(read, r->prompt_s), r->new_tokens,
+            r->new_tokens == 1 ? "" : "s");
+    if (r->new_tokens > 1) {
+        fprintf(stderr, ", %.1f tokens/s", text_rate(r));
+    }
+    fputs(r->end == QL_END_LENGTH ? " (cut off: more tokens are not allowed)\n"
+                                  : "\n",
+          stderr);
 }
 
 static void show_ids(const char *key, const int32_t *ids, size_t n)

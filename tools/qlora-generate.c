@@ -107,7 +107,7 @@ static ql_status run(const generate_options *o, const cli_common *common,
     }
     if (st == QL_OK) {
         ql_model_info_read(m, &info);
-        st = info.classes > 0 && o->prompt
+        st = o->prompt && (info.classes > 0 || o->pair)
                  ? generate_classes(m, tok, o, common->json)
                  : write_text(m, tok, o, common, unanswered);
     }

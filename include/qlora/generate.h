@@ -148,10 +148,10 @@ typedef void ql_class_fn(const char *name, double share, void *user);
 /* Tells the classes of a text, or with b of a pair of texts, in the order of
  * their numbers. a and b are NUL-terminated UTF-8; b may be NULL.
  *
- * Errors: QL_EUNSUPPORTED (the model is no classifier), QL_ENOTFOUND (it has no
- * head or no pooler, nor has its adapter), QL_EINVAL (no token, or more than
- * the model was made for), QL_EFORMAT (not UTF-8), QL_EMISMATCH (tokenizer of
- * another model), QL_ENUMERIC, QL_ENOMEM. */
+ * Errors: QL_EUNSUPPORTED (the model is no classifier; with b: QL_EINVAL),
+ * QL_ENOTFOUND (it has no head or no pooler, nor has its adapter), QL_EINVAL
+ * (no token, or more than the model was made for), QL_EFORMAT (not UTF-8),
+ * QL_EMISMATCH (tokenizer of another model), QL_ENUMERIC, QL_ENOMEM. */
 QL_API ql_status ql_classify(ql_model *model, const ql_tokenizer *tok,
                              const char *a, const char *b, ql_class_fn *out,
                              void *user);

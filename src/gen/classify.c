@@ -98,8 +98,9 @@ ql_status ql_classify(ql_model *model, const ql_tokenizer *tok, const char *a,
     ql_status st;
 
     if (labels->n == 0) {
-        st = ql_fail(QL_EUNSUPPORTED, "%s: the model is no classifier",
-                     model->dir);
+        st = ql_fail(b ? QL_EINVAL : QL_EUNSUPPORTED,
+                     "%s: the model is no classifier%s", model->dir,
+                     b ? ", and takes no pair of texts" : "");
         goto done;
     }
     QL_TRY_DONE(check_top(model));

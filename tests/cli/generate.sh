@@ -90,6 +90,10 @@ generate --prompt 'Once upon a time' --max-new-tokens 5 >both 2>&1
 head -n -1 both | tail -n 1 | grep -q '^Once upon a time'
 tail -n 1 both | grep -q '^prompt: .* tokens/s; text: 5 tokens, '
 
+# One token has no rate.
+generate --prompt 'Once upon a time' --max-new-tokens 1 >one 2>err
+grep -q 'tokens/s; text: 1 token (cut off' err
+
 # A stop text ends it, and is not written.
 generate --prompt 'Once upon a time' --max-new-tokens 60 -q >whole
 generate --prompt 'Once upon a time' --max-new-tokens 60 -q \
@@ -142,6 +146,12 @@ refuse 2 'give one of --prompt, --messages and --chat' --messages x.json \
     --prompt a
 refuse 2 'exclude each other' --chat --json
 refuse 2 'goes with --chat' --prompt a --system b
+refuse 2 'goes with --prompt' --messages x.json --text-pair b
+refuse 2 'model: the model is no classifier, and takes no pair of texts' \
+    --prompt a --text-pair b
+refuse 2 'for conversations, and not for --prompt' --prompt a \
+    --chat-template '{% if'
+refuse 2 'for conversations, and not for --prompt' --prompt a --date 2026-07-01
 
 # What is wrong with one conversation keeps no other from its answer.
 python3 -c '
@@ -209,3 +219,10 @@ python3 -c '
 lines = open("talk", encoding="utf-8").read().split("\n")
 assert len([line for line in lines if line]) >= 3, lines
 '
+
+# What begins with a slash can be said.
+printf '//exit now\n' | generate --chat --max-new-tokens 12 --quiet >talk
+echo '[{"role": "user", "content": "/exit now"}]' |
+    generate --messages - --max-new-tokens 12 --quiet >said
+cmp talk said
+[ -s said ]
