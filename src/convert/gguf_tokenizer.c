@@ -244,6 +244,18 @@ static void add_end(ends *e, int64_t id)
     }
 }
 
+/* An id that a file says. */
+static void add_said(const job *j, ends *e, int32_t id)
+{
+    if ((size_t)id < j->vocab) {
+        add_end(e, id);
+    } else {
+        ql_warn("the end token %d is beyond the vocabulary of %zu tokens: it "
+                "is left out",
+                (int)id, j->vocab);
+    }
+}
+
 /* That of answers comes first, for llama.cpp ends a turn at "eot". */
 static ql_status read_ends(const job *j, const char *dir,
                            const char *template_dir, ends *e)
@@ -257,7 +269,7 @@ static ql_status read_ends(const job *j, const char *dir,
     add_end(e, answer);
     QL_TRY(ql_end_ids_init(&said, dir));
     for (size_t i = 0; i < said.n; i++) {
-        add_end(e, said.ids[i]);
+        add_said(j, e, said.ids[i]);
     }
     ql_end_ids_free(&said);
     return QL_OK;

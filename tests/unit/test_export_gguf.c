@@ -7,6 +7,7 @@
 
 #include "qlora/export.h"
 #include "src/base/file.h"
+#include "src/base/note.h"
 #include "src/format/gguf.h"
 #include "tests/check/check.h"
 #include "tests/check/toy_adapter.h"
@@ -180,6 +181,31 @@ static void ends__are_all_that_the_model_has(void **state)
     }
 }
 
+static void take_note(ql_note_kind kind, const char *text, void *user)
+{
+    (void)kind;
+    snprintf(user, PATH_BYTES, "%s", text);
+}
+
+/* One that does not exist is told, and takes the place of none. */
+static void ends__that_are_no_tokens_are_left_out(void **state)
+{
+    char said[PATH_BYTES] = "";
+    ql_export_options o;
+
+    (void)state;
+    options(&o);
+    toy_json_write(toy_in(), "generation_config.json",
+                   "{'eos_token_id': [9999, 5, 4]}");
+    ql_note_set(take_note, said);
+    check_ok(write_model(&o));
+    ql_note_set(NULL, NULL);
+    assert_non_null(
+        strstr(said, "the end token 9999 is beyond the vocabulary of "));
+    assert_int_equal(id_of("tokenizer.ggml.eot_token_id"), 5);
+    assert_int_equal(id_of("tokenizer.ggml.eom_token_id"), 4);
+}
+
 /* The token by which the template ends answers comes before those; the template
  * of an adapter before that of the model. */
 static void ends__of_answers_are_those_of_the_template(void **state)
@@ -322,6 +348,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(types__are_those_asked_for),
         cmocka_unit_test(ends__are_all_that_the_model_has),
+        cmocka_unit_test(ends__that_are_no_tokens_are_left_out),
         cmocka_unit_test(ends__of_answers_are_those_of_the_template),
         cmocka_unit_test(yarn__has_the_factor_that_is_applied),
         cmocka_unit_test(progress__can_stop),
