@@ -122,8 +122,8 @@ QL_API ql_status ql_generate(ql_model *model, const ql_tokenizer *tok,
                              const char *prompt, const ql_generate_options *opt,
                              ql_generate_fn *out, void *user, char **text);
 
-/* Conversations in JSON, one after the other: from a file, or for "-" from
- * standard input. */
+/* Conversations in JSON, one after the other: from a file, which may be
+ * compressed by gzip, or for "-" from standard input. */
 typedef struct ql_conversations ql_conversations;
 
 /* path is copied. Errors: QL_ENOTFOUND, QL_EIO, QL_ENOMEM. */
@@ -138,7 +138,8 @@ QL_API void ql_conversations_close(ql_conversations **c);
  * not close as they were opened, as much as shows it, and then the next one is
  * looked for from the second line on, where one begins with a bracket. Errors:
  * QL_EFORMAT for a NUL byte in it, or more bytes than can be held, with the
- * next one to be had all the same; QL_EIO, QL_ENOMEM. */
+ * next one to be had all the same, and for damaged gzip data, behind which the
+ * end comes; QL_EIO, QL_ENOMEM. */
 QL_API ql_status ql_conversations_next(ql_conversations *c, const char **json,
                                        const char **what, size_t *line);
 

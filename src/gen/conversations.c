@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "qlora/generate.h"
 #include "src/base/blank.h"
@@ -12,6 +13,7 @@
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
+#include "src/base/lines.h"
 
 enum {
     MAX_BYTES = 1 << 28,
@@ -20,8 +22,10 @@ enum {
 };
 
 struct ql_conversations {
-    FILE *in;
-    bool given; /* in is standard input */
+    FILE *in;      /* what is read as it comes; NULL: file is read */
+    ql_lines file; /* what has a size, gzip-compressed or not */
+    bool given;    /* in is standard input */
+    bool damaged;  /* file has nothing more that could be read */
     char *name;
     size_t line; /* the current one, from 1 */
     bool lost;   /* the last value was broken */
@@ -31,8 +35,11 @@ struct ql_conversations {
     char what[WHAT_BYTES];
 };
 
+/* zlib waits until it has much to unpack: it gets none that come one by one. */
 static ql_status open_in(ql_conversations *c, const char *path)
 {
+    struct stat s;
+
     c->given = strcmp(path, "-") == 0;
     c->name = ql_strdup(QL_TAG_TEXT, c->given ? "standard input" : path);
     if (!c->name) {
@@ -40,6 +47,9 @@ static ql_status open_in(ql_conversations *c, const char *path)
     }
     if (ql_path_is_dir(path)) {
         QL_FAIL(QL_EFORMAT, "cannot read %s: it is a folder", path);
+    }
+    if (!c->given && stat(path, &s) == 0 && S_ISREG(s.st_mode)) {
+        return ql_lines_init(&c->file, c->name, MAX_BYTES);
     }
     c->in = c->given ? stdin : fopen(path, "re");
     return c->in ? QL_OK : ql_fail_errno("cannot open %s", path);
@@ -72,6 +82,7 @@ void ql_conversations_close(ql_conversations **c)
         if ((*c)->in && !(*c)->given) {
             fclose((*c)->in);
         }
+        ql_lines_free(&(*c)->file);
         ql_buf_free(&(*c)->read);
         ql_buf_free(&(*c)->text);
         ql_free((*c)->name);
@@ -80,21 +91,49 @@ void ql_conversations_close(ql_conversations **c)
     *c = NULL;
 }
 
+/* *b: EOF at the end, and behind what is damaged, which is told once. */
+static ql_status get(ql_conversations *c, int *b)
+{
+    ql_status st;
+
+    errno = 0;
+    if (c->in) {
+        *b = getc(c->in);
+        return *b == EOF && ferror(c->in)
+                   ? ql_fail_errno("cannot read %s", c->name)
+                   : QL_OK;
+    }
+    *b = c->damaged ? EOF : ql_lines_get(&c->file);
+    if (*b != EOF || c->damaged) {
+        return QL_OK;
+    }
+    st = ql_lines_state(&c->file);
+    c->damaged = st != QL_OK;
+    return st;
+}
+
+static void unget(ql_conversations *c, int b)
+{
+    if (c->in) {
+        ungetc(b, c->in);
+    } else {
+        ql_lines_unget(&c->file, b);
+    }
+}
+
 /* *b: EOF at the end. What there is no room for stays in the file. */
 static ql_status next_byte(ql_conversations *c, int *b)
 {
     ql_status st;
 
     if (c->at == c->read.len) {
-        errno = 0;
-        *b = getc(c->in);
+        QL_TRY(get(c, b));
         if (*b == EOF) {
-            return ferror(c->in) ? ql_fail_errno("cannot read %s", c->name)
-                                 : QL_OK;
+            return QL_OK;
         }
         st = ql_buf_putc(&c->read, (char)*b);
         if (st != QL_OK) {
-            ungetc(*b, c->in);
+            unget(c, *b);
             return st;
         }
     }
@@ -258,7 +297,7 @@ static ql_status take(ql_conversations *c, int first, size_t line)
     }
     if (st == QL_EFORMAT) {
         c->lost = true;
-        st = ql_fail_prefix(st, "%s: ", c->what);
+        st = c->damaged ? st : ql_fail_prefix(st, "%s: ", c->what);
     }
     if (c->lost) {
         go_back(c, begin, line);
@@ -273,6 +312,7 @@ ql_status ql_conversations_next(ql_conversations *c, const char **json,
 
     *json = NULL;
     *what = c->what;
+    *line = c->line;
     ql_buf_clear(&c->text);
     QL_TRY(c->lost ? skip_lines(c, &first) : skip_blanks(c, &first));
     c->lost = false;

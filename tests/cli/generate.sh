@@ -40,6 +40,25 @@ prompt = open("prompt", encoding="utf-8").read()
 assert prompt.endswith("Assistant:" + rows[0]["text"] + "\n"), prompt
 '
 
+# A file may be compressed; what can be read of a damaged one is answered.
+gzip -k talks.jsonl
+generate --messages talks.jsonl.gz --max-new-tokens 30 --quiet >packed
+cmp plain packed
+python3 -c '
+import gzip, random
+talk = "[{\"role\": \"user\", \"content\": \"%s\"}]\n"
+with gzip.open("whole.gz", "wt", encoding="utf-8") as f:
+    f.write(talk % "Hi")
+    f.write(talk % "".join(random.Random(1).choices("abcdefgh", k=200000)))
+data = open("whole.gz", "rb").read()
+open("half.gz", "wb").write(data[:len(data) // 2])
+'
+code=0
+generate --messages half.gz --max-new-tokens 5 --quiet >out 2>err || code=$?
+[ $code -eq 3 ]
+[ "$(wc -l <out)" -eq 1 ]
+grep -q 'half.gz: damaged gzip data' err
+
 # What is drawn for a conversation is its own, and the same every time.
 for out in drawn again; do
     qlora-generate --model model --messages talks.jsonl --max-new-tokens 30 \
