@@ -15,7 +15,7 @@
 #include "src/op/parallel.h"
 
 enum {
-    VECTOR = 16, /* values that loops take at a time; divides COLUMNS */
+    VECTOR = 16, /* values that softmax_fwd takes; divides COLUMNS */
     AHEAD = 4    /* rows that are brought nearer before they are written */
 };
 

@@ -78,7 +78,7 @@ void ql_tiles_nn(const ql_kernels *set, uint32_t *panel, const ql_rows *r,
  *
  *   c       ldc floats between rows, which have ql_tiles_columns values
  *   left    A: ql_tiles_rows of it may be read
- *   panel   columns of B, cells deep; cells >= 1
+ *   panel   columns of B, cells deep; rows, columns and cells >= 1
  *   wanted  [rows] columns of C that are wanted of each row: tiles without any
  *           are left as they are. NULL: all
  *   band    [rows] where each row of A is not zero, along the depth in values;

@@ -330,6 +330,22 @@ static void attention__of_many_sequences_agrees_with_double(void **state)
     }
 }
 
+/* Of more than three blocks, with a short one at the end. */
+static void attention__of_a_long_sequence_agrees_with_double(void **state)
+{
+    const size_t ends[] = {0, 413};
+
+    (void)state;
+    for (size_t kind = 0; kind < KINDS; kind++) {
+        ql_attention_shape s = shape_of(kind, 3, 1, 20);
+
+        s.T = ends[1];
+        s.start = ends;
+        s.sequences = 1;
+        check_run(&s, 1, 5e-7);
+    }
+}
+
 static void attention__gradient_is_the_slope(void **state)
 {
     const size_t ends[] = {0, 3, 69, 70};
@@ -465,7 +481,7 @@ static void attention__skips_what_is_outside_the_window(void **state)
         LONG = 1000,
         WINDOW = 100,
         BAD = 300,
-        BLOCKS = 120 + 64 /* as far as the blocks of a pair reach */
+        BLOCKS = 128 + 128 /* as far as the blocks of a pair reach */
     };
     const size_t ends[] = {0, LONG};
     ql_attention_shape s = shape_of(0, 1, 1, 8);
@@ -577,6 +593,7 @@ int main(void)
         cmocka_unit_test(attention__agrees_with_double),
         cmocka_unit_test(attention__of_every_kind_agrees_with_double),
         cmocka_unit_test(attention__of_many_sequences_agrees_with_double),
+        cmocka_unit_test(attention__of_a_long_sequence_agrees_with_double),
         cmocka_unit_test(attention__gradient_is_the_slope),
         cmocka_unit_test(attention__does_not_depend_on_threads),
         cmocka_unit_test(attention__of_a_wide_window_is_the_plain_one),
