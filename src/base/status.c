@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "src/base/fail.h"
 
@@ -44,6 +45,28 @@ const char *ql_status_name(ql_status st)
     return names[i];
 }
 
+/* Folders under construction (see base/file.h) become those that the user
+ * gave. */
+static void hide_work(char *text)
+{
+    char mark[32];
+    const size_t n =
+        (size_t)snprintf(mark, sizeof(mark), ".part-%ld", (long)getpid());
+    char *at = text;
+
+    while ((at = strstr(at, mark))) {
+        const size_t slash = at > text && at[-1] == '/';
+        const char *rest = at + n;
+
+        if (*rest >= '0' && *rest <= '9') {
+            at += n;
+            continue;
+        }
+        at -= slash;
+        memmove(at, rest, strlen(rest) + 1);
+    }
+}
+
 ql_status ql_fail(ql_status st, const char *fmt, ...)
 {
     char text[ERROR_BYTES]; /* apart: an argument may be the last error */
@@ -52,6 +75,9 @@ ql_status ql_fail(ql_status st, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
+    if (st == QL_ENOSPACE) {
+        hide_work(text);
+    }
     memcpy(last_error, text, sizeof(text));
     return st;
 }

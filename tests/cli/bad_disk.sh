@@ -24,12 +24,12 @@ last_step() {
 }
 
 left 64
-refuse 4 "disk/out*needs * of disk, but only * are free; free some space or *" \
+refuse 4 "disk/out[ /]*needs * of disk, but only * are free; free some space*" \
     qlora-quantize d disk/out
 refuse 4 "disk/out needs * of disk, but only * are free; free some space *" \
     train --lora-r 32 --output disk/out
 accept train --lora-r 1
-refuse 4 "disk/out*needs * of disk, but only * are free; free some space or *" \
+refuse 4 "disk/out[ /]*needs * of disk, but only * are free; free some space*" \
     qlora-export merge --model d --adapter out --output disk/out
 rm disk/fill
 
@@ -50,7 +50,7 @@ refuse 4 "disk/m.gguf needs * of disk, but only * are free; free some space *" \
     qlora-export gguf --model "$stories" --output disk/m.gguf --type q8_0
 rm disk/fill
 left $((bytes / 1024 + 12))
-refuse 4 "disk/o*needs * of disk, but only * are free; free some space or *" \
+refuse 4 "disk/o[ /]*needs * of disk, but only * are free; free some space*" \
     qlora-export ollama --model "$stories" --adapter pair --output disk/o \
     --type q8_0
 rm disk/fill
@@ -73,7 +73,7 @@ size=$(qlora-quantize --json --dry-run d disk/out |
     sed -n 's/.*"all".*"bytes_after": \([0-9]*\),.*/\1/p')
 head -c 40000 /dev/zero >d/notes.txt
 left $((size / 1024 + 28))
-refuse 4 "cannot write *: No space left on device; free some space or write *" \
+refuse 4 "cannot write disk/out/[!.]*: No space left on device; free some *" \
     qlora-quantize d disk/out
 rm disk/fill
 accept train --lora-r 1 --output disk/out

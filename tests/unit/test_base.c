@@ -1,10 +1,12 @@
 /* The base room: sizes, buffers, files that are never half written, lines. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include "src/base/alloc.h"
 #include "src/base/buf.h"
+#include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/base/lines.h"
@@ -85,6 +87,26 @@ static void outdir__replaces_only_when_asked(void **state)
     check_ok(ql_outdir_commit(&d));
     ql_outdir_free(&d);
     assert_true(ql_path_is_dir(path));
+}
+
+/* Where there is no room is said by the name that the folder will have. */
+static void outdir__is_named_as_it_will_be(void **state)
+{
+    char said[4300];
+    char inside[4300];
+    ql_outdir d;
+
+    (void)state;
+    check_ok(ql_outdir_init(&d, check_tmp_path("named"), false));
+    check_fails(ql_disk_need(d.work, UINT64_MAX), QL_ENOSPACE, "/named needs ");
+    snprintf(inside, sizeof(inside), "%s/.part-%ld/x", d.work, (long)getpid());
+    snprintf(said, sizeof(said), "%s/x", d.path);
+    assert_int_equal(ql_fail(QL_ENOSPACE, "%s", inside), QL_ENOSPACE);
+    assert_string_equal(ql_last_error(), said);
+    snprintf(inside, sizeof(inside), "%s0/x", d.work);
+    assert_int_equal(ql_fail(QL_ENOSPACE, "%s", inside), QL_ENOSPACE);
+    assert_string_equal(ql_last_error(), inside);
+    ql_outdir_free(&d);
 }
 
 static void lines__reads_plain_and_gzip(void **state)
@@ -199,6 +221,7 @@ int main(void)
         cmocka_unit_test(buf__keeps_its_ceiling),
         cmocka_unit_test(outfile__shows_only_when_committed),
         cmocka_unit_test(outdir__replaces_only_when_asked),
+        cmocka_unit_test(outdir__is_named_as_it_will_be),
         cmocka_unit_test(lines__reads_plain_and_gzip),
         cmocka_unit_test(lines__names_the_line_that_is_too_long),
         cmocka_unit_test(lines__refuses_damaged_gzip),
