@@ -12,7 +12,6 @@
 #include "src/convert/gguf_inputs.h"
 #include "src/convert/gguf_tokenizer.h"
 #include "src/convert/model_files.h"
-#include "src/model/strange.h"
 #include "src/model/weights.h"
 
 enum {
@@ -335,9 +334,7 @@ static ql_status open_inputs(job *j)
     QL_TRY(ql_export_base_find(&j->base, j->what->trained, j->opt));
     QL_TRY(ql_merged_init(&j->merged, j->what->model,
                           adapter ? &j->in.folder : NULL, &j->base));
-    QL_TRY(ql_strange_check(
-        j->merged.shards, &j->in.config,
-        ql_weights_base(j->merged.shards, j->in.config.arch->names)));
+    QL_TRY(ql_weights_check(&j->in.config, j->what->model, false));
     return ql_export_base_check(&j->merged, j->what->model, j->opt);
 }
 

@@ -1,5 +1,6 @@
 /* Folder in, folder out, tensor by tensor, rows at a time: what is resident is
  * a panel of rows, and what ql_merged has of one tensor. */
+#include <stdio.h>
 #include <string.h>
 
 #include "src/base/fail.h"
@@ -10,6 +11,8 @@
 #include "src/convert/merge_compare.h"
 #include "src/convert/model_files.h"
 #include "src/convert/peft.h"
+#include "src/format/names.h"
+#include "src/model/weights.h"
 
 /* One call of ql_export_merge. */
 typedef struct job {
@@ -298,18 +301,80 @@ static ql_status check_type(ql_export_type type)
     return QL_OK;
 }
 
+/* What the class of a model and its code tell. */
+typedef struct folder_kind {
+    bool headless; /* "LlamaModel" has no head */
+    bool own_code; /* and tensors as it likes */
+} folder_kind;
+
+static ql_status read_kind(folder_kind *kind, const char *dir)
+{
+    json_t *root;
+    const char *name;
+
+    QL_TRY(ql_model_files_config(&root, dir));
+    name = json_string_value(
+        json_array_get(json_object_get(root, "architectures"), 0));
+    kind->headless = name && ql_name_ends(name, "Model") &&
+                     !ql_name_ends(name, "LMHeadModel");
+    kind->own_code = json_object_get(root, "auto_map") != NULL;
+    json_decref(root);
+    return QL_OK;
+}
+
+/* Whether the folder has blocks where the architecture has them. */
+static ql_status find_blocks(bool *found, const char *dir, const ql_names *n)
+{
+    ql_shards *s;
+    char stem[128];
+
+    *found = false;
+    QL_TRY(ql_shards_open(&s, dir));
+    snprintf(stem, sizeof(stem), "%s%s.", ql_weights_base(s, n), n->layers);
+    for (size_t i = 0; i < ql_shards_count(s); i++) {
+        const char *name = ql_shards_at(s, i)->name;
+
+        *found |= strncmp(name, stem, strlen(stem)) == 0;
+    }
+    ql_shards_close(&s);
+    return QL_OK;
+}
+
+/* Nothing is missing of a model that has its tensors where we know them, and
+ * all is of the shape that config.json says. What it has beside, and what is of
+ * a type that we do not read, is carried along. */
+static ql_status check_whole(const char *dir, const ql_config *c)
+{
+    ql_config body = *c;
+    folder_kind kind;
+    bool found;
+    ql_status st;
+
+    QL_TRY(read_kind(&kind, dir));
+    QL_TRY(find_blocks(&found, dir, c->arch->names));
+    if (kind.own_code || !found) {
+        return QL_OK;
+    }
+    body.tied |= kind.headless;
+    st = ql_weights_check(&body, dir, true);
+    return st == QL_EUNSUPPORTED ? QL_OK : st;
+}
+
 /* As loading does. A model that we cannot run can be merged into. */
-static ql_status check_adapter(job *j)
+static ql_status check_inputs(job *j)
 {
     ql_config c;
     ql_status st = ql_config_init(&c, j->model);
 
+    if (st != QL_OK) {
+        return st == QL_ENOMEM ? st : QL_OK;
+    }
+    st = check_whole(j->model, &c);
     if (st == QL_OK) {
         st = ql_peft_fit(&j->folder, &c);
-        ql_config_free(&c);
-        return st;
     }
-    return st == QL_ENOMEM ? st : QL_OK;
+    ql_config_free(&c);
+    return st;
 }
 
 static ql_status run(job *j, const char *out_dir)
@@ -321,7 +386,7 @@ static ql_status run(job *j, const char *out_dir)
     QL_TRY(ql_model_files_keep(j->adapter, out_dir));
     QL_TRY(ql_export_base_find(&j->base, j->adapter, j->opt));
     QL_TRY(ql_adapter_folder_init(&j->folder, j->adapter));
-    QL_TRY(check_adapter(j));
+    QL_TRY(check_inputs(j));
     QL_TRY(ql_merged_init(&j->merged, j->model, &j->folder, &j->base));
     QL_TRY(ql_merged_restore_names(&j->merged));
     QL_TRY(ql_export_base_check(&j->merged, j->model, j->opt));

@@ -273,17 +273,6 @@ static ql_status plan_items(ql_quantize_plan *p)
     return st;
 }
 
-/* Fails unless the folder is the model that its config.json describes. */
-static ql_status check_model(const ql_quantize_plan *p, const char *dir)
-{
-    const ql_load as_it_is = {.quantize = false, .check = true};
-    ql_weights w;
-
-    QL_TRY(ql_weights_init(&w, &p->config, dir, &as_it_is));
-    ql_weights_free(&w);
-    return QL_OK;
-}
-
 ql_status ql_quantize_plan_init(ql_quantize_plan *p, const char *dir,
                                 const ql_quantize_options *opt)
 {
@@ -301,7 +290,7 @@ ql_status ql_quantize_plan_init(ql_quantize_plan *p, const char *dir,
                      dir);
         goto done;
     }
-    QL_TRY_DONE(check_model(p, dir));
+    QL_TRY_DONE(ql_weights_check(&p->config, dir, false));
     QL_TRY_DONE(ql_fusion_open(&p->in, dir, &p->config));
     QL_TRY_DONE(ql_shard_plan_open(&p->shards, opt->max_shard_bytes));
     QL_TRY_DONE(make_items(p, opt));

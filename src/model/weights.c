@@ -474,7 +474,7 @@ ql_status ql_weights_init(ql_weights *w, const ql_config *c, const char *dir,
         QL_TRY_DONE(ql_scratch_open(&w->scratch, load->scratch_dir));
     }
     w->base = ql_weights_base(w->shards, c->arch->names);
-    QL_TRY_DONE(ql_strange_check(w->shards, c, w->base));
+    QL_TRY_DONE(load->more ? QL_OK : ql_strange_check(w->shards, c, w->base));
     QL_TRY_DONE(load_ends(&l));
     w->embed = (ql_embedding){.w = w->base_embed, .scale = c->embed_scale};
     w->head = (ql_linear){.w = w->base_head, .bias = w->head_bias};
@@ -486,6 +486,16 @@ done:
         ql_weights_free(w);
         return ql_fail_prefix(st, "%s: ", dir);
     }
+    return QL_OK;
+}
+
+ql_status ql_weights_check(const ql_config *c, const char *dir, bool more)
+{
+    const ql_load as_it_is = {.check = true, .more = more};
+    ql_weights w;
+
+    QL_TRY(ql_weights_init(&w, c, dir, &as_it_is));
+    ql_weights_free(&w);
     return QL_OK;
 }
 

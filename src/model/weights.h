@@ -24,6 +24,7 @@ typedef struct ql_load {
     size_t block;
     bool double_quant;
     bool check; /* only to see that the folder is sound: nothing is turned */
+    bool more;  /* what is not read may be of any kind */
     const char *scratch_dir; /* where weights lie on disk that are made while
                                 loading; NULL: in memory */
 } ql_load;
@@ -67,6 +68,10 @@ typedef struct ql_weights {
 ql_status ql_weights_init(ql_weights *w, const ql_config *c, const char *dir,
                           const ql_load *load);
 void ql_weights_free(ql_weights *w);
+
+/* Fails unless dir holds the model that c tells of, as ql_weights_init does.
+ * more: tensors that are not read may be of any kind. */
+ql_status ql_weights_check(const ql_config *c, const char *dir, bool more);
 
 /* Whether p lies on disk, mapped: in a file of the folder or made of one. */
 bool ql_weights_maps(const ql_weights *w, const void *p);

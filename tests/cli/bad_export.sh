@@ -119,6 +119,36 @@ damaged
 toy zeros d/model.safetensors model.layers.1.self_attn.q_proj.bias F32 8
 refuse 3 "*tensor model.layers.1.self_attn.q_proj.bias: *no bias" \
     qlora-export gguf --model d --output o.gguf --quiet
+
+# Nor does a model that is not whole, which generate refuses by the same words.
+broken() {
+    refuse 3 "*$1" generate
+    refuse 3 "$1" qlora-export gguf --model d --output o.gguf --quiet
+    refuse 3 "${2-$1}" \
+        qlora-export ollama --model d --adapter a --output o --quiet
+    refuse 3 "$1" qlora-export merge --model d --adapter a --output o --quiet
+    damaged
+}
+damaged
+for name in model.layers.1.mlp.up_proj.weight model.norm.weight; do
+    toy drop d/model.safetensors "$name"
+    broken "d: the model has no tensor $name"
+done
+toy shards d
+rm d/model.safetensors.index.json d/model-00002-of-00002.safetensors
+broken "d: the model has no tensor model.*"
+toy set d/config.json num_hidden_layers 3
+broken "d: the model has no tensor model.layers.2.*" \
+    "*model.layers.2.*the adapter was made for another model"
+toy set d/config.json attention_bias true
+broken "d: the model has no tensor model.layers.0.self_attn.*.bias"
+toy set d/config.json tie_word_embeddings false
+broken "d: the model has no tensor lm_head.weight"
+toy set d/config.json vocab_size 99
+broken "d: tensor model.embed_tokens.weight: shape * does not fit config.json*"
+toy set d/config.json head_dim 8
+broken "d: *config.json*" "*the adapter was made for another model"
+
 rm -rf d
 cp -R "$QL_SOURCE/tools/demo/stories260K" d
 toy zeros d/model.safetensors model.layers.1.self_attn.rotary_emb.cos_cached \
