@@ -188,7 +188,12 @@ static ql_status put_merges(job *j)
             sorted[n++] = b->merges[i];
         }
     }
-    if (st == QL_OK && n > 0) {
+    if (st == QL_OK && n == 0) {
+        st = ql_fail(QL_EUNSUPPORTED,
+                     "the tokenizer has no merges, and llama.cpp reads none "
+                     "of its kind without");
+    }
+    if (st == QL_OK) {
         qsort(sorted, n, sizeof(*sorted), by_rank);
         st = ql_gguf_put_list(j->w, "tokenizer.ggml.merges", QL_GGUF_STRING, n);
     }

@@ -149,8 +149,24 @@ broken "d: tensor model.embed_tokens.weight: shape * does not fit config.json*"
 toy set d/config.json head_dim 8
 broken "d: *config.json*" "*the adapter was made for another model"
 
+# llama.cpp has no tokenizer of bytes that merges nothing.
+toy set d/tokenizer.json pre_tokenizer \
+    '{"type": "ByteLevel", "add_prefix_space": false, "use_regex": true}'
+toy set d/tokenizer.json decoder '{"type": "ByteLevel"}'
+toy set d/tokenizer.json normalizer null
+toy set d/tokenizer.json post_processor null
+accept qlora-export gguf --model d --output bytes.gguf --quiet
+toy set d/tokenizer.json model.merges '[]'
+refuse 3 "*the tokenizer has no merges, *" \
+    qlora-export gguf --model d --output o.gguf --quiet
+
 rm -rf d
 cp -R "$QL_SOURCE/tools/demo/stories260K" d
 toy zeros d/model.safetensors model.layers.1.self_attn.rotary_emb.cos_cached \
     F32 8
 accept qlora-export gguf --model d --output o.gguf --quiet
+
+# Folders above the output are made.
+accept qlora-export gguf --model d --output new/sub/o.gguf --quiet
+cmp o.gguf new/sub/o.gguf
+refuse 2 "--output is empty" qlora-export gguf --model d --output ""
