@@ -344,9 +344,9 @@ ql_status ql_export_gguf_adapter(const char *model_dir, const char *adapter_dir,
 
     QL_TRY(ql_gguf_adapter_open(&a, model_dir, adapter_dir, out_path, opt,
                                 report ? report : &own));
-    st = ql_gguf_adapter_finish(a);
+    st = ql_export_base_tell(&a->in.config, model_dir, adapter_dir);
     if (st == QL_OK) {
-        st = ql_export_base_tell(&a->in.config, model_dir, adapter_dir);
+        st = ql_gguf_adapter_finish(a);
     }
     ql_gguf_adapter_close(&a);
     return st;
