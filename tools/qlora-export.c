@@ -248,6 +248,9 @@ static int check_form(const cli_args *args)
     const char *name = args->command->name;
     char text[160];
 
+    if (!o.output[0]) {
+        return cli_fail(name, QL_EINVAL, "--output is empty", NULL);
+    }
     if (!o.adapter && o.form != FORM_GGUF) {
         return cli_fail(name, QL_EINVAL, "--adapter is missing", NULL);
     }

@@ -196,6 +196,15 @@ static char *parent_of(const char *path)
     return ql_strndup(QL_TAG_TEXT, n ? path : ".", n ? n : 1);
 }
 
+ql_status ql_dir_make_parent(const char *path)
+{
+    char *parent = parent_of(path);
+    const ql_status st = parent ? ql_dir_make(parent) : QL_ENOMEM;
+
+    ql_free(parent);
+    return st;
+}
+
 /* path + ".suffix-PID", without slashes at path's end. */
 static char *sibling(const char *path, const char *suffix)
 {

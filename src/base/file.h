@@ -85,6 +85,9 @@ ql_status ql_dir_need(const char *path, const char *advice);
 /* Makes a folder and its missing parents; an existing folder is fine. */
 ql_status ql_dir_make(const char *path);
 
+/* The same of the folder that path is in. */
+ql_status ql_dir_make_parent(const char *path);
+
 /* Removes a folder with all that is in it; of a symbolic link, only the link.
  * Missing: QL_OK. */
 ql_status ql_dir_remove(const char *path);

@@ -46,6 +46,7 @@ ql_status ql_gguf_writer_open(ql_gguf_writer **out, const char *path)
     ql_buf_init(&w->values, QL_TAG_TEXT, MAX_HEADER);
     ql_buf_init(&w->infos, QL_TAG_TEXT, MAX_HEADER);
     QL_TRY_DONE(ql_path_follow(path, &real));
+    QL_TRY_DONE(ql_dir_make_parent(real));
     st = ql_outfile_init(&w->file, real);
 done:
     if (st != QL_OK) {
