@@ -227,10 +227,12 @@ static ql_status carry_template(const job *j, const char *dir)
 
 static ql_status write_all(job *j, const char *out_dir)
 {
+    uint64_t carried;
     ql_outdir out;
     ql_status st;
 
-    QL_TRY(ql_disk_need(out_dir, j->report->bytes));
+    QL_TRY(ql_model_files_carried(&carried, j->model));
+    QL_TRY(ql_disk_need(out_dir, j->report->bytes + carried));
     QL_TRY(ql_outdir_init(&out, out_dir, j->opt->force));
     for (size_t i = 0; i < j->report->files; i++) {
         QL_TRY_DONE(write_shard(j, i, out.work));
@@ -267,14 +269,20 @@ static ql_dtype rounding_of(const job *j)
     return coarsest;
 }
 
-/* The result is there; that it cannot be compared is no failure of it. */
+/* The result is there; that it cannot be compared is no failure of it, but for
+ * a disk that is full. */
 static ql_status compare(const job *j, const char *out_dir)
 {
     const ql_dtype rounding = rounding_of(j);
     ql_export_difference *d = &j->report->difference;
+    const ql_status st =
+        ql_merge_compare(d, j->model, j->adapter, out_dir, &j->base, rounding);
 
-    if (ql_merge_compare(d, j->model, j->adapter, out_dir, &j->base,
-                         rounding) != QL_OK) {
+    if (st == QL_ENOSPACE) {
+        return ql_fail_prefix(
+            st, "%s is written, but there is no room to compare it: ", out_dir);
+    }
+    if (st != QL_OK) {
         ql_warn("not compared with the model and its adapter: %s",
                 ql_last_error());
         return QL_OK;

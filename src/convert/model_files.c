@@ -32,6 +32,33 @@ static bool holds_weights(const char *name)
            strcmp(name, "adapter_config.json") == 0;
 }
 
+static bool is_carried(const char *name, const char *path)
+{
+    return !holds_weights(name) && !ql_path_is_dir(path);
+}
+
+ql_status ql_model_files_carried(uint64_t *bytes, const char *dir)
+{
+    ql_status st;
+    char **names;
+    size_t n;
+
+    *bytes = 0;
+    QL_TRY(ql_dir_list(dir, &names, &n));
+    st = QL_OK;
+    for (size_t i = 0; st == QL_OK && i < n; i++) {
+        char *path = ql_path_join(dir, names[i]);
+
+        st = path ? QL_OK : QL_ENOMEM;
+        if (path && is_carried(names[i], path)) {
+            *bytes += ql_disk_used(path);
+        }
+        ql_free(path);
+    }
+    ql_dir_list_free(names, n);
+    return st;
+}
+
 /* One that cannot be read is no reason to lose what it was to go along with. */
 ql_status ql_model_files_carry_file(const char *from, const char *to,
                                     bool *copied)
@@ -66,7 +93,7 @@ ql_status ql_model_files_carry(const char *in_dir, const char *out_dir)
 
         if (!from || !to) {
             st = QL_ENOMEM;
-        } else if (!holds_weights(names[i]) && !ql_path_is_dir(from)) {
+        } else if (is_carried(names[i], from)) {
             st = ql_model_files_carry_file(from, to, &copied);
         }
         ql_free(from);

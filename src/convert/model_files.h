@@ -30,6 +30,9 @@ ql_status ql_model_files_check_file(const char *path, bool force);
  * QL_ENOMEM. */
 ql_status ql_model_files_carry(const char *in_dir, const char *out_dir);
 
+/* Bytes of the disk that those files take. Errors: QL_EIO, QL_ENOMEM. */
+ql_status ql_model_files_carried(uint64_t *bytes, const char *dir);
+
 /* Copies one file; *copied is false for one that cannot be read. */
 ql_status ql_model_files_carry_file(const char *from, const char *to,
                                     bool *copied);

@@ -33,6 +33,20 @@ refuse 4 "disk/out[ /]*needs * of disk, but only * are free; free some space*" \
     qlora-export merge --model d --adapter out --output disk/out
 rm disk/fill
 
+# A merge counts what it carries along, and says so if there is no room to
+# compare its result.
+kib=$(($(wc -c <d/model.safetensors) / 1024))
+head -c 40000 /dev/zero >d/notes.txt
+left $((kib + 28))
+refuse 4 "disk/out*needs * of disk, but only * are free; free some space or *" \
+    qlora-export merge --model d --adapter out --output disk/out
+rm d/notes.txt disk/fill
+left $((kib + 28))
+run qlora-export merge --model d --adapter out --output disk/out --quiet
+[ "$code" = 4 ] || complain "exit code $code"
+said "qlora-export: disk/out is written, but there is no room to compare it: *"
+rm -r disk/fill disk/out
+
 # The forms of llama.cpp: the adapter's file, and for Ollama both together,
 # where the model's alone would have room
 left 4
