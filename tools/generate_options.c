@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "tools/cli/exit.h"
+#include "tools/trained_base.h"
 
 static generate_options o;
 
@@ -22,9 +23,10 @@ static const cli_opt table[] = {
      .group = "Model",
      .help = "LoRA folder of PEFT or MLX to put on it"},
     {.name = "quantize",
-     CLI_FLAG(&o.quantize),
+     CLI_FLAG(&o.load.quantize),
      .group = "Model",
-     .help = "quantize a model that is not in 4 bits while loading"},
+     .help = "quantize a model that is not in 4 bits while loading; with an "
+             "adapter of qlora-train, what that was trained on is the default"},
     {.name = "prompt",
      CLI_STRING(&o.prompt),
      .value_name = "TEXT",
@@ -117,7 +119,8 @@ static const cli_opt table[] = {
 
 generate_options *generate_options_defaults(void)
 {
-    o = (generate_options){.quantize = true, .table = table};
+    o = (generate_options){.table = table};
+    ql_model_options_init(&o.load);
     ql_generate_options_init(&o.g);
     return &o;
 }
@@ -136,6 +139,7 @@ int generate_options_settle(const cli_args *args, const cli_common *common)
     const char *name = args->command->name;
     const int asked = (o.prompt != NULL) + (o.messages != NULL) + o.chat;
     const char *wrong = NULL;
+    ql_status st = QL_OK;
 
     if (asked != 1) {
         wrong = "give one of --prompt, --messages and --chat";
@@ -161,5 +165,8 @@ int generate_options_settle(const cli_args *args, const cli_common *common)
     if (!o.chat_template && o.adapter) {
         o.g.chat_template = template_of_adapter();
     }
-    return 0;
+    if (o.adapter) {
+        st = trained_base_take(&o.load, o.adapter, args, common->quiet);
+    }
+    return st == QL_OK ? 0 : cli_fail(name, st, ql_last_error(), NULL);
 }

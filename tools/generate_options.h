@@ -9,8 +9,9 @@
 typedef struct generate_options {
     const char *model, *adapter, *prompt, *pair, *messages, *system;
     const char *chat_template;
-    bool quantize, chat;
+    bool chat;
     cli_list stop;
+    ql_model_options load;
     ql_generate_options g;
     const cli_opt *table;
 } generate_options;

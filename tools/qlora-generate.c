@@ -86,18 +86,15 @@ static ql_status write_text(ql_model *m, const ql_tokenizer *tok,
 static ql_status run(const generate_options *o, const cli_common *common,
                      size_t *unanswered)
 {
-    ql_model_options load;
     ql_model *m = NULL;
     ql_tokenizer *tok = NULL;
     ql_model_info info;
     ql_status st;
 
     cli_signals_catch();
-    ql_model_options_init(&load);
-    load.quantize = o->quantize;
     st = ql_tokenizer_open(&tok, o->model);
     if (st == QL_OK) {
-        st = ql_model_open(&m, o->model, &load);
+        st = ql_model_open(&m, o->model, &o->load);
     }
     if (st == QL_OK && o->adapter) {
         st = ql_model_load_adapter(m, o->adapter);

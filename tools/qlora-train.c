@@ -173,7 +173,7 @@ int main(int argc, char **argv)
         return code;
     }
     o->t.seed = common.seed;
-    code = train_options_settle(&args);
+    code = train_options_settle(&args, common.quiet);
     if (code == 0) {
         code = cli_finish(&args, run(o, &common, &args), NULL);
     } else {

@@ -6,6 +6,7 @@
 #include "tools/choices.h"
 #include "tools/cli/exit.h"
 #include "tools/data_options.h"
+#include "tools/trained_base.h"
 
 #define FULL_RATE 2e-5 /* the peak that suits all weights */
 
@@ -486,14 +487,29 @@ static const char *find_clash(const ql_train_options *given,
     return NULL;
 }
 
-static int settle_adapter(const cli_args *args)
+/* The weights beside the adapter are those that it was trained beside. */
+static ql_status settle_base(const cli_args *args, bool quiet)
+{
+    ql_model_options load = {.quantize = o.t.method == QL_METHOD_QLORA,
+                             .quant = o.quant};
+    const ql_status st = trained_base_take(&load, o.adapter, args, quiet);
+
+    o.quant = load.quant;
+    o.t.method = load.quantize ? QL_METHOD_QLORA : QL_METHOD_LORA;
+    return st;
+}
+
+static int settle_adapter(const cli_args *args, bool quiet)
 {
     const ql_train_options given = o.t;
     const char *command = args->command->name;
-    const ql_status st = ql_train_options_adapter(&o.t, o.adapter, &o.texts);
+    ql_status st = ql_train_options_adapter(&o.t, o.adapter, &o.texts);
     const char *clash;
     char text[256];
 
+    if (st == QL_OK) {
+        st = settle_base(args, quiet);
+    }
     if (st != QL_OK) {
         return cli_fail(command, st, ql_last_error(), NULL);
     }
@@ -545,7 +561,7 @@ static int settle_full(cli_args *args)
     return 0;
 }
 
-int train_options_settle(cli_args *args)
+int train_options_settle(cli_args *args, bool quiet)
 {
     const char *command = args->command->name;
 
@@ -566,7 +582,7 @@ int train_options_settle(cli_args *args)
     for (size_t i = 0; !o.adapter && i < LISTS; i++) {
         *lists[i].taken = (ql_list){lists[i].read->items, lists[i].read->n};
     }
-    return o.adapter ? settle_adapter(args) : 0;
+    return o.adapter ? settle_adapter(args, quiet) : 0;
 }
 
 void train_options_close(void)

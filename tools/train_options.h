@@ -22,10 +22,11 @@ typedef struct train_options {
 train_options *train_options_defaults(void);
 
 /* Completes what was read: with --adapter, the settings of the adapter are
- * those of its folder. Returns 0; or, after telling what is wrong, an exit
- * code: options exclude each other, the user gave other settings than the
- * folder has, or it cannot be read. */
-int train_options_settle(cli_args *args);
+ * those of its folder, and what it was trained on is what it is trained on
+ * further, unless the user says otherwise. Returns 0; or, after telling what is
+ * wrong, an exit code: options exclude each other, the user gave other settings
+ * than the folder has, or it cannot be read. */
+int train_options_settle(cli_args *args, bool quiet);
 
 /* Gives back what settling took; the options are done with. */
 void train_options_close(void);

@@ -25,6 +25,13 @@ typedef struct ql_model_options {
 /* Fills in the defaults named above and in quantize.h. */
 QL_API void ql_model_options_init(ql_model_options *opt);
 
+/* Sets quantize and quant to those that the adapter in a folder was trained
+ * with, where qlora-train has left word of it there (run.yaml; for a
+ * checkpoint, that of its run); else leaves them. Errors: QL_EFORMAT, QL_EIO,
+ * QL_ENOMEM. */
+QL_API ql_status ql_model_options_adapter(ql_model_options *opt,
+                                          const char *dir);
+
 /* Opens a model folder: config.json and *.safetensors, in F32, BF16, F16, or
  * already in bitsandbytes 4-bit form. Weights that need no change stay mapped
  * from the files. opt may be NULL for the defaults.

@@ -7,8 +7,8 @@
 #include "src/model/config.h"
 
 /* Decides by the options; where they leave it open, by run.yaml in the
- * adapter's folder or the one above it (checkpoints lie below), which tells
- * how qlora-train has quantized the weights; else the weights as stored.
+ * adapter's folder (adapter_record.h), which tells how qlora-train has
+ * quantized the weights; else the weights as stored.
  * adapter_dir may be NULL. Errors: QL_EINVAL, QL_EFORMAT, QL_EIO, QL_ENOMEM. */
 ql_status ql_export_base_find(ql_merged_base *base, const char *adapter_dir,
                               const ql_export_options *opt);

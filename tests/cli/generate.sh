@@ -245,3 +245,60 @@ echo '[{"role": "user", "content": "/exit now"}]' |
     generate --messages - --max-new-tokens 12 --quiet >said
 cmp talk said
 [ -s said ]
+
+# An adapter is served on the weights that it was trained on, which run.yaml
+# tells, unless the user says otherwise; so it is from a checkpoint of the run,
+# but not from another folder below it.
+train() {
+    qlora-train --model model --data "$demo/plays.jsonl.gz" --max-length 128 \
+        --max-steps 2 --gradient-accumulation-steps 1 --lora-r 2 --quiet \
+        --sample-prompts 0 --compute fp32 "$@" >/dev/null
+}
+serve() {
+    generate --prompt ROMEO: --max-new-tokens 2 "$@" >/dev/null 2>err
+}
+as='qlora-generate: as the adapter was trained (run.yaml), a model that is not'
+fp4="$as in 4 bits is quantized to fp4, without double quantization"
+dense="$as in 4 bits is not quantized"
+train --output fp4 --quant-type fp4 --no-double-quant --save-steps 1
+train --output dense --method lora
+serve --adapter fp4
+grep -qxF "$fp4" err
+serve --adapter fp4/checkpoint-1/
+grep -qxF "$fp4" err
+(cd fp4/checkpoint-1 && qlora-generate --model ../../model --adapter . \
+    --prompt a --max-new-tokens 1 2>../../err)
+grep -qxF "$fp4" err
+serve --adapter fp4 --quiet
+[ ! -s err ]
+serve --adapter fp4 --no-quantize
+! grep -q 'run.yaml\|were quantized' err || exit 1
+serve --adapter dense
+grep -qxF "$dense" err
+! grep -q 'were quantized' err || exit 1
+serve --adapter dense --quantize
+! grep -q 'run.yaml' err || exit 1
+grep -q 'were quantized' err
+cp -R fp4/checkpoint-1 fp4/other
+mkdir fp4/checkpoint-7
+cp fp4/checkpoint-1/adapter_* fp4/checkpoint-7
+for folder in other checkpoint-7; do
+    serve --adapter fp4/$folder
+    ! grep -q 'run.yaml' err || exit 1
+done
+cp -R fp4 foreign
+echo 'double_quantum: false' >foreign/run.yaml
+serve --adapter foreign
+! grep -q 'run.yaml' err || exit 1
+
+# So it is trained further on them.
+train --output further --adapter fp4
+grep -qx 'quant_type: fp4' further/run.yaml
+grep -qx 'double_quant: false' further/run.yaml
+train --output further --adapter fp4 --quant-type nf4 --overwrite-output-dir
+grep -qx 'quant_type: nf4' further/run.yaml
+grep -qx 'double_quant: false' further/run.yaml
+train --output further --adapter dense --overwrite-output-dir
+grep -qx 'method: lora' further/run.yaml
+train --output further --adapter dense --method qlora --overwrite-output-dir
+grep -qx 'method: qlora' further/run.yaml
