@@ -1,8 +1,5 @@
 #include "tools/generate_options.h"
 
-#include <stdio.h>
-#include <unistd.h>
-
 #include "tools/cli/exit.h"
 #include "tools/trained_base.h"
 
@@ -125,13 +122,16 @@ generate_options *generate_options_defaults(void)
     return &o;
 }
 
-/* The form that the adapter was trained in stands beside it. */
-static const char *template_of_adapter(void)
+/* What the adapter was trained with: the weights, and, for conversations, the
+ * form. */
+static ql_status settle_adapter(const cli_args *args, bool quiet)
 {
-    static char path[4200];
+    const ql_status st = trained_base_take(&o.load, o.adapter, args, quiet);
 
-    snprintf(path, sizeof(path), "%.4000s/chat_template.jinja", o.adapter);
-    return access(path, F_OK) == 0 ? path : NULL;
+    if (st != QL_OK || o.chat_template || o.prompt) {
+        return st;
+    }
+    return ql_adapter_chat_template(&o.template, o.adapter, o.model);
 }
 
 int generate_options_settle(const cli_args *args, const cli_common *common)
@@ -161,12 +161,14 @@ int generate_options_settle(const cli_args *args, const cli_common *common)
     o.g.seed = common->seed;
     o.g.stop = o.stop.items;
     o.g.n_stop = o.stop.n;
-    o.g.chat_template = o.chat_template;
-    if (!o.chat_template && o.adapter) {
-        o.g.chat_template = template_of_adapter();
-    }
     if (o.adapter) {
-        st = trained_base_take(&o.load, o.adapter, args, common->quiet);
+        st = settle_adapter(args, common->quiet);
     }
+    o.g.chat_template = o.template ? o.template : o.chat_template;
     return st == QL_OK ? 0 : cli_fail(name, st, ql_last_error(), NULL);
+}
+
+void generate_options_close(void)
+{
+    ql_free(o.template);
 }

@@ -131,10 +131,11 @@ int main(int argc, char **argv)
         return code;
     }
     code = generate_options_settle(&args, &common);
-    if (code != 0) {
+    if (code == 0) {
+        code = cli_finish(&args, run(o, &common, &unanswered), NULL);
+    } else {
         cli_args_free(&args);
-        return code;
     }
-    code = cli_finish(&args, run(o, &common, &unanswered), NULL);
+    generate_options_close();
     return code == CLI_EXIT_OK && unanswered > 0 ? CLI_EXIT_INPUT : code;
 }

@@ -43,6 +43,27 @@ static ql_status read_data(const train_options *o, const ql_tokenizer *tok,
     return st;
 }
 
+/* Reads the data in the form that the adapter that the run goes on from was
+ * trained in, unless the user names another. It is no setting of the run. */
+static ql_status read_in_form(train_options *o, const ql_tokenizer *tok,
+                              ql_dataset **data, ql_dataset **eval)
+{
+    const char *given = o->d.chat_template;
+    char *form = NULL;
+    ql_status st = QL_OK;
+
+    if (o->adapter && !given) {
+        st = ql_adapter_chat_template(&form, o->adapter, o->model);
+        o->d.chat_template = form;
+    }
+    if (st == QL_OK) {
+        st = read_data(o, tok, data, eval);
+    }
+    o->d.chat_template = given;
+    ql_free(form);
+    return st;
+}
+
 /* The date is a setting of the run only where a template told it. */
 static ql_status open_data(train_options *o, const ql_tokenizer *tok,
                            ql_dataset **data, ql_dataset **eval)
@@ -54,7 +75,7 @@ static ql_status open_data(train_options *o, const ql_tokenizer *tok,
     ql_status st = set_date(o, &begun, now);
 
     if (st == QL_OK) {
-        st = read_data(o, tok, data, eval);
+        st = read_in_form(o, tok, data, eval);
     }
     if (st == QL_OK) {
         told = ql_dataset_date(*data);

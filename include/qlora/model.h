@@ -32,6 +32,13 @@ QL_API void ql_model_options_init(ql_model_options *opt);
 QL_API ql_status ql_model_options_adapter(ql_model_options *opt,
                                           const char *dir);
 
+/* The chat template in an adapter's folder, in any of the files that
+ * transformers reads one from, where it is not the model's; NULL: there is none
+ * such. Owned: ql_free(*text). Errors: QL_EUNSUPPORTED for several of which
+ * none is the default, QL_EFORMAT, QL_EIO, QL_ENOMEM. */
+QL_API ql_status ql_adapter_chat_template(char **text, const char *adapter_dir,
+                                          const char *model_dir);
+
 /* Opens a model folder: config.json and *.safetensors, in F32, BF16, F16, or
  * already in bitsandbytes 4-bit form. Weights that need no change stay mapped
  * from the files. opt may be NULL for the defaults.

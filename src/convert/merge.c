@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "qlora/model.h"
 #include "src/base/fail.h"
 #include "src/base/file.h"
 #include "src/base/note.h"
@@ -212,15 +213,17 @@ done:
 /* The template that the adapter was trained with goes before the model's. */
 static ql_status carry_template(const job *j, const char *dir)
 {
-    static const char name[] = "chat_template.jinja";
-    char *from = ql_path_join(j->adapter, name);
-    char *to = ql_path_join(dir, name);
-    ql_status st = from && to ? QL_OK : QL_ENOMEM;
+    char *to = ql_path_join(dir, "chat_template.jinja");
+    char *text = NULL;
+    ql_status st = to ? QL_OK : QL_ENOMEM;
 
-    if (st == QL_OK && ql_path_exists(from)) {
-        st = ql_file_copy(from, to);
+    if (st == QL_OK) {
+        st = ql_adapter_chat_template(&text, j->adapter, j->model);
     }
-    ql_free(from);
+    if (st == QL_OK && text) {
+        st = ql_file_write(to, text, strlen(text));
+    }
+    ql_free(text);
     ql_free(to);
     return st;
 }

@@ -302,3 +302,36 @@ train --output further --adapter dense --overwrite-output-dir
 grep -qx 'method: lora' further/run.yaml
 train --output further --adapter dense --method qlora --overwrite-output-dir
 grep -qx 'method: qlora' further/run.yaml
+
+# The chat template of an adapter counts wherever its folder has it, as in
+# tokenizer_config.json; so it does in training further, and merged.
+python3 -c '
+import json
+import shutil
+shutil.copytree("dense", "form")
+path = "form/tokenizer_config.json"
+config = json.load(open(path, encoding="utf-8"))
+form = "{% for m in messages %}Once {{ m.content }}.{% endfor %}"
+open("form.jinja", "w", encoding="utf-8").write(form)
+config["chat_template"] = form
+json.dump(config, open(path, "w", encoding="utf-8"))
+'
+echo '[{"role": "user", "content": "upon"}]' >form.json
+ids() {
+    generate --messages form.json --max-new-tokens 4 --quiet --json "$@" |
+        sed 's/.*\("prompt_token_ids": [^]]*\).*/\1/'
+}
+ids --adapter dense >plain
+ids --adapter dense --chat-template form.jinja >wanted
+ids --adapter form >ids
+cmp wanted ids
+! cmp -s plain ids || exit 1
+echo '{"prompt": [{"role": "user", "content": "upon"}], "completion":' \
+    '[{"role": "assistant", "content": "a time"}]}' >talk.jsonl
+qlora-train --model model --adapter form --data talk.jsonl --output formed \
+    --max-steps 1 --quiet --sample-prompts 0 >/dev/null
+grep -q 'Once {{ m.content }}' formed/chat_template.jinja
+grep -qx 'chat_template: null' formed/run.yaml
+qlora-export merge --model model --adapter form --output formed-model \
+    --no-compare --quiet >/dev/null
+grep -q 'Once {{ m.content }}' formed-model/chat_template.jinja
