@@ -204,11 +204,14 @@ go --output out --save-strategy no --no-load-best-model-at-end
 expect 0 'going on from out/checkpoint-24, after step 24 of 24'
 [ "$(cut -d, -f1-7 out/metrics.csv)" = "$(cut -d, -f1-7 whole/metrics.csv)" ] ||
     complain "another log"
+
+# What is learnt makes other texts less likely: the first evaluation is best.
 mkdir d/vocab.json
-go --output out --learning-rate 0.9 --lr-scheduler-type constant \
-    --resume off --overwrite-output-dir --save-strategy no
-expect 3 'vocab.json.*; the best adapter, of step [0-9]*, is in out/best$'
+printf '{"prompt": "a b", "completion": "b b b b b b"}\n' >eval.jsonl
+go --output out --resume off --overwrite-output-dir --save-strategy no
+expect 3 'vocab.json.*; the best adapter, of step 5, is in out/best$'
 rm -r d/vocab.json
+head -n 3 data.jsonl >eval.jsonl
 
 # What a run replaces stays until its end, and is not taken for what it made
 rm -rf out
