@@ -103,11 +103,12 @@ static void check_same_adapter(const char *a, const char *b, bool same)
     free(y);
 }
 
-/* Overfitting: the loss of the evaluation data falls, then rises. */
+/* The first evaluation is the best: what is learnt later makes other texts,
+ * see setup, less likely. */
 static void overfit(ql_train_options *o)
 {
     toy_run_options(o);
-    o->learning_rate = 0.2;
+    o->learning_rate = 0.05;
     o->lr_scheduler_type = QL_SCHEDULER_CONSTANT;
     o->max_grad_norm = 0;
     o->num_train_epochs = 10;
@@ -372,6 +373,22 @@ static void adapter__is_gone_on_from(void **state)
                 QL_ENOTFOUND, "none");
 }
 
+/* Evaluates on texts that have no letter of those that are trained on. */
+static int setup(void **state)
+{
+    static const char text[] =
+        "{\"text\": \"vvv qq v\"}\n{\"text\": \"xx vq\"}\n";
+    const char *path = check_tmp_path("other.jsonl");
+    ql_dataset_options opt;
+
+    toy_run_setup(state);
+    ql_dataset_close(&toy.eval);
+    check_ok(ql_file_write(path, text, sizeof(text) - 1));
+    ql_dataset_options_init(&opt);
+    check_ok(ql_dataset_open(&toy.eval, &path, 1, toy.tok, &opt));
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -388,5 +405,5 @@ int main(void)
     };
 
     check_ok(ql_runtime_open(&check_runtime));
-    return cmocka_run_group_tests(tests, toy_run_setup, toy_run_teardown);
+    return cmocka_run_group_tests(tests, setup, toy_run_teardown);
 }
