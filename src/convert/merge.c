@@ -345,7 +345,7 @@ static ql_status find_blocks(bool *found, const char *dir, const ql_names *n)
     for (size_t i = 0; i < ql_shards_count(s); i++) {
         const char *name = ql_shards_at(s, i)->name;
 
-        *found |= strncmp(name, stem, strlen(stem)) == 0;
+        *found |= ql_name_after(name, stem) != NULL;
     }
     ql_shards_close(&s);
     return QL_OK;
