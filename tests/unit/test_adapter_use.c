@@ -16,11 +16,6 @@
 #include "tests/check/toy_adapter.h"
 #include "tests/check/toy_folder.h"
 
-#define Q0 "base_model.model.model.layers.0.self_attn.q_proj"
-#define Q1 "base_model.model.model.layers.1.self_attn.q_proj"
-#define EMBED "base_model.model.model.embed_tokens"
-#define HEAD "base_model.model.lm_head"
-
 enum {
     PATH_BYTES = 4300
 };
@@ -29,8 +24,7 @@ static char adapter_dir[PATH_BYTES];
 static ql_export_report report;
 
 static const toy_tensor plain[] = {
-    {.name = Q0 ".lora_A.weight", .shape = {2, TOY_C}},
-    {.name = Q0 ".lora_B.weight", .shape = {TOY_QKV, 2}},
+    TOY_PAIR,
 };
 
 static void options(ql_export_options *o)
@@ -138,10 +132,11 @@ static void names__of_other_forms_are_those_of_the_model(void **state)
     static const struct {
         const char *a, *b, *config;
     } cases[] = {
-        {Q0 ".lora_A.weight", Q0 ".lora_B.weight", "{'r': 2}"},
-        {Q0 ".lora_A.weight", Q0 ".lora_B.weight",
+        {TOY_Q0 ".lora_A.weight", TOY_Q0 ".lora_B.weight", "{'r': 2}"},
+        {TOY_Q0 ".lora_A.weight", TOY_Q0 ".lora_B.weight",
          "{'r': 2, 'fan_in_fan_out': true}"},
-        {Q0 ".lora_A.default.weight", Q0 ".lora_B.default.weight", "{'r': 2}"},
+        {TOY_Q0 ".lora_A.default.weight", TOY_Q0 ".lora_B.default.weight",
+         "{'r': 2}"},
         {"model." PATH ".lora_A.weight", "model." PATH ".lora_B.weight",
          "{'r': 2}"},
         {"base_model.model." PATH ".lora_A.weight",
@@ -196,10 +191,9 @@ static void names__of_other_forms_are_those_of_the_model(void **state)
 static void use_ends(const float *x, const float *h, bool repeats)
 {
     const toy_tensor t[] = {
-        {.name = Q0 ".lora_A.weight", .shape = {2, TOY_C}},
-        {.name = Q0 ".lora_B.weight", .shape = {TOY_QKV, 2}},
-        {.name = EMBED ".weight", .shape = {TOY_V, TOY_C}, .values = x},
-        {.name = HEAD ".weight", .shape = {TOY_V, TOY_C}, .values = h},
+        TOY_PAIR,
+        {.name = TOY_EMBED ".weight", .shape = {TOY_V, TOY_C}, .values = x},
+        {.name = TOY_HEAD ".weight", .shape = {TOY_V, TOY_C}, .values = h},
     };
     const char *gguf = check_tmp_path("ends.gguf");
     const size_t bytes = TOY_V * TOY_C * sizeof(float);
@@ -240,9 +234,8 @@ static void ends__saved_unasked_repeat_the_base_or_replace_it(void **state)
     for (int tied = 0; tied < 2; tied++) {
         const toy_folder how = {.dtype = QL_DTYPE_F32, .untied = !tied};
         const toy_tensor more[] = {
-            {.name = Q0 ".lora_A.weight", .shape = {2, TOY_C}},
-            {.name = Q0 ".lora_B.weight", .shape = {TOY_QKV, 2}},
-            {.name = EMBED ".weight", .shape = {TOY_V + 2, TOY_C}},
+            TOY_PAIR,
+            {.name = TOY_EMBED ".weight", .shape = {TOY_V + 2, TOY_C}},
         };
         ql_export_options o;
         ql_model *m = NULL;
@@ -272,11 +265,10 @@ static void ends__saved_unasked_repeat_the_base_or_replace_it(void **state)
 static void wrappers__of_what_is_trained_whole_are_read_over(void **state)
 {
     static const toy_tensor t[] = {
-        {.name = Q0 ".lora_A.weight", .shape = {2, TOY_C}},
-        {.name = Q0 ".lora_B.weight", .shape = {TOY_QKV, 2}},
-        {.name = HEAD ".modules_to_save.weight", .shape = {TOY_V, TOY_C}},
-        {.name = HEAD ".original_module.weight", .shape = {TOY_V, TOY_C}},
-        {.name = HEAD ".weight", .shape = {TOY_V, TOY_C}},
+        TOY_PAIR,
+        {.name = TOY_HEAD ".modules_to_save.weight", .shape = {TOY_V, TOY_C}},
+        {.name = TOY_HEAD ".original_module.weight", .shape = {TOY_V, TOY_C}},
+        {.name = TOY_HEAD ".weight", .shape = {TOY_V, TOY_C}},
     };
     static const char config[] = "{'r': 2, 'modules_to_save': ['lm_head']}";
     const toy_folder how = {.dtype = QL_DTYPE_F32, .untied = true};
@@ -310,14 +302,15 @@ static void wrappers__stand_for_what_the_file_lacks(void **state)
     for (size_t i = 0; i < 4; i++) {
         char name[64];
         const toy_tensor t[] = {
-            {.name = Q0 ".lora_A.weight", .shape = {2, TOY_C}},
-            {.name = Q0 ".lora_B.weight", .shape = {TOY_QKV, 2}},
-            {.name = HEAD ".original_module.bias", .shape = {TOY_V}, .rank = 1},
+            TOY_PAIR,
+            {.name = TOY_HEAD ".original_module.bias",
+             .shape = {TOY_V},
+             .rank = 1},
             {.name = name, .shape = {TOY_V, TOY_C}, .values = x},
         };
         float *head;
 
-        snprintf(name, sizeof(name), HEAD "%s", endings[i]);
+        snprintf(name, sizeof(name), TOY_HEAD "%s", endings[i]);
         toy_adapter_write(adapter_dir, config, t, 4);
         if (i == 3) {
             check_fails(merge(&o), QL_EMISMATCH,
@@ -426,10 +419,9 @@ static void modules__of_an_adapter_are_those_of_its_pairs(void **state)
         "{'r': 2, 'target_modules': ['w1', 'q_proj', 'query_key_value']}",
     };
     static const toy_tensor t[] = {
-        {.name = Q0 ".lora_A.weight", .shape = {2, TOY_C}},
-        {.name = Q0 ".lora_B.weight", .shape = {TOY_QKV, 2}},
-        {.name = Q1 ".lora_A.weight", .shape = {2, TOY_C}},
-        {.name = Q1 ".lora_B.weight", .shape = {TOY_QKV, 2}},
+        TOY_PAIR,
+        {.name = TOY_Q1 ".lora_A.weight", .shape = {2, TOY_C}},
+        {.name = TOY_Q1 ".lora_B.weight", .shape = {TOY_QKV, 2}},
     };
     const toy_folder how = {.dtype = QL_DTYPE_F32};
 
@@ -459,8 +451,7 @@ static void names__of_other_models_are_read_over(void **state)
                                  "'q_proj'], 'modules_to_save': "
                                  "['wte', 'model.norm', 'ln_f']}";
     static const toy_tensor t[] = {
-        {.name = Q0 ".lora_A.weight", .shape = {2, TOY_C}},
-        {.name = Q0 ".lora_B.weight", .shape = {TOY_QKV, 2}},
+        TOY_PAIR,
         {.name = "base_model.model.model.norm.weight",
          .shape = {TOY_C},
          .rank = 1},
@@ -488,9 +479,9 @@ static void names__of_other_models_are_read_over(void **state)
 static void heads__by_a_pair_beside_a_whole_embedding_are_another(void **state)
 {
     static const toy_tensor both_ends[] = {
-        {.name = HEAD ".lora_A.weight", .shape = {2, TOY_C}},
-        {.name = HEAD ".lora_B.weight", .shape = {TOY_V, 2}},
-        {.name = EMBED ".weight", .shape = {TOY_V, TOY_C}},
+        {.name = TOY_HEAD ".lora_A.weight", .shape = {2, TOY_C}},
+        {.name = TOY_HEAD ".lora_B.weight", .shape = {TOY_V, 2}},
+        {.name = TOY_EMBED ".weight", .shape = {TOY_V, TOY_C}},
     };
     toy_folder how = {.dtype = QL_DTYPE_F32};
     const char *config = "{'r': 2, 'modules_to_save': ['embed_tokens'], "

@@ -15,11 +15,6 @@
 #include "tests/check/toy_adapter.h"
 #include "tests/check/toy_folder.h"
 
-#define Q0 "base_model.model.model.layers.0.self_attn.q_proj"
-#define Q1 "base_model.model.model.layers.1.self_attn.q_proj"
-#define EMBED "base_model.model.model.embed_tokens"
-#define HEAD "base_model.model.lm_head"
-
 enum {
     PATH_BYTES = 4300
 };
@@ -33,19 +28,12 @@ static void options(ql_export_options *o)
     o->force = true;
 }
 
-#define PLAIN                                                                  \
-    {.name = Q0 ".lora_A.weight", .shape = {2, TOY_C}},                        \
-    {                                                                          \
-        .name = Q0 ".lora_B.weight", .shape = { TOY_QKV, 2 }                   \
-    }
-
-static const toy_tensor plain[] = {PLAIN};
+static const toy_tensor plain[] = {TOY_PAIR};
 static const toy_tensor both[] = {
-    {.name = Q0 ".lora_A.weight", .shape = {2, TOY_C}},
-    {.name = Q0 ".lora_B.weight", .shape = {TOY_QKV, 2}},
-    {.name = Q1 ".lora_A.weight", .shape = {2, TOY_C}},
-    {.name = Q1 ".lora_B.weight", .shape = {TOY_QKV, 2}},
-    {.name = EMBED ".weight", .shape = {TOY_V, TOY_C}},
+    TOY_PAIR,
+    {.name = TOY_Q1 ".lora_A.weight", .shape = {2, TOY_C}},
+    {.name = TOY_Q1 ".lora_B.weight", .shape = {TOY_QKV, 2}},
+    {.name = TOY_EMBED ".weight", .shape = {TOY_V, TOY_C}},
 };
 static const char plain_config[] =
     "{'peft_type': 'LORA', 'r': 2, 'lora_alpha': 1}";
@@ -177,8 +165,8 @@ static void results__that_rounding_does_not_explain_are_told(void **state)
 {
     static float tiny[TOY_V * TOY_C];
     static const toy_tensor whole[] = {
-        {.name = EMBED ".weight", .shape = {TOY_V, TOY_C}, .values = tiny},
-        PLAIN,
+        {.name = TOY_EMBED ".weight", .shape = {TOY_V, TOY_C}, .values = tiny},
+        TOY_PAIR,
     };
     const toy_folder how = {.dtype = QL_DTYPE_F32, .untied = true};
     ql_export_options o;
@@ -256,12 +244,12 @@ static void shards__hold_the_same_tensors(void **state)
 static void heads__that_were_tied_come_apart_where_they_differ(void **state)
 {
     static const toy_tensor head[] = {
-        {.name = HEAD ".lora_A.weight", .shape = {2, TOY_C}},
-        {.name = HEAD ".lora_B.weight", .shape = {TOY_V, 2}},
+        {.name = TOY_HEAD ".lora_A.weight", .shape = {2, TOY_C}},
+        {.name = TOY_HEAD ".lora_B.weight", .shape = {TOY_V, 2}},
     };
     static const toy_tensor embed[] = {
-        {.name = EMBED ".lora_embedding_A", .shape = {2, TOY_V}},
-        {.name = EMBED ".lora_embedding_B", .shape = {TOY_C, 2}},
+        {.name = TOY_EMBED ".lora_embedding_A", .shape = {2, TOY_V}},
+        {.name = TOY_EMBED ".lora_embedding_B", .shape = {TOY_C, 2}},
     };
     static const struct {
         const toy_tensor *t;
@@ -324,9 +312,13 @@ magnitudes__of_an_embedding_are_those_of_its_dimensions(void **state)
     static float b[TOY_C][2];
     static float magnitude[TOY_C];
     const toy_tensor t[] = {
-        {.name = EMBED ".lora_embedding_A", .shape = {2, TOY_V}, .values = *a},
-        {.name = EMBED ".lora_embedding_B", .shape = {TOY_C, 2}, .values = *b},
-        {.name = EMBED ".lora_magnitude_vector",
+        {.name = TOY_EMBED ".lora_embedding_A",
+         .shape = {2, TOY_V},
+         .values = *a},
+        {.name = TOY_EMBED ".lora_embedding_B",
+         .shape = {TOY_C, 2},
+         .values = *b},
+        {.name = TOY_EMBED ".lora_magnitude_vector",
          .shape = {TOY_C},
          .rank = 1,
          .values = magnitude},
@@ -524,14 +516,14 @@ static void ends__of_answers_are_those_of_the_template(void **state)
 static void write_repeat(bool head, const float *x)
 {
     const toy_tensor pair[2][3] = {
-        {{.name = EMBED ".lora_embedding_A", .shape = {2, TOY_V}},
-         {.name = EMBED ".lora_embedding_B", .shape = {TOY_C, 2}},
-         {.name = EMBED ".base_layer.weight",
+        {{.name = TOY_EMBED ".lora_embedding_A", .shape = {2, TOY_V}},
+         {.name = TOY_EMBED ".lora_embedding_B", .shape = {TOY_C, 2}},
+         {.name = TOY_EMBED ".base_layer.weight",
           .shape = {TOY_V, TOY_C},
           .values = x}},
-        {{.name = HEAD ".lora_A.weight", .shape = {2, TOY_C}},
-         {.name = HEAD ".lora_B.weight", .shape = {TOY_V, 2}},
-         {.name = HEAD ".base_layer.weight",
+        {{.name = TOY_HEAD ".lora_A.weight", .shape = {2, TOY_C}},
+         {.name = TOY_HEAD ".lora_B.weight", .shape = {TOY_V, 2}},
+         {.name = TOY_HEAD ".base_layer.weight",
           .shape = {TOY_V, TOY_C},
           .values = x}},
     };

@@ -9,11 +9,6 @@
 #include "tests/check/toy_adapter.h"
 #include "tests/check/toy_folder.h"
 
-#define Q0 "base_model.model.model.layers.0.self_attn.q_proj"
-#define Q1 "base_model.model.model.layers.1.self_attn.q_proj"
-#define EMBED "base_model.model.model.embed_tokens"
-#define HEAD "base_model.model.lm_head"
-
 enum {
     PATH_BYTES = 4300
 };
@@ -26,17 +21,11 @@ static void options(ql_export_options *o)
     o->force = true;
 }
 
-#define PLAIN                                                                  \
-    {.name = Q0 ".lora_A.weight", .shape = {2, TOY_C}},                        \
-    {                                                                          \
-        .name = Q0 ".lora_B.weight", .shape = { TOY_QKV, 2 }                   \
-    }
-
 static const toy_tensor tensors[] = {
-    PLAIN,
-    {.name = Q1 ".lora_A.weight", .shape = {2, TOY_C}},
-    {.name = Q1 ".lora_B.weight", .shape = {TOY_QKV, 2}},
-    {.name = EMBED ".weight", .shape = {TOY_V, TOY_C}},
+    TOY_PAIR,
+    {.name = TOY_Q1 ".lora_A.weight", .shape = {2, TOY_C}},
+    {.name = TOY_Q1 ".lora_B.weight", .shape = {TOY_QKV, 2}},
+    {.name = TOY_EMBED ".weight", .shape = {TOY_V, TOY_C}},
 };
 
 static void write_pair(void)
@@ -59,8 +48,8 @@ static void adapters__of_another_model_are_refused(void **state)
         size_t n;
         const char *config, *say;
     } cases[] = {
-        {{{.name = Q0 ".lora_A.weight", .shape = {2, TOY_C + 1}},
-          {.name = Q0 ".lora_B.weight", .shape = {TOY_QKV, 2}}},
+        {{{.name = TOY_Q0 ".lora_A.weight", .shape = {2, TOY_C + 1}},
+          {.name = TOY_Q0 ".lora_B.weight", .shape = {TOY_QKV, 2}}},
          2,
          "{'r': 2}",
          "fits a weight of shape [12, 21], but the model's"},
@@ -69,17 +58,17 @@ static void adapters__of_another_model_are_refused(void **state)
          2,
          "{'r': 2}",
          "x is adapted, but the model has no weight"},
-        {{PLAIN, {.name = HEAD ".weight", .shape = {TOY_V, 3}}},
+        {{TOY_PAIR, {.name = TOY_HEAD ".weight", .shape = {TOY_V, 3}}},
          3,
          "{'r': 2, 'modules_to_save': ['lm_head']}",
          "[30, 3]"},
-        {{PLAIN,
+        {{TOY_PAIR,
           {.name = "base_model.model.score.weight", .shape = {TOY_V, 3}}},
          3,
          "{'r': 2, 'modules_to_save': ['score']}",
          "score.weight is trained whole, but the model has no such"},
-        {{PLAIN,
-          {.name = EMBED ".base_layer.weight",
+        {{TOY_PAIR,
+          {.name = TOY_EMBED ".base_layer.weight",
            .shape = {TOY_V, TOY_C},
            .values = zeros}},
          3,

@@ -11,9 +11,6 @@
 #include "tests/check/toy_adapter.h"
 #include "tests/check/toy_folder.h"
 
-#define Q "base_model.model.model.layers.0.self_attn.q_proj"
-#define EMBED "base_model.model.model.embed_tokens"
-
 enum {
     PATH_BYTES = 4300,
     NOTE_BYTES = 8192,
@@ -33,8 +30,7 @@ static void take_note(ql_note_kind kind, const char *text, void *user)
 }
 
 static const toy_tensor plain[] = {
-    {.name = Q ".lora_A.weight", .shape = {2, TOY_C}},
-    {.name = Q ".lora_B.weight", .shape = {TOY_QKV, 2}},
+    TOY_PAIR,
 };
 
 static void write_adapter(const char *config, const toy_tensor *t, size_t n)
@@ -109,17 +105,17 @@ static void adapters__stand_beside_the_model(void **state)
 static void adapters__that_cannot_stand_there_are_worked_in(void **state)
 {
     static const toy_tensor dora[] = {
-        {.name = Q ".lora_A.weight", .shape = {2, TOY_C}},
-        {.name = Q ".lora_B.weight", .shape = {TOY_QKV, 2}},
-        {.name = Q ".lora_magnitude_vector", .shape = {TOY_QKV}, .rank = 1},
+        TOY_PAIR,
+        {.name = TOY_Q0 ".lora_magnitude_vector",
+         .shape = {TOY_QKV},
+         .rank = 1},
     };
     static const toy_tensor embed[] = {
-        {.name = EMBED ".lora_embedding_A", .shape = {2, TOY_V}},
-        {.name = EMBED ".lora_embedding_B", .shape = {TOY_C, 2}},
+        {.name = TOY_EMBED ".lora_embedding_A", .shape = {2, TOY_V}},
+        {.name = TOY_EMBED ".lora_embedding_B", .shape = {TOY_C, 2}},
     };
     static const toy_tensor norm[] = {
-        {.name = Q ".lora_A.weight", .shape = {2, TOY_C}},
-        {.name = Q ".lora_B.weight", .shape = {TOY_QKV, 2}},
+        TOY_PAIR,
         {.name = "base_model.model.model.norm.weight",
          .shape = {TOY_C},
          .rank = 1},
